@@ -1,0 +1,53 @@
+# make setup   the virtual environment in .venv with the tested versions
+# make demo    the whole pipeline on the bundled sample data, in about a minute
+# make test    the quick tests (under two minutes)
+PYTHON ?= python3
+# More arguments for the installation of torch, for instance the index of its CPU builds.
+TORCH_PIP_ARGS ?=
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+
+.PHONY: setup demo test test-all check fmt lint types contract docs docs-check clean
+
+setup: .venv/installed
+
+.venv/installed: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit("kgrec needs Python 3.11 or later") if sys.version_info < (3, 11) else None'
+	$(PYTHON) -m venv .venv
+	$(PIP) $(TORCH_PIP_ARGS) torch
+	$(PIP) --editable '.[dev]'
+	touch $@
+
+demo: setup
+	$(BIN)/kgrec demo
+
+test: setup
+	$(BIN)/python -m pytest
+
+test-all: setup
+	$(BIN)/python -m pytest -m ''
+
+check: lint types contract docs-check
+
+fmt: setup
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+lint: setup
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+types: setup
+	$(BIN)/mypy
+
+contract: setup
+	$(BIN)/lint-imports
+
+docs: setup
+	$(BIN)/python docs/make_cli.py
+
+docs-check: setup
+	$(BIN)/python docs/make_cli.py --check
+
+clean:
+	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,88 @@
+"""The Typer app: one line per command, errors to one line, exit codes.
+
+Importing this module loads neither torch, polars nor pykeen: a command's stage is imported in the
+command's body.
+"""
+
+import os
+import sys
+from collections.abc import Sequence
+
+import typer
+
+from kgrec_cli import __version__, console
+from kgrec_cli.commands.demo import demo
+from kgrec_cli.commands.evaluate import evaluate
+from kgrec_cli.commands.prepare import prepare
+from kgrec_cli.commands.pretrain_kg import pretrain_kg
+from kgrec_cli.commands.recommend import recommend
+from kgrec_cli.commands.train import train
+from kgrec_cli.commands.tune import tune
+from kgrec_cli.errors import KgrecError
+
+app = typer.Typer(
+    name="kgrec",
+    help="From raw interactions and a knowledge graph to a trained, measured GRU4RecKG.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("prepare")(prepare)
+app.command("pretrain-kg")(pretrain_kg)
+app.command("train")(train)
+app.command("evaluate")(evaluate)
+app.command("tune")(tune)
+app.command("recommend")(recommend)
+app.command("demo")(demo)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        console.say(f"kgrec {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _kgrec(
+    version: bool = typer.Option(
+        False, "--version", callback=_show_version, is_eager=True, help="Show the version and exit."
+    ),
+) -> None:
+    pass
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Runs the command line and exits: 0, 1 for a mistake, 2 for a usage error, 130 for Ctrl-C."""
+    sys.exit(run(sys.argv[1:] if arguments is None else list(arguments)))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Runs one command and returns its exit code; prints at most one line of error."""
+    try:
+        code = app(args=list(arguments), prog_name="kgrec", standalone_mode=False)
+        return int(code or 0)
+    except KgrecError as error:
+        console.show_error(str(error))
+        return error.exit_code
+    except typer.Abort:
+        console.show_error("stopped")
+        return 130
+    except typer.TyperException as error:
+        return _show_usage_error(error)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except KeyboardInterrupt:
+        console.show_error("stopped")
+        return 130
+
+
+def _show_usage_error(error: typer.TyperException) -> int:
+    """One line for what Typer refuses: an unknown command or option, a missing or bad value."""
+    message = error.format_message() if hasattr(error, "format_message") else str(error)
+    context = getattr(error, "ctx", None)
+    hint = f" (see `{context.command_path} --help`)" if context is not None else ""
+    if message.strip():
+        console.show_error(" ".join(message.split()) + hint)
+    return int(getattr(error, "exit_code", 2))

@@ -1,0 +1,1 @@
+"""One thin file per command: options in, a stage called, its result shown."""

@@ -1,0 +1,106 @@
+"""`kgrec evaluate`: a run named, `run_evaluate`, its tables shown."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from kgrec_cli import console
+from kgrec_cli.commands import options as opt
+
+
+def evaluate(
+    run: opt.Run = None,
+    topk: Annotated[
+        str | None, typer.Option(metavar="K[,K...]", help="Cutoffs; default: the run's.")
+    ] = None,
+    metrics: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME[,NAME...]",
+            help="Recall, MRR, NDCG, Hit, Precision, MAP, ItemCoverage, AveragePopularity, "
+            "GiniIndex, TailPercentage; default: all.",
+        ),
+    ] = None,
+    per_user: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Write the rank of each test target (.tsv, .csv, .parquet or .jsonl).",
+        ),
+    ] = None,
+    baselines: Annotated[
+        bool,
+        typer.Option(
+            "--baselines/--no-baselines", help="Measure popularity and ItemKNN on the same split."
+        ),
+    ] = True,
+    assignments: opt.Assignments = None,
+    device: opt.Device = None,
+    threads: opt.Threads = None,
+    json_output: opt.Json = False,
+) -> None:
+    """Measure a run by full ranking, seen items masked and not, beside two baselines."""
+    from kgrec_cli.config import LIST_METRICS, METRICS, parse_assignments, resolve_settings
+    from kgrec_cli.formats.run_dir import find_run
+    from kgrec_cli.stages.evaluate import evaluation_settings, run_evaluate
+
+    folder = Path()
+    saved_dir = folder / resolve_settings(folder=folder).checkpoint_dir
+    run_dir = find_run(saved_dir, run)
+    settings = evaluation_settings(
+        run_dir,
+        topk=topk,
+        metrics=metrics or ",".join((*METRICS, *LIST_METRICS)),
+        values=parse_assignments(assignments or ()),
+    )
+    with console.listening(json_output) as on_event:
+        result = run_evaluate(
+            run_dir,
+            folder,
+            settings=settings,
+            per_user_path=per_user,
+            baselines=baselines,
+            device=device,
+            threads=threads,
+            on_event=on_event,
+        )
+    if json_output:
+        values = {"run": result.run_dir.name, **result.metrics}
+        console.emit_json({**values, "baselines": result.baselines, "slices": result.slices})
+        return
+    cutoff = settings.shown_cutoff
+    console.metric_table(result.run_dir.name, result.metrics, cutoff)
+    if "test" in result.metrics:
+        systems = {"this run": result.metrics, **result.baselines}
+        _show_side_by_side("Test targets, beside the baselines", systems, cutoff)
+        slices = {
+            name: {view: result.slices[view][name] for view in ("test", "test_masked")}
+            for name in result.slices["test"]
+        }
+        _show_side_by_side("Test targets, by the item that is the target", slices, cutoff)
+    if per_user is not None:
+        console.say(f"ranks of the test targets: {per_user}")
+    console.say(f"written to {result.run_dir / 'metrics.json'}")
+
+
+def _show_side_by_side(
+    title: str, rows: Mapping[str, Mapping[str, Mapping[str, float]]], cutoff: int
+) -> None:
+    """A row a name: NDCG, Hit and MRR at one cutoff, with all items and with seen items masked."""
+    metrics = [f"{name}@{cutoff}" for name in ("ndcg", "hit", "mrr")]
+    metrics = [name for name in metrics if name in next(iter(rows.values()))["test"]]
+    has_counts = "n_targets" in next(iter(rows.values()))["test"]
+    columns = ["", *(["targets"] if has_counts else []), *metrics]
+    columns += [f"masked {name}" for name in metrics]
+    cells = [
+        [
+            name,
+            *([int(views["test"]["n_targets"])] if has_counts else []),
+            *(views["test"][metric] for metric in metrics),
+            *(views["test_masked"][metric] for metric in metrics),
+        ]
+        for name, views in rows.items()
+    ]
+    console.table(title, columns, cells)

@@ -1,0 +1,211 @@
+"""`kgrec prepare`: options in, the stage called, the account of what was read and kept shown."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from kgrec_cli import console
+
+_RAW = "Raw data"
+_KG = "Knowledge graph"
+_RULES = "What to keep"
+
+
+def prepare(
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="Name of the data set: ml-100k, ml-1m, ml-10m, ml-20m, ml-25m, ml-32m, ml-latest, "
+            "ml-latest-small; any name with --raw."
+        ),
+    ],
+    raw: Annotated[
+        Path | None,
+        typer.Option(
+            help="MovieLens folder or zip, or a table of interactions (CSV, TSV, Parquet, gzip). "
+            "Without it the set is downloaded.",
+            rich_help_panel=_RAW,
+        ),
+    ] = None,
+    user_col: Annotated[
+        str | None,
+        typer.Option(help="Column of users: its name, or number from 1.", rich_help_panel=_RAW),
+    ] = None,
+    item_col: Annotated[
+        str | None, typer.Option(help="Column of items.", rich_help_panel=_RAW)
+    ] = None,
+    rating_col: Annotated[
+        str | None,
+        typer.Option(help="Column of ratings; 'none' leaves them out.", rich_help_panel=_RAW),
+    ] = None,
+    time_col: Annotated[
+        str | None,
+        typer.Option(
+            help="Column of times: any number that grows, or ISO dates; 'none' takes the file's "
+            "order.",
+            rich_help_panel=_RAW,
+        ),
+    ] = None,
+    items: Annotated[
+        Path | None,
+        typer.Option(help="Item list of a table: id, title, year, genres.", rich_help_panel=_RAW),
+    ] = None,
+    on_bad_row: Annotated[
+        Literal["error", "skip"],
+        typer.Option(
+            help="Stop at a bad row, or set bad rows aside in a file beside the output.",
+            rich_help_panel=_RAW,
+        ),
+    ] = "error",
+    kg: Annotated[
+        str,
+        typer.Option(
+            help="Triples (.kg, TSV, CSV, Parquet, N-Triples, gzip, a folder with kg.txt); or "
+            "'freebase' (for ml-100k); 'metadata': genres, years and tags of the raw set; 'none'; "
+            "'auto': the one registered for the set when it can be had, else metadata.",
+            rich_help_panel=_KG,
+        ),
+    ] = "auto",
+    links: Annotated[
+        Path | None,
+        typer.Option(
+            help="Which item is which entity: two columns, or item, title, entity.",
+            rich_help_panel=_KG,
+        ),
+    ] = None,
+    link_by: Annotated[
+        Literal["id", "title"] | None,
+        typer.Option(
+            help="The links' ids are the data set's own (id), or another catalogue's, joined by "
+            "title and year (title; the default with --catalog).",
+            rich_help_panel=_KG,
+        ),
+    ] = None,
+    catalog: Annotated[
+        Path | None,
+        typer.Option(
+            help="Item list whose ids the links use: movies.dat, movies.csv, u.item, or a table "
+            "of id and title.",
+            rich_help_panel=_KG,
+        ),
+    ] = None,
+    min_rating: Annotated[
+        float | None, typer.Option(help="Drop lower ratings.", rich_help_panel=_RULES)
+    ] = None,
+    min_user_inter: Annotated[
+        int,
+        typer.Option(min=0, help="Drop users with fewer interactions.", rich_help_panel=_RULES),
+    ] = 0,
+    min_item_inter: Annotated[
+        int,
+        typer.Option(min=0, help="Drop items with fewer interactions.", rich_help_panel=_RULES),
+    ] = 0,
+    duplicates: Annotated[
+        Literal["all", "first", "last"],
+        typer.Option(
+            help="Of the rows of one user and item keep all, the first or the last in time.",
+            rich_help_panel=_RULES,
+        ),
+    ] = "all",
+    data_path: Annotated[
+        str | None,
+        typer.Option(help="Folder of the data sets.", show_default="dataset"),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the account as JSON.")] = False,
+) -> None:
+    """Turn raw interactions and a knowledge graph into RecBole's atomic files."""
+    from kgrec_cli.config import resolve_settings
+    from kgrec_cli.formats.tables import ColumnChoice
+    from kgrec_cli.stages.prepare import PrepareRequest, run_prepare
+    from kgrec_cli.stages.prepare_kg import KGRequest
+
+    folder = Path()
+    settings = resolve_settings(folder=folder, options={"data_path": data_path})
+    request = PrepareRequest(
+        name=name,
+        raw_path=raw,
+        folder=folder,
+        data_path=settings.data_path,
+        kg=KGRequest(kg, links, link_by, catalog),
+        items_path=items,
+        columns=ColumnChoice(user_col, item_col, rating_col, time_col),
+        min_rating=min_rating,
+        min_user_inter=min_user_inter,
+        min_item_inter=min_item_inter,
+        duplicates=duplicates,
+        on_bad_row=on_bad_row,
+    )
+    with console.listening(quiet=as_json) as on_event:
+        result = run_prepare(request, on_event=on_event)
+    if as_json:
+        console.emit_json(result.report)
+        return
+    console.table(None, [name, "rows", "share"], account(result.report))
+    console.say(f"wrote {result.dataset_dir}/{name}.{{inter,item,user,kg,link}} and prepare.json")
+    if result.bad_rows_path is not None:
+        console.say(f"bad rows are in {result.bad_rows_path}")
+    starter_files = result.starter_files
+    if starter_files.written:
+        console.say(f"left {' and '.join(starter_files.written)} in this folder")
+    has_graph = result.report["kg"]["triples"] > 0
+    next_command = "pretrain-kg --method TransE" if has_graph else "train --model GRU4Rec"
+    if starter_files.named_dataset != name:
+        named = starter_files.named_dataset or "none"
+        console.say(f"kgrec.yaml was there and names the data set {named}: left as it is")
+        next_command += f" --dataset {name}"
+    console.say(f"next: kgrec {next_command}")
+
+
+def account(report: dict[str, Any]) -> list[list[Any]]:
+    """The rows of the table: what, how many, share. What does not apply is left out."""
+    interactions, links, kg = report["interactions"], report["links"], report["kg"]
+    dropped = interactions["dropped"]
+    options = report["options"]
+    rows: list[list[Any]] = [["interactions read", interactions["read"], ""]]
+    optional = [
+        ("  bad rows set aside", interactions["bad"]),
+        ("  bad rows in other files", interactions["bad_in_other_files"]),
+        (f"  dropped by --duplicates {options['duplicates']}", dropped["duplicates"]),
+        (f"  dropped by --min-rating {options['min_rating']}", dropped["min_rating"]),
+        (f"  dropped by --min-user-inter {options['min_user_inter']}", dropped["min_user_inter"]),
+        (f"  dropped by --min-item-inter {options['min_item_inter']}", dropped["min_item_inter"]),
+    ]
+    rows += [[what, count, ""] for what, count in optional if count]
+    kept = interactions["kept"]
+    rows.append(["interactions kept", kept, _share(kept, interactions["read"])])
+    if interactions["repeated_pairs"] and options["duplicates"] == "all":
+        repeated = interactions["repeated_pairs"]
+        rows.append(["  of a user and item seen before", repeated, _share(repeated, kept)])
+    rows += [["users", interactions["users"], ""], ["items", interactions["items"], ""]]
+    missing = report["items"]["not_in_catalogue"]
+    rows += [["  not in the item list", missing, ""]] if missing else []
+    if not kg["triples"]:
+        return rows
+    items = links["items"]
+    titles = links["titles"]
+    if titles is not None:
+        found = sum(titles[key] for key in ("exact", "other_title", "near_year"))
+        rows.append(["titles matched", found, _share(found, titles["items"])])
+        rows += [["  ambiguous, left out", titles["ambiguous"], ""]] if titles["ambiguous"] else []
+    rows.append(["items linked", links["items_linked"], _share(links["items_linked"], items)])
+    with_triples = links["items_with_triples"]
+    rows.append(["  to an entity with triples", with_triples, _share(with_triples, items)])
+    covered = links["interactions_linked"]
+    rows.append(["interactions covered", covered, _share(covered, kept)])
+    covered = links["interactions_with_triples"]
+    rows.append(["  by an entity with triples", covered, _share(covered, kept)])
+    optional = [
+        ("linked entities without a triple", links["entities_without_triple"]),
+        ("links of items not in the data set", links["of_other_items"]),
+        ("second entities of an item, dropped", links["further_entities_of_an_item"]),
+        ("items that share an entity", links["items_sharing_an_entity"]),
+        ("repeated triples, dropped", kg["repeated"]),
+    ]
+    rows += [[what, count, ""] for what, count in optional if count]
+    rows += [[f"triples ({kg['name']})", kg["triples"], ""]]
+    return [*rows, ["entities", kg["entities"], ""], ["relations", kg["relations"], ""]]
+
+
+def _share(part: int, whole: int) -> str:
+    return f"{part / whole:.1%}" if whole else ""

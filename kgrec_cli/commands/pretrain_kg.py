@@ -1,0 +1,5 @@
+"""Placeholder while this command is being written."""
+
+
+def pretrain_kg() -> None:
+    """To come."""

@@ -1,0 +1,165 @@
+"""`kgrec train`: options to settings, `run_train`, a table of what came out."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from kgrec_cli import console
+from kgrec_cli.commands import options as opt
+from kgrec_cli.errors import UsageError
+
+if TYPE_CHECKING:
+    from kgrec_cli.stages.train import TrainedRun
+
+
+def train(
+    dataset: opt.Dataset = None,
+    model: Annotated[
+        str | None, typer.Option(help="GRU4RecKG, or GRU4Rec: the same without the KG branch.")
+    ] = None,
+    freeze_kg: Annotated[
+        bool | None,
+        typer.Option("--freeze-kg/--no-freeze-kg", help="Keep the entity vectors as they are."),
+    ] = None,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Epochs at most.")] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="Adam's step size.")] = None,
+    train_batch_size: Annotated[int | None, typer.Option(min=1, help="Targets a step.")] = None,
+    embedding_size: Annotated[
+        int | None, typer.Option(min=1, help="Width of item and entity vectors.")
+    ] = None,
+    hidden_size: Annotated[int | None, typer.Option(min=1, help="Width of the GRUs.")] = None,
+    num_layers: Annotated[int | None, typer.Option(min=1, help="Layers of the GRUs.")] = None,
+    dropout_prob: Annotated[float | None, typer.Option(help="Dropout on the embeddings.")] = None,
+    loss_type: Annotated[str | None, typer.Option(help="CE or BPR.")] = None,
+    valid_metric: Annotated[
+        str | None, typer.Option(help="Metric that stops the training, for instance NDCG@10.")
+    ] = None,
+    stopping_step: Annotated[
+        int | None, typer.Option(min=1, help="Evaluations without progress before it stops.")
+    ] = None,
+    seed: opt.Seed = None,
+    seeds: Annotated[
+        int, typer.Option(min=1, help="Train this many runs, of seeds one apart.")
+    ] = 1,
+    resume: Annotated[
+        str | None, typer.Option(metavar="RUN", help="Go on with a run that was stopped.")
+    ] = None,
+    on_all_data: Annotated[
+        bool,
+        typer.Option(
+            "--on-all-data",
+            help="Final fit: hold nothing out; settings and epochs of a finished run (--like).",
+        ),
+    ] = False,
+    like: Annotated[
+        str | None,
+        typer.Option(metavar="RUN", help="The run --on-all-data follows; default: the newest."),
+    ] = None,
+    config: opt.Config = None,
+    assignments: opt.Assignments = None,
+    device: opt.Device = None,
+    threads: opt.Threads = None,
+    json_output: opt.Json = False,
+) -> None:
+    """Train GRU4RecKG (or GRU4Rec) and measure it on the validation and test parts."""
+    from kgrec_cli.config import choose_dataset, resolve_settings
+    from kgrec_cli.formats.run_dir import find_run
+    from kgrec_cli.stages.train import resume_train, run_train
+
+    folder = Path()
+    typed: dict[str, Any] = {
+        "dataset": dataset,
+        "model": model,
+        "freeze_kg": freeze_kg,
+        "epochs": epochs,
+        "learning_rate": learning_rate,
+        "train_batch_size": train_batch_size,
+        "embedding_size": embedding_size,
+        "hidden_size": hidden_size,
+        "num_layers": num_layers,
+        "dropout_prob": dropout_prob,
+        "loss_type": loss_type,
+        "valid_metric": valid_metric,
+        "stopping_step": stopping_step,
+        "seed": seed,
+        "device": device,
+    }
+    typed = {name: value for name, value in typed.items() if value is not None}
+    if like is not None and not on_all_data:
+        raise UsageError("--like goes with --on-all-data")
+    if resume is not None:
+        if typed or config or assignments or on_all_data or seeds > 1:
+            raise UsageError("--resume goes on with the run's own settings: give it alone")
+        settings = resolve_settings(folder=folder)
+        run_dir = find_run(folder / settings.checkpoint_dir, resume, finished=False)
+        with console.listening(json_output) as on_event:
+            results = [resume_train(run_dir, folder, threads=threads, on_event=on_event)]
+    else:
+        typed |= {"threads": threads} if threads is not None else {}
+        settings = resolve_settings(
+            folder=folder,
+            config_paths=config or (),
+            options=typed,
+            assignments=assignments or (),
+            base=_final_fit_settings(folder, like, dataset) if on_all_data else None,
+        )
+        settings = choose_dataset(settings, folder)
+        with console.listening(json_output) as on_event:
+            results = run_train(
+                settings, folder, n_seeds=seeds, on_all_data=on_all_data, on_event=on_event
+            )
+    _show(results, settings.shown_cutoff, json_output)
+
+
+def _final_fit_settings(folder: Path, like: str | None, dataset: str | None) -> dict[str, Any]:
+    """The settings of the run that a final fit follows, `epochs` being its best epoch."""
+    from kgrec_cli.config import resolve_settings
+    from kgrec_cli.stages.train import final_fit_settings
+
+    settings = resolve_settings(folder=folder, options={"dataset": dataset})
+    return final_fit_settings(folder / settings.checkpoint_dir, like, settings.dataset)
+
+
+def _show(results: "list[TrainedRun]", cutoff: int, json_output: bool) -> None:
+    if json_output:
+        console.emit_json([_as_json(result) for result in results])
+        return
+    last = results[-1]
+    if len(results) == 1 and last.metrics:
+        seconds = console.duration(last.elapsed_s)
+        title = f"{last.run_dir.name}: best epoch {last.best_epoch} of {last.epochs}, {seconds}"
+        console.metric_table(title, last.metrics, cutoff)
+    elif last.metrics:
+        console.table("Mean and spread over seeds", *_spread(results, cutoff))
+    for result in results:
+        console.say(f"run: {result.run_dir}")
+    if last.metrics:
+        console.say("next: kgrec evaluate    or: kgrec recommend --user USER")
+    else:
+        console.say("trained on all data: kgrec recommend --user USER")
+
+
+def _spread(results: "list[TrainedRun]", cutoff: int) -> tuple[list[str], list[list[Any]]]:
+    from statistics import mean, stdev
+
+    columns = ["metric", "mean", "sd", *(f"seed {result.seed}" for result in results)]
+    rows: list[list[Any]] = []
+    for part in results[0].metrics:
+        for name in results[0].metrics[part]:
+            if not name.endswith(f"@{cutoff}"):
+                continue
+            values = [result.metrics[part][name] for result in results]
+            rows.append([f"{part} {name}", mean(values), stdev(values), *values])
+    return columns, rows
+
+
+def _as_json(result: "TrainedRun") -> dict[str, Any]:
+    return {
+        "run": str(result.run_dir),
+        "seed": result.seed,
+        "best_epoch": result.best_epoch,
+        "epochs": result.epochs,
+        "elapsed_s": round(result.elapsed_s, 3),
+        "metrics": result.metrics,
+    }

@@ -1,0 +1,92 @@
+"""`kgrec tune`: a search space named, `run_tune`, its leaderboard shown."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from kgrec_cli import console
+from kgrec_cli.commands import options as opt
+
+SHOWN_TRIALS = 10
+
+
+def tune(
+    space: Annotated[
+        Path, typer.Argument(help="Search space in RecBole's format, for instance hyper.test.")
+    ],
+    search: Annotated[
+        str, typer.Option(help="exhaustive (every point of choices), random or tpe.")
+    ] = "exhaustive",
+    max_trials: Annotated[
+        int | None,
+        typer.Option(min=1, help="Trials at most, those of earlier calls included."),
+    ] = None,
+    pruner: Annotated[
+        str, typer.Option(help="Give up poor trials early: none, median, hyperband or asha.")
+    ] = "none",
+    early_stop: Annotated[
+        int | None,
+        typer.Option(min=1, help="End after this many trials without progress (RecBole: 10)."),
+    ] = None,
+    dataset: opt.Dataset = None,
+    model: Annotated[str | None, typer.Option(help="GRU4RecKG or GRU4Rec.")] = None,
+    seed: opt.Seed = None,
+    config: opt.Config = None,
+    assignments: opt.Assignments = None,
+    device: opt.Device = None,
+    threads: opt.Threads = None,
+    json_output: opt.Json = False,
+) -> None:
+    """Search for the best settings. The same command goes on where it was stopped."""
+    from kgrec_cli.config import choose_dataset, resolve_settings
+    from kgrec_cli.stages.tune import run_tune
+
+    folder = Path()
+    settings = resolve_settings(
+        folder=folder,
+        config_paths=config or (),
+        options={
+            "dataset": dataset,
+            "model": model,
+            "seed": seed,
+            "device": device,
+            "threads": threads,
+        },
+        assignments=assignments or (),
+    )
+    settings = choose_dataset(settings, folder)
+    with console.listening(json_output) as on_event:
+        result = run_tune(
+            settings,
+            folder,
+            space,
+            search=search,
+            max_trials=max_trials,
+            pruner=pruner,
+            early_stop=early_stop,
+            on_event=on_event,
+        )
+    if json_output:
+        console.emit_json(
+            {
+                "study": str(result.study_dir),
+                "stopped": result.stopped,
+                "n_new": result.n_new,
+                "leaderboard": result.leaderboard,
+            }
+        )
+        return
+    metric = settings.valid_metric.casefold()
+    parameters = list(result.leaderboard[0])[4:] if result.leaderboard else []
+    parameters = [name for name in parameters if not name.startswith(("valid_", "test_"))]
+    parameters = [name for name in parameters if name not in ("epochs", "elapsed_s", "error")]
+    names = ["rank", "trial", *parameters, f"valid_{metric}", f"test_{metric}", "epochs"]
+    rows = [
+        [row.get(name) for name in names]
+        for row in result.leaderboard[:SHOWN_TRIALS]
+        if row["state"] == "complete"
+    ]
+    console.table(f"{result.study_dir.name}: the best of {len(result.leaderboard)}", names, rows)
+    console.say(f"leaderboard.csv, result.txt and chart.html are in {result.study_dir}")
+    console.say(f"next: kgrec train --config {result.study_dir / 'best.yaml'}")

@@ -1,0 +1,220 @@
+"""The only printer. Results go to standard output; progress, notes and errors to standard error."""
+
+import json
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+from kgrec_cli.events import EpochDone, Event, Note, OnEvent, Warn
+from kgrec_cli.events import Progress as ProgressEvent
+
+
+def out() -> Console:
+    """Standard output, as it is now (tests replace it)."""
+    return Console(file=sys.stdout, highlight=False, soft_wrap=False)
+
+
+def err() -> Console:
+    """Standard error, as it is now."""
+    return Console(file=sys.stderr, highlight=False)
+
+
+def say(text: str) -> None:
+    """Prints a line on standard output; not wrapped, so that it can be piped and copied."""
+    out().print(text, markup=False, soft_wrap=True)
+
+
+def heading(text: str) -> None:
+    """Prints a line that opens a part of the output."""
+    out().print(Text(text, style="bold"), soft_wrap=True)
+
+
+def show_error(text: str) -> None:
+    """Prints the one line of an error on standard error."""
+    err().print(Text.assemble(("error: ", "bold red"), text), soft_wrap=True)
+
+
+def emit_json(value: Any) -> None:
+    """Prints `value` as JSON, the only thing on standard output."""
+    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def table(title: str | None, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+    """Prints a table; numbers are right-aligned. Cells that are no text are shown by `str`."""
+    drawn = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    for index, name in enumerate(columns):
+        numeric = bool(rows) and all(_is_number(row[index]) for row in rows)
+        drawn.add_column(
+            escape(name),
+            justify="right" if numeric else "left",
+            overflow="fold",
+            min_width=max((len(format_cell(row[index])) for row in rows), default=0)
+            if numeric or index == 0
+            else None,
+        )
+    for row in rows:
+        drawn.add_row(*(escape(format_cell(cell)) for cell in row))
+    out().print(drawn)
+
+
+def format_cell(cell: Any) -> str:
+    """A cell's text: thousands separated, four decimals, nothing for None."""
+    if cell is None:
+        return ""
+    if isinstance(cell, bool):
+        return "yes" if cell else "no"
+    if isinstance(cell, int):
+        return f"{cell:,}"
+    if isinstance(cell, float):
+        return f"{cell:.4f}"
+    return str(cell)
+
+
+def _is_number(cell: Any) -> bool:
+    return cell is None or (isinstance(cell, int | float) and not isinstance(cell, bool))
+
+
+@contextmanager
+def listening(quiet: bool = False) -> Iterator[OnEvent]:
+    """Yields the listener to hand to a stage; it draws bars, notes and the table of epochs.
+
+    Args:
+        quiet: Draw nothing but warnings.
+    """
+    display = _Display(quiet)
+    try:
+        yield display
+    finally:
+        display.close()
+
+
+class _Display:
+    """Draws events on standard error: bars where there is a terminal, plain lines elsewhere."""
+
+    def __init__(self, quiet: bool) -> None:
+        self.quiet = quiet
+        self.console = err()
+        self.bars: Progress | None = None
+        self.tasks: dict[str, TaskID] = {}
+        self.metric_names: list[str] | None = None
+
+    def __call__(self, event: Event) -> None:
+        match event:
+            case Warn(text):
+                self.console.print(Text.assemble(("warning: ", "yellow"), text), soft_wrap=True)
+            case Note(text) if not self.quiet:
+                self.console.print(Text(text), soft_wrap=True)
+            case ProgressEvent() if not self.quiet:
+                self.draw_bar(event)
+            case EpochDone() if not self.quiet:
+                self.draw_epoch(event)
+
+    def draw_bar(self, event: ProgressEvent) -> None:
+        """Moves the bar of a task; in a log only its end is a line."""
+        finished = event.total is not None and event.done >= event.total
+        if not self.console.is_terminal:
+            if finished and not event.passing:
+                detail = f" ({event.detail})" if event.detail else ""
+                amount = _amount(event.done, event.unit)
+                self.console.print(Text(f"{event.task}: {amount}{detail}"), soft_wrap=True)
+            return
+        if self.bars is None:
+            self.bars = Progress(
+                TextColumn("{task.description}"),
+                BarColumn(bar_width=28),
+                TextColumn("{task.fields[amount]}"),
+                TextColumn("{task.fields[detail]}", style="dim"),
+                TimeRemainingColumn(compact=True),
+                console=self.console,
+                transient=event.passing,
+            )
+            self.bars.start()
+        amount = _amount(event.done, event.unit, event.total)
+        if event.task not in self.tasks:
+            self.tasks[event.task] = self.bars.add_task(event.task, amount=amount, detail="")
+        self.bars.update(
+            self.tasks[event.task],
+            completed=event.done,
+            total=event.total,
+            amount=amount,
+            detail=event.detail,
+        )
+        if finished:
+            del self.tasks[event.task]
+            if not self.tasks:
+                self.close()
+
+    def draw_epoch(self, event: EpochDone) -> None:
+        """Adds the epoch's row to the table of epochs."""
+        if self.metric_names is None:
+            self.metric_names = main_metrics(event.valid)
+            names = "".join(f"{name:>11}" for name in self.metric_names)
+            head = f"{'epoch':>9}{'loss':>9}{names}{'targets/s':>11}{'seconds':>9}{'at most':>9}"
+            self.console.print(Text(head, style="bold"), soft_wrap=True)
+        values = "".join(
+            f"{event.valid[name]:>11.4f}" if name in event.valid else f"{'':>11}"
+            for name in self.metric_names
+        )
+        row = (
+            f"{event.epoch:>5}/{event.epochs:<3}{event.loss:>9.4f}{values}"
+            f"{event.targets_per_s:>11,.0f}{event.elapsed_s:>9.1f}{duration(event.remaining_s):>9}"
+        )
+        style = "green" if event.best else ""
+        self.console.print(
+            Text(row + ("  best" if event.best else ""), style=style), soft_wrap=True
+        )
+
+    def close(self) -> None:
+        """Stops the bars, leaving what they showed last."""
+        if self.bars is not None:
+            self.bars.stop()
+            self.bars = None
+            self.tasks = {}
+
+
+def _amount(done: float, unit: str, total: float | None = None) -> str:
+    if unit == "bytes":
+        of_total = "" if total is None else f"/{total / 1e6:,.1f}"
+        return f"{done / 1e6:,.1f}{of_total} MB"
+    of_total = "" if total is None else f"/{total:,.0f}"
+    return f"{done:,.0f}{of_total} {unit}".strip()
+
+
+def duration(seconds: float) -> str:
+    """Seconds as a short text: 42s, 3m10s, 2h05m."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole}s"
+    if whole < 3600:
+        return f"{whole // 60}m{whole % 60:02d}s"
+    return f"{whole // 3600}h{whole % 3600 // 60:02d}m"
+
+
+def main_metrics(values: Mapping[str, float]) -> list[str]:
+    """The metrics that fit on a screen: the first one, and NDCG, Hit and MRR at its cutoff."""
+    if not values:
+        return []
+    first = next(iter(values))
+    cutoff = first.partition("@")[2]
+    names = [first, *(f"{name}@{cutoff}" for name in ("ndcg", "hit", "mrr"))]
+    return [name for name in dict.fromkeys(names) if name in values]
+
+
+def metric_table(title: str, results: Mapping[str, Mapping[str, float]], cutoff: int) -> None:
+    """Prints the metrics at one cutoff, one row a name and one column a part (test, ...)."""
+    parts = list(results)
+    names = dict.fromkeys(name for part in parts for name in results[part])
+    rows = [
+        [name, *(results[part].get(name) for part in parts)]
+        for name in names
+        if name.endswith(f"@{cutoff}")
+    ]
+    table(title, ["metric", *parts], rows)

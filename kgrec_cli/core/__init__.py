@@ -1,0 +1,1 @@
+"""GRU4RecKG: tables and tensors in, tables and tensors out; no paths."""

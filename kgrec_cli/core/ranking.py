@@ -1,0 +1,193 @@
+"""Full ranking: the place of each target among all items, and the items at the top.
+
+Both views of every list come from one pass: all items as candidates, and the items already in the
+history taken out ("masked"). Scores exist for one chunk of targets at a time.
+
+Letters: B rows of a chunk, N items including the padding, K places.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from kgrec_cli.core.model import GRU4RecKG
+from kgrec_cli.core.sequences import Histories, Ints, gather, prefixes
+
+# Scores of a chunk of targets: int64 (B,) indices into Histories.items -> float (B, N).
+Score = Callable[[Ints], Tensor]
+
+MAX_CHUNK_SCORES = 2**23
+MAX_CHUNK_ROWS = 1024
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """Where each target stands.
+
+    Attributes:
+        ranks: int64 (n,), from 1, among all items.
+        ranks_masked: int64 (n,), among the items that are not in the target's prefix.
+        top_items: int32 (n, K), best first, among all items.
+        top_items_masked: int32 (n, K), the same with seen items taken out; 0 where none is left.
+    """
+
+    ranks: Ints
+    ranks_masked: Ints
+    top_items: NDArray[np.int32]
+    top_items_masked: NDArray[np.int32]
+
+
+def score_by(
+    model: GRU4RecKG, histories: Histories, *, max_length: int, device: torch.device
+) -> Score:
+    """The scores that a model gives after reading each target's prefix."""
+
+    def score(targets: Ints) -> Tensor:
+        items, lengths = prefixes(histories, targets, max_length)
+        states = model.encode(
+            torch.from_numpy(items).to(device), torch.from_numpy(lengths).to(device)
+        )
+        return model.score(states)
+
+    return score
+
+
+def chunk_size(n_items: int, eval_batch_size: int) -> int:
+    """Targets scored at once: as set, within a bound on memory (about 32 MB of scores)."""
+    return max(1, min(eval_batch_size, MAX_CHUNK_ROWS, MAX_CHUNK_SCORES // n_items))
+
+
+@torch.inference_mode()
+def rank_targets(
+    score: Score,
+    histories: Histories,
+    targets: Ints,
+    *,
+    n_items: int,
+    topk: int = 0,
+    eval_batch_size: int = 4096,
+) -> Ranking:
+    """Ranks every target among all items.
+
+    An item of the same score as the target stands before it: ties count against the target, on
+    every device alike. The padding is no candidate. A target that is itself in its prefix stays a
+    candidate when seen items are taken out.
+
+    Args:
+        score: Gives the scores of a chunk.
+        histories: All histories.
+        targets: int64 (n,) indices into `histories.items`.
+        n_items: N.
+        topk: K, items of the top lists; 0 for no lists.
+        eval_batch_size: Targets a chunk at most.
+    """
+    rows = chunk_size(n_items, eval_batch_size)
+    chunks: list[Ranking] = []
+    for begin in range(0, len(targets), rows):
+        chunk = targets[begin : begin + rows]
+        scores = score(chunk).float()
+        scores[:, 0] = -torch.inf
+        wanted = torch.from_numpy(histories.items[chunk].astype(np.int64)).to(scores.device)
+        target_scores = scores.gather(1, wanted[:, None])
+        ranks, top = (scores >= target_scores).sum(1), _top_items(scores, topk)
+        row_index, seen_items = seen(histories, chunk)
+        scores[row_index.to(scores.device), seen_items.to(scores.device)] = -torch.inf
+        scores.scatter_(1, wanted[:, None], target_scores)
+        ranks_masked, top_masked = (scores >= target_scores).sum(1), _top_items(scores, topk)
+        chunks.append(
+            Ranking(
+                ranks.cpu().numpy(),
+                ranks_masked.cpu().numpy(),
+                top.cpu().numpy().astype(np.int32),
+                top_masked.cpu().numpy().astype(np.int32),
+            )
+        )
+    if not chunks:
+        empty, no_lists = np.zeros(0, np.int64), np.zeros((0, topk), np.int32)
+        return Ranking(empty, empty, no_lists, no_lists)
+    return Ranking(
+        np.concatenate([part.ranks for part in chunks]),
+        np.concatenate([part.ranks_masked for part in chunks]),
+        np.concatenate([part.top_items for part in chunks]),
+        np.concatenate([part.top_items_masked for part in chunks]),
+    )
+
+
+def seen(histories: Histories, targets: Ints) -> tuple[Tensor, Tensor]:
+    """The items before each target, over its whole history.
+
+    Returns:
+        Two int64 (P,): the row in `targets`, and an item seen before that target.
+    """
+    owners = np.searchsorted(histories.offsets, targets - 1, side="right") - 1
+    starts = histories.offsets[owners]
+    counts = targets - starts
+    row_index = np.repeat(np.arange(len(targets)), counts)
+    positions = np.arange(len(row_index)) + np.repeat(starts - (np.cumsum(counts) - counts), counts)
+    return (
+        torch.from_numpy(row_index),
+        torch.from_numpy(histories.items[positions].astype(np.int64)),
+    )
+
+
+def _top_items(scores: Tensor, topk: int) -> Tensor:
+    """int64 (B, K) item ids, best first; of equal scores the lower id; 0 for -inf scores."""
+    best_scores, best = top_places(scores, min(topk, scores.shape[1]))
+    best = torch.where(best_scores == -torch.inf, 0, best)
+    return torch.nn.functional.pad(best, (0, topk - best.shape[1]))
+
+
+def top_places(scores: Tensor, topk: int) -> tuple[Tensor, Tensor]:
+    """The K best scores of each row and their columns, best first; ties go to the lower column.
+
+    `torch.topk` leaves ties unspecified, so what it finds is ordered here; which of several items
+    that tie for the last place is listed stays unspecified.
+    """
+    values, columns = scores.topk(topk, dim=1)
+    by_column = columns.argsort(dim=1)
+    values, columns = values.gather(1, by_column), columns.gather(1, by_column)
+    by_value = values.argsort(dim=1, descending=True, stable=True)
+    return values.gather(1, by_value), columns.gather(1, by_value)
+
+
+@torch.inference_mode()
+def recommend_items(
+    model: GRU4RecKG,
+    lists: list[NDArray[np.int32]],
+    *,
+    topk: int,
+    max_length: int,
+    device: torch.device,
+    hide_seen: bool = True,
+) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+    """The K items to recommend after each history.
+
+    Args:
+        model: A trained model.
+        lists: B histories of item ids, oldest first, none empty.
+        topk: K.
+        max_length: Most recent items that the model reads.
+        device: Where the model is.
+        hide_seen: Leave out the items of the whole history.
+
+    Returns:
+        int32 (B, K) items, best first, 0 where none is left; float32 (B, K) scores.
+    """
+    flat = np.concatenate(lists)
+    ends = np.cumsum([len(items) for items in lists])
+    starts = ends - np.array([len(items) for items in lists])
+    items, lengths = gather(flat, np.maximum(starts, ends - max_length), ends)
+    states = model.encode(torch.from_numpy(items).to(device), torch.from_numpy(lengths).to(device))
+    scores = model.score(states).float()
+    scores[:, 0] = -torch.inf
+    if hide_seen:
+        row_index = torch.from_numpy(np.repeat(np.arange(len(lists)), ends - starts)).to(device)
+        scores[row_index, torch.from_numpy(flat.astype(np.int64)).to(device)] = -torch.inf
+    topk = min(topk, scores.shape[1] - 1)
+    best_scores, best = top_places(scores, topk)
+    best = torch.where(best_scores == -torch.inf, 0, best)
+    return best.cpu().numpy().astype(np.int32), best_scores.cpu().numpy()

@@ -1,0 +1,399 @@
+"""The search for good settings: points of a space, one trial each, kept in an Optuna study.
+
+`run_search` knows no model: the tune stage hands it an objective (settings in, scores out) and the
+ranges of a `hyper.test`; `core.search_report` turns the trials into tables and a chart.
+A point is chosen from the seed and the finished trials alone, so a search that was killed and
+started again visits the points of an uninterrupted one.
+"""
+
+import math
+import random
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import optuna
+from optuna.exceptions import ExperimentalWarning, StorageInternalError, UpdateFinishedTrialError
+from optuna.storages import RDBStorage
+from optuna.trial import TrialState
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import SQLAlchemyError
+
+from kgrec_cli.core.search_points import (
+    Params,
+    Space,
+    check_listable,
+    check_made_with,
+    choice_options,
+    count_points,
+    describe_space,
+    draw_point,
+    encode_point,
+    list_points,
+    log_bounds,
+    multiple,
+    multiples,
+    point_key,
+)
+from kgrec_cli.core.search_report import Direction, SearchTrial, best_trial, describe_trial
+from kgrec_cli.errors import KgrecError, UsageError, unknown_name
+from kgrec_cli.events import Note, OnEvent, Progress, Warn, ignore_event
+
+SEARCHES = ("exhaustive", "random", "tpe")
+PRUNERS: dict[str, type[optuna.pruners.BasePruner]] = {
+    "none": optuna.pruners.NopPruner,
+    "median": optuna.pruners.MedianPruner,
+    "hyperband": optuna.pruners.HyperbandPruner,
+    "asha": optuna.pruners.SuccessiveHalvingPruner,
+}
+DEFAULT_MAX_TRIALS = 100  # RecBole's max_evals, for searches that have no end of their own
+STATES: dict[TrialState, Literal["complete", "pruned", "failed"]] = {
+    TrialState.COMPLETE: "complete",
+    TrialState.PRUNED: "pruned",
+    TrialState.FAIL: "failed",
+}
+TPE_ATTEMPTS = 20  # proposals seen before, after which a point is drawn at random
+
+Report = Callable[[int, float], None]
+
+
+class Pruned(Exception):
+    """Raised by `report` when a trial is not worth its time; the objective lets it pass."""
+
+
+@dataclass(frozen=True)
+class TrialResult:
+    """What an objective found: metrics of its best epoch, and the score that is compared."""
+
+    valid: Mapping[str, float]
+    test: Mapping[str, float]
+    score: float
+
+
+Objective = Callable[[Params, Report], TrialResult]
+Stopped = Literal["exhausted", "max_trials", "early_stop"]
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """The state of a study after `run_search`.
+
+    Attributes:
+        trials: All finished trials, those of earlier calls included, in the order of running.
+        best: The complete trial with the best score (the first of equals), or None.
+        n_new: How many of `trials` this call ran.
+        stopped: Why it ended: every point visited, `max_trials` reached, or no progress.
+    """
+
+    trials: tuple[SearchTrial, ...]
+    best: SearchTrial | None
+    n_new: int
+    stopped: Stopped
+
+
+def run_search(
+    space: Space,
+    objective: Objective,
+    *,
+    storage_url: str,
+    study_name: str,
+    search: str = "exhaustive",
+    max_trials: int | None = None,
+    seed: int = 2020,
+    pruner: str = "none",
+    direction: Direction = "maximize",
+    early_stop: int | None = None,
+    settings: Mapping[str, Any] | None = None,
+    on_event: OnEvent = ignore_event,
+) -> SearchResult:
+    """Runs trials until the space, `max_trials` or `early_stop` ends the search.
+
+    The same call goes on with what the study holds; a trial that was running when its process died
+    is marked failed and its point run again. No point is finished twice. A trial whose objective
+    raises KgrecError counts as failed and the search goes on, unless no trial has completed yet.
+
+    Args:
+        space: Setting name to range.
+        objective: Gets a point and `report(step, score)`, to call once for each evaluated epoch.
+        storage_url: SQLAlchemy address of the study's database; a SQLite file's folder must exist.
+        study_name: The study's name in it.
+        search: `exhaustive` visits every point of choices once, in an order shuffled by `seed`
+            (so that a search cut short has seen all of the space); `random` draws points without
+            repeats; `tpe` is Optuna's tree-structured Parzen estimator after ten random points.
+        max_trials: Finished trials at most, those of earlier calls included. None: all points of
+            an exhaustive search, else 100.
+        seed: Seed of the order or the draws.
+        pruner: `none`; `median` gives up below the median of earlier trials at the same step,
+            after five trials; `asha` is asynchronous successive halving; `hyperband` runs it at
+            several widths.
+        direction: Whether a high or a low score is good.
+        early_stop: Trials in a row without a better score after which the search ends
+            (RecBole: always 10); None goes on.
+        settings: What else the scores depend on, as JSON values; an existing study must agree.
+        on_event: Told of each trial.
+
+    Raises:
+        UsageError: An unknown search or pruner, or limits below 1.
+        KgrecError: A space unfit for an exhaustive search; a study made with another space,
+            settings or direction; an unusable database; the objective's own error while no trial
+            has completed.
+    """
+    _check_arguments(space, search, pruner, max_trials, early_stop)
+    limit = max_trials or (None if search == "exhaustive" else DEFAULT_MAX_TRIALS)
+    n_points = count_points(space)
+    total = min(n for n in (limit, n_points) if n is not None)
+    made_with = {
+        "space": describe_space(space),
+        "settings": {**(settings or {}), "direction": direction},
+    }
+    with _study(storage_url, study_name, direction, made_with) as study:
+        study.pruner = PRUNERS[pruner]()
+        _retire_interrupted(study, space)
+        trials = _finished_trials(study)
+        n_before = len(trials)
+        while True:
+            best = best_trial(trials, direction)
+            detail = "" if best is None else f"best {best.score:.4f}"
+            on_event(Progress("tune", min(len(trials), total), total, "trials", detail))
+            visited = {point_key(trial.params) for trial in trials}
+            if n_points is not None and len(visited) >= n_points:
+                stopped: Stopped = "exhausted"
+                break
+            if limit is not None and len(trials) >= limit:
+                stopped = "max_trials"
+                break
+            if early_stop and best and len(trials) - best.number >= early_stop:
+                stopped = "early_stop"
+                break
+            if not study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
+                _enqueue(study, space, _next_point(study, space, search, seed, visited))
+            _run_trial(study, space, objective)
+            trials = _finished_trials(study)
+            line = describe_trial(trials[-1])
+            if trials[-1].state != "failed":
+                on_event(Note(line))
+            elif best is not None:
+                on_event(Warn(line))
+            else:
+                raise KgrecError(line)
+    return SearchResult(tuple(trials), best, len(trials) - n_before, stopped)
+
+
+def read_trials(storage_url: str, study_name: str) -> list[SearchTrial]:
+    """The finished trials of an existing study, in the order of running.
+
+    Raises:
+        KgrecError: No such study, or a database that cannot be used.
+    """
+    with _study(storage_url, study_name) as study:
+        return _finished_trials(study)
+
+
+def suggest(trial: optuna.Trial, space: Space) -> Params:
+    """The point of an Optuna trial, as setting name to value."""
+    params: Params = {}
+    for name, range_ in space.items():
+        match range_.kind:
+            case "choice":
+                options = choice_options(range_)
+                params[name] = range_.values[
+                    options.index(trial.suggest_categorical(name, options))
+                ]
+            case "uniform":
+                params[name] = trial.suggest_float(name, range_.low, range_.high)
+            case "loguniform":
+                low, high = log_bounds(range_)
+                params[name] = trial.suggest_float(name, low, high, log=True)
+            case "quniform":
+                first, last = multiples(range_)
+                params[name] = multiple(range_, trial.suggest_int(name, first, last))
+    return params
+
+
+def _next_point(
+    study: optuna.Study, space: Space, search: str, seed: int, visited: set[str]
+) -> Params:
+    """A point that is not in `visited`, from the seed and the finished trials alone."""
+    if search == "exhaustive":
+        return next(point for point in list_points(space, seed) if point_key(point) not in visited)
+    generator = random.Random(f"{seed}/{len(visited)}")
+    if search == "tpe":
+        point = _propose(study, space, generator.getrandbits(32), visited)
+        if point is not None:
+            return point
+    while True:
+        point = draw_point(space, generator)
+        if point_key(point) not in visited:
+            return point
+
+
+def _propose(study: optuna.Study, space: Space, seed: int, visited: set[str]) -> Params | None:
+    """A new point by TPE, asked of a copy in memory, so that refused ones leave no trace."""
+    copy = optuna.create_study(
+        sampler=optuna.samplers.TPESampler(seed=seed), direction=study.direction
+    )
+    scored = (TrialState.COMPLETE, TrialState.PRUNED)
+    copy.add_trials(study.get_trials(deepcopy=False, states=scored))
+    for _ in range(TPE_ATTEMPTS):
+        trial = copy.ask()
+        point = suggest(trial, space)
+        if point_key(point) not in visited:
+            return point
+        copy.tell(trial, state=TrialState.FAIL)
+    return None
+
+
+def _enqueue(study: optuna.Study, space: Space, point: Params) -> None:
+    """Puts a point into the study's queue; the trial carries it from then on."""
+    study.enqueue_trial(encode_point(space, point), user_attrs={"params": point})
+
+
+def _run_trial(study: optuna.Study, space: Space, objective: Objective) -> None:
+    """Runs the next point of the queue. An interrupted trial stays marked as running."""
+    trial = study.ask()
+    point = suggest(trial, space)
+
+    def report(step: int, score: float) -> None:
+        trial.report(score, step)
+        if trial.should_prune():
+            raise Pruned(f"trial {trial.number} given up at step {step}")
+
+    try:
+        result = objective(point, report)
+        if not math.isfinite(result.score):
+            raise KgrecError(f"the score is {result.score}, expected a finite number")
+    except Pruned:
+        study.tell(trial, state=TrialState.PRUNED)
+    except KgrecError as error:
+        trial.set_user_attr("error", str(error))
+        study.tell(trial, state=TrialState.FAIL)
+    else:
+        trial.set_user_attr("valid", dict(result.valid))
+        trial.set_user_attr("test", dict(result.test))
+        study.tell(trial, result.score)
+
+
+def _retire_interrupted(study: optuna.Study, space: Space) -> None:
+    """Marks trials that were running when their process ended as failed, and queues their points.
+
+    The queue comes first: ending between the two loses nothing.
+    """
+    waiting = study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
+    queued = {point_key(trial.user_attrs["params"]) for trial in waiting}
+    for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+        point = trial.user_attrs["params"]
+        if point_key(point) not in queued and "error" not in trial.user_attrs:
+            _enqueue(study, space, point)
+        study.tell(trial.number, state=TrialState.FAIL)
+
+
+def _finished_trials(study: optuna.Study) -> list[SearchTrial]:
+    """Complete, pruned and failed trials in the order of running, without interrupted ones."""
+    trials: list[SearchTrial] = []
+    for trial in study.get_trials(deepcopy=False):
+        error = trial.user_attrs.get("error", "")
+        if trial.state not in STATES or (trial.state == TrialState.FAIL and not error):
+            continue
+        trials.append(
+            SearchTrial(
+                number=len(trials) + 1,
+                state=STATES[trial.state],
+                params=trial.user_attrs["params"],
+                score=trial.value,
+                valid=trial.user_attrs.get("valid", {}),
+                test=trial.user_attrs.get("test", {}),
+                n_reports=len(trial.intermediate_values),
+                elapsed_s=trial.duration.total_seconds() if trial.duration else 0.0,
+                error=error,
+            )
+        )
+    return trials
+
+
+def _check_arguments(
+    space: Space, search: str, pruner: str, max_trials: int | None, early_stop: int | None
+) -> None:
+    if search not in SEARCHES:
+        raise UsageError(unknown_name("search", search, SEARCHES))
+    if pruner not in PRUNERS:
+        raise UsageError(unknown_name("pruner", pruner, PRUNERS))
+    for name, limit in (("max_trials", max_trials), ("early_stop", early_stop)):
+        if limit is not None and limit < 1:
+            raise UsageError(f"{name}: found {limit}, expected 1 or more")
+    if search == "exhaustive":
+        check_listable(space)
+
+
+@contextmanager
+def _study(
+    storage_url: str,
+    study_name: str,
+    direction: Direction = "maximize",
+    made_with: Mapping[str, Mapping[str, Any]] | None = None,
+) -> Iterator[optuna.Study]:
+    """An open study; one that is not there is made if `made_with` is given."""
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    storage = None
+    where = storage_url
+    try:
+        url = make_url(storage_url)
+        where = url.render_as_string(hide_password=True).removeprefix("sqlite:///")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ExperimentalWarning)
+            storage = _open_storage(storage_url, where)
+            if made_with is None:
+                study = _load_study(storage, study_name, where)
+            else:
+                study = optuna.create_study(
+                    storage=storage,
+                    sampler=optuna.samplers.RandomSampler(),  # idle: every point is queued
+                    study_name=study_name,
+                    direction=direction,
+                    load_if_exists=True,
+                )
+                _check_made_with(study, made_with)
+            yield study
+    except UpdateFinishedTrialError as error:
+        raise KgrecError(
+            f"{where}: another process ended this trial; run one search of a study at a time"
+        ) from error
+    except (StorageInternalError, SQLAlchemyError) as error:
+        raise KgrecError(
+            f"{where}: the study's database failed ({_reason(error)}); finished trials stay in it"
+        ) from error
+    finally:
+        if storage is not None:
+            storage.remove_session()
+            storage.engine.dispose()
+
+
+def _open_storage(storage_url: str, where: str) -> RDBStorage:
+    try:
+        return RDBStorage(storage_url)
+    except (RuntimeError, ImportError) as error:  # made by another Optuna; no driver
+        raise KgrecError(f"{where}: cannot open the study's database ({_reason(error)})") from error
+
+
+def _load_study(storage: RDBStorage, study_name: str, where: str) -> optuna.Study:
+    try:
+        return optuna.load_study(storage=storage, study_name=study_name)
+    except KeyError as error:
+        raise KgrecError(f"{where}: no study '{study_name}'; `kgrec tune` makes it") from error
+
+
+def _check_made_with(study: optuna.Study, made_with: Mapping[str, Mapping[str, Any]]) -> None:
+    """Notes in a new study what its scores depend on; compares with what an old one notes."""
+    if "made_with" not in study.user_attrs:
+        if study.get_trials(deepcopy=False):
+            raise KgrecError(f"study '{study.study_name}' was not made by kgrec; choose another")
+        study.set_user_attr("made_with", made_with)
+    check_made_with(study.study_name, study.user_attrs["made_with"], made_with)
+
+
+def _reason(error: BaseException) -> str:
+    """The first line of the error at the bottom of the chain."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return str(error).strip().partition("\n")[0] or type(error).__name__

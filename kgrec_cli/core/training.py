@@ -1,0 +1,366 @@
+"""Training GRU4RecKG: epochs of batches, validation, early stopping.
+
+Everything random in an epoch follows from (seed, epoch), so a run that stopped after any epoch
+continues to the numbers of one that did not.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from kgrec_cli.config import Settings
+from kgrec_cli.core import sequences
+from kgrec_cli.core.losses import bpr, cross_entropy, sample_negatives
+from kgrec_cli.core.metrics import rank_metrics
+from kgrec_cli.core.model import GRU4RecKG
+from kgrec_cli.core.ranking import rank_targets, score_by
+from kgrec_cli.core.sequences import Batch, Histories, Split
+from kgrec_cli.errors import KgrecError
+from kgrec_cli.events import EpochDone, OnEvent, Progress, ignore_event
+
+
+@dataclass
+class TrainingState:
+    """All that a run needs to go on: what `fit` changes and a checkpoint keeps.
+
+    Attributes:
+        epoch: Finished epochs.
+        model: Weights now.
+        optimizer: Adam's state, as `torch.optim.Optimizer.state_dict` gives it.
+        best_epoch: The epoch whose validation score was best; 0 before the first evaluation.
+        best_score: Its score, in `valid_metric`.
+        best_model: Its weights.
+        n_not_better: Evaluations in a row that were not better.
+        history: One row an epoch: epoch, loss, valid metrics, speed.
+    """
+
+    epoch: int = 0
+    model: dict[str, Tensor] = field(default_factory=dict)
+    optimizer: dict[str, Any] = field(default_factory=dict)
+    best_epoch: int = 0
+    best_score: float = -1.0
+    best_model: dict[str, Tensor] = field(default_factory=dict)
+    n_not_better: int = 0
+    history: list[dict[str, Any]] = field(default_factory=list)
+
+    def is_finished(self, settings: Settings) -> bool:
+        """Whether training is over: all epochs done, or stopped early."""
+        return self.epoch >= settings.epochs or self.n_not_better > settings.stopping_step
+
+
+OnEpoch = Callable[[TrainingState, EpochDone], None]
+
+
+def choose_device(name: str) -> torch.device:
+    """The torch device of a `device` setting; auto takes CUDA where there is one.
+
+    Raises:
+        KgrecError: CUDA is asked for and not there.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = torch.device(name)
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise KgrecError(f"device {name}: torch sees {torch.cuda.device_count()} CUDA devices here")
+    return device
+
+
+def build_model(
+    settings: Settings, n_items: int, entity_vectors: np.ndarray | None, device: torch.device
+) -> GRU4RecKG:
+    """A model with the initial values of `settings.seed`.
+
+    Args:
+        settings: Sizes, dropout and seed.
+        n_items: N, padding included.
+        entity_vectors: float32 (N, D) for GRU4RecKG; None for GRU4Rec.
+        device: Where it is to be.
+    """
+    torch.manual_seed(settings.seed)
+    vectors = None if entity_vectors is None else torch.from_numpy(entity_vectors)
+    return GRU4RecKG(settings, n_items, vectors).to(device)
+
+
+def item_popularity(histories: Histories, split: Split, n_items: int) -> np.ndarray:
+    """int64 (N,), the training interactions of each item, first events of users included."""
+    positions = np.arange(len(histories.items))
+    in_training = positions < np.repeat(split.train_end, np.diff(histories.offsets))
+    return np.bincount(histories.items[in_training], minlength=n_items)
+
+
+def check_targets(histories: Histories, split: Split, validate: bool) -> None:
+    """Checks that there is something to train on and, with `validate`, something to stop by.
+
+    Raises:
+        KgrecError: The training or the validation part is empty.
+    """
+    if len(sequences.train_targets(histories, split)) == 0:
+        raise KgrecError("the training part is empty: no user has two interactions in it")
+    if validate and len(sequences.valid_targets(histories, split)) == 0:
+        raise KgrecError(
+            "the validation part is empty, so nothing can stop the training: a user needs four "
+            "interactions to give one under LS: valid_and_test; more data or another eval_args"
+        )
+
+
+def fit(
+    model: GRU4RecKG,
+    histories: Histories,
+    split: Split,
+    settings: Settings,
+    *,
+    device: torch.device,
+    state: TrainingState | None = None,
+    on_epoch: OnEpoch = lambda state, epoch: None,
+    on_event: OnEvent = ignore_event,
+    validate: bool = True,
+) -> TrainingState:
+    """Trains until early stopping or the last epoch, and leaves the best weights in the model.
+
+    As in RecBole a score equal to the best counts as better, and training stops when more than
+    `stopping_step` evaluations in a row were not better.
+
+    Args:
+        model: On `device`; its weights are the initial ones unless `state` is given.
+        histories: All histories.
+        split: Which events train and which validate.
+        settings: Everything else.
+        device: Where to train.
+        state: A state to go on from.
+        on_epoch: Called after each epoch with the state (to save it) and the event; what it raises
+            ends the training (pruning).
+        on_event: Hears the progress within an epoch.
+        validate: Whether to evaluate and to stop early; without it the last epoch is the best.
+
+    Returns:
+        The final state.
+
+    Raises:
+        KgrecError: No training target, or no validation target to stop by, or a loss that is NaN.
+    """
+    targets = sequences.train_targets(histories, split)
+    valid = sequences.valid_targets(histories, split) if validate else targets[:0]
+    check_targets(histories, split, validate)
+    optimizer = torch.optim.Adam(
+        (weight for weight in model.parameters() if weight.requires_grad),
+        lr=settings.learning_rate,
+        weight_decay=settings.weight_decay,
+    )
+    state = state or TrainingState()
+    if state.epoch:
+        model.load_state_dict(state.model)
+        optimizer.load_state_dict(state.optimizer)
+    step = _Step(model, optimizer, histories, split, settings, device)
+    while not state.is_finished(settings):
+        began = time.perf_counter()
+        loss = step.run_epoch(state.epoch + 1, len(targets), on_event)
+        trained_s = time.perf_counter() - began
+        state.epoch += 1
+        metrics: dict[str, float] = {}
+        if validate and state.epoch % settings.eval_step == 0:
+            metrics = evaluate(model, histories, valid, settings, device)
+        is_best = _update_best(state, model, metrics, settings, validate)
+        elapsed_s = time.perf_counter() - began
+        event = EpochDone(
+            epoch=state.epoch,
+            epochs=settings.epochs,
+            loss=loss,
+            targets_per_s=len(targets) / trained_s,
+            elapsed_s=elapsed_s,
+            remaining_s=elapsed_s * (settings.epochs - state.epoch),
+            best=is_best,
+            valid=metrics,
+        )
+        state.model = model.state_dict()
+        state.optimizer = optimizer.state_dict()
+        state.history.append(
+            {
+                "epoch": state.epoch,
+                "loss": loss,
+                "valid": metrics,
+                "targets_per_s": round(event.targets_per_s, 1),
+                "elapsed_s": round(elapsed_s, 3),
+            }
+        )
+        on_epoch(state, event)
+    if state.best_model:
+        model.load_state_dict(state.best_model)
+    return state
+
+
+def _update_best(
+    state: TrainingState,
+    model: GRU4RecKG,
+    metrics: dict[str, float],
+    settings: Settings,
+    validate: bool,
+) -> bool:
+    """Keeps the weights when the epoch is the best so far, and counts those that are not."""
+    score = metrics.get(settings.valid_metric.casefold())
+    if validate and score is None:
+        return False
+    if not validate or (score is not None and score >= state.best_score):
+        state.best_score = 0.0 if score is None else score
+        state.best_epoch = state.epoch
+        state.best_model = {name: value.clone() for name, value in model.state_dict().items()}
+        state.n_not_better = 0
+        return validate
+    state.n_not_better += 1
+    return False
+
+
+def evaluate(
+    model: GRU4RecKG,
+    histories: Histories,
+    targets: sequences.Ints,
+    settings: Settings,
+    device: torch.device,
+) -> dict[str, float]:
+    """The metrics of ranks for some targets, seen items not masked; `valid_metric` comes first."""
+    model.eval()
+    ranking = rank_targets(
+        score_by(model, histories, max_length=settings.MAX_ITEM_LIST_LENGTH, device=device),
+        histories,
+        targets,
+        n_items=model.item_embedding.num_embeddings,
+        eval_batch_size=settings.eval_batch_size,
+    )
+    name, _, cutoff = settings.valid_metric.partition("@")
+    values = rank_metrics(ranking.ranks, [name], [int(cutoff)])
+    return values | rank_metrics(ranking.ranks, settings.metrics, settings.topk)
+
+
+class _Step:
+    """One epoch's steps: batches to the device, loss, gradient, update."""
+
+    def __init__(
+        self,
+        model: GRU4RecKG,
+        optimizer: torch.optim.Optimizer,
+        histories: Histories,
+        split: Split,
+        settings: Settings,
+        device: torch.device,
+    ) -> None:
+        self.model = model
+        self.optimizer = optimizer
+        self.histories = histories
+        self.split = split
+        self.settings = settings
+        self.device = device
+        self.n_items = model.item_embedding.num_embeddings
+        popularity = item_popularity(histories, split, self.n_items)
+        is_uniform = settings.negatives.distribution == "uniform"
+        self.popularity = None if is_uniform else torch.from_numpy(popularity).float()
+
+    def run_epoch(self, epoch: int, n_targets: int, on_event: OnEvent) -> float:
+        """Trains on every target once; returns the mean loss per target."""
+        self.model.train()
+        seeds = np.random.SeedSequence([self.settings.seed, epoch])
+        order_seed, torch_seed = seeds.generate_state(2)
+        torch.manual_seed(int(torch_seed))
+        negatives = torch.Generator().manual_seed(int(torch_seed) + 1)
+        total = torch.zeros((), dtype=torch.float64, device=self.device)
+        done, last_told = 0, time.perf_counter()
+        for batch in self.batches(np.random.default_rng(order_seed)):
+            total += self.run(batch, negatives).detach().double() * batch.n_targets
+            done += batch.n_targets
+            if time.perf_counter() - last_told > 0.2:
+                last_told = time.perf_counter()
+                on_event(Progress(f"epoch {epoch}", done, n_targets, "targets", passing=True))
+        on_event(Progress(f"epoch {epoch}", n_targets, n_targets, "targets", passing=True))
+        loss = float(total) / n_targets
+        if not np.isfinite(loss):
+            raise KgrecError(
+                f"epoch {epoch}: the loss is not a number; a lower learning_rate (now "
+                f"{self.settings.learning_rate:g}) is the usual cure"
+            )
+        return loss
+
+    def batches(self, rng: np.random.Generator) -> Iterator[Batch]:
+        """The epoch's batches."""
+        length, size = self.settings.MAX_ITEM_LIST_LENGTH, self.settings.train_batch_size
+        if self.settings.train_batching == "prefix":
+            return sequences.prefix_batches(
+                self.histories, self.split, max_length=length, batch_size=size, rng=rng
+            )
+        return sequences.sequence_batches(
+            self.histories, self.split, max_length=length, batch_size=size, context=length, rng=rng
+        )
+
+    def run(self, batch: Batch, negatives: torch.Generator) -> Tensor:
+        """One optimiser step; returns the mean loss of the batch."""
+        items = self.to_device(batch.inputs)
+        wanted = self.to_device(batch.targets)
+        self.optimizer.zero_grad(set_to_none=True)
+        with torch.autocast("cuda", enabled=self.settings.enable_amp and items.is_cuda):
+            where = wanted > 0
+            states = self.model(items, where)
+            targets = wanted[where].long()
+            weight = self.model.item_embedding.weight
+            if self.settings.loss_type == "CE":
+                loss = cross_entropy(states, weight, targets)
+            else:
+                sampled = sample_negatives(
+                    targets.cpu(),
+                    self.popularity,
+                    self.n_items,
+                    self.settings.negatives.sample_num,
+                    negatives,
+                )
+                loss = bpr(states, weight, targets, sampled.to(self.device))
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.optimizer.step()
+        return loss
+
+    def to_device(self, array: np.ndarray) -> Tensor:
+        """An array as a tensor on the device; pinned on its way to CUDA."""
+        tensor = torch.from_numpy(array)
+        if self.device.type == "cuda":
+            return tensor.pin_memory().to(self.device, non_blocking=True)
+        return tensor
+
+
+def pack_state(state: TrainingState) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """A state as tensors by name and a JSON value, for a checkpoint file."""
+    tensors = {f"model.{name}": value for name, value in state.model.items()}
+    tensors |= {f"best.{name}": value for name, value in state.best_model.items()}
+    for index, slots in state.optimizer["state"].items():
+        tensors |= {f"optimizer.{index}.{name}": value for name, value in slots.items()}
+    meta = {
+        "epoch": state.epoch,
+        "best_epoch": state.best_epoch,
+        "best_score": state.best_score,
+        "n_not_better": state.n_not_better,
+        "history": state.history,
+        "param_groups": state.optimizer["param_groups"],
+    }
+    return tensors, meta
+
+
+def unpack_state(tensors: dict[str, Tensor], meta: dict[str, Any]) -> TrainingState:
+    """The state that `pack_state` packed."""
+    slots: dict[int, dict[str, Tensor]] = {}
+    weights: dict[str, dict[str, Tensor]] = {"model": {}, "best": {}}
+    for name, value in tensors.items():
+        kind, _, rest = name.partition(".")
+        if kind == "optimizer":
+            index, _, slot = rest.partition(".")
+            slots.setdefault(int(index), {})[slot] = value
+        else:
+            weights[kind][rest] = value
+    return TrainingState(
+        epoch=meta["epoch"],
+        model=weights["model"],
+        optimizer={"state": slots, "param_groups": meta["param_groups"]},
+        best_epoch=meta["best_epoch"],
+        best_score=meta["best_score"],
+        best_model=weights["best"],
+        n_not_better=meta["n_not_better"],
+        history=meta["history"],
+    )

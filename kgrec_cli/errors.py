@@ -1,0 +1,48 @@
+"""The errors that a user can cause. Each is one line that says where, what, and what to do.
+
+Anything raised from here ends at `cli.main`, which prints the line and exits with its code.
+Any other exception that reaches the user is a bug.
+"""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class KgrecError(Exception):
+    """A mistake in a file, a setting or the state of a folder. Exit code 1."""
+
+    exit_code = 1
+
+
+class UsageError(KgrecError):
+    """A mistake in what was typed on the command line. Exit code 2."""
+
+    exit_code = 2
+
+
+def nearest(name: str, valid: Iterable[str]) -> str | None:
+    """The valid name most like `name`, case aside, or None when none is close."""
+    by_fold = {choice.casefold(): choice for choice in valid}
+    matches = get_close_matches(name.casefold(), by_fold, n=1, cutoff=0.5)
+    return by_fold[matches[0]] if matches else None
+
+
+def unknown_name(kind: str, name: str, valid: Iterable[str]) -> str:
+    """One line for a name nobody knows: the nearest valid one, else the whole list.
+
+    Args:
+        kind: What the name should have been, for instance "metric".
+        name: What was given.
+        valid: The names that would have been right.
+    """
+    choices = sorted(valid)
+    guess = nearest(name, choices)
+    if guess is not None:
+        return f"unknown {kind} '{name}': did you mean '{guess}'?"
+    return f"unknown {kind} '{name}': choose one of {', '.join(choices)}"
+
+
+class Stopped(KgrecError):
+    """The user stopped a command; the line says how to go on. Exit code 130, as for Ctrl-C."""
+
+    exit_code = 130

@@ -1,0 +1,1 @@
+"""Bytes on disk to tables and back; no maths."""

@@ -1,0 +1,156 @@
+"""RecBole's atomic files: tab-separated UTF-8 with a header of `name:type`.
+
+Types are `token`, `token_seq`, `float` and `float_seq`; sequences are separated by spaces.
+A whole-number `float` column (a timestamp) is read as integers, so that its order is exact.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import polars as pl
+
+from kgrec_cli.errors import KgrecError
+from kgrec_cli.formats.files import writing
+
+TYPES = ("token", "token_seq", "float", "float_seq")
+
+
+def read_header(path: Path) -> dict[str, str]:
+    """The columns of an atomic file, name to type, in the file's order.
+
+    Raises:
+        KgrecError: No such file, not UTF-8, an empty file, or a header without types.
+    """
+    try:
+        with path.open("rb") as file:
+            line = file.readline().decode("utf-8-sig")
+    except FileNotFoundError as error:
+        raise KgrecError(f"{path}: no such file") from error
+    except IsADirectoryError as error:
+        raise KgrecError(f"{path}: a folder, expected a file") from error
+    except UnicodeDecodeError as error:
+        raise KgrecError(f"{path}, line 1: not UTF-8 (byte {error.start})") from error
+    line = line.rstrip("\r\n")
+    if not line:
+        raise KgrecError(f"{path}: empty, expected a header such as user_id:token")
+    columns: dict[str, str] = {}
+    for field in line.split("\t"):
+        name, separator, kind = field.rpartition(":")
+        if not separator or kind not in TYPES:
+            raise KgrecError(
+                f"{path}, line 1: column '{field}' has no type; "
+                f"expected name:type with type one of {', '.join(TYPES)}"
+            )
+        if name in columns:
+            raise KgrecError(f"{path}, line 1: column '{name}' stands twice")
+        columns[name] = kind
+    return columns
+
+
+def read_atomic(path: Path, columns: Sequence[str] | None = None) -> pl.DataFrame:
+    """The table in an atomic file.
+
+    Args:
+        path: The file.
+        columns: Names to read; None reads all.
+
+    Returns:
+        token: String. token_seq: String, spaces kept. float: Int64 where every value is a whole
+        number written without a point, else Float64. float_seq: String (see
+        `entity_features.read_entity_features`). Empty fields are null. Rows keep the file's order.
+
+    Raises:
+        KgrecError: A missing column, a row with too few or too many fields, a value that is no
+            number; each with file and line.
+    """
+    header = read_header(path)
+    wanted = list(header) if columns is None else list(columns)
+    for name in wanted:
+        if name not in header:
+            raise KgrecError(f"{path}: no column '{name}'; its header has {', '.join(header)}")
+    try:
+        table = pl.read_csv(
+            path,
+            separator="\t",
+            has_header=False,
+            skip_rows=1,
+            new_columns=list(header),
+            schema=dict.fromkeys(header, pl.String),
+            quote_char=None,
+            columns=[list(header).index(name) for name in wanted],
+            truncate_ragged_lines=False,
+            raise_if_empty=False,
+        )
+    except pl.exceptions.PolarsError as error:
+        raise KgrecError(_find_bad_line(path, len(header)) or f"{path}: {error}") from error
+    table = table.select(wanted)
+    missing = table.select(pl.any_horizontal(pl.all().is_null()).arg_true()).to_series()
+    if len(missing):
+        bad_line = _find_bad_line(path, len(header))
+        if bad_line:
+            raise KgrecError(bad_line)
+    for name in wanted:
+        if header[name] == "float":
+            table = table.with_columns(_numbers(path, table[name]))
+    return table
+
+
+def _numbers(path: Path, column: pl.Series) -> pl.Series:
+    """A text column as Int64 where that is exact, else Float64."""
+    column = column.str.strip_chars()
+    whole = column.cast(pl.Int64, strict=False)
+    if whole.null_count() == column.null_count():
+        return whole
+    numbers = column.cast(pl.Float64, strict=False)
+    if numbers.null_count() > column.null_count():
+        row = int((numbers.is_null() & column.is_not_null()).arg_max() or 0)
+        raise KgrecError(
+            f"{path}, line {row + 2}, column {column.name}: "
+            f"found '{column[row]}', expected a number"
+        )
+    return numbers
+
+
+def _find_bad_line(path: Path, n_columns: int) -> str | None:
+    """One line that names the first row whose number of fields is wrong."""
+    with path.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            try:
+                text = line.decode("utf-8").rstrip("\r\n")
+            except UnicodeDecodeError:
+                return f"{path}, line {number}: not UTF-8; atomic files are UTF-8"
+            n_fields = text.count("\t") + 1
+            if text and n_fields != n_columns:
+                return f"{path}, line {number}: {n_fields} columns, expected {n_columns}"
+    return None
+
+
+def write_atomic(path: Path, table: pl.DataFrame, types: Mapping[str, str]) -> None:
+    """Writes `table` as an atomic file, whole or not at all.
+
+    Tabs and line ends inside a text become spaces. Nulls become empty fields. The same table gives
+    the same bytes.
+
+    Args:
+        path: Where to.
+        table: The columns named in `types`; sequences as text joined by spaces.
+        types: Column name to atomic type, in the order of the file.
+    """
+    columns = [
+        pl.col(name).str.replace_all(r"[\t\r\n]+", " ")
+        if table.schema[name] == pl.String
+        else pl.col(name)
+        for name in types
+    ]
+    header = "\t".join(f"{name}:{kind}" for name, kind in types.items())
+    with writing(path) as temporary_path, temporary_path.open("wb") as file:
+        file.write(header.encode() + b"\n")
+        table.select(columns).write_csv(
+            file, separator="\t", include_header=False, quote_style="never", line_terminator="\n"
+        )
+
+
+def is_typed_header(line: str) -> bool:
+    """True when every tab-separated field of `line` is name:type with an atomic type."""
+    return all(re.search(r":(token|float)(_seq)?$", field) for field in line.rstrip().split("\t"))

@@ -1,0 +1,78 @@
+"""Whole files or none: every file that kgrec writes goes through `writing`."""
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from kgrec_cli.errors import KgrecError
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[Path]:
+    """Yields a temporary path beside `path`; on success it takes the place of `path`.
+
+    The file appears whole or not at all: written under a temporary name, synced, renamed.
+    What stood at `path` before is untouched until then.
+
+    Raises:
+        KgrecError: The folder cannot be written to, or the disk is full.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        os.fchmod(handle, 0o644)
+        os.close(handle)
+    except OSError as error:
+        raise cannot_write(path, error) from error
+    temporary_path = Path(name)
+    try:
+        yield temporary_path
+        with temporary_path.open("rb+") as file:
+            os.fsync(file.fileno())
+        temporary_path.replace(path)
+    except OSError as error:
+        raise cannot_write(path, error) from error
+    finally:
+        temporary_path.unlink(missing_ok=True)
+
+
+def cannot_write(path: Path, error: OSError) -> KgrecError:
+    """The one-line error for a file that could not be written."""
+    reason = error.strerror or str(error)
+    return KgrecError(f"{path}: cannot write ({reason}); nothing that was there has changed")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes `text` as UTF-8, whole or not at all."""
+    with writing(path) as temporary_path:
+        temporary_path.write_text(text, encoding="utf-8", newline="\n")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Writes `value` as indented JSON, whole or not at all. NaN is refused."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """The value in a JSON file.
+
+    Raises:
+        KgrecError: The file is missing or is not JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise KgrecError(f"{path}: no such file") from error
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise KgrecError(f"{path}: not a JSON file ({error})") from error
+
+
+def sha256_of(path: Path) -> str:
+    """The SHA-256 of a file's bytes, in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,287 @@
+"""RecBole's `hyper.test`: the search space of `kgrec tune`, one parameter a line.
+
+A line is `name type range`, for instance `dropout_prob choice [0.0, 0.1]` or
+`learning_rate loguniform -8,-4`. The tune stage hands `SearchSpace.ranges` to `core.search`.
+Nothing is ever evaluated: lists are read as literals.
+Differs from RecBole: `#` comments are skipped, a name or a value that stands twice is an error.
+"""
+
+import ast
+import math
+import re
+import warnings
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+from kgrec_cli.errors import KgrecError, nearest, unknown_name
+from kgrec_cli.formats.files import write_text
+
+REFERENCE_HYPER_TEST = """\
+learning_rate choice [0.01,0.005,0.001,0.0005,0.0001]
+dropout_prob choice [0.0,0.1,0.2,0.3,0.4,0.5]
+num_layers choice [1,2,3]
+hidden_size choice [128]
+freeze_kg choice [True, False]
+"""
+
+MAX_LOG_BOUND = 700.0  # exp() of more is no float
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One of the values as listed: None, bool, int, float, str, or lists and mappings of these."""
+
+    kind: ClassVar[Literal["choice"]] = "choice"
+    values: tuple[Any, ...]
+
+    def __str__(self) -> str:
+        return f"choice {list(self.values)!r}"
+
+
+@dataclass(frozen=True)
+class Uniform:
+    """A float between `low` and `high`, all equally likely."""
+
+    kind: ClassVar[Literal["uniform"]] = "uniform"
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"uniform {self.low!r},{self.high!r}"
+
+
+@dataclass(frozen=True)
+class LogUniform:
+    """exp(u), u uniform between `low` and `high`: the bounds are natural logarithms."""
+
+    kind: ClassVar[Literal["loguniform"]] = "loguniform"
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"loguniform {self.low!r},{self.high!r}"
+
+
+@dataclass(frozen=True)
+class QUniform:
+    """A multiple of `q`: a uniform between `low` and `high`, rounded. All three int: an int."""
+
+    kind: ClassVar[Literal["quniform"]] = "quniform"
+    low: float
+    high: float
+    q: float
+
+    def __str__(self) -> str:
+        return f"quniform {self.low!r},{self.high!r},{self.q!r}"
+
+
+Range = Choice | Uniform | LogUniform | QUniform
+KINDS = ("choice", "uniform", "loguniform", "quniform")
+
+
+@dataclass(frozen=True)
+class SearchSpace:
+    """What a `hyper.test` file says.
+
+    Attributes:
+        path: The file.
+        ranges: Parameter name to its range, in the order of the file.
+        line_numbers: Parameter name to the line it stands on, from 1.
+        skipped_lines: Numbers of the lines that had fewer than three parts and are neither blank
+            nor comments: RecBole skips them in silence.
+    """
+
+    path: Path
+    ranges: Mapping[str, Range]
+    line_numbers: Mapping[str, int]
+    skipped_lines: tuple[int, ...] = ()
+
+
+def read_hyper_test(path: Path) -> SearchSpace:
+    """The search space in a `hyper.test` file.
+
+    Raises:
+        KgrecError: No such file, not UTF-8, no parameter in it, an unknown type, a range that
+            cannot be read, or a parameter that stands twice; with file and line.
+    """
+    ranges: dict[str, Range] = {}
+    line_numbers: dict[str, int] = {}
+    skipped_lines = []
+    for number, line in enumerate(_read_lines(path), start=1):
+        if not line.strip() or line.lstrip().startswith("#"):
+            continue
+        parts = line.split(maxsplit=2)
+        if len(parts) < 3:
+            skipped_lines.append(number)
+            continue
+        name, kind, text = parts[0], parts[1], parts[2].strip()
+        where = f"{path}, line {number}"
+        if name in ranges:
+            raise KgrecError(
+                f"{where}: parameter '{name}' stands already on line {line_numbers[name]}; "
+                "keep one of the two"
+            )
+        ranges[name] = _parse_range(kind, text, where)
+        line_numbers[name] = number
+    if not ranges:
+        raise KgrecError(
+            f"{path}: no parameter in it; expected lines of `name type range`, "
+            "for instance `num_layers choice [1,2,3]`"
+        )
+    return SearchSpace(path, ranges, line_numbers, tuple(skipped_lines))
+
+
+def write_hyper_test(path: Path, ranges: Mapping[str, Range]) -> None:
+    """Writes `ranges` as a `hyper.test` file, whole or not at all."""
+    write_text(path, "".join(f"{name} {range_}\n" for name, range_ in ranges.items()))
+
+
+def check_parameter_names(space: SearchSpace, valid_names: Iterable[str]) -> None:
+    """Checks that every parameter of `space` is one of `valid_names`.
+
+    Raises:
+        KgrecError: An unknown parameter; with file, line and the nearest valid name.
+    """
+    valid = set(valid_names)
+    for name, number in space.line_numbers.items():
+        if name not in valid:
+            raise KgrecError(f"{space.path}, line {number}: {unknown_name('setting', name, valid)}")
+
+
+def _read_lines(path: Path) -> list[str]:
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError as error:
+        raise KgrecError(
+            f"{path}: no such file; `kgrec prepare` leaves a hyper.test to start from"
+        ) from error
+    except IsADirectoryError as error:
+        raise KgrecError(f"{path}: a folder, expected a file") from error
+    except OSError as error:
+        raise KgrecError(f"{path}: cannot read ({error.strerror or error})") from error
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        number = data.count(b"\n", 0, error.start) + 1
+        raise KgrecError(f"{path}, line {number}: not UTF-8; save the file as UTF-8") from error
+    return re.split(r"\r\n|\n|\r", text)
+
+
+def _parse_range(kind: str, text: str, where: str) -> Range:
+    match kind:
+        case "choice":
+            return Choice(_parse_choice(text, where))
+        case "uniform":
+            return Uniform(*_parse_bounds(text, "low,high", where))
+        case "loguniform":
+            low, high = _parse_bounds(text, "low,high", where)
+            if max(abs(low), abs(high)) > MAX_LOG_BOUND:
+                raise KgrecError(
+                    f"{where}: found loguniform '{_shorten(text)}', expected natural logarithms "
+                    f"of the bounds, within {-MAX_LOG_BOUND:.0f},{MAX_LOG_BOUND:.0f}"
+                )
+            return LogUniform(low, high)
+        case "quniform":
+            low, high, q = _parse_bounds(text, "low,high,q", where)
+            if all(re.fullmatch(r"[+-]?\d+", part.strip()) for part in text.split(",")):
+                return QUniform(int(low), int(high), int(q))
+            return QUniform(low, high, q)
+    guess = nearest(kind, KINDS)
+    hint = f"did you mean '{guess}'?" if guess else "RecBole's format has these four"
+    raise KgrecError(
+        f"{where}: found type '{_shorten(kind)}', expected one of {', '.join(KINDS)}; {hint}"
+    )
+
+
+def _parse_bounds(text: str, expected: str, where: str) -> list[float]:
+    """The finite numbers of `low,high` or `low,high,q`, low < high and 0 < q <= high - low."""
+    try:
+        numbers = [float(part) for part in text.split(",")]
+    except ValueError:
+        numbers = []
+    if len(numbers) != len(expected.split(",")) or not all(map(math.isfinite, numbers)):
+        raise KgrecError(
+            f"{where}: found range '{_shorten(text)}', expected {expected} as plain numbers"
+        )
+    low, high = numbers[:2]
+    if low >= high:
+        raise KgrecError(
+            f"{where}: found range '{_shorten(text)}', expected {expected} with low below high"
+        )
+    if len(numbers) == 3 and not 0 < numbers[2] <= high - low:
+        raise KgrecError(
+            f"{where}: found range '{_shorten(text)}', expected {expected} "
+            "with a step q above 0 and no wider than high - low"
+        )
+    return numbers
+
+
+def _parse_choice(text: str, where: str) -> tuple[Any, ...]:
+    """The values of a Python list literal; `"[64,64]"` inside it is the list [64, 64]."""
+    try:
+        values = _literal(text)
+    except ValueError as error:
+        raise KgrecError(
+            f"{where}: found choice {_shorten(text)}, expected a Python list of plain values "
+            "such as [1, 2] or ['CE', 'BPR'] (nothing is calculated, texts need quotes)"
+        ) from error
+    if not isinstance(values, list | tuple) or not values:
+        raise KgrecError(
+            f"{where}: found choice {_shorten(text)}, expected a list of at least one value "
+            "such as [1, 2]"
+        )
+    parsed: list[Any] = []
+    for value in values:
+        try:
+            plain = _plain(value)
+        except ValueError as error:
+            raise KgrecError(
+                f"{where}: found choice value {_shorten(repr(value))}, expected None, True, False, "
+                "a finite number, a text, or a list or mapping of these"
+            ) from error
+        if plain in parsed:
+            raise KgrecError(
+                f"{where}: choice value {_shorten(repr(value))} equals one before it; keep one"
+            )
+        parsed.append(plain)
+    return tuple(parsed)
+
+
+def _literal(text: str) -> Any:
+    """The value of a Python literal; ValueError for anything else."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # "[1 (2)]": Python wonders about a missing comma
+            return ast.literal_eval(text)
+    except (SyntaxError, TypeError, MemoryError, RecursionError) as error:
+        raise ValueError(text) from error
+
+
+def _plain(value: Any) -> Any:
+    """`value` as JSON holds it, quoted inner lists read; ValueError for what JSON cannot hold."""
+    if isinstance(value, str):
+        value.encode()  # refuses half characters: UnicodeEncodeError is a ValueError
+        if value.strip()[:1] in {"[", "(", "{"}:
+            try:
+                inner = _literal(value.strip())
+            except ValueError:
+                return value
+            return _plain(inner) if isinstance(inner, list | tuple | dict) else value
+        return value
+    if value is None or isinstance(value, bool | int):
+        return value
+    if isinstance(value, float) and math.isfinite(value):
+        return value
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, dict) and all(isinstance(key, str) for key in value):
+        return {key: _plain(item) for key, item in value.items()}
+    raise ValueError(value)
+
+
+def _shorten(text: str, width: int = 60) -> str:
+    """`text` on one line of at most `width` characters."""
+    line = " ".join(text.split())
+    return line if len(line) <= width else line[: width - 3] + "..."

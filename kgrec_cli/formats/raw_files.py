@@ -1,0 +1,180 @@
+"""Raw files as they lie: on disk or inside a zip, gzipped or not, in a folder or one below.
+
+Members of a zip are read in place; nothing is unpacked. The readers of `movielens`, `catalogs` and
+`tables` take a `RawFile` and name it by `where` in their errors.
+"""
+
+import gzip
+import hashlib
+import zipfile
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from kgrec_cli.errors import KgrecError
+
+GZIP_MAGIC = b"\x1f\x8b"
+_UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
+
+
+@dataclass(frozen=True)
+class RawFile:
+    """One raw file.
+
+    Attributes:
+        path: The file on disk; the zip when `member` is set.
+        member: Its name inside the zip, else None.
+    """
+
+    path: Path
+    member: str | None = None
+
+    @property
+    def where(self) -> str:
+        """What errors call it."""
+        return str(self.path) if self.member is None else f"{self.path}:{self.member}"
+
+    @property
+    def name(self) -> str:
+        """Its own name in lower case, without folders and without `.gz`."""
+        name = self.path.name if self.member is None else PurePosixPath(self.member).name
+        return name.lower().removesuffix(".gz")
+
+    @property
+    def folder(self) -> str:
+        """The folder it lies in, on disk or inside the zip."""
+        if self.member is None:
+            return str(self.path.parent)
+        return str(PurePosixPath(self.member).parent)
+
+
+def list_raw_files(path: Path) -> list[RawFile]:
+    """The files in a folder and in the folders one below, or all in a zip, in order of name.
+
+    Raises:
+        KgrecError: No such path, or a file that is no zip.
+    """
+    try:
+        if path.is_dir():
+            entries = sorted(path.iterdir())
+            below = [
+                inner for entry in entries if entry.is_dir() for inner in sorted(entry.iterdir())
+            ]
+            return [RawFile(entry) for entry in [*entries, *below] if entry.is_file()]
+        with zipfile.ZipFile(path) as archive:
+            members = sorted(info.filename for info in archive.infolist() if not info.is_dir())
+    except FileNotFoundError as error:
+        raise KgrecError(f"{path}: no such file or folder") from error
+    except zipfile.BadZipFile as error:
+        raise KgrecError(f"{path}: not a whole zip file ({error}); download it again") from error
+    except OSError as error:
+        raise cannot_read(str(path), error) from error
+    return [RawFile(path, member) for member in members if not member.startswith("__MACOSX/")]
+
+
+def content(file: RawFile) -> Path | bytes:
+    """What polars can read: the path of a plain file on disk, else the unpacked bytes.
+
+    Raises:
+        KgrecError: The file cannot be read, or is damaged.
+    """
+    if file.member is None and head(file, 2) != GZIP_MAGIC:
+        return file.path
+    return read_bytes(file)
+
+
+def read_bytes(file: RawFile) -> bytes:
+    """All bytes of a file, out of its zip and its gzip.
+
+    Raises:
+        KgrecError: The file cannot be read, or is damaged.
+    """
+    return _read(file, None)
+
+
+def head(file: RawFile, n_bytes: int) -> bytes:
+    """The first bytes as they are stored (out of the zip, not out of a gzip)."""
+    try:
+        if file.member is None:
+            with file.path.open("rb") as stream:
+                return stream.read(n_bytes)
+        with zipfile.ZipFile(file.path) as archive, archive.open(file.member) as member:
+            return member.read(n_bytes)
+    except (OSError, zipfile.BadZipFile, zlib.error, RuntimeError, NotImplementedError) as error:
+        raise cannot_read(file.where, error) from error
+
+
+def first_line(file: RawFile) -> str:
+    """The first line, without its end; "" for an empty file.
+
+    Raises:
+        KgrecError: The file cannot be read, or is no text.
+    """
+    start = _read(file, 1 << 16)
+    if start.startswith(_UTF16_MARKS):
+        raise KgrecError(f"{file.where}: UTF-16 text; save it as UTF-8")
+    if b"\0" in start:
+        raise KgrecError(f"{file.where}: not a text file; expected CSV, TSV, Parquet or MovieLens")
+    return to_text(start.partition(b"\n")[0]).rstrip("\r")
+
+
+def read_text(file: RawFile) -> str:
+    """The whole text of a file: UTF-8, else latin-1.
+
+    Raises:
+        KgrecError: The file cannot be read, or is no text.
+    """
+    first_line(file)
+    return to_text(read_bytes(file))
+
+
+def to_text(raw: bytes) -> str:
+    """Bytes as text: UTF-8 (a byte order mark left out), else latin-1, which reads any byte."""
+    try:
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return raw.decode("latin-1")
+
+
+def describe_sources(files: Sequence[RawFile]) -> list[dict[str, str]]:
+    """Name and SHA-256 of the files on disk behind `files`, each once, in order of name."""
+    described = {}
+    for path in {file.path for file in files}:
+        with path.open("rb") as stream:
+            digest = hashlib.file_digest(stream, "sha256").hexdigest()
+        described[path.name, digest] = {"file": path.name, "sha256": digest}
+    return [described[key] for key in sorted(described)]
+
+
+def cannot_read(where: str, error: Exception) -> KgrecError:
+    """The one-line error for a file that could not be read."""
+    if isinstance(error, FileNotFoundError):
+        return KgrecError(f"{where}: no such file")
+    if isinstance(error, IsADirectoryError):
+        return KgrecError(f"{where}: a folder, expected a file")
+    reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
+    return KgrecError(f"{where}: cannot be read ({reason})")
+
+
+def _read(file: RawFile, n_bytes: int | None) -> bytes:
+    """The first bytes (None: all) of a file, out of its zip and its gzip."""
+    try:
+        if file.member is None:
+            with file.path.open("rb") as stream:
+                raw = stream.read(n_bytes) if n_bytes else stream.read()
+        else:
+            with zipfile.ZipFile(file.path) as archive, archive.open(file.member) as member:
+                raw = member.read(n_bytes) if n_bytes else member.read()
+        if not raw.startswith(GZIP_MAGIC):
+            return raw
+        if n_bytes:
+            start = zlib.decompressobj(wbits=31).decompress(raw, n_bytes)
+            if not start and len(raw) < n_bytes:
+                gzip.decompress(raw)  # raises unless it is whole and empty
+            return start
+        return gzip.decompress(raw)
+    except (EOFError, zlib.error, zipfile.BadZipFile, gzip.BadGzipFile) as error:
+        raise KgrecError(f"{file.where}: damaged or cut short ({error})") from error
+    except (OSError, RuntimeError, NotImplementedError) as error:
+        raise cannot_read(file.where, error) from error

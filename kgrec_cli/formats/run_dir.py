@@ -1,0 +1,155 @@
+"""A run folder, `saved/<dataset>-<model>-<time>/`: what training leaves and other commands read.
+
+`config.yaml` (resolved settings), `items.tsv` (the vocabulary: row n is item id n), `history.jsonl`
+(one line an epoch), `environment.json`, `model.safetensors` (the best weights), `metrics.json`
+(present once the run is finished), and while it runs `checkpoint.safetensors`.
+"""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from kgrec_cli.errors import KgrecError, unknown_name
+from kgrec_cli.formats.atomic import read_atomic, write_atomic
+from kgrec_cli.formats.files import cannot_write, read_json, write_json, write_text, writing
+
+CONFIG, ITEMS, HISTORY = "config.yaml", "items.tsv", "history.jsonl"
+ENVIRONMENT, MODEL, METRICS = "environment.json", "model.safetensors", "metrics.json"
+CHECKPOINT = "checkpoint.safetensors"
+
+
+def create_run_dir(saved_dir: Path, dataset: str, model: str, *, suffix: str = "") -> Path:
+    """A new, empty run folder named after the data set, the model and the time.
+
+    Raises:
+        KgrecError: It cannot be made.
+    """
+    stem = f"{dataset}-{model}-{datetime.now():%Y%m%d-%H%M%S}{suffix}"
+    for number in range(1, 100):
+        run_dir = saved_dir / (stem if number == 1 else f"{stem}-{number}")
+        try:
+            run_dir.mkdir(parents=True)
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise cannot_write(run_dir, error) from error
+        return run_dir
+    raise KgrecError(f"{saved_dir / stem}: a hundred runs of this second exist already")
+
+
+def is_run(path: Path) -> bool:
+    """Whether a folder is a run, finished or not."""
+    return (path / CONFIG).is_file()
+
+
+def is_finished(run_dir: Path) -> bool:
+    """Whether a run was trained to its end."""
+    return (run_dir / METRICS).is_file() and (run_dir / MODEL).is_file()
+
+
+def list_runs(saved_dir: Path) -> list[Path]:
+    """All runs in a folder, oldest first by the time they were started."""
+    runs = [path for path in saved_dir.glob("*") if is_run(path)]
+    return sorted(runs, key=lambda path: ((path / ENVIRONMENT).stat().st_mtime_ns, path.name))
+
+
+def find_run(saved_dir: Path, name: str | None, *, finished: bool = True) -> Path:
+    """The run that a user means: a folder, a name in `saved_dir`, or None for the newest.
+
+    Args:
+        saved_dir: Where runs are.
+        name: What the user typed.
+        finished: Whether the run must be finished.
+
+    Raises:
+        KgrecError: No such run, or it is not finished; the line says what there is.
+    """
+    runs = list_runs(saved_dir)
+    if name is None:
+        wanted = [run for run in runs if is_finished(run)] if finished else runs
+        if wanted:
+            return wanted[-1]
+        if runs:
+            raise KgrecError(
+                f"no finished run under {saved_dir.name}/: go on with "
+                f"`kgrec train --resume {runs[-1].name}`"
+            )
+        raise KgrecError(f"no run under {saved_dir.name}/: `kgrec train` makes one")
+    for run_dir in (Path(name), saved_dir / name):
+        if is_run(run_dir):
+            if finished and not is_finished(run_dir):
+                raise KgrecError(
+                    f"{run_dir}: not finished; go on with `kgrec train --resume {run_dir.name}`"
+                )
+            return run_dir
+    names = [run.name for run in runs]
+    if not names:
+        raise KgrecError(f"no run '{name}': nothing under {saved_dir.name}/")
+    raise KgrecError(unknown_name("run", name, names))
+
+
+def write_items(
+    run_dir: Path, tokens: Sequence[str], titles: Mapping[str, str], entities: Mapping[str, str]
+) -> None:
+    """Writes the vocabulary: one row per item in id order (the padding left out)."""
+    table = pl.DataFrame(
+        {
+            "item_id": list(tokens[1:]),
+            "title": [titles.get(token) for token in tokens[1:]],
+            "entity_id": [entities.get(token) for token in tokens[1:]],
+        },
+        schema=dict.fromkeys(("item_id", "title", "entity_id"), pl.String),
+    )
+    types = {"item_id": "token", "title": "token_seq", "entity_id": "token"}
+    write_atomic(run_dir / ITEMS, table, types)
+
+
+def read_items(run_dir: Path) -> pl.DataFrame:
+    """The vocabulary: String columns item_id, title, entity_id; row n (from 1) is item id n."""
+    return read_atomic(run_dir / ITEMS)
+
+
+def write_history(run_dir: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Writes one JSON line per epoch."""
+    write_text(run_dir / HISTORY, "".join(json.dumps(row) + "\n" for row in rows))
+
+
+def merge_metrics(run_dir: Path, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Puts `values` over those in `metrics.json` and returns all of them."""
+    path = run_dir / METRICS
+    merged = {**(read_json(path) if path.is_file() else {}), **values}
+    write_json(path, merged)
+    return merged
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> None:
+    """Writes tensors and a JSON value in one safetensors file, whole or not at all."""
+    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    with writing(path) as temporary_path:
+        try:
+            save_file(plain, temporary_path, {"meta": json.dumps(meta)})
+        except SafetensorError as error:
+            raise cannot_write(path, OSError(str(error))) from error
+
+
+def read_tensors(path: Path) -> tuple[dict[str, Tensor], Any]:
+    """The tensors (on the CPU) and the JSON value in a safetensors file.
+
+    Raises:
+        KgrecError: The file is missing or is no safetensors file.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            meta = (file.metadata() or {}).get("meta", "null")
+        return load_file(path), json.loads(meta)
+    except FileNotFoundError as error:
+        raise KgrecError(f"{path}: no such file") from error
+    except (SafetensorError, json.JSONDecodeError) as error:
+        raise KgrecError(f"{path}: not a whole safetensors file ({error})") from error

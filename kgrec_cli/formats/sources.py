@@ -1,0 +1,162 @@
+"""The registry of what can be downloaded: MovieLens sets and knowledge graphs for them.
+
+Addresses and checksums only: `download.fetch` fetches what stands here, the prepare stage reads it.
+Nothing of it is part of this package; each file comes from its owner under the owner's terms.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from kgrec_cli.errors import UsageError, unknown_name
+
+
+@dataclass(frozen=True)
+class RemoteFile:
+    """A file at a public address.
+
+    Attributes:
+        name: Its file name, also in the download cache.
+        url: Its address.
+        what: What it is, in a few words.
+        option: The option of `kgrec prepare` that takes a copy fetched by other means.
+        algorithm: That of the checksum.
+        checksum: Hex digest; None when only the file at `checksum_url` tells it.
+        checksum_url: The address of a text that holds the digest.
+    """
+
+    name: str
+    url: str
+    what: str
+    option: str
+    algorithm: Literal["sha256", "md5"]
+    checksum: str | None = None
+    checksum_url: str | None = None
+
+
+@dataclass(frozen=True)
+class KGSource:
+    """A knowledge graph and how the items of a data set find their entities in it.
+
+    Attributes:
+        name: What `--kg` calls it.
+        datasets: The data sets it is for.
+        triples: For `triples.read_triples`.
+        links: For `links.read_links`.
+        titles: The MovieLens zips whose film ids are those of `links`; empty when link_by is "id".
+        link_by: "id": the ids of `links` are the data set's own. "title": they are another
+            catalogue's, so the data set's items are matched with `titles` by title and year first.
+        licence: One line on what may be done with it.
+    """
+
+    name: str
+    datasets: tuple[str, ...]
+    triples: RemoteFile
+    links: RemoteFile
+    titles: tuple[RemoteFile, ...]
+    link_by: Literal["id", "title"]
+    licence: str
+
+    @property
+    def files(self) -> tuple[RemoteFile, ...]:
+        """All that has to be fetched for it."""
+        return (self.triples, self.links, *self.titles)
+
+
+_GROUPLENS = "https://files.grouplens.org/datasets/movielens"
+_RECBOLE = "https://raw.githubusercontent.com/RUCAIBox/RecBole"
+_KB4REC = "https://raw.githubusercontent.com/RUCDM/KB4Rec"
+
+
+def _movielens(name: str, md5: str | None) -> RemoteFile:
+    url = f"{_GROUPLENS}/{name}.zip"
+    return RemoteFile(
+        name=f"{name}.zip",
+        url=url,
+        what=f"the MovieLens set {name}",
+        option="--raw PATH",
+        algorithm="md5",
+        checksum=md5,
+        checksum_url=f"{url}.md5",
+    )
+
+
+DATASETS: dict[str, RemoteFile] = {
+    name: _movielens(name, md5)
+    for name, md5 in {
+        "ml-100k": "0e33842e24a9c977be4e0107933c0723",
+        "ml-1m": "c4d9eecfca2ab87c1945afe126590906",
+        "ml-10m": "ce571fd55effeba0271552578f2648bd",
+        "ml-20m": "cd245b17a1ae2cc31bb14903e1204af3",
+        "ml-25m": "6b51fb2759a8657d3bfcbfc42b592ada",
+        "ml-32m": "d472be332d4daa821edc399621853b57",
+        # These two are made anew from time to time, so their digest has to be asked for.
+        "ml-latest": None,
+        "ml-latest-small": None,
+    }.items()
+}
+"""The raw sets that `kgrec prepare NAME` can download, by name."""
+
+KGS: dict[str, KGSource] = {
+    # The ids of ml2fb.txt are those of ml-1m and all later sets. ml-100k numbers its films in its
+    # own way: joined on equal numbers (as RecBole's own ml-100k.link is) 3 in 1,552 links are
+    # right. Hence by title, through ml-1m's.
+    "freebase": KGSource(
+        name="freebase",
+        datasets=("ml-100k",),
+        triples=RemoteFile(
+            name="ml-100k.kg",
+            url=f"{_RECBOLE}/7b02be5ec80a88310f2d04a27a82adfcbb5dc211"
+            "/recbole/dataset_example/ml-100k/ml-100k.kg",
+            what="Freebase triples around the films of ml-100k",
+            option="--kg FILE --links FILE",
+            algorithm="sha256",
+            checksum="200a0636fa07c218119a42e5bac7aa3e26e3665a6f919c1b22909bd412b14779",
+        ),
+        links=RemoteFile(
+            name="ml2fb.txt",
+            url=f"{_KB4REC}/a9a1f5be1ea6d70c4101d876f0daca1d83bd4313/Linkage/ml2fb.txt",
+            what="KB4Rec's links of MovieLens films to Freebase",
+            option="--kg FILE --links FILE",
+            algorithm="sha256",
+            checksum="cdbe637438afae73ae442c6e7a7159cf3e4fa711886a35d22e49e6f7964bb953",
+        ),
+        titles=(replace(DATASETS["ml-1m"], what="the titles of ml-1m", option="--catalog FILE"),),
+        link_by="title",
+        licence="KB4Rec: non-commercial use, no redistribution, cite; "
+        "MovieLens: research use, no redistribution, cite",
+    ),
+}
+"""The knowledge graphs that `--kg NAME` can download, by name."""
+
+
+def kgs_for(dataset: str) -> list[KGSource]:
+    """The knowledge graphs registered for a data set."""
+    return [source for source in KGS.values() if dataset in source.datasets]
+
+
+def dataset_source(name: str) -> RemoteFile:
+    """The raw set of that name.
+
+    Raises:
+        UsageError: It is not registered.
+    """
+    if name not in DATASETS:
+        raise UsageError(unknown_name("data set", name, DATASETS))
+    return DATASETS[name]
+
+
+def kg_source(name: str, dataset: str) -> KGSource:
+    """The knowledge graph of that name.
+
+    Raises:
+        UsageError: It is not registered, or is not for this data set.
+    """
+    if name not in KGS:
+        raise UsageError(unknown_name("knowledge graph", name, [*KGS, "metadata", "auto"]))
+    source = KGS[name]
+    if dataset not in source.datasets:
+        raise UsageError(
+            f"--kg {name} is for {', '.join(source.datasets)}, not for {dataset}: "
+            "use --kg metadata, or give a graph with --kg FILE --links FILE"
+        )
+    return source

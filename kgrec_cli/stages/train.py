@@ -1,0 +1,242 @@
+"""`kgrec train`: atomic files and entity vectors in, a run folder out."""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from kgrec_cli.config import Settings, write_config
+from kgrec_cli.core.evaluation import PARTS, measure
+from kgrec_cli.core.ranking import score_by
+from kgrec_cli.core.sequences import Split, split_all
+from kgrec_cli.core.training import (
+    TrainingState,
+    build_model,
+    check_targets,
+    choose_device,
+    fit,
+    item_popularity,
+    pack_state,
+    unpack_state,
+)
+from kgrec_cli.errors import KgrecError, Stopped
+from kgrec_cli.events import EpochDone, Note, OnEvent, Warn
+from kgrec_cli.formats import run_dir as runs
+from kgrec_cli.formats.files import read_json, write_json, write_text
+from kgrec_cli.stages.dataset import (
+    Dataset,
+    describe_environment,
+    load_dataset,
+    load_entity_vectors,
+    set_threads,
+    split_histories,
+)
+from kgrec_cli.stages.trained import read_run_settings
+
+
+@dataclass(frozen=True)
+class TrainedRun:
+    """What one training left.
+
+    Attributes:
+        run_dir: The run folder.
+        seed: Its seed.
+        best_epoch: The epoch whose weights were kept.
+        epochs: Epochs trained.
+        elapsed_s: Seconds of this command, loading included.
+        metrics: By part ("valid", "test_masked", ...); empty after a fit on all data.
+    """
+
+    run_dir: Path
+    seed: int
+    best_epoch: int
+    epochs: int
+    elapsed_s: float
+    metrics: dict[str, dict[str, float]]
+
+
+def run_train(
+    settings: Settings,
+    folder: Path,
+    *,
+    n_seeds: int = 1,
+    on_all_data: bool = False,
+    on_event: OnEvent,
+) -> list[TrainedRun]:
+    """Trains one run, or one for each of `n_seeds` seeds from `settings.seed` on.
+
+    Args:
+        settings: Everything; with `on_all_data`, `epochs` is how long to train.
+        folder: The working folder.
+        n_seeds: How many runs.
+        on_all_data: Hold nothing out: a final fit.
+        on_event: Hears the progress.
+
+    Raises:
+        KgrecError: A missing or malformed file, an empty split.
+        Stopped: Ctrl-C; the line says how to resume.
+    """
+    began = time.perf_counter()
+    set_threads(settings)
+    device = choose_device(settings.device)
+    dataset = load_dataset(settings, folder, on_event)
+    check_targets(dataset.histories, _split(settings, dataset, on_all_data), not on_all_data)
+    entity_vectors = load_entity_vectors(settings, dataset, folder, on_event)
+    results = []
+    for number in range(n_seeds):
+        seeded = settings.model_copy(update={"seed": settings.seed + number})
+        run_dir = runs.create_run_dir(
+            folder / settings.checkpoint_dir,
+            dataset.name,
+            settings.model,
+            suffix=f"-seed{seeded.seed}" if n_seeds > 1 else "",
+        )
+        write_text(run_dir / runs.CONFIG, write_config(seeded))
+        runs.write_items(run_dir, dataset.items.tokens, dataset.titles, dataset.entities)
+        origin = {"inter_sha256": dataset.inter_sha256, "on_all_data": on_all_data}
+        write_json(run_dir / runs.ENVIRONMENT, {**describe_environment(device), **origin})
+        on_event(Note(f"training {settings.model} on {dataset.name} -> {run_dir}"))
+        results.append(
+            _train(run_dir, seeded, dataset, entity_vectors, None, on_all_data, began, on_event)
+        )
+        began = time.perf_counter()
+    return results
+
+
+def final_fit_settings(saved_dir: Path, like: str | None, dataset: str | None) -> dict[str, Any]:
+    """The settings of a finished run, as a mapping, `epochs` being its best epoch.
+
+    Args:
+        saved_dir: Where runs are.
+        like: The run to follow; None for the newest finished one that held data out.
+        dataset: Only runs of this data set, when given.
+
+    Raises:
+        KgrecError: No such run, or one that was itself trained on all data.
+    """
+    if like is None:
+        finished = [run for run in runs.list_runs(saved_dir) if runs.is_finished(run)]
+        fits = [
+            run
+            for run in finished
+            if "test" in read_json(run / runs.METRICS)
+            and dataset in (None, read_run_settings(run).dataset)
+        ]
+        if not fits:
+            raise KgrecError(
+                f"no finished run under {saved_dir.name}/ to take the epochs from: "
+                "`kgrec train` first, then `kgrec train --on-all-data`"
+            )
+        run_dir = fits[-1]
+    else:
+        run_dir = runs.find_run(saved_dir, like)
+    training = read_json(run_dir / runs.METRICS)["training"]
+    if training["on_all_data"]:
+        raise KgrecError(f"{run_dir}: trained on all data itself; name a run that held data out")
+    settings = read_run_settings(run_dir).model_dump(mode="json")
+    return {**settings, "epochs": training["best_epoch"]}
+
+
+def resume_train(
+    run_dir: Path, folder: Path, *, threads: int | None = None, on_event: OnEvent
+) -> TrainedRun:
+    """Goes on with a run that was stopped, to the numbers of one that was not.
+
+    Raises:
+        KgrecError: The run is finished, or its data set has changed since.
+        Stopped: Ctrl-C; the line says how to resume.
+    """
+    began = time.perf_counter()
+    if runs.is_finished(run_dir):
+        raise KgrecError(f"{run_dir}: this run is finished; there is nothing to resume")
+    settings = read_run_settings(run_dir)
+    if threads is not None:
+        settings = settings.model_copy(update={"threads": threads})
+    set_threads(settings)
+    dataset = load_dataset(settings, folder, on_event)
+    environment = read_json(run_dir / runs.ENVIRONMENT)
+    if environment["inter_sha256"] != dataset.inter_sha256:
+        raise KgrecError(f"{run_dir}: its data set {dataset.name} has changed since; train anew")
+    entity_vectors = load_entity_vectors(settings, dataset, folder, on_event)
+    state = None
+    if (run_dir / runs.CHECKPOINT).is_file():
+        state = unpack_state(*runs.read_tensors(run_dir / runs.CHECKPOINT))
+        on_event(Note(f"resuming {run_dir.name} after epoch {state.epoch}"))
+    else:
+        on_event(Note(f"{run_dir.name} was stopped before its first epoch ended: starting it anew"))
+    on_all_data = bool(environment.get("on_all_data"))
+    return _train(run_dir, settings, dataset, entity_vectors, state, on_all_data, began, on_event)
+
+
+def _train(
+    run_dir: Path,
+    settings: Settings,
+    dataset: Dataset,
+    entity_vectors: np.ndarray | None,
+    state: TrainingState | None,
+    on_all_data: bool,
+    began: float,
+    on_event: OnEvent,
+) -> TrainedRun:
+    device = choose_device(settings.device)
+    histories = dataset.histories
+    split = _split(settings, dataset, on_all_data)
+    model = build_model(settings, len(dataset.items), entity_vectors, device)
+
+    def save(state: TrainingState, event: EpochDone) -> None:
+        tensors, meta = pack_state(state)
+        runs.write_tensors(run_dir / runs.CHECKPOINT, tensors, meta)
+        runs.write_history(run_dir, state.history)
+        on_event(event)
+
+    try:
+        state = fit(
+            model,
+            histories,
+            split,
+            settings,
+            device=device,
+            state=state,
+            on_epoch=save,
+            on_event=on_event,
+            validate=not on_all_data,
+        )
+    except KeyboardInterrupt as error:
+        raise Stopped(
+            f"stopped; what is finished is kept: `kgrec train --resume {run_dir.name}` goes on"
+        ) from error
+    training: dict[str, Any] = {
+        "best_epoch": state.best_epoch,
+        "epochs": state.epoch,
+        "on_all_data": on_all_data,
+        "train_s": round(sum(row["elapsed_s"] for row in state.history), 3),
+    }
+    metrics: dict[str, dict[str, float]] = {}
+    if not on_all_data:
+        model.eval()
+        score = score_by(model, histories, max_length=settings.MAX_ITEM_LIST_LENGTH, device=device)
+        popularity = item_popularity(histories, split, len(dataset.items))
+        for part in PARTS:
+            measured = measure(score, histories, split, part, settings, popularity)
+            metrics |= measured.metrics
+            if not measured.metrics:
+                on_event(Warn(f"the {part} part is empty: nothing to report of it"))
+    runs.write_tensors(run_dir / runs.MODEL, model.state_dict(), training)
+    runs.merge_metrics(run_dir, {**metrics, "training": training})
+    (run_dir / runs.CHECKPOINT).unlink(missing_ok=True)
+    return TrainedRun(
+        run_dir=run_dir,
+        seed=settings.seed,
+        best_epoch=state.best_epoch,
+        epochs=state.epoch,
+        elapsed_s=time.perf_counter() - began,
+        metrics=metrics,
+    )
+
+
+def _split(settings: Settings, dataset: Dataset, on_all_data: bool) -> Split:
+    if on_all_data:
+        return split_all(dataset.histories)
+    return split_histories(settings, dataset.histories)

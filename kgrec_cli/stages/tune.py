@@ -1,0 +1,216 @@
+"""`kgrec tune`: a `hyper.test` in, a study out: trials, leaderboard, best settings, chart.
+
+The data is loaded once; each trial is a training of its own whose weights are not kept.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from kgrec_cli.config import Settings, build_settings, merge, setting_names, write_config
+from kgrec_cli.core.evaluation import measure
+from kgrec_cli.core.ranking import score_by
+from kgrec_cli.core.search import (
+    Objective,
+    Report,
+    SearchResult,
+    TrialResult,
+    read_trials,
+    run_search,
+)
+from kgrec_cli.core.search_report import (
+    SearchTrial,
+    best_trial,
+    build_leaderboard,
+    draw_chart,
+    write_result_text,
+)
+from kgrec_cli.core.training import TrainingState, build_model, choose_device, fit, item_popularity
+from kgrec_cli.errors import Stopped
+from kgrec_cli.events import EpochDone, Note, OnEvent, Progress
+from kgrec_cli.formats.exports import write_table
+from kgrec_cli.formats.files import cannot_write, write_text
+from kgrec_cli.formats.hyper_test import SearchSpace, check_parameter_names, read_hyper_test
+from kgrec_cli.stages.dataset import (
+    Dataset,
+    load_dataset,
+    load_entity_vectors,
+    set_threads,
+    split_histories,
+)
+
+NOT_TUNED = ("dataset", "data_path", "checkpoint_dir", "device", "threads", "pretrain_kg")
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """What a search has found so far.
+
+    Attributes:
+        study_dir: study.db, leaderboard.csv, best.yaml, result.txt and chart.html are there.
+        leaderboard: One mapping a trial, best first (see `core.search_report.build_leaderboard`).
+        best: The best trial; None when none is complete.
+        n_new: Trials that this call ran.
+        stopped: Why it ended: exhausted, max_trials or early_stop.
+    """
+
+    study_dir: Path
+    leaderboard: list[dict[str, Any]]
+    best: SearchTrial | None
+    n_new: int
+    stopped: str
+
+
+def run_tune(
+    settings: Settings,
+    folder: Path,
+    space_path: Path,
+    *,
+    search: str = "exhaustive",
+    max_trials: int | None = None,
+    pruner: str = "none",
+    early_stop: int | None = None,
+    on_event: OnEvent,
+) -> Tuning:
+    """Searches a space for the best `valid_metric`; the same call goes on with what is there.
+
+    Args:
+        settings: What all trials share.
+        folder: The working folder.
+        space_path: The search space, in RecBole's format.
+        search: exhaustive, random or tpe.
+        max_trials: Trials at most, those of earlier calls included.
+        pruner: none, median, hyperband or asha.
+        early_stop: Trials in a row without a better score that end the search.
+        on_event: Hears the progress.
+
+    Raises:
+        KgrecError: A file that cannot be used, a parameter that is no setting, a study made with
+            another space or other settings.
+        Stopped: Ctrl-C; finished trials are kept.
+    """
+    space = read_hyper_test(space_path)
+    tunable = [name for name in setting_names() if "." not in name and name not in NOT_TUNED]
+    check_parameter_names(space, tunable)
+    for number in space.skipped_lines:
+        on_event(Note(f"{space_path}, line {number}: fewer than three parts, skipped"))
+    _check_points(settings, space)
+    set_threads(settings)
+    dataset = load_dataset(settings, folder, on_event)
+    study_name = f"{dataset.name}-{settings.model}-{space_path.stem}"
+    study_dir = folder / "studies" / study_name
+    try:
+        study_dir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise cannot_write(study_dir, error) from error
+    storage_url = f"sqlite:///{study_dir / 'study.db'}"
+    try:
+        result = run_search(
+            space.ranges,
+            _make_objective(settings, dataset, folder, on_event),
+            storage_url=storage_url,
+            study_name=study_name,
+            search=search,
+            max_trials=max_trials,
+            seed=settings.seed,
+            pruner=pruner,
+            early_stop=early_stop,
+            settings=_shared_by_trials(settings, dataset, space),
+            on_event=on_event,
+        )
+    except KeyboardInterrupt as error:
+        trials = tuple(read_trials(storage_url, study_name))
+        _write_outcome(study_dir, settings, trials)
+        raise Stopped(
+            f"stopped after {len(trials)} trials, all kept in {study_dir}; the same command goes on"
+        ) from error
+    return _outcome(study_dir, settings, result)
+
+
+def _check_points(settings: Settings, space: SearchSpace) -> None:
+    """Refuses a listed value that no trial could take before the first trial is run."""
+    for name, range_ in space.ranges.items():
+        for value in range_.values if range_.kind == "choice" else ():
+            where = f"{space.path}, line {space.line_numbers[name]}"
+            _with_point(settings, {name: value}, where)
+
+
+def _with_point(settings: Settings, point: Mapping[str, Any], where: str) -> Settings:
+    return build_settings(merge(settings.model_dump(mode="json"), point), where)
+
+
+def _shared_by_trials(settings: Settings, dataset: Dataset, space: SearchSpace) -> dict[str, Any]:
+    """What the scores depend on beside the point: a study goes on only with the same."""
+    shared = settings.model_dump(mode="json", exclude=set(NOT_TUNED) | set(space.ranges))
+    return {**shared, "inter_sha256": dataset.inter_sha256}
+
+
+def _make_objective(
+    settings: Settings, dataset: Dataset, folder: Path, on_event: OnEvent
+) -> Objective:
+    """The function that trains one point of the space and gives its scores."""
+    device = choose_device(settings.device)
+    vectors: dict[tuple[str, int], NDArray[np.float32] | None] = {}
+    number = 0
+
+    def train(point: dict[str, Any], report: Report) -> TrialResult:
+        nonlocal number
+        number += 1
+        tried = _with_point(settings, point, "trial")
+        key = (tried.model, tried.embedding_size)
+        if key not in vectors:
+            vectors[key] = load_entity_vectors(tried, dataset, folder, on_event)
+        split = split_histories(tried, dataset.histories)
+        model = build_model(tried, len(dataset.items), vectors[key], device)
+        metric = tried.valid_metric.casefold()
+
+        def tell(state: TrainingState, event: EpochDone) -> None:
+            best = f"best {metric} {state.best_score:.4f}"
+            done = Progress("this trial", event.epoch, event.epochs, "epochs", best, passing=True)
+            on_event(done)
+            if event.valid:
+                report(event.epoch, event.valid[metric])
+
+        state = fit(model, dataset.histories, split, tried, device=device, on_epoch=tell)
+        on_event(Progress("this trial", tried.epochs, tried.epochs, "epochs", passing=True))
+        model.eval()
+        score = score_by(
+            model, dataset.histories, max_length=tried.MAX_ITEM_LIST_LENGTH, device=device
+        )
+        popularity = item_popularity(dataset.histories, split, len(dataset.items))
+        valid = state.history[state.best_epoch - 1]["valid"]
+        test = measure(score, dataset.histories, split, "test", tried, popularity).metrics
+        return TrialResult(valid=valid, test=test.get("test", {}), score=valid[metric])
+
+    return train
+
+
+def _outcome(study_dir: Path, settings: Settings, result: SearchResult) -> Tuning:
+    leaderboard = _write_outcome(study_dir, settings, result.trials)
+    return Tuning(study_dir, leaderboard, result.best, result.n_new, result.stopped)
+
+
+def _write_outcome(
+    study_dir: Path, settings: Settings, trials: tuple[SearchTrial, ...]
+) -> list[dict[str, Any]]:
+    """Writes leaderboard.csv, best.yaml, result.txt and chart.html; returns the leaderboard."""
+    leaderboard = build_leaderboard(trials)
+    best = best_trial(trials)
+    if best is None:
+        return leaderboard
+    write_table(study_dir / "leaderboard.csv", pl.DataFrame(leaderboard, infer_schema_length=None))
+    tuned = _with_point(settings, best.params, "best trial")
+    head = f"# Trial {best.number}: {settings.valid_metric} {best.score:.4f} on validation.\n"
+    write_text(study_dir / "best.yaml", head + write_config(tuned))
+    decimals = settings.metric_decimal_place
+    write_text(study_dir / "result.txt", write_result_text(trials, decimals))
+    chart = draw_chart(
+        trials, title=f"{study_dir.name}: validation scores", score_name=settings.valid_metric
+    )
+    write_text(study_dir / "chart.html", chart)
+    return leaderboard

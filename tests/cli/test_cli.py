@@ -1,0 +1,65 @@
+"""The command line itself: help, versions, usage errors, and what importing it loads."""
+
+import subprocess
+import sys
+
+import pytest
+
+from kgrec_cli import __version__
+from tests.conftest import RunCli
+
+
+def test_help_loads_none_of_the_heavy_packages() -> None:
+    code = (  # what --help has loaded, on the last line
+        "import sys\n"
+        "from kgrec_cli.cli import run\n"
+        "run(['--help'])\n"
+        "heavy = {'torch', 'polars', 'pykeen', 'optuna', 'pydantic', 'numpy'}\n"
+        "print(sorted(heavy & set(sys.modules)))"
+    )
+    finished = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert finished.stdout.splitlines()[-1] == "[]"
+
+
+def test_python_dash_m_is_the_same_command() -> None:
+    finished = subprocess.run(
+        [sys.executable, "-m", "kgrec_cli", "--version"], capture_output=True, text=True, check=True
+    )
+    assert finished.stdout == f"kgrec {__version__}\n"
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["prepare", "pretrain-kg", "train", "evaluate", "tune", "recommend", "demo"],
+)
+def test_every_command_has_help(run_cli: RunCli, command: str) -> None:
+    result = run_cli(command, "--help")
+    assert result.exit_code == 0
+    assert f"kgrec {command}" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (("trian",), "Did you mean 'train'?"),
+        (("train", "--learningrate", "3"), "--learningrate"),
+        (("tune",), "space"),
+        (("recommend", "--topk", "x"), "--topk"),
+    ],
+)
+def test_a_usage_error_is_one_line_and_exit_2(
+    run_cli: RunCli, arguments: tuple[str, ...], expected: str
+) -> None:
+    result = run_cli(*arguments)
+    assert result.exit_code == 2
+    assert expected.casefold() in result.stderr.casefold()
+    assert result.stderr.startswith("error: ")
+    assert result.stderr.count("\n") == 1
+
+
+def test_no_arguments_show_the_help(run_cli: RunCli) -> None:
+    result = run_cli()
+    assert result.exit_code == 2
+    assert "pretrain-kg" in result.stdout + result.stderr

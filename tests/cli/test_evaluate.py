@@ -1,0 +1,102 @@
+"""`kgrec evaluate` as typed."""
+
+import json
+import shutil
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from kgrec_cli.core.metrics import rank_metrics
+from tests.conftest import RunCli
+
+
+@pytest.fixture
+def folder(trained_folder: Path, tmp_path: Path) -> Path:
+    shutil.copytree(trained_folder, tmp_path, dirs_exist_ok=True)
+    return tmp_path
+
+
+def test_the_newest_run_is_measured_and_merged(run_cli: RunCli, folder: Path) -> None:
+    (run_dir,) = (folder / "saved").iterdir()
+    trained = json.loads((run_dir / "metrics.json").read_text())
+    result = run_cli("evaluate")
+    assert result.exit_code == 0, result.stderr
+    merged = json.loads((run_dir / "metrics.json").read_text())
+    assert merged["training"] == trained["training"]
+    for part in ("valid", "test", "valid_masked", "test_masked"):
+        assert trained[part].items() <= merged[part].items()
+    assert {"itemcoverage@10", "giniindex@10"} < set(merged["test"])
+    assert set(merged["baselines"]) == {"Pop", "ItemKNN"}
+    assert {"linked items", "unlinked items"} < set(merged["slices"]["test"])
+    counts = [
+        merged["slices"]["test"][name]["n_targets"] for name in ("linked items", "unlinked items")
+    ]
+    assert sum(counts) == 30
+    for text in ("this run", "Pop", "ItemKNN", "linked items"):
+        assert text in result.stdout
+
+
+def test_the_ranks_of_users_give_the_metrics(run_cli: RunCli, folder: Path) -> None:
+    result = run_cli("evaluate", "--per-user", "ranks.tsv", "--json", "--topk", "3,5")
+    assert result.exit_code == 0, result.stderr
+    values = json.loads(result.stdout)
+    table = pl.read_csv(folder / "ranks.tsv", separator="\t")
+    assert table.columns == ["user", "item", "history_length", "rank", "rank_masked"]
+    assert len(table) == 30
+    assert set(table["history_length"]) == {8}
+    for view, column in (("test", "rank"), ("test_masked", "rank_masked")):
+        expected = rank_metrics(table[column].to_numpy(), ["NDCG", "MRR"], [3, 5])
+        assert expected.items() <= values[view].items()
+    assert "ndcg@10" not in values["test"]
+
+
+def test_another_split_can_be_measured(run_cli: RunCli, folder: Path) -> None:
+    result = run_cli(
+        "evaluate", "--json", "--no-baselines", "--per-user", "ranks.csv",
+        "--set", "eval_args.split={RS: [0.5, 0.25, 0.25]}",
+    )  # fmt: skip
+    assert result.exit_code == 0, result.stderr
+    assert len(pl.read_csv(folder / "ranks.csv")) == 60  # a quarter of 8 targets each
+    assert json.loads(result.stdout)["baselines"] == {}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "expected"),
+    [
+        (("--metrics", "NDGC"), 2, "did you mean 'NDCG'?"),
+        (("--topk", "ten"), 2, "topk"),
+        (("--set", "hidden_size=3"), 2, "a trained run keeps its settings"),
+        (("--per-user", "ranks.xls"), 2, "must end in one of"),
+        (("smal-GRU4RecKG-2026",), 1, "did you mean 'small-GRU4RecKG"),
+    ],
+)
+def test_a_mistake_is_one_line(
+    run_cli: RunCli, folder: Path, arguments: tuple[str, ...], code: int, expected: str
+) -> None:
+    result = run_cli("evaluate", *arguments)
+    assert result.exit_code == code
+    assert expected in result.stderr
+    assert result.stderr.strip().count("\n") <= 2
+
+
+def test_a_data_set_that_changed_is_refused(run_cli: RunCli, folder: Path) -> None:
+    path = folder / "dataset/small/small.inter"
+    path.write_text(path.read_text() + "u1\ti1\t5\t2000\n")
+    result = run_cli("evaluate")
+    assert result.exit_code == 1
+    assert "trained on another small.inter" in result.stderr
+
+
+def test_a_damaged_run_is_one_line(run_cli: RunCli, folder: Path) -> None:
+    (run_dir,) = (folder / "saved").iterdir()
+    (run_dir / "model.safetensors").write_bytes(b"not tensors")
+    result = run_cli("evaluate")
+    assert result.exit_code == 1
+    assert "model.safetensors: not a whole safetensors file" in result.stderr
+
+
+def test_no_run_is_one_line(run_cli: RunCli, tmp_path: Path) -> None:
+    result = run_cli("evaluate")
+    assert result.exit_code == 1
+    assert "`kgrec train` makes one" in result.stderr

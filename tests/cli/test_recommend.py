@@ -1,0 +1,114 @@
+"""`kgrec recommend` as typed."""
+
+import json
+import shutil
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from tests.conftest import RunCli
+
+
+def test_a_user_gets_items_not_in_the_whole_history(run_cli: RunCli, trained_folder: Path) -> None:
+    result = run_cli("recommend", "--user", "u0", "--json", "--topk", "20", cwd=trained_folder)
+    assert result.exit_code == 0, result.stderr
+    (found,) = json.loads(result.stdout)
+    history = [row["item"] for row in found["history"]]
+    assert history == [f"i{item}" for item in range(1, 10)]  # held-out items included
+    assert {row["item"] for row in found["items"]} == {"i10", "i11", "i12"}
+    assert found["items"][0]["title"].startswith("Film No ")
+    scores = [row["score"] for row in found["items"]]
+    assert scores == sorted(scores, reverse=True)
+    assert [row["rank"] for row in found["items"]] == [1, 2, 3]
+
+
+def test_the_next_item_of_the_round_comes_first(run_cli: RunCli, trained_folder: Path) -> None:
+    result = run_cli("recommend", "--items", "i4, i5,i6", "--json", cwd=trained_folder)
+    (found,) = json.loads(result.stdout)
+    assert found["user"] is None
+    assert found["items"][0]["item"] == "i7"
+
+
+def test_a_list_needs_the_run_alone(run_cli: RunCli, trained_folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(trained_folder / "saved", tmp_path / "saved")
+    result = run_cli("recommend", "--items", "i4,i5", "--topk", "2")
+    assert result.exit_code == 0, result.stderr
+    assert "this history: 2 items, the last of them: Film No 4; Film No 5" in result.stdout
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "csv", "tsv", "jsonl"])
+def test_all_users_equal_each_alone(
+    run_cli: RunCli, trained_folder: Path, tmp_path: Path, suffix: str
+) -> None:
+    out_path = tmp_path / f"recs.{suffix}"
+    result = run_cli(
+        "recommend", "--all-users", "--out", str(out_path), "--topk", "2", cwd=trained_folder
+    )
+    assert result.exit_code == 0, result.stderr
+    read = {
+        "parquet": pl.read_parquet,
+        "csv": pl.read_csv,
+        "tsv": lambda path: pl.read_csv(path, separator="\t"),
+        "jsonl": pl.read_ndjson,
+    }[suffix]
+    table = read(out_path)
+    assert table.columns == ["user", "rank", "item", "title", "score"]
+    assert table["user"].n_unique() == 30
+    assert len(table) == 60
+    alone = json.loads(
+        run_cli("recommend", "--user", "u7", "--topk", "2", "--json", cwd=trained_folder).stdout
+    )[0]
+    rows = table.filter(pl.col("user") == "u7")
+    assert rows["item"].to_list() == [row["item"] for row in alone["items"]]
+    assert rows["score"].to_list() == pytest.approx([row["score"] for row in alone["items"]])
+
+
+def test_new_events_of_known_items_are_used(
+    run_cli: RunCli, trained_folder: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(trained_folder, tmp_path, dirs_exist_ok=True)
+    path = tmp_path / "dataset/small/small.inter"
+    path.write_text(
+        path.read_text() + "newcomer\ti3\t5\t1\nnewcomer\ti4\t5\t2\nu1\tunheard\t1\t9\n"
+    )
+    result = run_cli("recommend", "--user", "newcomer", "--json")
+    assert result.exit_code == 0, result.stderr
+    assert json.loads(result.stdout)[0]["items"][0]["item"] == "i5"
+    told = run_cli("recommend", "--user", "newcomer")
+    assert "1 interactions of items that the run does not know are left out" in told.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "expected"),
+    [
+        ((), 2, "give one of --user"),
+        (("--user", "u1", "--all-users"), 2, "give one of --user"),
+        (("--all-users",), 2, "go together"),
+        (("--user", "u1", "--out", "x.csv"), 2, "go together"),
+        (("--all-users", "--out", "x.xlsx"), 2, "must end in one of"),
+        (("--user", "nobody"), 1, "unknown user 'nobody'"),
+        (("--items", "i1,i99"), 1, "knows no item 'i99'"),
+        (("--items", ","), 2, "no item given"),
+        (("--user", "u1", "--topk", "0"), 2, "topk"),
+    ],
+)
+def test_a_mistake_is_one_line(
+    run_cli: RunCli, trained_folder: Path, arguments: tuple[str, ...], code: int, expected: str
+) -> None:
+    result = run_cli("recommend", *arguments, cwd=trained_folder)
+    assert result.exit_code == code
+    assert expected in result.stderr
+    assert result.stderr.strip().count("\n") <= 2
+
+
+def test_a_run_of_another_data_set_is_one_line(
+    run_cli: RunCli, trained_folder: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(trained_folder, tmp_path, dirs_exist_ok=True)
+    path = tmp_path / "dataset/small/small.inter"
+    path.write_text(path.read_text().replace("\ti", "\tother"))
+    path.write_text(path.read_text().replace("othertem_id", "item_id"))
+    result = run_cli("recommend", "--user", "u1")
+    assert result.exit_code == 1
+    assert "is it another data set?" in result.stderr

@@ -1,0 +1,221 @@
+"""`kgrec train` as typed: run folders, resume, seeds, final fit, and each mistake."""
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from kgrec_cli.core import training
+from tests.conftest import QUICK, RunCli
+
+RUN_FILES = {
+    "config.yaml", "environment.json", "history.jsonl", "items.tsv", "metrics.json",
+    "model.safetensors",
+}  # fmt: skip
+
+
+def only_run(folder: Path) -> Path:
+    (run_dir,) = (folder / "saved").iterdir()
+    return run_dir
+
+
+def test_a_run_leaves_its_folder_and_shows_what_came_out(
+    run_cli: RunCli, small_folder: Path
+) -> None:
+    result = run_cli("train", "--freeze-kg", "--epochs", "3", *QUICK)
+    assert result.exit_code == 0, result.stderr
+    run_dir = only_run(small_folder)
+    assert {path.name for path in run_dir.iterdir()} == RUN_FILES
+    config = yaml.safe_load((run_dir / "config.yaml").read_text())
+    assert (config["dataset"], config["freeze_kg"], config["hidden_size"]) == ("small", True, 16)
+    rows = [json.loads(line) for line in (run_dir / "history.jsonl").read_text().splitlines()]
+    assert [row["epoch"] for row in rows] == [1, 2, 3]
+    metrics = json.loads((run_dir / "metrics.json").read_text())
+    assert {"valid", "test", "valid_masked", "test_masked"} < set(metrics)
+    best = rows[metrics["training"]["best_epoch"] - 1]["valid"]["ndcg@10"]
+    assert metrics["valid"]["ndcg@10"] == best == max(row["valid"]["ndcg@10"] for row in rows)
+    assert "next: kgrec evaluate" in result.stdout
+    assert "10 of 12 items have an entity vector" in result.stderr
+    assert (run_dir / "items.tsv").read_text().splitlines()[:2] == [
+        "item_id:token\ttitle:token_seq\tentity_id:token",
+        "i1\tFilm No 1\te1",
+    ]
+
+
+def test_gru4rec_needs_no_vectors(run_cli: RunCli, small_folder: Path) -> None:
+    (small_folder / "dataset/small/small.ent_feature").unlink()
+    assert run_cli("train", "--model", "GRU4Rec", "--epochs", "1", *QUICK).exit_code == 0
+    result = run_cli("train", "--epochs", "1", *QUICK)
+    assert result.exit_code == 1
+    assert "`kgrec pretrain-kg` makes it" in result.stderr
+
+
+def test_a_killed_run_resumes_to_the_numbers_of_a_whole_one(
+    run_cli: RunCli, small_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_cli("train", "--epochs", "5", *QUICK)
+    whole = only_run(small_folder)
+    whole.rename(small_folder / "whole")
+    real_fit = training.fit
+
+    def stopped_fit(*arguments, on_epoch, **more):
+        def stop(state, event):
+            on_epoch(state, event)
+            if state.epoch == 2:
+                raise KeyboardInterrupt
+
+        return real_fit(*arguments, on_epoch=stop, **more)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("kgrec_cli.stages.train.fit", stopped_fit)
+        result = run_cli("train", "--epochs", "5", *QUICK)
+    assert result.exit_code == 130
+    run_dir = only_run(small_folder)
+    assert f"`kgrec train --resume {run_dir.name}` goes on" in result.stderr
+    refused = run_cli("evaluate")
+    assert refused.exit_code == 1
+    assert "no finished run" in refused.stderr
+    resumed = run_cli("train", "--resume", run_dir.name)
+    assert resumed.exit_code == 0, resumed.stderr
+    assert {path.name for path in run_dir.iterdir()} == RUN_FILES
+    for name in ("metrics.json", "history.jsonl"):
+        texts = [(folder / name).read_text() for folder in (small_folder / "whole", run_dir)]
+        values = [[json.loads(line) for line in text.splitlines()] if "jsonl" in name
+                  else [json.loads(text)] for text in texts]  # fmt: skip
+        for rows in values:
+            for row in rows:
+                row.pop("elapsed_s", None)
+                row.pop("targets_per_s", None)
+                row.get("training", {}).pop("train_s", None)
+        assert values[0] == values[1]
+    weights = [
+        (folder / "model.safetensors").read_bytes() for folder in (small_folder / "whole", run_dir)
+    ]
+    assert len(weights[0]) > 0
+    again = run_cli("train", "--resume", run_dir.name)
+    assert (again.exit_code, "nothing to resume" in again.stderr) == (1, True)
+
+
+def test_seeds_report_mean_and_spread(run_cli: RunCli, small_folder: Path) -> None:
+    result = run_cli("train", "--seeds", "2", "--epochs", "1", *QUICK)
+    assert result.exit_code == 0, result.stderr
+    assert "mean" in result.stdout
+    assert "sd" in result.stdout
+    names = sorted(path.name for path in (small_folder / "saved").iterdir())
+    assert [name.rpartition("-")[2] for name in names] == ["seed2020", "seed2021"]
+
+
+def test_seeds_as_json_are_the_runs(run_cli: RunCli, small_folder: Path) -> None:
+    result = run_cli("train", "--seeds", "2", "--epochs", "1", "--json", *QUICK)
+    runs = json.loads(result.stdout)
+    assert [run["seed"] for run in runs] == [2020, 2021]
+    assert runs[0]["metrics"] != runs[1]["metrics"]
+    assert result.stderr == ""
+
+
+def test_a_final_fit_takes_settings_and_epochs_of_the_run(
+    run_cli: RunCli, small_folder: Path
+) -> None:
+    assert run_cli("train", "--on-all-data").exit_code == 1  # no run to follow yet
+    run_cli("train", "--epochs", "4", *QUICK)
+    first = only_run(small_folder)
+    best_epoch = json.loads((first / "metrics.json").read_text())["training"]["best_epoch"]
+    result = run_cli("train", "--on-all-data", "--json")
+    assert result.exit_code == 0, result.stderr
+    (final,) = json.loads(result.stdout)
+    assert final["epochs"] == best_epoch
+    assert final["metrics"] == {}
+    config = yaml.safe_load((small_folder / final["run"] / "config.yaml").read_text())
+    assert config["hidden_size"] == 16
+    refused = run_cli("evaluate", final["run"])
+    assert (refused.exit_code, "nothing was held out" in refused.stderr) == (1, True)
+    used = run_cli("recommend", final["run"], "--user", "u3")
+    assert used.exit_code == 0
+    wrong = run_cli("train", "--on-all-data", "--like", final["run"])
+    assert (wrong.exit_code, "name a run that held data out" in wrong.stderr) == (1, True)
+
+
+MISTAKES = [
+    (("--model", "GRU4RecKGG"), 2, "did you mean GRU4RecKG?"),
+    (("--dataset", "smal"), 1, "did you mean 'small'?"),
+    (("--set", "embeding_size=8"), 2, "did you mean 'embedding_size'?"),
+    (("--valid-metric", "NDGC@10"), 2, "did you mean 'NDCG'?"),
+    (("--epoch", "3"), 2, "--epoch"),
+    (("--epochs", "many"), 2, "'--epochs'"),
+    (("--config", "none.yaml"), 1, "none.yaml: no such settings file"),
+    (("--resume", "x"), 2, "give it alone"),
+    (("--like", "x"), 2, "--like goes with --on-all-data"),
+    (("--set", "embedding_size=5"), 1, "small.ent_feature"),
+    (("--device", "cuda:42"), 1, "CUDA devices"),
+    (("--set", "eval_args.split={RS: [1.0, 0.0, 0.0]}"), 1, "validation part is empty"),
+    (("--set", "embedding_size=5"), 1, "vectors of width 8, expected 5"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "code", "expected"), MISTAKES)
+def test_a_mistake_is_one_line(
+    run_cli: RunCli, small_folder: Path, arguments: tuple[str, ...], code: int, expected: str
+) -> None:
+    result = run_cli("train", "--epochs", "1", *arguments)
+    assert result.exit_code == code
+    assert expected in result.stderr
+    assert result.stderr.strip().count("\n") <= 2
+    assert not (small_folder / "saved").exists()
+
+
+def test_resuming_a_run_that_is_not_there_is_one_line(run_cli: RunCli, small_folder: Path) -> None:
+    result = run_cli("train", "--resume", "nothing")
+    assert result.exit_code == 1
+    assert "no run 'nothing'" in result.stderr
+
+
+def break_inter(dataset_dir: Path) -> None:
+    path = dataset_dir / "small.inter"
+    lines = path.read_text().splitlines()
+    lines[4] = "u0\ti3"
+    path.write_text("\n".join(lines))
+
+
+def break_time(dataset_dir: Path) -> None:
+    path = dataset_dir / "small.inter"
+    path.write_text(path.read_text().replace("1003", "noon", 1))
+
+
+def break_header(dataset_dir: Path) -> None:
+    path = dataset_dir / "small.inter"
+    path.write_text(path.read_text().replace("user_id:token", "user_id", 1))
+
+
+def break_sidecar(dataset_dir: Path) -> None:
+    (dataset_dir / "small.ent_feature.json").write_text('{"kg_sha256": "0"}')
+
+
+def break_links(dataset_dir: Path) -> None:
+    path = dataset_dir / "small.link"
+    path.write_text(path.read_text().replace("\te", "\tentity"))
+
+
+def break_vectors(dataset_dir: Path) -> None:
+    path = dataset_dir / "small.ent_feature"
+    path.write_text(path.read_text().replace("e3\t0", "e3\tnan"))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "expected"),
+    [
+        (break_inter, "small.inter, line 5: 2 columns, expected 4"),
+        (break_time, "small.inter, line 5, column timestamp: found 'noon', expected a number"),
+        (break_header, "small.inter, line 1: column 'user_id' has no type"),
+        (break_sidecar, "made from another small.kg"),
+        (break_links, "entit"),
+        (break_vectors, "small.ent_feature, line 4"),
+    ],
+)
+def test_a_spoilt_file_is_one_line(run_cli: RunCli, small_folder: Path, spoil, expected) -> None:
+    spoil(small_folder / "dataset/small")
+    result = run_cli("train", "--epochs", "1", *QUICK)
+    assert result.exit_code == 1
+    assert expected in result.stderr
+    assert result.stderr.strip().count("\n") <= 2
+    assert not (small_folder / "saved").exists()

@@ -1,0 +1,141 @@
+"""The network and its losses: shapes, names, initial values, causality, hand-computed losses."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from kgrec_cli.config import Settings
+from kgrec_cli.core.losses import bpr, cross_entropy, sample_negatives
+from kgrec_cli.core.model import GRU4RecKG
+from kgrec_cli.core.sequences import prefixes, sequence_batches, split_all, train_targets
+from kgrec_cli.core.training import build_model
+
+from .test_sequences import make_histories
+
+SMALL = Settings(embedding_size=4, hidden_size=6, num_layers=2, dropout_prob=0.0)
+
+
+def make_model(settings: Settings = SMALL, n_items: int = 9, kg: bool = True) -> GRU4RecKG:
+    vectors = np.random.default_rng(0).normal(size=(n_items, settings.embedding_size))
+    vectors = vectors.astype(np.float32)
+    return build_model(settings, n_items, vectors if kg else None, torch.device("cpu"))
+
+
+def test_parameters_have_recboles_names_and_shapes() -> None:
+    shapes = {name: tuple(value.shape) for name, value in make_model().state_dict().items()}
+    gru = {
+        f"{branch}_gru_layers.weight_{kind}_l{layer}": (18, 4 if (kind, layer) == ("ih", 0) else 6)
+        for branch in ("item", "entity")
+        for kind in ("ih", "hh")
+        for layer in (0, 1)
+    }
+    assert shapes == {
+        "item_embedding.weight": (9, 4),
+        "entity_embedding.weight": (9, 4),
+        "dense_layer.weight": (4, 12),
+        "dense_layer.bias": (4,),
+        **gru,
+    }
+
+
+def test_gru4rec_is_the_same_without_the_kg_branch() -> None:
+    model = make_model(kg=False)
+    assert not [name for name in model.state_dict() if "entity" in name]
+    assert model.dense_layer.weight.shape == (4, 6)
+
+
+def test_initial_values() -> None:
+    settings = Settings(embedding_size=64, hidden_size=32)
+    model = build_model(settings, 500, np.ones((500, 64), np.float32), torch.device("cpu"))
+    assert model.item_embedding.weight[0].abs().sum() == 0
+    xavier = math.sqrt(2 / (500 + 64))
+    assert model.item_embedding.weight[1:].std().item() == pytest.approx(xavier, rel=0.05)
+    assert model.dense_layer.bias.abs().sum() == 0
+    assert (model.entity_embedding.weight == 1).all()
+    bound = 1 / math.sqrt(32)
+    assert model.item_gru_layers.weight_ih_l0.abs().max().item() == pytest.approx(bound, rel=0.01)
+
+
+@pytest.mark.parametrize("freeze", [True, False])
+def test_freeze_kg_decides_whether_entity_vectors_learn(freeze: bool) -> None:
+    model = make_model(SMALL.model_copy(update={"freeze_kg": freeze}))
+    assert model.entity_embedding.weight.requires_grad is not freeze
+
+
+def test_a_position_depends_on_nothing_behind_it() -> None:
+    model = make_model().eval()
+    one = model(torch.tensor([[3, 5, 0, 0]]))
+    other = model(torch.tensor([[3, 5, 7, 1]]))
+    torch.testing.assert_close(one[:, :2], other[:, :2], rtol=0, atol=0)
+    assert not torch.equal(one[:, 2:], other[:, 2:])
+
+
+def test_encode_takes_the_state_after_the_last_item() -> None:
+    model = make_model().eval()
+    items = torch.tensor([[3, 5, 0], [1, 2, 4]])
+    states = model(items)
+    found = model.encode(items, torch.tensor([2, 3]))
+    torch.testing.assert_close(found, torch.stack([states[0, 1], states[1, 2]]))
+
+
+def test_wrong_vectors_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"entity_vectors: \(9, 3\)"):
+        GRU4RecKG(SMALL, 9, torch.zeros(9, 3))
+
+
+def test_sequence_loss_is_the_sum_over_prefixes_for_short_histories() -> None:
+    histories = make_histories([1, 2, 3, 4, 5], [6, 7], [8, 1, 8])
+    model = make_model().eval()
+    targets = train_targets(histories, split_all(histories))
+    items, lengths = prefixes(histories, targets, max_length=50)
+    states = model.encode(torch.from_numpy(items), torch.from_numpy(lengths))
+    wanted = torch.from_numpy(histories.items[targets].astype(np.int64))
+    by_prefix = cross_entropy(states, model.item_embedding.weight, wanted) * len(targets)
+    total = torch.zeros(())
+    for batch in sequence_batches(
+        histories,
+        split_all(histories),
+        max_length=50,
+        batch_size=4,
+        context=50,
+        rng=np.random.default_rng(0),
+    ):
+        followed = torch.from_numpy(batch.targets)
+        states = model(torch.from_numpy(batch.inputs), followed > 0)
+        followed = followed[followed > 0].long()
+        total = total + cross_entropy(states, model.item_embedding.weight, followed) * len(followed)
+    torch.testing.assert_close(total, by_prefix, rtol=1e-5, atol=1e-5)
+
+
+def test_cross_entropy_by_hand() -> None:
+    states = torch.tensor([[1.0, 0.0]])
+    weight = torch.tensor([[0.0, 0.0], [2.0, 0.0], [0.0, 5.0]])
+    loss = cross_entropy(states, weight, torch.tensor([1]))
+    expected = -math.log(math.exp(2) / (math.exp(0) + math.exp(2) + math.exp(0)))
+    assert loss.item() == pytest.approx(expected, rel=1e-6)
+
+
+def test_bpr_by_hand() -> None:
+    states = torch.tensor([[1.0, 2.0]])
+    weight = torch.tensor([[0.0, 0.0], [1.0, 1.0], [0.5, 0.0], [0.0, 1.0]])
+    loss = bpr(states, weight, torch.tensor([1]), torch.tensor([[2, 3]]))
+    sigmoids = [1 / (1 + math.exp(-(3 - 0.5))), 1 / (1 + math.exp(-(3 - 2)))]
+    expected = -sum(math.log(1e-10 + value) for value in sigmoids) / 2
+    assert loss.item() == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize("popularity", [None, torch.tensor([0.0, 5.0, 1.0, 1.0, 3.0])])
+def test_negatives_are_items_other_than_the_target(popularity: torch.Tensor | None) -> None:
+    targets = torch.tensor([1, 2, 3, 4] * 300)
+    drawn = sample_negatives(targets, popularity, 5, 3, torch.Generator().manual_seed(0))
+    assert drawn.shape == (1200, 3)
+    assert drawn.min() >= 1
+    assert drawn.max() <= 4
+    assert not (drawn == targets[:, None]).any()
+    counts = torch.bincount(drawn.flatten(), minlength=5)[1:].float()
+    if popularity is None:
+        assert (counts / counts.mean() - 1).abs().max() < 0.1
+    else:
+        assert counts[0] > counts[3] > counts[1]

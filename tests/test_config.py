@@ -1,0 +1,172 @@
+"""Settings: where a value comes from, and what each mistake is answered with."""
+
+from pathlib import Path
+
+import pytest
+
+from kgrec_cli import config
+from kgrec_cli.config import Settings, build_settings, parse_assignments, resolve_settings
+from kgrec_cli.errors import KgrecError, UsageError
+
+
+def test_later_sources_win(tmp_path: Path) -> None:
+    (tmp_path / "kgrec.yaml").write_text("hidden_size: 1\nnum_layers: 1\nepochs: 1\nseed: 1\n")
+    first, second = tmp_path / "a.yaml", tmp_path / "b.yaml"
+    first.write_text("num_layers: 2\nepochs: 2\nseed: 2\n")
+    second.write_text("epochs: 3\nseed: 3\n")
+    settings = resolve_settings(
+        folder=tmp_path,
+        config_paths=[first, second],
+        options={"seed": 4, "dropout_prob": None},
+        assignments=["embedding_size=5"],
+    )
+    assert (settings.hidden_size, settings.num_layers, settings.epochs) == (1, 2, 3)
+    assert (settings.seed, settings.embedding_size, settings.dropout_prob) == (4, 5, 0.1)
+
+
+def test_defaults_are_recboles() -> None:
+    settings = Settings()
+    expected = {
+        "embedding_size": 64, "hidden_size": 128, "num_layers": 1, "dropout_prob": 0.1,
+        "freeze_kg": True, "loss_type": "CE", "learning_rate": 1e-3, "train_batch_size": 2048,
+        "MAX_ITEM_LIST_LENGTH": 50, "eval_step": 1, "stopping_step": 10, "epochs": 300,
+        "seed": 2020, "weight_decay": 0.0, "eval_batch_size": 4096, "metric_decimal_place": 4,
+    }  # fmt: skip
+    assert {name: getattr(settings, name) for name in expected} == expected
+
+
+def test_blocks_merge_by_key(tmp_path: Path) -> None:
+    (tmp_path / "kgrec.yaml").write_text("pretrain_kg:\n  epochs: 7\n  method: RotatE\n")
+    settings = resolve_settings(
+        folder=tmp_path, options={"pretrain_kg": {"epochs": 9}, "epochs": 5}
+    )
+    assert (settings.pretrain_kg.epochs, settings.pretrain_kg.method) == (9, "RotatE")
+    assert settings.epochs == 5
+
+
+def test_a_split_is_replaced_not_merged(tmp_path: Path) -> None:
+    (tmp_path / "kgrec.yaml").write_text("eval_args: {split: {LS: valid_and_test}}\n")
+    settings = resolve_settings(
+        folder=tmp_path, assignments=["eval_args.split={RS: [0.8, 0.1, 0.1]}"]
+    )
+    assert settings.eval_args.split == {"RS": (0.8, 0.1, 0.1)}
+
+
+def test_written_settings_read_back_the_same() -> None:
+    values = {
+        "loss_type": "BPR",
+        "train_neg_sample_args": {"distribution": "popularity", "sample_num": 3},
+        "eval_args": {"split": {"RS": [0.8, 0.1, 0.1]}, "group_by": "none"},
+        "learning_rate": 1e-5,
+        "metrics": ["NDCG", "GiniIndex"],
+    }
+    settings = build_settings(values, "test")
+    assert build_settings(config.parse_yaml(config.write_config(settings)), "test") == settings
+
+
+@pytest.mark.parametrize("text", ["1e-3", "1.0e-3", "0.001", "+1E-3"])
+def test_numbers_with_an_exponent_are_numbers(text: str) -> None:
+    assert parse_assignments([f"learning_rate={text}"]) == {"learning_rate": 0.001}
+
+
+def test_the_older_name_of_negative_sampling() -> None:
+    settings = build_settings({"loss_type": "BPR", "training_neg_sample_num": 2}, "test")
+    assert settings.negatives.sample_num == 2
+    assert settings.negatives.distribution == "uniform"
+
+
+def test_names_of_metrics_are_taken_in_any_case() -> None:
+    settings = build_settings({"metrics": ["ndcg", "HIT"], "valid_metric": "mrr@5"}, "test")
+    assert settings.metrics == ("NDCG", "Hit")
+    assert settings.valid_metric == "MRR@5"
+
+
+MISTAKES = [
+    ("embeding_size=3", "unknown key 'embeding_size': did you mean 'embedding_size'?"),
+    ("pretrain_kg.epoch=3", "unknown key 'epoch': did you mean 'epochs'?"),
+    ("train_neg_sample_args.sample=3", "unknown key 'sample': did you mean 'sample_num'?"),
+    ("valid_metric=NDGC@10", "unknown metric 'NDGC': did you mean 'NDCG'?"),
+    ("valid_metric=NDCG@ten", "valid_metric takes METRIC@K"),
+    ("metrics=[Precison]", "did you mean 'Precision'?"),
+    ("model=GRU4RecKgg", "did you mean GRU4RecKG?"),
+    ("loss_type=BRP", "loss_type: found 'BRP', expected 'CE' or 'BPR'; did you mean BPR?"),
+    ("dropout_prob=1.5", "dropout_prob: found 1.5"),
+    ("num_layers=many", "num_layers: found 'many'"),
+    ("eval_args.split={RS: [0.8, 0.1, 0.2]}", "sum to 1"),
+    ("eval_args.split={LS: test_only}", "LS takes valid_and_test"),
+    ("training_neg_sample_num=1", "remove it or set loss_type: BPR"),
+    ("device=gpu", "device: found 'gpu'"),
+    ("novalue", "expected key=value"),
+    ("a=[1", "not valid YAML"),
+]
+
+
+@pytest.mark.parametrize(("assignment", "expected"), MISTAKES, ids=[text for text, _ in MISTAKES])
+def test_a_mistake_on_the_command_line_is_one_line(
+    tmp_path: Path, assignment: str, expected: str
+) -> None:
+    with pytest.raises(UsageError) as caught:
+        resolve_settings(folder=tmp_path, assignments=[assignment])
+    assert expected in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("epoch: 3", "unknown key 'epoch': did you mean 'epochs'?"),
+        ("- a\n- b", "expected lines of 'key: value', found list"),
+        ("a: [1", "line 1: not valid YAML"),
+        ("hidden_size: !!python/object:os.system {}", "not valid YAML"),
+    ],
+)
+def test_a_mistake_in_a_file_names_the_file(tmp_path: Path, text: str, expected: str) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(text)
+    with pytest.raises(KgrecError) as caught:
+        resolve_settings(folder=tmp_path, config_paths=[path])
+    assert str(caught.value).startswith(str(path))
+    assert expected in str(caught.value)
+
+
+def test_a_missing_settings_file_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(KgrecError, match="no such settings file"):
+        resolve_settings(folder=tmp_path, config_paths=[tmp_path / "none.yaml"])
+
+
+def test_ce_in_one_file_and_negatives_in_another_are_judged_together(tmp_path: Path) -> None:
+    first, second = tmp_path / "a.yaml", tmp_path / "b.yaml"
+    first.write_text("train_neg_sample_args: {sample_num: 2}\n")
+    second.write_text("loss_type: BPR\n")
+    settings = resolve_settings(folder=tmp_path, config_paths=[first, second])
+    assert settings.negatives.sample_num == 2
+    with pytest.raises(KgrecError, match="loss_type CE"):
+        resolve_settings(folder=tmp_path, config_paths=[first])
+
+
+def make_datasets(folder: Path, *names: str) -> None:
+    for name in names:
+        (folder / "dataset" / name).mkdir(parents=True)
+        (folder / "dataset" / name / f"{name}.inter").touch()
+
+
+def test_the_only_data_set_is_taken(tmp_path: Path) -> None:
+    make_datasets(tmp_path, "ml-100k")
+    assert config.choose_dataset(Settings(), tmp_path).dataset == "ml-100k"
+
+
+@pytest.mark.parametrize(
+    ("names", "wanted", "expected"),
+    [
+        ((), None, "start with `kgrec prepare ml-100k`"),
+        (("a", "b"), None, r"several data sets under dataset/: name one by --dataset \(a, b\)"),
+        (("ml-100k",), "ml-10k", "did you mean 'ml-100k'"),
+        ((), "ml-1m", "`kgrec prepare ml-1m` makes it"),
+    ],
+)
+def test_no_clear_data_set_is_one_line(
+    tmp_path: Path, names: tuple[str, ...], wanted: str | None, expected: str
+) -> None:
+    make_datasets(tmp_path, *names)
+    with pytest.raises(KgrecError, match=expected):
+        config.choose_dataset(Settings(dataset=wanted), tmp_path)
