@@ -110,7 +110,9 @@ def prepare(
     ] = "all",
     data_path: Annotated[
         str | None,
-        typer.Option(help="Folder of the data sets.", show_default="dataset"),
+        typer.Option(
+            help="Folder of the data sets.", show_default="dataset, or as kgrec.yaml says"
+        ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the account as JSON.")] = False,
 ) -> None:
@@ -167,7 +169,7 @@ def account(report: dict[str, Any]) -> list[list[Any]]:
         ("  bad rows set aside", interactions["bad"]),
         ("  bad rows in other files", interactions["bad_in_other_files"]),
         (f"  dropped by --duplicates {options['duplicates']}", dropped["duplicates"]),
-        (f"  dropped by --min-rating {options['min_rating']}", dropped["min_rating"]),
+        (f"  dropped by --min-rating {options['min_rating'] or 0:g}", dropped["min_rating"]),
         (f"  dropped by --min-user-inter {options['min_user_inter']}", dropped["min_user_inter"]),
         (f"  dropped by --min-item-inter {options['min_item_inter']}", dropped["min_item_inter"]),
     ]

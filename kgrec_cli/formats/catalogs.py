@@ -78,20 +78,27 @@ def read_catalog(path: Path) -> pl.DataFrame:
     Raises:
         KgrecError: No list there, or a row that cannot be read.
     """
-    if path.is_dir() or path.suffix.lower() == ".zip":
-        files = [file for file in list_raw_files(path) if file.name in LIST_NAMES]
-        if not files:
-            raise KgrecError(f"{path}: holds no item list, expected {', '.join(LIST_NAMES)}")
-        file = min(files, key=lambda file: LIST_NAMES.index(file.name))
-    else:
-        file = RawFile(path)
-    items, bad_rows = read_item_list(file)
+    items, bad_rows = read_item_list(find_catalog(path))
     if bad_rows.height:
         row = bad_rows.row(0, named=True)
         raise KgrecError(
             f"{row['file']}, line {row['line']}: found {row['found']}, expected {row['expected']}"
         )
     return items
+
+
+def find_catalog(path: Path) -> RawFile:
+    """The item list at `path`: the file itself, or the one in a folder or zip.
+
+    Raises:
+        KgrecError: The folder or zip holds none.
+    """
+    if not path.is_dir() and path.suffix.lower() != ".zip":
+        return RawFile(path)
+    files = [file for file in list_raw_files(path) if file.name in LIST_NAMES]
+    if not files:
+        raise KgrecError(f"{path}: holds no item list, expected {', '.join(LIST_NAMES)}")
+    return min(files, key=lambda file: LIST_NAMES.index(file.name))
 
 
 def read_item_list(file: RawFile, genre_names: Sequence[str] = U_GENRE) -> ItemList:

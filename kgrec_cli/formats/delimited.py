@@ -106,7 +106,8 @@ def _read_columns(source: Path | bytes, form: Form, columns: Mapping[str, int]) 
     n_physical = (form.n_columns - 1) * step + 1
     wanted = {name: number * step for name, number in columns.items()}
     between = [number for number in range(n_physical) if number % step]
-    names = [f"c{number}" for number in range(n_physical)] + [EXTRA]
+    beyond = [n_physical, n_physical + 1]  # of a row with too many fields
+    names = [f"c{number}" for number in range(n_physical + 2)]
     if isinstance(source, bytes) and not source:
         return pl.DataFrame(schema=dict.fromkeys([*columns, EXTRA], pl.String))
     table = pl.read_csv(
@@ -115,7 +116,7 @@ def _read_columns(source: Path | bytes, form: Form, columns: Mapping[str, int]) 
         has_header=False,
         skip_lines=int(form.has_header),
         schema=dict.fromkeys(names, pl.String),
-        columns=sorted({*wanted.values(), *between, n_physical}),
+        columns=sorted({*wanted.values(), *between, *beyond}),
         quote_char='"' if form.quoted else None,
         empty_string_is_null=False,
         truncate_ragged_lines=True,
@@ -123,10 +124,9 @@ def _read_columns(source: Path | bytes, form: Form, columns: Mapping[str, int]) 
         raise_if_empty=False,
         glob=False,
     )
-    extra = pl.concat_str(*(f"c{number}" for number in between), EXTRA) if between else EXTRA
     return table.select(
         *(pl.col(f"c{number}").alias(name) for name, number in wanted.items()),
-        extra if isinstance(extra, str) else extra.alias(EXTRA),
+        pl.concat_str(f"c{number}" for number in (*between, *beyond)).alias(EXTRA),
     )
 
 

@@ -39,7 +39,7 @@ class ParsedRows:
             all are whole, else Float64; absent when the file has none), timestamp (Int64, exact;
             Float64 when some have fractions; the row's number when the file has none).
         bad_rows: The others, columns of BAD_ROW_SCHEMA; `line` counts from 1, header included.
-        n_rows: Good and bad rows together; blank lines are no rows.
+        n_rows: Good and bad rows together; lines of nothing but separators are none.
     """
 
     table: pl.DataFrame

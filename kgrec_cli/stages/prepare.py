@@ -25,7 +25,7 @@ from kgrec_cli.download import fetch
 from kgrec_cli.errors import KgrecError, UsageError, unknown_name
 from kgrec_cli.events import Note, OnEvent, Warn
 from kgrec_cli.formats.atomic import write_atomic
-from kgrec_cli.formats.catalogs import read_catalog
+from kgrec_cli.formats.catalogs import find_catalog, read_catalog
 from kgrec_cli.formats.dataset_files import WriteFile, write_together
 from kgrec_cli.formats.files import write_json
 from kgrec_cli.formats.interaction_rows import OnBadRow
@@ -213,8 +213,10 @@ def _read_raw(
     shown = ", ".join(f"{role} = {name}" for role, name in table.columns.items())
     order = "" if "timestamp" in table.columns else "; no time column, so in the file's order"
     on_event(Note(f"reading {path} ({shown}{order})"))
-    items = None if request.items_path is None else read_catalog(request.items_path)
-    files = [path] if request.items_path is None else [path, request.items_path]
+    items, files = None, [RawFile(path)]
+    if request.items_path is not None:
+        items = read_catalog(request.items_path)
+        files.append(find_catalog(request.items_path))
     raw = RawData(
         layout="table",
         rows=table.rows,
@@ -222,7 +224,7 @@ def _read_raw(
         users=None,
         tags=None,
         bad_rows=table.rows.bad_rows,
-        files=tuple(RawFile(file) for file in files),
+        files=tuple(files),
     )
     return raw, table.columns
 

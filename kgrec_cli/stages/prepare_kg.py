@@ -15,7 +15,7 @@ from kgrec_cli.core.metadata_kg import build_metadata_kg
 from kgrec_cli.download import fetch, is_available
 from kgrec_cli.errors import KgrecError, UsageError, unknown_name
 from kgrec_cli.events import Note, OnEvent, Warn
-from kgrec_cli.formats.catalogs import read_catalog
+from kgrec_cli.formats.catalogs import find_catalog, read_catalog
 from kgrec_cli.formats.files import sha256_of
 from kgrec_cli.formats.links import LINK_FILE, read_links
 from kgrec_cli.formats.sources import KGS, KGSource, kg_source, kgs_for
@@ -227,10 +227,10 @@ def load_kg(
     Raises:
         KgrecError: Files that cannot be read, or titles that are needed and not there.
     """
-    if plan.note:
-        on_event(Note(plan.note))
     if plan.triples_path is None or plan.links_path is None:
         return _metadata_or_none(plan, items, tags, on_event)
+    if plan.note:
+        on_event(Note(plan.note))
     triples = read_triples(plan.triples_path)
     links = read_links(plan.links_path)
     paths = (*_files_of(plan.triples_path, GRAPH_FILES), *_files_of(plan.links_path, (LINK_FILE,)))
@@ -245,7 +245,7 @@ def load_kg(
             linked.select("item_id", "entity_id"),
             n_links_read=links.height,
             n_links_unused=by_catalog_id.join(matches, on="catalog_id", how="anti").height,
-            paths=(*paths, *plan.catalog_paths),
+            paths=(*paths, *(find_catalog(path).path for path in plan.catalog_paths)),
             titles=_count_verdicts(judged["verdict"]),
         )
     _warn_of_foreign_ids(plan, items, links, dataset, on_event)
@@ -266,6 +266,8 @@ def _metadata_or_none(
     if items is not None:
         triples, links = build_metadata_kg(items, tags)
         if triples.height:
+            if plan.note:
+                on_event(Note(plan.note))
             return KnowledgeGraph(triples, links, links.height)
     on_event(
         Warn(

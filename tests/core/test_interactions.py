@@ -23,7 +23,14 @@ def table(rows: list[Row]) -> pl.DataFrame:
 
 
 def test_first_and_last_are_by_time_then_by_row():
-    rows = [("a", "x", 9), ("a", "y", 1), ("a", "x", 3), ("b", "x", 3), ("a", "x", 3), ("a", "x", 9)]
+    rows = [
+        ("a", "x", 9),
+        ("a", "y", 1),
+        ("a", "x", 3),
+        ("b", "x", 3),
+        ("a", "x", 3),
+        ("a", "x", 9),
+    ]
     first = drop_duplicates(table(rows), "first")
     last = drop_duplicates(table(rows), "last")
     assert first.table.rows() == [rows[1], rows[2], rows[3]]
@@ -69,7 +76,14 @@ def test_min_rating_keeps_the_bound_itself():
 def test_core_goes_on_until_nothing_changes():
     # c has one row: out. Then z has one row: out. Then b has one row: out. Then x is left with a's
     # two rows and y with one: y goes, and a stays with x twice.
-    rows = [("a", "x", 1), ("a", "x", 2), ("a", "y", 3), ("b", "y", 4), ("b", "z", 5), ("c", "z", 6)]
+    rows = [
+        ("a", "x", 1),
+        ("a", "x", 2),
+        ("a", "y", 3),
+        ("b", "y", 4),
+        ("b", "z", 5),
+        ("c", "z", 6),
+    ]
     core = k_core(table(rows), min_user_inter=2, min_item_inter=2)
     assert core.table.rows() == rows[:2]
     assert (core.n_dropped_by_user, core.n_dropped_by_item) == (2, 2)

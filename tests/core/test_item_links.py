@@ -6,7 +6,9 @@ from kgrec_cli.core.item_links import keep_links
 
 
 def links(*rows: tuple[str, str]) -> pl.DataFrame:
-    return pl.DataFrame(rows, schema=dict.fromkeys(("item_id", "entity_id"), pl.String), orient="row")
+    return pl.DataFrame(
+        rows, schema=dict.fromkeys(("item_id", "entity_id"), pl.String), orient="row"
+    )
 
 
 def triples(*rows: tuple[str, str, str]) -> pl.DataFrame:

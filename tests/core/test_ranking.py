@@ -37,7 +37,7 @@ def test_ranks_and_lists_equal_brute_force(seed: int, n_items: int, topk: int) -
             scores[item] >= scores[target] for item in unseen
         )
         allowed = [target, *unseen]
-        best = sorted((-scores[item] for item in allowed))[:topk]
+        best = sorted(-scores[item] for item in allowed)[:topk]
         listed = [item for item in found.top_items_masked[user] if item > 0]
         assert len(listed) == min(topk, len(allowed))
         assert set(listed) <= set(allowed)

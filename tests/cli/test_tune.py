@@ -1,0 +1,127 @@
+"""`kgrec tune` as typed: a study, its files, going on, and each mistake."""
+
+import json
+from pathlib import Path
+
+import polars as pl
+import pytest
+import yaml
+
+from kgrec_cli.config import build_settings
+from tests.conftest import QUICK, RunCli
+
+SPACE = "learning_rate choice [0.02, 0.002]\nnum_layers choice [1,2]\n"
+STUDY = "studies/small-GRU4RecKG-hyper"
+
+
+@pytest.fixture
+def folder(small_folder: Path) -> Path:
+    (small_folder / "hyper.test").write_text(SPACE)
+    return small_folder
+
+
+ONE_EPOCH = (*QUICK, "--set=epochs=1")
+
+
+def test_every_point_is_tried_and_the_best_can_be_trained(run_cli: RunCli, folder: Path) -> None:
+    result = run_cli("tune", "hyper.test", *ONE_EPOCH)
+    assert result.exit_code == 0, result.stderr
+    table = pl.read_csv(folder / STUDY / "leaderboard.csv")
+    points = set(table.select("learning_rate", "num_layers").iter_rows())
+    assert points == {(0.02, 1), (0.02, 2), (0.002, 1), (0.002, 2)}
+    assert table["score"].to_list() == sorted(table["score"], reverse=True)
+    best = yaml.safe_load((folder / STUDY / "best.yaml").read_text())
+    assert best["learning_rate"] == table["learning_rate"][0]
+    assert build_settings(best, "best").num_layers == table["num_layers"][0]
+    text = (folder / STUDY / "result.txt").read_text()
+    assert text.count("Valid result:") == text.count("Test result:") == 4
+    assert "<html" in (folder / STUDY / "chart.html").read_text()[:200].lower()
+    assert "next: kgrec train --config" in result.stdout
+    assert not (folder / "saved").exists()
+
+    trained = run_cli("train", "--config", f"{STUDY}/best.yaml", "--json")
+    (run,) = json.loads(trained.stdout)
+    assert run["metrics"]["valid"]["ndcg@10"] == pytest.approx(table["score"][0])
+
+
+def test_the_same_command_goes_on(run_cli: RunCli, folder: Path) -> None:
+    first = run_cli("tune", "hyper.test", "--max-trials", "1", "--json", *ONE_EPOCH)
+    second = run_cli("tune", "hyper.test", "--json", *ONE_EPOCH)
+    third = run_cli("tune", "hyper.test", "--json", *ONE_EPOCH)
+    assert [json.loads(run.stdout)["n_new"] for run in (first, second, third)] == [1, 3, 0]
+    assert json.loads(third.stdout)["stopped"] == "exhausted"
+
+
+def test_a_stopped_search_keeps_its_trials(
+    run_cli: RunCli, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from kgrec_cli.stages import tune as stage
+
+    real_fit, calls = stage.fit, []
+
+    def fit_twice(*arguments, **more):
+        calls.append(1)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return real_fit(*arguments, **more)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(stage, "fit", fit_twice)
+        result = run_cli("tune", "hyper.test", *ONE_EPOCH)
+    assert result.exit_code == 130
+    assert "stopped after 2 trials" in result.stderr
+    assert len(pl.read_csv(folder / STUDY / "leaderboard.csv")) == 2
+    rest = run_cli("tune", "hyper.test", "--json", *ONE_EPOCH)
+    assert json.loads(rest.stdout)["n_new"] == 2
+
+
+def test_the_data_is_loaded_once(
+    run_cli: RunCli, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from kgrec_cli.stages import tune as stage
+
+    calls = []
+    for name in ("load_dataset", "load_entity_vectors"):
+        real = getattr(stage, name)
+
+        def counted(*arguments, real=real, name=name, **more):
+            calls.append(name)
+            return real(*arguments, **more)
+
+        monkeypatch.setattr(stage, name, counted)
+    run_cli("tune", "hyper.test", *ONE_EPOCH)
+    assert sorted(calls) == ["load_dataset", "load_entity_vectors"]
+
+
+@pytest.mark.parametrize(
+    ("space", "arguments", "code", "expected"),
+    [
+        ("learning_rat choice [1]\n", (), 1, "hyper.test, line 1"),
+        ("learning_rate choise [1]\n", (), 1, "did you mean 'choice'"),
+        ("dropout_prob choice [0.1, 1.5]\n", (), 1, "hyper.test, line 1: dropout_prob: found 1.5"),
+        ("dropout_prob uniform 0,0.5\n", (), 1, "choices only"),
+        ("threads choice [1,2]\n", (), 1, "threads"),
+        (SPACE, ("--search", "exaustive"), 2, "did you mean 'exhaustive'?"),
+        (SPACE, ("--pruner", "medan"), 2, "did you mean 'median'?"),
+        ("", (), 1, "no parameter in it"),
+    ],
+)
+def test_a_mistake_is_one_line(
+    run_cli: RunCli,
+    folder: Path,
+    space: str,
+    arguments: tuple[str, ...],
+    code: int,
+    expected: str,
+) -> None:
+    (folder / "hyper.test").write_text(space)
+    result = run_cli("tune", "hyper.test", *arguments, *ONE_EPOCH)
+    assert result.exit_code == code, result.stderr
+    assert expected in result.stderr
+    assert result.stderr.strip().count("\n") <= 2
+
+
+def test_a_missing_space_is_one_line(run_cli: RunCli, folder: Path) -> None:
+    result = run_cli("tune", "hyper.tset")
+    assert result.exit_code == 1
+    assert "hyper.tset: no such file" in result.stderr
