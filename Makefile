@@ -7,7 +7,7 @@ TORCH_PIP_ARGS ?=
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: setup demo test test-all check fmt lint types contract docs docs-check clean
+.PHONY: setup demo test test-all check fmt lint types contract docs docs-check picture clean
 
 setup: .venv/installed
 
@@ -48,6 +48,9 @@ docs: setup
 
 docs-check: setup
 	$(BIN)/python docs/make_cli.py --check
+
+picture: setup
+	$(BIN)/python docs/make_picture.py
 
 clean:
 	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

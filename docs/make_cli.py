@@ -1,4 +1,4 @@
-"""Writes docs/cli.md from the commands themselves (`make docs`); `--check` fails when it is stale."""
+"""Writes docs/cli.md from the commands (`make docs`); `--check` fails when it is stale."""
 
 import subprocess
 import sys

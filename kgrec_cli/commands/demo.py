@@ -53,11 +53,9 @@ def demo(
         _step(
             3,
             "Train GRU4RecKG: one GRU reads the films, one their entity vectors.",
-            "kgrec train --freeze-kg --epochs 15 --learning-rate 0.005 --train-batch-size 512",
+            "kgrec train --freeze-kg --epochs 10 --learning-rate 0.005 --train-batch-size 512",
         )
-        train(
-            freeze_kg=True, epochs=15, learning_rate=0.005, train_batch_size=512, threads=threads
-        )
+        train(freeze_kg=True, epochs=10, learning_rate=0.005, train_batch_size=512, threads=threads)
         _step(4, "Measure it on what was held out, beside two baselines.", "kgrec evaluate")
         evaluate(threads=threads)
         _step(5, "Recommend films to user 7.", "kgrec recommend --user 7 --topk 5")

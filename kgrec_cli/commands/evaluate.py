@@ -88,8 +88,8 @@ def evaluate(
 def _show_side_by_side(
     title: str, rows: Mapping[str, Mapping[str, Mapping[str, float]]], cutoff: int
 ) -> None:
-    """A row a name: NDCG, Hit and MRR at one cutoff, with all items and with seen items masked."""
-    metrics = [f"{name}@{cutoff}" for name in ("ndcg", "hit", "mrr")]
+    """A row a name: NDCG and Hit at one cutoff, with all items and with seen items masked."""
+    metrics = [f"{name}@{cutoff}" for name in ("ndcg", "hit")]
     metrics = [name for name in metrics if name in next(iter(rows.values()))["test"]]
     has_counts = "n_targets" in next(iter(rows.values()))["test"]
     columns = ["", *(["targets"] if has_counts else []), *metrics]

@@ -1,5 +1,97 @@
-"""Placeholder while this command is being written."""
+"""`kgrec pretrain-kg`: options to settings, `run_pretrain_kg`, what came out."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from kgrec_cli import console
+from kgrec_cli.commands import options as opt
 
 
-def pretrain_kg() -> None:
-    """To come."""
+def pretrain_kg(
+    method: Annotated[
+        str | None,
+        typer.Option(help="A PyKEEN model: TransE (default), DistMult, ComplEx, RotatE, ..."),
+    ] = None,
+    embedding_size: Annotated[
+        int | None, typer.Option(min=1, help="Numbers of a vector; default: the model's (64).")
+    ] = None,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Passes over the triples.")] = None,
+    batch_size: Annotated[int | None, typer.Option(min=1, help="Triples a step.")] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="Adam's step size.")] = None,
+    negatives: Annotated[
+        int | None, typer.Option(min=1, help="Corrupted triples for each true one.")
+    ] = None,
+    validate: Annotated[
+        bool,
+        typer.Option(
+            "--validate", help="Leave out a share of the triples; report filtered MRR and Hits@k."
+        ),
+    ] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with a training that was stopped.")
+    ] = False,
+    dataset: opt.Dataset = None,
+    seed: opt.Seed = None,
+    config: opt.Config = None,
+    assignments: opt.Assignments = None,
+    device: opt.Device = None,
+    threads: opt.Threads = None,
+    json_output: opt.Json = False,
+) -> None:
+    """Give every entity of the knowledge graph a vector, by PyKEEN."""
+    from kgrec_cli.config import choose_dataset, resolve_settings
+    from kgrec_cli.stages.pretrain_kg import run_pretrain_kg
+
+    folder = Path()
+    typed = {
+        "method": method,
+        "embedding_size": embedding_size,
+        "epochs": epochs,
+        "batch_size": batch_size,
+        "learning_rate": learning_rate,
+        "negatives": negatives,
+        "seed": seed,
+    }
+    settings = resolve_settings(
+        folder=folder,
+        config_paths=config or (),
+        options={
+            "pretrain_kg": {name: value for name, value in typed.items() if value is not None},
+            "dataset": dataset,
+            "device": device,
+            "threads": threads,
+        },
+        assignments=assignments or (),
+    )
+    settings = choose_dataset(settings, folder)
+    with console.listening(json_output) as on_event:
+        result = run_pretrain_kg(
+            settings, folder, validate=validate, resume=resume, on_event=on_event
+        )
+    if json_output:
+        console.emit_json(
+            {
+                "features": str(result.features_path),
+                "method": result.method,
+                "n_entities": result.n_entities,
+                "n_triples": result.n_triples,
+                "embedding_size": result.width,
+                "loss": result.losses[-1],
+                "metrics": result.metrics,
+                "elapsed_s": round(result.elapsed_s, 3),
+            }
+        )
+        return
+    console.say(
+        f"{result.method}: {result.n_entities:,} entities x {result.width} from "
+        f"{result.n_triples:,} triples in {console.duration(result.elapsed_s)}, "
+        f"loss {result.losses[-1]:.4f}"
+    )
+    if result.metrics:
+        console.table(
+            "Held-out triples, filtered", list(result.metrics), [list(result.metrics.values())]
+        )
+    console.say(f"wrote {result.features_path}")
+    console.say("next: kgrec train --freeze-kg")

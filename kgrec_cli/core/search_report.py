@@ -4,6 +4,7 @@
 """
 
 import html
+import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -79,7 +80,8 @@ def build_leaderboard(
     """One flat mapping a trial, best first, all with the same keys in the same order.
 
     Keys: rank (from 1; None unless complete), trial, state, score, the parameters, `valid_*` and
-    `test_*` metrics, epochs (evaluated ones), elapsed_s, error. What a trial lacks is None.
+    `test_*` metrics, epochs (evaluated ones, unless the parameter of that name is searched),
+    elapsed_s, error. What a trial lacks is None; lists and mappings are JSON text.
     """
     params = _names(trial.params for trial in trials)
     valid = _names(trial.valid for trial in trials)
@@ -92,10 +94,11 @@ def build_leaderboard(
             "state": trial.state,
             "score": trial.score,
         }
-        row |= {name: trial.params.get(name) for name in params}
+        row |= {name: _flat(trial.params.get(name)) for name in params}
         row |= {f"valid_{name}": trial.valid.get(name) for name in valid}
         row |= {f"test_{name}": trial.test.get(name) for name in test}
-        row |= {"epochs": trial.n_reports, "elapsed_s": trial.elapsed_s, "error": trial.error}
+        row.setdefault("epochs", trial.n_reports)
+        row |= {"elapsed_s": trial.elapsed_s, "error": trial.error}
         rows.append(row)
     return rows
 
@@ -180,6 +183,10 @@ def _hover_text(trial: SearchTrial) -> str:
     lines = [f"<b>trial {trial.number}: {trial.score:.4f}</b>"]
     lines += [html.escape(f"{name}: {value}") for name, value in trial.params.items()]
     return "<br>".join(lines)
+
+
+def _flat(value: Any) -> Any:
+    return json.dumps(value) if isinstance(value, list | dict) else value
 
 
 def _metrics_line(metrics: Mapping[str, float], decimals: int) -> str:

@@ -101,7 +101,7 @@ def load_dataset(
         items=items,
         histories=histories,
         titles=_read_titles(atomic_path(settings, folder, "item")),
-        entities=_read_entities(atomic_path(settings, folder, "link")),
+        entities=read_entities(atomic_path(settings, folder, "link")),
     )
 
 
@@ -116,7 +116,8 @@ def _read_titles(path: Path) -> dict[str, str]:
     return dict(zip(table["item_id"].to_list(), table[column].to_list(), strict=True))
 
 
-def _read_entities(path: Path) -> dict[str, str]:
+def read_entities(path: Path) -> dict[str, str]:
+    """Entity token by item token from a `.link` file; empty when there is none."""
     if not path.is_file():
         return {}
     table = read_atomic(path, ["item_id", "entity_id"])

@@ -41,8 +41,14 @@ def test_leaderboard_rows_are_flat_and_alike():
     ]
     assert [row["rank"] for row in rows] == [1, 2, 3, None, None]
     assert rows[0]["test_hit@10"] == 0.5
+    assert rows[0]["<b>"] == "[1]"
     assert rows[4]["error"] == "no"
     assert rows[4]["test_hit@10"] is None
+
+
+def test_a_searched_number_of_epochs_stays_in_its_row():
+    rows = build_leaderboard([SearchTrial(1, "complete", {"epochs": 30}, 0.5, n_reports=12)])
+    assert rows[0]["epochs"] == 30
 
 
 def test_result_text_is_recboles():

@@ -1,0 +1,293 @@
+"""`kgrec pretrain-kg`: a `.kg` in, a vector for every entity and how it was made out."""
+
+import platform
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import torch
+from numpy.typing import NDArray
+
+from kgrec_cli import __version__
+from kgrec_cli.config import PretrainKGSettings, Settings
+from kgrec_cli.core.kg_embedding import (
+    KGModel,
+    KGState,
+    check_method,
+    entity_vectors,
+    fit_kg,
+    scorers,
+)
+from kgrec_cli.core.kg_holdout import hold_out, rank_held_out, summarise_ranks
+from kgrec_cli.core.training import choose_device
+from kgrec_cli.core.vocab import Vocabulary, build_vocabulary
+from kgrec_cli.errors import KgrecError, Stopped
+from kgrec_cli.events import Note, OnEvent, Progress, Warn
+from kgrec_cli.formats.atomic import read_atomic
+from kgrec_cli.formats.entity_features import write_entity_features
+from kgrec_cli.formats.files import sha256_of, write_json
+from kgrec_cli.formats.run_dir import read_tensors, write_tensors
+from kgrec_cli.stages.dataset import atomic_path, read_entities, set_threads
+
+SAVE_EVERY_S = 5.0
+HELD_OUT_SHARE, HELD_OUT_AT_MOST = 0.05, 2000
+RANKING_NUMBERS = 2**22  # scores x width computed at once when ranking: 16 MB, about a cache
+
+
+@dataclass(frozen=True)
+class Pretrained:
+    """What a pre-training left.
+
+    Attributes:
+        features_path: The `.ent_feature`.
+        method: The PyKEEN model.
+        n_entities: Entities, each with a vector.
+        n_triples: Triples trained on.
+        width: Numbers of a vector.
+        losses: Mean loss of each epoch.
+        metrics: mrr, hits@1, hits@3, hits@10 of held-out triples; empty without `validate`.
+        elapsed_s: Seconds of this command.
+    """
+
+    features_path: Path
+    method: str
+    n_entities: int
+    n_triples: int
+    width: int
+    losses: list[float]
+    metrics: dict[str, float]
+    elapsed_s: float
+
+
+def run_pretrain_kg(
+    settings: Settings,
+    folder: Path,
+    *,
+    validate: bool = False,
+    resume: bool = False,
+    on_event: OnEvent,
+) -> Pretrained:
+    """Trains entity vectors and writes `NAME.ent_feature` and its sidecar.
+
+    With `validate` a share of the triples is left out and ranked; the vectors that are written are
+    the ones that were measured, so they have not seen that share (the sidecar says so).
+
+    Args:
+        settings: `pretrain_kg`, dataset, device, threads.
+        folder: The working folder.
+        validate: Measure filtered MRR and Hits@k on held-out triples.
+        resume: Go on from the checkpoint of a training that was stopped.
+        on_event: Hears the progress.
+
+    Raises:
+        KgrecError: A missing or malformed `.kg`, a method that cannot be used, a checkpoint of
+            other settings.
+        Stopped: Ctrl-C; the line says how to go on.
+    """
+    began = time.perf_counter()
+    width = settings.pretrain_kg.embedding_size or settings.embedding_size
+    method = check_method(settings.pretrain_kg.method, width)
+    kg_settings = settings.pretrain_kg.model_copy(
+        update={"method": method, "embedding_size": width}
+    )
+    set_threads(settings)
+    device = choose_device(settings.device)
+    kg_path = atomic_path(settings, folder, "kg")
+    entities, relations, triples = _read_triples(kg_path)
+    _tell_links(atomic_path(settings, folder, "link"), entities, on_event)
+    held = np.zeros(len(triples), dtype=bool)
+    if validate:
+        held = hold_out(
+            triples,
+            len(entities) - 1,
+            share=HELD_OUT_SHARE,
+            n_max=HELD_OUT_AT_MOST,
+            seed=kg_settings.seed,
+        )
+        if not held.any():
+            raise KgrecError(
+                f"{kg_path}: no triple can be held out (every one is the only one of an entity or "
+                "a relation); leave out --validate"
+            )
+    made_from = {
+        "settings": kg_settings.model_dump(mode="json"),
+        "kg_sha256": sha256_of(kg_path),
+        "n_held_out": int(held.sum()),
+    }
+    checkpoint = _Checkpoint(
+        atomic_path(settings, folder, "ent_feature.checkpoint.safetensors"), made_from
+    )
+    state = checkpoint.read(on_event) if resume else None
+    model, losses = _fit(
+        triples[~held], len(entities) - 1, len(relations) - 1, kg_settings, device,
+        state=state, checkpoint=checkpoint, on_event=on_event,
+    )  # fmt: skip
+    metrics: dict[str, float] = {}
+    if validate:
+        metrics = _measure(model, triples[held], triples, width, device, on_event)
+    features_path = atomic_path(settings, folder, "ent_feature")
+    write_entity_features(features_path, list(entities.tokens[1:]), entity_vectors(model))
+    sidecar = {
+        "method": method,
+        "embedding_size": width,
+        **made_from,
+        "seed": kg_settings.seed,
+        "n_entities": len(entities) - 1,
+        "n_relations": len(relations) - 1,
+        "n_triples": int((~held).sum()),
+        "losses": losses,
+        "metrics": metrics,
+        "versions": {
+            "kgrec": __version__,
+            "pykeen": version("pykeen"),
+            "torch": torch.__version__,
+            "python": platform.python_version(),
+        },
+    }
+    write_json(features_path.with_name(f"{features_path.name}.json"), sidecar)
+    checkpoint.remove()
+    return Pretrained(
+        features_path=features_path,
+        method=method,
+        n_entities=len(entities) - 1,
+        n_triples=int((~held).sum()),
+        width=width,
+        losses=losses,
+        metrics=metrics,
+        elapsed_s=time.perf_counter() - began,
+    )
+
+
+def _read_triples(path: Path) -> tuple[Vocabulary, Vocabulary, NDArray[np.int64]]:
+    """Entities, relations, and int64 (n, 3) triples of ids from 0, no row twice."""
+    if not path.is_file():
+        raise KgrecError(f"{path}: no such file; `kgrec prepare` makes it")
+    table = read_atomic(path, ["head_id", "relation_id", "tail_id"])
+    for name in table.columns:
+        if table[name].null_count():
+            row = int(table[name].is_null().arg_max() or 0)
+            raise KgrecError(f"{path}, line {row + 2}, column {name}: empty")
+    if table.is_empty():
+        raise KgrecError(f"{path}: no triples; give a graph to `kgrec prepare --kg FILE`")
+    table = table.unique(maintain_order=True)
+    entities = build_vocabulary(pl.concat([table["head_id"], table["tail_id"].alias("head_id")]))
+    relations = build_vocabulary(table["relation_id"])
+    columns = [
+        vocabulary.encode(table[name]).astype(np.int64) - 1
+        for name, vocabulary in zip(table.columns, (entities, relations, entities), strict=True)
+    ]
+    return entities, relations, np.stack(columns, axis=1)
+
+
+def _tell_links(path: Path, entities: Vocabulary, on_event: OnEvent) -> None:
+    """Says how many items will get a vector; a table of links that fits nothing is a warning."""
+    links = read_entities(path)
+    n_with = sum(entities.get(entity) is not None for entity in links.values())
+    if links and n_with == 0:
+        on_event(
+            Warn(
+                f"{path}: none of its {len(links):,} entities is in the .kg, so no item will get "
+                "a vector; are the links of another graph?"
+            )
+        )
+    elif links:
+        on_event(Note(f"{n_with:,} of {len(links):,} linked items have an entity in the graph"))
+
+
+def _fit(
+    triples: NDArray[np.int64],
+    n_entities: int,
+    n_relations: int,
+    settings: PretrainKGSettings,
+    device: torch.device,
+    *,
+    state: KGState | None,
+    checkpoint: "_Checkpoint",
+    on_event: OnEvent,
+) -> tuple[KGModel, list[float]]:
+    def tell(epoch: int, loss: float, capture: Callable[[], KGState]) -> None:
+        on_event(Progress(settings.method, epoch, settings.epochs, "epochs", f"loss {loss:.4f}"))
+        if epoch < settings.epochs:
+            checkpoint.save(capture)
+
+    try:
+        return fit_kg(
+            triples,
+            n_entities=n_entities,
+            n_relations=n_relations,
+            settings=settings,
+            embedding_size=settings.embedding_size or 0,
+            device=device,
+            state=state,
+            on_epoch=tell,
+        )
+    except KeyboardInterrupt as error:
+        raise Stopped(
+            "stopped; the same command with --resume goes on"
+            if checkpoint.path.is_file()
+            else "stopped before there was anything to keep"
+        ) from error
+
+
+class _Checkpoint:
+    """The state of a training, beside its output; written every few seconds, gone at the end."""
+
+    def __init__(self, path: Path, made_from: dict[str, Any]) -> None:
+        self.path = path
+        self.made_from = made_from
+        self.saved_at = time.perf_counter()
+
+    def save(self, capture: Callable[[], KGState]) -> None:
+        """Writes the state if the last time was long enough ago."""
+        if time.perf_counter() - self.saved_at < SAVE_EVERY_S:
+            return
+        state = capture()
+        meta = {"made_from": self.made_from, "epoch": state.epoch, "losses": state.losses}
+        write_tensors(self.path, state.tensors, meta)
+        self.saved_at = time.perf_counter()
+
+    def read(self, on_event: OnEvent) -> KGState | None:
+        """The state to go on from; None, with a note, when there is none."""
+        if not self.path.is_file():
+            on_event(Note("nothing to resume: starting anew"))
+            return None
+        tensors, meta = read_tensors(self.path)
+        if meta["made_from"] != self.made_from:
+            raise KgrecError(
+                f"{self.path}: of a training with other settings or another .kg; "
+                "give the same options again, or leave out --resume to start anew"
+            )
+        on_event(Note(f"resuming after epoch {meta['epoch']}"))
+        return KGState(meta["epoch"], meta["losses"], tensors)
+
+    def remove(self) -> None:
+        """Removes the file."""
+        self.path.unlink(missing_ok=True)
+
+
+def _measure(
+    model: KGModel,
+    held: NDArray[np.int64],
+    known: NDArray[np.int64],
+    width: int,
+    device: torch.device,
+    on_event: OnEvent,
+) -> dict[str, float]:
+    """Filtered MRR and Hits@k of held-out triples, heads and tails alike."""
+    n_entities = int(known[:, [0, 2]].max()) + 1
+    score_tails, score_heads = scorers(model)
+    ranks = rank_held_out(
+        held,
+        known,
+        score_tails=score_tails,
+        score_heads=score_heads,
+        batch_size=max(1, RANKING_NUMBERS // (n_entities * width)),
+        device=device,
+        on_batch=lambda done: on_event(Progress("validate", done, len(held), "triples")),
+    )
+    return summarise_ranks(ranks)

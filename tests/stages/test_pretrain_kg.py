@@ -1,0 +1,167 @@
+"""Pre-training as a stage: files, determinism, going on, and each mistake."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from kgrec_cli.config import Settings
+from kgrec_cli.errors import KgrecError, Stopped
+from kgrec_cli.formats.entity_features import read_entity_features
+from kgrec_cli.stages import pretrain_kg as stage
+from kgrec_cli.stages.pretrain_kg import run_pretrain_kg
+
+SETTINGS = Settings(
+    dataset="small",
+    threads=1,
+    pretrain_kg={"embedding_size": 8, "epochs": 6, "batch_size": 16, "negatives": 2},
+)
+
+
+def with_kg(**changes: object) -> Settings:
+    block = {**SETTINGS.pretrain_kg.model_dump(), **changes}
+    return Settings.model_validate({**SETTINGS.model_dump(), "pretrain_kg": block})
+
+
+@pytest.fixture
+def folder(small_folder: Path) -> Path:
+    """The small data set with a graph in which some triples can be held out."""
+    rows = [f"e{a}\tnear\te{b}" for a in range(1, 11) for b in range(1, 11) if a != b]
+    rows += [f"e{a}\tsame_kind\tk{a % 3}" for a in range(1, 11)]
+    head = "head_id:token\trelation_id:token\ttail_id:token"
+    (small_folder / "dataset/small/small.kg").write_text("\n".join([head, *rows, ""]))
+    (small_folder / "dataset/small/small.ent_feature").unlink()
+    return small_folder
+
+
+def features(folder: Path) -> bytes:
+    return (folder / "dataset/small/small.ent_feature").read_bytes()
+
+
+def ignore(event: object) -> None:
+    pass
+
+
+def test_every_entity_gets_a_vector_and_the_sidecar_says_how(folder: Path) -> None:
+    result = run_pretrain_kg(SETTINGS, folder, on_event=ignore)
+    entities, vectors = read_entity_features(result.features_path, expected_width=8)
+    assert set(entities) == {f"e{n}" for n in range(1, 11)} | {"k0", "k1", "k2"}
+    assert np.isfinite(vectors).all()
+    sidecar = json.loads(result.features_path.with_name("small.ent_feature.json").read_text())
+    assert sidecar["method"] == "TransE"
+    assert sidecar["settings"]["epochs"] == len(sidecar["losses"]) == 6
+    assert (sidecar["n_entities"], sidecar["n_relations"], sidecar["n_triples"]) == (13, 2, 100)
+    assert sidecar["losses"][-1] < sidecar["losses"][0]
+    assert {"kgrec", "pykeen", "torch", "python"} <= set(sidecar["versions"])
+    assert {path.suffix for path in result.features_path.parent.iterdir()} >= {".json"}
+    assert not list(result.features_path.parent.glob("*checkpoint*"))
+
+
+def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(folder: Path) -> None:
+    run_pretrain_kg(SETTINGS, folder, on_event=ignore)
+    first = features(folder)
+    run_pretrain_kg(SETTINGS, folder, on_event=ignore)
+    assert features(folder) == first
+    run_pretrain_kg(with_kg(seed=1), folder, on_event=ignore)
+    assert features(folder) != first
+
+
+@pytest.mark.parametrize("stop_after", [1, 4])
+def test_a_killed_training_resumes_to_the_same_bytes(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, stop_after: int
+) -> None:
+    run_pretrain_kg(SETTINGS, folder, on_event=ignore)
+    whole = features(folder)
+    (folder / "dataset/small/small.ent_feature").unlink()
+    monkeypatch.setattr(stage, "SAVE_EVERY_S", 0.0)
+
+    def interrupt(event: object) -> None:
+        if getattr(event, "task", "") == "TransE" and event.done == stop_after + 1:
+            raise KeyboardInterrupt
+
+    with pytest.raises(Stopped, match="--resume goes on"):
+        run_pretrain_kg(SETTINGS, folder, on_event=interrupt)
+    assert not (folder / "dataset/small/small.ent_feature").exists()
+    with pytest.raises(KgrecError, match=r"other settings or another \.kg"):
+        run_pretrain_kg(with_kg(learning_rate=0.5), folder, resume=True, on_event=ignore)
+    events: list[object] = []
+    run_pretrain_kg(SETTINGS, folder, resume=True, on_event=events.append)
+    assert f"resuming after epoch {stop_after}" in [getattr(e, "text", "") for e in events]
+    assert features(folder) == whole
+
+
+def test_resume_without_a_checkpoint_starts_anew(folder: Path) -> None:
+    run_pretrain_kg(SETTINGS, folder, on_event=ignore)
+    first = features(folder)
+    run_pretrain_kg(SETTINGS, folder, resume=True, on_event=ignore)
+    assert features(folder) == first
+
+
+def test_validate_measures_what_was_left_out(folder: Path) -> None:
+    result = run_pretrain_kg(SETTINGS, folder, validate=True, on_event=ignore)
+    assert set(result.metrics) == {"mrr", "hits@1", "hits@3", "hits@10"}
+    assert 0 < result.metrics["mrr"] <= 1
+    assert result.metrics["hits@1"] <= result.metrics["hits@3"] <= result.metrics["hits@10"]
+    sidecar = json.loads((folder / "dataset/small/small.ent_feature.json").read_text())
+    assert sidecar["n_held_out"] > 0
+    assert sidecar["n_held_out"] + sidecar["n_triples"] == 100
+
+
+def write_kg(
+    folder: Path, *rows: str, head: str = "head_id:token\trelation_id:token\ttail_id:token"
+):
+    (folder / "dataset/small/small.kg").write_text("\n".join([head, *rows, ""]))
+
+
+def test_one_triple_is_enough(folder: Path) -> None:
+    write_kg(folder, "e1\tnear\te2")
+    assert run_pretrain_kg(SETTINGS, folder, on_event=ignore).n_entities == 2
+    with pytest.raises(KgrecError, match="no triple can be held out"):
+        run_pretrain_kg(SETTINGS, folder, validate=True, on_event=ignore)
+
+
+@pytest.mark.parametrize(
+    ("rows", "head", "expected"),
+    [
+        ((), None, "no triples; give a graph"),
+        (("e1\tnear",), None, "small.kg, line 2: 2 columns, expected 3"),
+        (("e1\tnear\te2", "e1\t\te2"), None, "small.kg, line 3, column relation_id: empty"),
+        (("e1\tnear\te2",), "head\trelation\ttail", "column 'head' has no type"),
+        (("e1\tnear\te1",), None, "one entity"),
+    ],
+)
+def test_a_spoilt_graph_is_one_line(
+    folder: Path, rows: tuple[str, ...], head: str | None, expected: str
+) -> None:
+    write_kg(folder, *rows, **({"head": head} if head else {}))
+    with pytest.raises(KgrecError, match=expected):
+        run_pretrain_kg(SETTINGS, folder, on_event=ignore)
+
+
+def test_links_of_another_graph_are_a_warning(folder: Path) -> None:
+    write_kg(folder, "x1\tnear\tx2", "x2\tnear\tx3")
+    events: list[object] = []
+    run_pretrain_kg(SETTINGS, folder, on_event=events.append)
+    assert any("are the links of another graph?" in getattr(e, "text", "") for e in events)
+
+
+def test_what_was_there_stays_when_a_training_fails(folder: Path) -> None:
+    run_pretrain_kg(SETTINGS, folder, on_event=ignore)
+    before = features(folder)
+    with pytest.raises(KgrecError):
+        run_pretrain_kg(with_kg(method="DistMult", learning_rate=1e38), folder, on_event=ignore)
+    assert features(folder) == before
+
+
+def test_vectors_go_into_training(run_cli, folder: Path) -> None:
+    run_pretrain_kg(SETTINGS, folder, on_event=ignore)
+    arguments = ("train", "--epochs", "1", "--set", "embedding_size=8", "--threads", "1")
+    assert run_cli(*arguments).exit_code == 0
+    kg_path = folder / "dataset/small/small.kg"
+    kg_path.write_text(kg_path.read_text() + "e1\tnear\tk1\n")
+    refused = run_cli(*arguments)
+    assert refused.exit_code == 1
+    assert "made from another small.kg" in refused.stderr
+    shutil.rmtree(folder / "saved")
