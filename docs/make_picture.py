@@ -1,5 +1,6 @@
 """Draws docs/demo.svg, the picture in the README, from a run of `kgrec demo` (`make picture`)."""
 
+import io
 import os
 import subprocess
 import sys
@@ -29,12 +30,13 @@ def run_demo() -> list[str]:
             stderr=subprocess.STDOUT,
             check=True,
         )
-    return finished.stdout.rstrip().splitlines()
+    root = str(PICTURE_PATH.parents[1])
+    return finished.stdout.replace(f"{root}/", "").rstrip().splitlines()
 
 
 def draw(lines: list[str]) -> str:
     """The lines as an SVG of a terminal, steps and commands picked out."""
-    console = Console(record=True, width=WIDTH, file=open(os.devnull, "w"))  # noqa: SIM115
+    console = Console(record=True, width=WIDTH, file=io.StringIO())
     console.print(Text("$ kgrec demo", style="bold"))
     shown = True
     for line in lines:

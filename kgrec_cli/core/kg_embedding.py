@@ -257,7 +257,7 @@ def fit_kg(
             _restore(loop, state)
         torch.manual_seed(_epoch_seed(settings.seed, loop._epoch + 1))
         n_rows = len(triples) * (2 if factory.create_inverse_triples else 1)
-        # PyKEEN collects garbage after every epoch: a quarter of a second over all modules' objects.
+        # PyKEEN collects garbage after every epoch: 0.25 s over the objects of all modules.
         gc.freeze()
         try:
             if loop._epoch < settings.epochs:
