@@ -42,6 +42,11 @@ def show_error(text: str) -> None:
     err().print(Text.assemble(("error: ", "bold red"), text), soft_wrap=True)
 
 
+def note(text: str) -> None:
+    """Prints a line worth knowing on standard error."""
+    err().print(text, markup=False, soft_wrap=True)
+
+
 def emit_json(value: Any) -> None:
     """Prints `value` as JSON, the only thing on standard output."""
     sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")

@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 from kgrec_cli import config
-from kgrec_cli.config import Settings, build_settings, parse_assignments, resolve_settings
+from kgrec_cli.config import build_settings, parse_assignments, resolve_settings
 from kgrec_cli.errors import KgrecError, UsageError
+from kgrec_cli.settings import Settings
 
 
 def test_later_sources_win(tmp_path: Path) -> None:
@@ -69,10 +70,148 @@ def test_numbers_with_an_exponent_are_numbers(text: str) -> None:
     assert parse_assignments([f"learning_rate={text}"]) == {"learning_rate": 0.001}
 
 
-def test_the_older_name_of_negative_sampling() -> None:
-    settings = build_settings({"loss_type": "BPR", "training_neg_sample_num": 2}, "test")
+def test_older_spellings_are_renewed(tmp_path: Path) -> None:
+    (tmp_path / "kgrec.yaml").write_text(
+        "loss_type: BPR\ntraining_neg_sample_num: 2\nuse_gpu: False\n"
+        "fields_in_same_space: [[vec_id, entity_id], [a, b]]\n"
+    )
+    settings = resolve_settings(folder=tmp_path)
     assert settings.negatives.sample_num == 2
     assert settings.negatives.distribution == "uniform"
+    assert settings.device == "cpu"
+    assert settings.alias_of_entity_id == ("vec_id",)
+
+
+def test_keys_without_an_effect_are_left_out_with_a_line(tmp_path: Path) -> None:
+    (tmp_path / "kgrec.yaml").write_text("show_progress: False\nnormalize_all: True\n")
+    notes: list[str] = []
+    resolve_settings(folder=tmp_path, on_note=notes.append)
+    assert len(notes) == 2
+    assert "kgrec.yaml: show_progress is left out" in notes[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("threshold: {rating: 4}", "threshold is not supported: filter by val_interval"),
+        ("leave_one_out_num: 2", "an older spelling: write eval_args"),
+        ("fields_in_same_space: ent_id", r"takes \[\[ent_id, entity_id\]\]"),
+        ("clip_grad_norm: 5", "clip_grad_norm takes"),
+        ("learner: sgd", "learner: found 'sgd'"),
+        ("eval_args: {order: RO}", "eval_args.order: found 'RO', expected 'TO'"),
+        ("eval_args: {mode: uni}", "expected full, uniN or popN"),
+    ],
+)
+def test_keys_that_cannot_be_followed_are_refused(tmp_path: Path, text: str, expected: str) -> None:
+    (tmp_path / "kgrec.yaml").write_text(text)
+    with pytest.raises(KgrecError, match=expected):
+        resolve_settings(folder=tmp_path)
+
+
+def test_refused_keys_at_recboles_default_are_taken(tmp_path: Path) -> None:
+    (tmp_path / "kgrec.yaml").write_text("threshold: ~\nfilter_inter_by_user_or_item: True\n")
+    resolve_settings(folder=tmp_path)
+
+
+def test_every_key_of_recboles_settings_is_known() -> None:
+    """The keys of its overall, data set and model files (read off release 1.2.1)."""
+    names = [
+        "gpu_id",
+        "worker",
+        "use_gpu",
+        "seed",
+        "state",
+        "encoding",
+        "reproducibility",
+        "data_path",
+        "checkpoint_dir",
+        "show_progress",
+        "save_dataset",
+        "dataset_save_path",
+        "save_dataloaders",
+        "dataloaders_save_path",
+        "log_wandb",
+        "wandb_project",
+        "shuffle",
+        "epochs",
+        "train_batch_size",
+        "learner",
+        "learning_rate",
+        "train_neg_sample_args",
+        "eval_step",
+        "stopping_step",
+        "clip_grad_norm",
+        "weight_decay",
+        "loss_decimal_place",
+        "require_pow",
+        "enable_amp",
+        "enable_scaler",
+        "transform",
+        "eval_args",
+        "repeatable",
+        "metrics",
+        "topk",
+        "valid_metric",
+        "valid_metric_bigger",
+        "eval_batch_size",
+        "metric_decimal_place",
+        "field_separator",
+        "seq_separator",
+        "USER_ID_FIELD",
+        "ITEM_ID_FIELD",
+        "RATING_FIELD",
+        "TIME_FIELD",
+        "seq_len",
+        "LABEL_FIELD",
+        "threshold",
+        "NEG_PREFIX",
+        "load_col",
+        "unload_col",
+        "unused_col",
+        "additional_feat_suffix",
+        "rm_dup_inter",
+        "val_interval",
+        "filter_inter_by_user_or_item",
+        "user_inter_num_interval",
+        "item_inter_num_interval",
+        "alias_of_user_id",
+        "alias_of_item_id",
+        "alias_of_entity_id",
+        "alias_of_relation_id",
+        "preload_weight",
+        "normalize_field",
+        "normalize_all",
+        "discretization",
+        "benchmark_filename",
+        "ITEM_LIST_LENGTH_FIELD",
+        "LIST_SUFFIX",
+        "MAX_ITEM_LIST_LENGTH",
+        "POSITION_FIELD",
+        "HEAD_ENTITY_ID_FIELD",
+        "TAIL_ENTITY_ID_FIELD",
+        "RELATION_ID_FIELD",
+        "ENTITY_ID_FIELD",
+        "kg_reverse_r",
+        "entity_kg_num_interval",
+        "relation_kg_num_interval",
+        "fields_in_same_space",
+        "model",
+        "dataset",
+        "embedding_size",
+        "hidden_size",
+        "num_layers",
+        "dropout_prob",
+        "freeze_kg",
+        "loss_type",
+        "training_neg_sample_num",
+    ]
+    assert set(names) <= set(config.setting_names())
+
+
+def test_recbole_compat_sets_recboles_defaults_but_what_is_given() -> None:
+    settings = build_settings({"recbole_compat": True, "topk": [5]}, "test")
+    assert (settings.train_batching, settings.valid_metric) == ("prefix", "MRR@10")
+    assert settings.topk == (5,)
 
 
 def test_names_of_metrics_are_taken_in_any_case() -> None:
@@ -92,8 +231,8 @@ MISTAKES = [
     ("loss_type=BRP", "loss_type: found 'BRP', expected 'CE' or 'BPR'; did you mean BPR?"),
     ("dropout_prob=1.5", "dropout_prob: found 1.5"),
     ("num_layers=many", "num_layers: found 'many'"),
-    ("eval_args.split={RS: [0.8, 0.1, 0.2]}", "sum to 1"),
-    ("eval_args.split={LS: test_only}", "LS takes valid_and_test"),
+    ("eval_args.split={RS: [0, 0.1, 0.2]}", "nor the first one zero"),
+    ("eval_args.split={LS: last}", "LS takes valid_and_test"),
     ("training_neg_sample_num=1", "remove it or set loss_type: BPR"),
     ("device=gpu", "device: found 'gpu'"),
     ("novalue", "expected key=value"),

@@ -42,8 +42,9 @@ def evaluate(
     json_output: opt.Json = False,
 ) -> None:
     """Measure a run by full ranking, seen items masked and not, beside two baselines."""
-    from kgrec_cli.config import LIST_METRICS, METRICS, parse_assignments, resolve_settings
+    from kgrec_cli.config import parse_assignments, resolve_settings
     from kgrec_cli.formats.run_dir import find_run
+    from kgrec_cli.settings import LIST_METRICS, METRICS
     from kgrec_cli.stages.evaluate import evaluation_settings, run_evaluate
 
     folder = Path()
@@ -93,7 +94,7 @@ def _show_side_by_side(
     metrics = [name for name in metrics if name in next(iter(rows.values()))["test"]]
     has_counts = "n_targets" in next(iter(rows.values()))["test"]
     columns = ["", *(["targets"] if has_counts else []), *metrics]
-    columns += [f"masked {name}" for name in metrics]
+    columns += [f"masked\n{name}" for name in metrics]
     cells = [
         [
             name,

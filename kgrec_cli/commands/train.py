@@ -103,6 +103,7 @@ def train(
             options=typed,
             assignments=assignments or (),
             base=_final_fit_settings(folder, like, dataset) if on_all_data else None,
+            on_note=console.note,
         )
         settings = choose_dataset(settings, folder)
         with console.listening(json_output) as on_event:

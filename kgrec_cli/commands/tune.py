@@ -54,6 +54,7 @@ def tune(
             "threads": threads,
         },
         assignments=assignments or (),
+        on_note=console.note,
     )
     settings = choose_dataset(settings, folder)
     with console.listening(json_output) as on_event:

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from kgrec_cli.config import Settings
 from kgrec_cli.core import sequences
 from kgrec_cli.core.metrics import list_metrics, rank_metrics
-from kgrec_cli.core.ranking import Ranking, Score, rank_targets
+from kgrec_cli.core.ranking import Ranking, Score, draw_candidates, rank_targets
 from kgrec_cli.core.sequences import Histories, Ints, Split
+from kgrec_cli.settings import Settings
 
 PARTS = ("valid", "test")
 
@@ -67,6 +67,9 @@ def measure(
         n_items=len(popularity),
         topk=max(settings.topk),
         eval_batch_size=settings.eval_batch_size,
+        candidates=draw_candidates(
+            settings.eval_args.mode_of(part), histories, targets, len(popularity), settings.seed
+        ),
     )
     if len(targets) == 0:
         return Measured(targets, ranking, {})

@@ -5,12 +5,14 @@ Tables in, tables out, in the order they came. Every rule says how many rows it 
 ratings, then counts.
 """
 
+from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
 import polars as pl
 
 Keep = Literal["first", "last", "all"]
+Range = tuple[float, float, bool, bool]
 
 
 class Kept(NamedTuple):
@@ -97,6 +99,49 @@ def k_core(table: pl.DataFrame, min_user_inter: int = 0, min_item_inter: int = 0
         alive = after_items
     kept = table if len(alive) == table.height else table[alive]
     return Core(kept, dropped_by_user, dropped_by_item, n_rounds)
+
+
+def keep_in_ranges(table: pl.DataFrame, column: str, ranges: Sequence[Range]) -> Kept:
+    """The rows whose number in `column` lies in any of the ranges; empty ones are dropped.
+
+    Args:
+        table: Any table.
+        column: A column of numbers.
+        ranges: (low, high, whether low belongs to it, whether high does).
+    """
+    kept = table.filter(pl.any_horizontal(_within(pl.col(column), *each) for each in ranges))
+    return Kept(kept, table.height - kept.height)
+
+
+def _within(number: pl.Expr, low: float, high: float, has_low: bool, has_high: bool) -> pl.Expr:
+    above = number >= low if has_low else number > low
+    return above & (number <= high if has_high else number < high)
+
+
+def keep_counts_in_ranges(
+    table: pl.DataFrame, user_ranges: Sequence[Range], item_ranges: Sequence[Range]
+) -> Kept:
+    """The rows left when users and items with a number of rows outside the ranges are dropped.
+
+    Both rules are applied together until neither drops anything, as RecBole does
+    (`data/dataset/dataset.py`, `_filter_by_inter_num`).
+
+    Args:
+        table: Columns user_id, item_id.
+        user_ranges: Numbers of rows that a user may have; empty: any.
+        item_ranges: The same for items.
+    """
+    kept = table
+    while True:
+        good = [
+            pl.any_horizontal(_within(pl.len().over(column), *each) for each in ranges)
+            for column, ranges in (("user_id", user_ranges), ("item_id", item_ranges))
+            if ranges
+        ]
+        smaller = kept.filter(pl.all_horizontal(good)) if good else kept
+        if smaller.height == kept.height:
+            return Kept(kept, table.height - kept.height)
+        kept = smaller
 
 
 def _frequent(rows: np.ndarray, codes: np.ndarray, least: int) -> np.ndarray:

@@ -20,10 +20,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from kgrec_cli.config import PretrainKGSettings
 from kgrec_cli.core.allocator import keep_freed_memory
 from kgrec_cli.core.kg_holdout import Ints
 from kgrec_cli.errors import KgrecError, UsageError, unknown_name
+from kgrec_cli.settings import PretrainKGSettings
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from kgrec_cli.config import LIST_METRICS
+from kgrec_cli.settings import LIST_METRICS
 
 Ranks = NDArray[np.int64]
 
@@ -58,9 +58,11 @@ def list_metrics(
     """What the recommended lists are like, at each cutoff.
 
     ItemCoverage: share of all items that stand in any list. AveragePopularity: mean number of
-    training interactions of a listed item. GiniIndex: 0 when all items are listed equally often,
-    towards 1 when few take all places. TailPercentage: share of places taken by the `tail_ratio`
-    least popular items. (RecBole `evaluator/metrics.py`; there the padding counts as an item.)
+    training interactions of a listed item. ShannonEntropy: of the shares of places that the listed
+    items take, divided by their number (as RecBole does). GiniIndex: 0 when all items are listed
+    equally often, towards 1 when few take all places. TailPercentage: share of places taken by the
+    `tail_ratio` least popular items of those met in training. (RecBole `evaluator/metrics.py`;
+    there the padding counts as an item.)
 
     Args:
         top_items: int32 (n, K), best first; 0 where a list is shorter.
@@ -70,9 +72,10 @@ def list_metrics(
         tail_ratio: Share of the items that is the tail.
     """
     n_items = len(popularity) - 1
-    tail_size = max(int(n_items * tail_ratio), 1)
+    trained = np.flatnonzero(popularity)
+    tail_size = max(int(len(trained) * tail_ratio), 1)
     in_tail = np.zeros(len(popularity), dtype=bool)
-    in_tail[1 + np.argsort(popularity[1:], kind="stable")[:tail_size]] = True
+    in_tail[trained[np.argsort(popularity[trained], kind="stable")[:tail_size]]] = True
     values: dict[str, float] = {}
     for cutoff in topk:
         listed = top_items[:, :cutoff]
@@ -83,6 +86,7 @@ def list_metrics(
         at_cutoff = {
             "ItemCoverage": np.count_nonzero(counts) / n_items,
             "AveragePopularity": popularity[listed].mean() if len(listed) else 0.0,
+            "ShannonEntropy": _entropy(counts[counts > 0] / total),
             "GiniIndex": (order * counts).sum() / total / n_items,
             "TailPercentage": in_tail[listed].mean() if len(listed) else 0.0,
         }
@@ -90,3 +94,8 @@ def list_metrics(
             if name in at_cutoff:
                 values[f"{name.casefold()}@{cutoff}"] = float(at_cutoff[name])
     return values
+
+
+def _entropy(shares: NDArray[np.float64]) -> float:
+    """-sum(p log p) over the number of shares; 0 when there is none."""
+    return float(-(shares * np.log(shares)).sum() / max(len(shares), 1))

@@ -7,63 +7,72 @@ Names of parameters and their shapes are RecBole 1.2.1's
 Letters: B rows, L length, D embedding_size, H hidden_size, N items including the padding.
 """
 
+from collections.abc import Mapping
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 
-from kgrec_cli.config import Settings
+from kgrec_cli.settings import Settings
 
 
 class GRU4RecKG(nn.Module):
     """Reads item histories, returns a vector per position whose dot products score all items.
 
-    Without `entity_vectors` it is GRU4Rec: the same network without the KG branch.
+    One GRU reads the items' own embeddings and one each table of given vectors; their states are
+    concatenated. RecBole's model has one such table, "entity"; without any it is GRU4Rec.
 
     Args:
         settings: embedding_size D, hidden_size H, num_layers, dropout_prob, freeze_kg.
         n_items: N, padding included.
-        entity_vectors: float32 (N, D), the vector of each item's entity; None for GRU4Rec.
+        tables: By branch name, float32 (N, width): the vector of each item in that branch.
 
     Raises:
-        ValueError: The vectors are not (N, D).
+        ValueError: A table that has not N rows.
     """
 
     def __init__(
-        self, settings: Settings, n_items: int, entity_vectors: Tensor | None = None
+        self, settings: Settings, n_items: int, tables: Mapping[str, Tensor] | None = None
     ) -> None:
         super().__init__()
-        size, hidden = settings.embedding_size, settings.hidden_size
-        self.item_embedding = nn.Embedding(n_items, size, padding_idx=0)
+        tables = tables or {}
+        hidden, layers = settings.hidden_size, settings.num_layers
+        self.branches = ("item", *tables)
+        widths = {"item": settings.embedding_size}
+        widths |= {name: table.shape[1] for name, table in tables.items()}
+        for name, width in widths.items():
+            if name in tables and len(tables[name]) != n_items:
+                raise ValueError(f"table {name}: {len(tables[name])} rows for {n_items} items")
+            embedding = nn.Embedding(n_items, width, padding_idx=0)
+            gru = nn.GRU(width, hidden, layers, bias=False, batch_first=True)
+            setattr(self, f"{name}_embedding", embedding)
+            setattr(self, f"{name}_gru_layers", gru)
         self.emb_dropout = nn.Dropout(settings.dropout_prob)
-        self.item_gru_layers = nn.GRU(
-            size, hidden, settings.num_layers, bias=False, batch_first=True
-        )
-        self.has_kg = entity_vectors is not None
-        if entity_vectors is not None:
-            if entity_vectors.shape != (n_items, size):
-                raise ValueError(
-                    f"entity_vectors: {tuple(entity_vectors.shape)}, not {n_items, size}"
-                )
-            self.entity_embedding = nn.Embedding(n_items, size, padding_idx=0)
-            self.entity_gru_layers = nn.GRU(
-                size, hidden, settings.num_layers, bias=False, batch_first=True
-            )
-        self.dense_layer = nn.Linear(hidden * (2 if self.has_kg else 1), size)
-        self._set_initial_values(entity_vectors, settings.freeze_kg)
+        self.dense_layer = nn.Linear(hidden * len(widths), settings.embedding_size)
+        self._set_initial_values(tables, settings)
 
-    def _set_initial_values(self, entity_vectors: Tensor | None, freeze_kg: bool) -> None:
-        """Xavier-normal embeddings and dense layer, zero bias, torch's own values for the GRUs.
+    item_embedding: nn.Embedding
 
-        Differs from RecBole: the padding row stays zero (there the padding row is drawn too).
+    def _set_initial_values(self, tables: Mapping[str, Tensor], settings: Settings) -> None:
+        """Xavier-normal item embeddings and dense layer, zero bias, torch's values for the GRUs.
+
+        Differs from RecBole: the padding row stays zero (there, and with `recbole_compat`, the
+        padding row is drawn too).
         """
         nn.init.xavier_normal_(self.item_embedding.weight)
         nn.init.xavier_normal_(self.dense_layer.weight)
         nn.init.zeros_(self.dense_layer.bias)
         with torch.no_grad():
-            self.item_embedding.weight[0] = 0
-            if entity_vectors is not None:
-                self.entity_embedding.weight.copy_(entity_vectors)
-        if entity_vectors is not None:
-            self.entity_embedding.weight.requires_grad_(not freeze_kg)
+            if not settings.recbole_compat:
+                self.item_embedding.weight[0] = 0
+            for name, table in tables.items():
+                self.table_of(name).weight.copy_(table)
+        for name in tables:
+            self.table_of(name).weight.requires_grad_(not settings.freeze_kg)
+
+    def table_of(self, branch: str) -> nn.Embedding:
+        """The table of a branch."""
+        return cast(nn.Embedding, getattr(self, f"{branch}_embedding"))
 
     def forward(self, items: Tensor, where: Tensor | None = None) -> Tensor:
         """The state after each position, or after the chosen ones.
@@ -76,13 +85,12 @@ class GRU4RecKG(nn.Module):
         Returns:
             float (B, L, D), or (T, D) in row order when `where` is given.
         """
-        branches = [self.item_gru_layers(self.emb_dropout(self.item_embedding(items)))[0]]
-        if self.has_kg:
-            entities = self.emb_dropout(self.entity_embedding(items))
-            branches.append(self.entity_gru_layers(entities)[0])
-        if where is not None:
-            branches = [states[where] for states in branches]
-        dense: Tensor = self.dense_layer(torch.cat(branches, dim=-1))
+        states = []
+        for name in self.branches:
+            vectors = self.emb_dropout(self.table_of(name)(items))
+            branch, _ = getattr(self, f"{name}_gru_layers")(vectors)
+            states.append(branch if where is None else branch[where])
+        dense: Tensor = self.dense_layer(torch.cat(states, dim=-1))
         return dense
 
     def encode(self, items: Tensor, lengths: Tensor) -> Tensor:

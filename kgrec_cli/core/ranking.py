@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from kgrec_cli.core.losses import sample_negatives
 from kgrec_cli.core.model import GRU4RecKG
 from kgrec_cli.core.sequences import Histories, Ints, gather, prefixes
 
@@ -70,8 +71,9 @@ def rank_targets(
     n_items: int,
     topk: int = 0,
     eval_batch_size: int = 4096,
+    candidates: Tensor | None = None,
 ) -> Ranking:
-    """Ranks every target among all items.
+    """Ranks every target among all items, or among some.
 
     An item of the same score as the target stands before it: ties count against the target, on
     every device alike. The padding is no candidate. A target that is itself in its prefix stays a
@@ -84,6 +86,8 @@ def rank_targets(
         n_items: N.
         topk: K, items of the top lists; 0 for no lists.
         eval_batch_size: Targets a chunk at most.
+        candidates: int64 (n, M), the items beside the target to rank it among; an item that stands
+            twice counts once. None for all items.
     """
     rows = chunk_size(n_items, eval_batch_size)
     chunks: list[Ranking] = []
@@ -93,6 +97,11 @@ def rank_targets(
         scores[:, 0] = -torch.inf
         wanted = torch.from_numpy(histories.items[chunk].astype(np.int64)).to(scores.device)
         target_scores = scores.gather(1, wanted[:, None])
+        if candidates is not None:
+            chosen = candidates[begin : begin + rows].to(scores.device)
+            among = torch.full_like(scores, -torch.inf)
+            among.scatter_(1, chosen, scores.gather(1, chosen))
+            scores = among.scatter_(1, wanted[:, None], target_scores)
         ranks, top = (scores >= target_scores).sum(1), _top_items(scores, topk)
         row_index, seen_items = seen(histories, chunk)
         scores[row_index.to(scores.device), seen_items.to(scores.device)] = -torch.inf
@@ -115,6 +124,33 @@ def rank_targets(
         np.concatenate([part.top_items for part in chunks]),
         np.concatenate([part.top_items_masked for part in chunks]),
     )
+
+
+def draw_candidates(
+    mode: str, histories: Histories, targets: Ints, n_items: int, seed: int
+) -> Tensor | None:
+    """The items that an `eval_args` mode ranks each target among, the same for the same seed.
+
+    Args:
+        mode: full; uniN: N items drawn uniformly; popN: N drawn by their number of interactions.
+            The target is never drawn; an item may be drawn twice (as in RecBole, where the items
+            of a sequential model's user are not excluded either).
+        histories: All histories.
+        targets: int64 (n,) indices into `histories.items`.
+        n_items: N, padding included.
+        seed: Seed of the draw.
+
+    Returns:
+        int64 (n, N), or None for full.
+    """
+    if mode == "full":
+        return None
+    popularity = None
+    if mode.startswith("pop"):
+        popularity = torch.from_numpy(np.bincount(histories.items, minlength=n_items)).float()
+    wanted = torch.from_numpy(histories.items[targets].astype(np.int64))
+    generator = torch.Generator().manual_seed(seed)
+    return sample_negatives(wanted, popularity, n_items, int(mode[3:]), generator)
 
 
 def seen(histories: Histories, targets: Ints) -> tuple[Tensor, Tensor]:

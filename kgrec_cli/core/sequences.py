@@ -59,19 +59,41 @@ def build_histories(
         item_ids: int32 (n,), from 1.
         times: (n,) exact numbers.
     """
+    no_parts = np.zeros(len(user_ids), dtype=np.int32)
+    return build_histories_in_parts(user_ids, item_ids, times, no_parts)[0]
+
+
+def build_histories_in_parts(
+    user_ids: NDArray[np.int32],
+    item_ids: NDArray[np.int32],
+    times: NDArray[np.int64] | NDArray[np.float64],
+    parts: NDArray[np.int32],
+) -> tuple[Histories, NDArray[np.int32]]:
+    """As `build_histories`, of events that belong to parts: a part comes before the next one.
+
+    Args:
+        user_ids: int32 (n,), from 1.
+        item_ids: int32 (n,), from 1.
+        times: (n,) exact numbers.
+        parts: int32 (n,): 0 training, 1 validation, 2 test.
+
+    Returns:
+        The histories, and the part of each event in their order.
+    """
     rows = (
-        pl.DataFrame({"user": user_ids, "time": times})
+        pl.DataFrame({"user": user_ids, "part": parts, "time": times})
         .with_row_index("row")
-        .sort("user", "time", "row")
+        .sort("user", "part", "time", "row")
     )
     order = rows["row"].to_numpy()
     users, counts = np.unique(user_ids, return_counts=True)
-    return Histories(
+    histories = Histories(
         items=np.ascontiguousarray(item_ids[order], dtype=np.int32),
         offsets=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
         times=np.ascontiguousarray(times[order]),
         user_ids=users.astype(np.int32),
     )
+    return histories, np.asarray(parts)[order]
 
 
 @dataclass(frozen=True)
@@ -90,16 +112,25 @@ class Split:
     valid_end: Ints
 
 
-def split_leave_one_out(histories: Histories) -> Split:
-    """Each user's last event is test, the one before validation (RecBole's `LS: valid_and_test`).
+def split_leave_one_out(histories: Histories, parts: str = "valid_and_test") -> Split:
+    """Each user's last event is test, the one before validation (RecBole's `LS`).
 
     As in RecBole a user with three events gives test and training but no validation target, one
     with two events a training target only.
+
+    Args:
+        histories: All histories.
+        parts: valid_and_test; valid_only or test_only hold out the last event alone.
     """
     starts, ends = histories.offsets[:-1], histories.offsets[1:]
     n_targets = ends - starts - 1
-    test = (n_targets >= 2).astype(np.int64)
-    valid = (n_targets >= 3).astype(np.int64)
+    one, two = (n_targets >= 2).astype(np.int64), (n_targets >= 3).astype(np.int64)
+    none = np.zeros_like(one)
+    test, valid = {
+        "valid_and_test": (one, two),
+        "test_only": (one, none),
+        "valid_only": (none, one),
+    }[parts]
     return Split(train_end=ends - test - valid, valid_end=ends - test)
 
 
@@ -140,6 +171,19 @@ def split_temporal(histories: Histories, shares: tuple[float, float, float]) -> 
         return histories.offsets[:-1] + np.add.reduceat(early, histories.offsets[:-1])
 
     return Split(train_end=ends_before(first), valid_end=ends_before(second))
+
+
+def split_by_parts(histories: Histories, parts: NDArray[np.int32]) -> Split:
+    """The split of events that came in parts.
+
+    Args:
+        histories: All histories, each in the order of its parts.
+        parts: int32 (n,), the part of each event: 0 training, 1 validation, 2 test.
+    """
+    starts = histories.offsets[:-1]
+    n_train = np.add.reduceat((parts == 0).astype(np.int64), starts)
+    n_valid = np.add.reduceat((parts == 1).astype(np.int64), starts)
+    return Split(train_end=starts + n_train, valid_end=starts + n_train + n_valid)
 
 
 def split_all(histories: Histories) -> Split:

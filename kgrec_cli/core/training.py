@@ -5,7 +5,7 @@ continues to the numbers of one that did not.
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,15 +13,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from kgrec_cli.config import Settings
 from kgrec_cli.core import sequences
 from kgrec_cli.core.losses import bpr, cross_entropy, sample_negatives
 from kgrec_cli.core.metrics import rank_metrics
 from kgrec_cli.core.model import GRU4RecKG
-from kgrec_cli.core.ranking import rank_targets, score_by
+from kgrec_cli.core.ranking import draw_candidates, rank_targets, score_by
 from kgrec_cli.core.sequences import Batch, Histories, Split
 from kgrec_cli.errors import KgrecError
 from kgrec_cli.events import EpochDone, OnEvent, Progress, ignore_event
+from kgrec_cli.settings import Settings
 
 
 @dataclass
@@ -71,19 +71,19 @@ def choose_device(name: str) -> torch.device:
 
 
 def build_model(
-    settings: Settings, n_items: int, entity_vectors: np.ndarray | None, device: torch.device
+    settings: Settings, n_items: int, tables: Mapping[str, np.ndarray], device: torch.device
 ) -> GRU4RecKG:
     """A model with the initial values of `settings.seed`.
 
     Args:
         settings: Sizes, dropout and seed.
         n_items: N, padding included.
-        entity_vectors: float32 (N, D) for GRU4RecKG; None for GRU4Rec.
+        tables: By branch name, float32 (N, width); empty for GRU4Rec.
         device: Where it is to be.
     """
     torch.manual_seed(settings.seed)
-    vectors = None if entity_vectors is None else torch.from_numpy(entity_vectors)
-    return GRU4RecKG(settings, n_items, vectors).to(device)
+    given = {name: torch.from_numpy(table) for name, table in tables.items()}
+    return GRU4RecKG(settings, n_items, given).to(device)
 
 
 def item_popularity(histories: Histories, split: Split, n_items: int) -> np.ndarray:
@@ -223,12 +223,16 @@ def evaluate(
 ) -> dict[str, float]:
     """The metrics of ranks for some targets, seen items not masked; `valid_metric` comes first."""
     model.eval()
+    n_items = model.item_embedding.num_embeddings
     ranking = rank_targets(
         score_by(model, histories, max_length=settings.MAX_ITEM_LIST_LENGTH, device=device),
         histories,
         targets,
-        n_items=model.item_embedding.num_embeddings,
+        n_items=n_items,
         eval_batch_size=settings.eval_batch_size,
+        candidates=draw_candidates(
+            settings.eval_args.mode_of("valid"), histories, targets, n_items, settings.seed
+        ),
     )
     name, _, cutoff = settings.valid_metric.partition("@")
     values = rank_metrics(ranking.ranks, [name], [int(cutoff)])
@@ -315,6 +319,10 @@ class _Step:
                 )
                 loss = bpr(states, weight, targets, sampled.to(self.device))
         loss.backward()  # type: ignore[no-untyped-call]
+        clip = self.settings.clip_grad_norm
+        if clip is not None:
+            weights = self.model.parameters()
+            torch.nn.utils.clip_grad_norm_(weights, clip.max_norm, norm_type=clip.norm_type)
         self.optimizer.step()
         return loss
 

@@ -16,7 +16,7 @@ from kgrec_cli.formats.files import writing
 TYPES = ("token", "token_seq", "float", "float_seq")
 
 
-def read_header(path: Path) -> dict[str, str]:
+def read_header(path: Path, separator: str = "\t") -> dict[str, str]:
     """The columns of an atomic file, name to type, in the file's order.
 
     Raises:
@@ -35,9 +35,9 @@ def read_header(path: Path) -> dict[str, str]:
     if not line:
         raise KgrecError(f"{path}: empty, expected a header such as user_id:token")
     columns: dict[str, str] = {}
-    for field in line.split("\t"):
-        name, separator, kind = field.rpartition(":")
-        if not separator or kind not in TYPES:
+    for field in line.split(separator):
+        name, colon, kind = field.rpartition(":")
+        if not colon or kind not in TYPES:
             raise KgrecError(
                 f"{path}, line 1: column '{field}' has no type; "
                 f"expected name:type with type one of {', '.join(TYPES)}"
@@ -48,12 +48,15 @@ def read_header(path: Path) -> dict[str, str]:
     return columns
 
 
-def read_atomic(path: Path, columns: Sequence[str] | None = None) -> pl.DataFrame:
+def read_atomic(
+    path: Path, columns: Sequence[str] | None = None, separator: str = "\t"
+) -> pl.DataFrame:
     """The table in an atomic file.
 
     Args:
         path: The file.
         columns: Names to read; None reads all.
+        separator: Between two fields (RecBole's field_separator).
 
     Returns:
         token: String. token_seq: String, spaces kept. float: Int64 where every value is a whole
@@ -64,7 +67,7 @@ def read_atomic(path: Path, columns: Sequence[str] | None = None) -> pl.DataFram
         KgrecError: A missing column, a row with too few or too many fields, a value that is no
             number; each with file and line.
     """
-    header = read_header(path)
+    header = read_header(path, separator)
     wanted = list(header) if columns is None else list(columns)
     for name in wanted:
         if name not in header:
@@ -72,7 +75,7 @@ def read_atomic(path: Path, columns: Sequence[str] | None = None) -> pl.DataFram
     try:
         table = pl.read_csv(
             path,
-            separator="\t",
+            separator=separator,
             has_header=False,
             skip_rows=1,
             new_columns=list(header),
@@ -83,11 +86,13 @@ def read_atomic(path: Path, columns: Sequence[str] | None = None) -> pl.DataFram
             raise_if_empty=False,
         )
     except pl.exceptions.PolarsError as error:
-        raise KgrecError(_find_bad_line(path, len(header)) or f"{path}: {error}") from error
+        raise KgrecError(
+            _find_bad_line(path, len(header), separator) or f"{path}: {error}"
+        ) from error
     table = table.select(wanted)
     missing = table.select(pl.any_horizontal(pl.all().is_null()).arg_true()).to_series()
     if len(missing):
-        bad_line = _find_bad_line(path, len(header))
+        bad_line = _find_bad_line(path, len(header), separator)
         if bad_line:
             raise KgrecError(bad_line)
     for name in wanted:
@@ -112,7 +117,7 @@ def _numbers(path: Path, column: pl.Series) -> pl.Series:
     return numbers
 
 
-def _find_bad_line(path: Path, n_columns: int) -> str | None:
+def _find_bad_line(path: Path, n_columns: int, separator: str) -> str | None:
     """One line that names the first row whose number of fields is wrong."""
     with path.open("rb") as file:
         for number, line in enumerate(file, start=1):
@@ -120,7 +125,7 @@ def _find_bad_line(path: Path, n_columns: int) -> str | None:
                 text = line.decode("utf-8").rstrip("\r\n")
             except UnicodeDecodeError:
                 return f"{path}, line {number}: not UTF-8; atomic files are UTF-8"
-            n_fields = text.count("\t") + 1
+            n_fields = text.count(separator) + 1
             if text and n_fields != n_columns:
                 return f"{path}, line {number}: {n_fields} columns, expected {n_columns}"
     return None

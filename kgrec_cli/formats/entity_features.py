@@ -45,13 +45,23 @@ def write_entity_features(
 
 
 def read_entity_features(
-    path: Path, *, expected_width: int | None = None
+    path: Path,
+    *,
+    expected_width: int | None = None,
+    id_field: str = "ent_id",
+    vec_field: str = "ent_vec",
+    field_separator: str = "\t",
+    seq_separator: str = " ",
 ) -> tuple[list[str], NDArray[np.float32]]:
     """The entities of an `.ent_feature` file and their vectors.
 
     Args:
-        path: The file; columns `ent_id` and `ent_vec`, others are not read.
+        path: The file; other columns than the two named are not read.
         expected_width: D, when only that width will do.
+        id_field: The column of tokens.
+        vec_field: The column of vectors.
+        field_separator: Between two fields.
+        seq_separator: Between two numbers.
 
     Returns:
         The n entity tokens, and float32 (n, D); rows keep the file's order.
@@ -61,17 +71,17 @@ def read_entity_features(
             value that is no finite float32, rows of unequal width, another width than
             `expected_width`. The line names the file, the line and the entity.
     """
-    header = read_header(path)
-    for name, kind in TYPES.items():
+    header = read_header(path, field_separator)
+    for name, kind in ((id_field, "token"), (vec_field, "float_seq")):
         if header.get(name) != kind:
             found = "\t".join(f"{column}:{its_kind}" for column, its_kind in header.items())
             raise KgrecError(f"{path}, line 1: found '{found}', expected a column {name}:{kind}")
-    table = read_atomic(path, list(TYPES))
+    table = read_atomic(path, [id_field, vec_field], field_separator)
     if table.is_empty():
         raise KgrecError(f"{path}: no vectors, only a header; run `kgrec pretrain-kg` again")
-    entities, texts = table["ent_id"], table["ent_vec"]
+    entities, texts = table[id_field], table[vec_field]
     if entities.null_count():
-        raise KgrecError(f"{path}, line {_line(entities.is_null())}, column ent_id: empty")
+        raise KgrecError(f"{path}, line {_line(entities.is_null())}, column {id_field}: empty")
     if entities.n_unique() < len(entities):
         entity = entities.filter(entities.is_duplicated())[0]
         first, second = (entities == entity).arg_true()[:2]
@@ -79,6 +89,8 @@ def read_entity_features(
             f"{path}, lines {first + 2} and {second + 2}: entity '{entity}' stands twice, "
             "expected one vector each"
         )
+    if seq_separator != " ":
+        texts = texts.str.replace_all(seq_separator, " ", literal=True)
     words = texts.fill_null("").str.strip_chars(" ").str.replace_all(r" {2,}", " ").str.split(" ")
     vectors = _as_numbers(path, entities, words)
     if expected_width is not None and vectors.shape[1] != expected_width:

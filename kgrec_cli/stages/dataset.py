@@ -1,26 +1,26 @@
-"""From atomic files to what the core works on: vocabularies, histories, split, entity vectors.
+"""From atomic files to what the core works on: vocabularies, histories, the split.
 
-Every command after `pretrain-kg` starts here.
+Every command after `pretrain-kg` starts here. RecBole's own filters, field names and separators are
+followed; `stages/features.py` reads the vectors.
 """
 
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
-from kgrec_cli.config import Settings
-from kgrec_cli.core import sequences
-from kgrec_cli.core.linking import align_entity_vectors
+from kgrec_cli.core import interactions, sequences
 from kgrec_cli.core.sequences import Histories, Split
 from kgrec_cli.core.vocab import Vocabulary, build_vocabulary
-from kgrec_cli.errors import KgrecError
+from kgrec_cli.errors import KgrecError, unknown_name
 from kgrec_cli.events import Note, OnEvent
 from kgrec_cli.formats.atomic import read_atomic, read_header
-from kgrec_cli.formats.entity_features import read_entity_features
-from kgrec_cli.formats.files import read_json, sha256_of
+from kgrec_cli.formats.files import sha256_of
+from kgrec_cli.formats.intervals import parse_intervals
+from kgrec_cli.settings import Settings
+
+USER, ITEM, TIME, PART = "user_id", "item_id", "timestamp", "part"
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,7 @@ class Dataset:
         histories: All interactions in time order.
         titles: Title by item token; empty without a `.item` file.
         entities: Entity token by item token; empty without a `.link` file.
+        split: The parts, when the files come split (`benchmark_filename`).
     """
 
     name: str
@@ -44,6 +45,7 @@ class Dataset:
     histories: Histories
     titles: dict[str, str]
     entities: dict[str, str]
+    split: Split | None = None
 
 
 def atomic_path(settings: Settings, folder: Path, suffix: str) -> Path:
@@ -57,7 +59,7 @@ def load_dataset(
     """The data set that `settings` names.
 
     Args:
-        settings: dataset and data_path.
+        settings: dataset, data_path and RecBole's data settings.
         folder: The working folder.
         on_event: Hears what is worth knowing.
         items: The vocabulary of a trained run; interactions of other items are left out, with a
@@ -66,121 +68,193 @@ def load_dataset(
     Raises:
         KgrecError: A missing or malformed file; the line names it.
     """
-    path = atomic_path(settings, folder, "inter")
-    if not path.is_file():
-        raise KgrecError(f"{path}: no such file; `kgrec prepare {settings.dataset}` makes it")
-    header = read_header(path)
-    columns = ["user_id", "item_id", *(["timestamp"] if "timestamp" in header else [])]
-    table = read_atomic(path, columns)
-    if table.is_empty():
-        raise KgrecError(f"{path}: no interactions")
-    for name in columns:
-        if table[name].null_count():
-            row = int(table[name].is_null().arg_max() or 0)
-            raise KgrecError(f"{path}, line {row + 2}, column {name}: empty")
-    if "timestamp" in columns:
-        times = table["timestamp"].to_numpy()
-    else:
-        on_event(Note(f"{path.name} has no timestamp column: its row order is taken as time order"))
-        times = np.arange(len(table))
-    items = items or build_vocabulary(table["item_id"])
-    users = build_vocabulary(table["user_id"])
-    user_ids, item_ids = users.encode(table["user_id"]), items.encode(table["item_id"])
-    known = item_ids > 0
-    if not known.all():
-        unknown = int((~known).sum())
-        on_event(Note(f"{unknown:,} interactions of items that the run does not know are left out"))
-        user_ids, item_ids, times = user_ids[known], item_ids[known], times[known]
-    if len(item_ids) == 0:
-        raise KgrecError(f"{path}: none of its items is known to the run: is it another data set?")
-    histories = sequences.build_histories(user_ids, item_ids, times)
+    _check_load_col(settings, folder)
+    names = settings.benchmark_filename
+    paths = [
+        atomic_path(settings, folder, suffix)
+        for suffix in ([f"{name}.inter" for name in names] if names else ["inter"])
+    ]
+    table = pl.concat(
+        [
+            _read_interactions(path, settings, on_event).with_columns(pl.lit(part).alias(PART))
+            for part, path in enumerate(paths)
+        ]
+    )
+    entities = read_entities(atomic_path(settings, folder, "link"), settings)
+    table = _filter(table, settings, on_event)
+    if settings.recbole_compat and settings.model == "GRU4RecKG":
+        table = _keep_linked(table, entities, settings, folder, on_event)
+    items = items or build_vocabulary(table[ITEM])
+    users = build_vocabulary(table[USER])
+    table = table.with_columns(
+        pl.Series("user", users.encode(table[USER])), pl.Series("item", items.encode(table[ITEM]))
+    )
+    known = table.filter(pl.col("item") > 0)
+    if known.height < table.height:
+        n_unknown = table.height - known.height
+        on_event(
+            Note(f"{n_unknown:,} interactions of items that the run does not know are left out")
+        )
+    if known.is_empty():
+        raise KgrecError(
+            f"{paths[0]}: none of its items is known to the run: is it another data set?"
+        )
+    histories, parts = sequences.build_histories_in_parts(
+        known["user"].to_numpy(),
+        known["item"].to_numpy(),
+        known[TIME].to_numpy(),
+        known[PART].to_numpy(),
+    )
     return Dataset(
         name=str(settings.dataset),
-        inter_sha256=sha256_of(path),
+        inter_sha256=sha256_of(paths[0]),
         users=users,
         items=items,
         histories=histories,
-        titles=_read_titles(atomic_path(settings, folder, "item")),
-        entities=read_entities(atomic_path(settings, folder, "link")),
+        titles=_read_titles(atomic_path(settings, folder, "item"), settings),
+        entities=entities,
+        split=sequences.split_by_parts(histories, parts) if names else None,
     )
 
 
-def _read_titles(path: Path) -> dict[str, str]:
+def _read_interactions(path: Path, settings: Settings, on_event: OnEvent) -> pl.DataFrame:
+    """Columns user_id, item_id (String), timestamp, and the fields that val_interval names."""
     if not path.is_file():
-        return {}
-    header = read_header(path)
-    column = next((name for name in ("movie_title", "title", "name") if name in header), None)
-    if column is None:
-        return {}
-    table = read_atomic(path, ["item_id", column]).drop_nulls()
-    return dict(zip(table["item_id"].to_list(), table[column].to_list(), strict=True))
-
-
-def read_entities(path: Path) -> dict[str, str]:
-    """Entity token by item token from a `.link` file; empty when there is none."""
-    if not path.is_file():
-        return {}
-    table = read_atomic(path, ["item_id", "entity_id"])
-    return dict(zip(table["item_id"].to_list(), table["entity_id"].to_list(), strict=True))
-
-
-def load_entity_vectors(
-    settings: Settings, dataset: Dataset, folder: Path, on_event: OnEvent
-) -> NDArray[np.float32] | None:
-    """The entity vector of every item, float32 (N, embedding_size); None for GRU4Rec.
-
-    Raises:
-        KgrecError: No `.ent_feature` or `.link`, vectors of another width, or vectors whose sidecar
-            says that they were made from another `.kg`.
-    """
-    if settings.model == "GRU4Rec":
-        return None
-    path = atomic_path(settings, folder, "ent_feature")
-    if not path.is_file():
+        raise KgrecError(f"{path}: no such file; `kgrec prepare {settings.dataset}` makes it")
+    header = read_header(path, settings.field_separator)
+    fields = {settings.USER_ID_FIELD: USER, settings.ITEM_ID_FIELD: ITEM}
+    if settings.TIME_FIELD in header:
+        fields[settings.TIME_FIELD] = TIME
+    if "item_id_list" in header:
         raise KgrecError(
-            f"{path}: no such file; `kgrec pretrain-kg` makes it "
-            "(or train without: --model GRU4Rec)"
+            f"{path}: rows with an item_id_list are samples, not interactions; give the "
+            "interactions of each part (user, item, time) instead"
         )
-    _check_sidecar(path, atomic_path(settings, folder, "kg"))
-    if not dataset.entities:
-        raise KgrecError(
-            f"{atomic_path(settings, folder, 'link')}: no item is linked to an entity, so the "
-            "vectors belong to nothing; give links to `kgrec prepare --links FILE`"
+    extra = [name for name in settings.val_interval or {} if name not in fields]
+    table = read_atomic(path, [*fields, *extra], settings.field_separator).rename(fields)
+    if table.is_empty():
+        raise KgrecError(f"{path}: no interactions")
+    for field, name in fields.items():
+        if table[name].null_count():
+            row = int(table[name].is_null().arg_max() or 0)
+            raise KgrecError(f"{path}, line {row + 2}, column {field}: empty")
+    if TIME not in table.columns:
+        on_event(
+            Note(
+                f"{path.name} has no {settings.TIME_FIELD} column: "
+                "its row order is taken as time order"
+            )
         )
-    entity_ids, vectors = read_entity_features(path, expected_width=settings.embedding_size)
-    links = pl.DataFrame(
-        {"item_id": list(dataset.entities), "entity_id": list(dataset.entities.values())}
-    )
-    table, report = align_entity_vectors(list(dataset.items.tokens), links, entity_ids, vectors)
-    on_event(
-        Note(
-            f"{report.n_with_vector:,} of {len(dataset.items) - 1:,} items have an entity vector; "
-            "the others read zeros on the KG branch"
+        return table.with_columns(pl.int_range(pl.len()).alias(TIME))
+    chosen = (settings.load_col or {}).get("inter")
+    if chosen not in (None, "*") and settings.TIME_FIELD not in (chosen or ()):
+        on_event(
+            Note(
+                f"load_col leaves out {settings.TIME_FIELD}; it is read anyway, "
+                "since without it there is no order"
+            )
         )
-    )
     return table
 
 
-def _check_sidecar(path: Path, kg_path: Path) -> None:
-    sidecar_path = path.with_name(f"{path.name}.json")
-    if not sidecar_path.is_file() or not kg_path.is_file():
-        return
-    made_from = read_json(sidecar_path).get("kg_sha256")
-    if made_from is not None and made_from != sha256_of(kg_path):
-        raise KgrecError(
-            f"{path}: made from another {kg_path.name} than the one beside it; "
-            "run `kgrec pretrain-kg` again"
+def _check_load_col(settings: Settings, folder: Path) -> None:
+    """Refuses columns that the files do not have; which of them are read is kgrec's own choice."""
+    for suffix, columns in {**(settings.load_col or {}), **(settings.unload_col or {})}.items():
+        path = atomic_path(settings, folder, suffix)
+        if columns == "*" or not path.is_file():
+            continue
+        header = read_header(path, settings.field_separator)
+        for column in columns:
+            if column not in header:
+                raise KgrecError(f"{path}: {unknown_name('column', column, header)} (load_col)")
+
+
+def _filter(table: pl.DataFrame, settings: Settings, on_event: OnEvent) -> pl.DataFrame:
+    """RecBole's filters in RecBole's order, each with a note of what it dropped."""
+    names = {settings.USER_ID_FIELD: USER, settings.ITEM_ID_FIELD: ITEM, settings.TIME_FIELD: TIME}
+    kept = interactions.drop_duplicates(table, settings.rm_dup_inter or "all")
+    _tell("rm_dup_inter", kept.n_dropped, on_event)
+    for field, text in (settings.val_interval or {}).items():
+        kept = interactions.keep_in_ranges(
+            kept.table, names.get(field, field), _ranges(text, f"val_interval: {field}")
         )
+        _tell(f"val_interval of {field}", kept.n_dropped, on_event)
+    rules = {
+        name: _ranges(text, name) if text else ()
+        for name, text in (
+            ("user_inter_num_interval", settings.user_inter_num_interval),
+            ("item_inter_num_interval", settings.item_inter_num_interval),
+        )
+    }
+    if any(rules.values()):
+        kept = interactions.keep_counts_in_ranges(kept.table, *rules.values())
+        _tell(
+            " and ".join(name for name, ranges in rules.items() if ranges), kept.n_dropped, on_event
+        )
+    if kept.table.is_empty():
+        raise KgrecError(f"{settings.dataset}: the filters leave no interaction")
+    return kept.table
 
 
-def split_histories(settings: Settings, histories: Histories) -> Split:
-    """The split that `eval_args` asks for."""
-    shares = settings.eval_args.split.get("RS")
-    if shares is None or isinstance(shares, str):
-        return sequences.split_leave_one_out(histories)
+def _ranges(text: str, where: str) -> tuple[interactions.Range, ...]:
+    return tuple(
+        (each.low, each.high, each.has_low, each.has_high) for each in parse_intervals(text, where)
+    )
+
+
+def _tell(rule: str, n_dropped: int, on_event: OnEvent) -> None:
+    if n_dropped:
+        on_event(Note(f"{rule}: {n_dropped:,} interactions dropped"))
+
+
+def _keep_linked(
+    table: pl.DataFrame,
+    entities: dict[str, str],
+    settings: Settings,
+    folder: Path,
+    on_event: OnEvent,
+) -> pl.DataFrame:
+    """As RecBole: only interactions of items whose entity has a triple (`recbole_compat`)."""
+    fields = [settings.HEAD_ENTITY_ID_FIELD, settings.TAIL_ENTITY_ID_FIELD]
+    triples = read_atomic(atomic_path(settings, folder, "kg"), fields, settings.field_separator)
+    known = set(triples[fields[0]].to_list()) | set(triples[fields[1]].to_list())
+    linked = [item for item, entity in entities.items() if entity in known]
+    kept = table.filter(pl.col(ITEM).is_in(linked))
+    _tell("recbole_compat, items without an entity in the graph", len(table) - len(kept), on_event)
+    if kept.is_empty():
+        raise KgrecError(f"{settings.dataset}: no item has an entity in the graph")
+    return kept
+
+
+def _read_titles(path: Path, settings: Settings) -> dict[str, str]:
+    if not path.is_file():
+        return {}
+    header = read_header(path, settings.field_separator)
+    column = next((name for name in ("movie_title", "title", "name") if name in header), None)
+    if column is None or settings.ITEM_ID_FIELD not in header:
+        return {}
+    table = read_atomic(path, [settings.ITEM_ID_FIELD, column], settings.field_separator)
+    return dict(table.drop_nulls().iter_rows())
+
+
+def read_entities(path: Path, settings: Settings) -> dict[str, str]:
+    """Entity token by item token; empty when there is no `.link`."""
+    if not path.is_file():
+        return {}
+    fields = [settings.ITEM_ID_FIELD, settings.ENTITY_ID_FIELD]
+    return dict(read_atomic(path, fields, settings.field_separator).iter_rows())
+
+
+def split_dataset(settings: Settings, dataset: Dataset) -> Split:
+    """The parts that the files bring, else those that `eval_args` asks for."""
+    if dataset.split is not None:
+        return dataset.split
+    (how,) = settings.eval_args.split.values()
+    if isinstance(how, str):
+        return sequences.split_leave_one_out(dataset.histories, how)
     if settings.eval_args.group_by == "user":
-        return sequences.split_ratio(histories, shares)
-    return sequences.split_temporal(histories, shares)
+        return sequences.split_ratio(dataset.histories, how)
+    return sequences.split_temporal(dataset.histories, how)
 
 
 def set_threads(settings: Settings) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from kgrec_cli.config import Settings, resolve_settings
+from kgrec_cli.config import resolve_settings
 from kgrec_cli.core.baselines import item_knn_score, popularity_score
 from kgrec_cli.core.evaluation import (
     PARTS,
@@ -23,7 +23,8 @@ from kgrec_cli.errors import KgrecError, UsageError
 from kgrec_cli.events import Note, OnEvent, Warn
 from kgrec_cli.formats import run_dir as runs
 from kgrec_cli.formats.exports import check_export_path, write_table
-from kgrec_cli.stages.dataset import Dataset, load_dataset, split_histories
+from kgrec_cli.settings import Settings
+from kgrec_cli.stages.dataset import Dataset, load_dataset, split_dataset
 from kgrec_cli.stages.trained import load_trained, read_run_settings
 
 
@@ -111,7 +112,7 @@ def run_evaluate(
             f"{run_dir}: trained on another {dataset.name}.inter than the one here now; "
             "evaluate it where it was trained, or train anew"
         )
-    histories, split = dataset.histories, split_histories(settings, dataset.histories)
+    histories, split = dataset.histories, split_dataset(settings, dataset)
     popularity = item_popularity(histories, split, len(dataset.items))
     score = score_by(
         trained.model,

@@ -14,7 +14,6 @@ import torch
 from numpy.typing import NDArray
 
 from kgrec_cli import __version__
-from kgrec_cli.config import PretrainKGSettings, Settings
 from kgrec_cli.core.kg_embedding import (
     KGModel,
     KGState,
@@ -32,6 +31,7 @@ from kgrec_cli.formats.atomic import read_atomic
 from kgrec_cli.formats.entity_features import write_entity_features
 from kgrec_cli.formats.files import sha256_of, write_json
 from kgrec_cli.formats.run_dir import read_tensors, write_tensors
+from kgrec_cli.settings import PretrainKGSettings, Settings
 from kgrec_cli.stages.dataset import atomic_path, read_entities, set_threads
 
 SAVE_EVERY_S = 5.0
@@ -98,8 +98,8 @@ def run_pretrain_kg(
     set_threads(settings)
     device = choose_device(settings.device)
     kg_path = atomic_path(settings, folder, "kg")
-    entities, relations, triples = _read_triples(kg_path)
-    _tell_links(atomic_path(settings, folder, "link"), entities, on_event)
+    entities, relations, triples = _read_triples(kg_path, settings)
+    _tell_links(settings, folder, entities, on_event)
     held = np.zeros(len(triples), dtype=bool)
     if validate:
         held = hold_out(
@@ -163,11 +163,18 @@ def run_pretrain_kg(
     )
 
 
-def _read_triples(path: Path) -> tuple[Vocabulary, Vocabulary, NDArray[np.int64]]:
+def _read_triples(
+    path: Path, settings: Settings
+) -> tuple[Vocabulary, Vocabulary, NDArray[np.int64]]:
     """Entities, relations, and int64 (n, 3) triples of ids from 0, no row twice."""
     if not path.is_file():
         raise KgrecError(f"{path}: no such file; `kgrec prepare` makes it")
-    table = read_atomic(path, ["head_id", "relation_id", "tail_id"])
+    fields = [
+        settings.HEAD_ENTITY_ID_FIELD,
+        settings.RELATION_ID_FIELD,
+        settings.TAIL_ENTITY_ID_FIELD,
+    ]
+    table = read_atomic(path, fields, settings.field_separator)
     for name in table.columns:
         if table[name].null_count():
             row = int(table[name].is_null().arg_max() or 0)
@@ -175,8 +182,9 @@ def _read_triples(path: Path) -> tuple[Vocabulary, Vocabulary, NDArray[np.int64]
     if table.is_empty():
         raise KgrecError(f"{path}: no triples; give a graph to `kgrec prepare --kg FILE`")
     table = table.unique(maintain_order=True)
-    entities = build_vocabulary(pl.concat([table["head_id"], table["tail_id"].alias("head_id")]))
-    relations = build_vocabulary(table["relation_id"])
+    heads, of, tails = table
+    entities = build_vocabulary(pl.concat([heads, tails.alias(heads.name)]))
+    relations = build_vocabulary(of)
     columns = [
         vocabulary.encode(table[name]).astype(np.int64) - 1
         for name, vocabulary in zip(table.columns, (entities, relations, entities), strict=True)
@@ -184,9 +192,10 @@ def _read_triples(path: Path) -> tuple[Vocabulary, Vocabulary, NDArray[np.int64]
     return entities, relations, np.stack(columns, axis=1)
 
 
-def _tell_links(path: Path, entities: Vocabulary, on_event: OnEvent) -> None:
+def _tell_links(settings: Settings, folder: Path, entities: Vocabulary, on_event: OnEvent) -> None:
     """Says how many items will get a vector; a table of links that fits nothing is a warning."""
-    links = read_entities(path)
+    path = atomic_path(settings, folder, "link")
+    links = read_entities(path, settings)
     n_with = sum(entities.get(entity) is not None for entity in links.values())
     if links and n_with == 0:
         on_event(

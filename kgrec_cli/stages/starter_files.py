@@ -6,9 +6,10 @@ from pathlib import Path
 
 import yaml
 
-from kgrec_cli.config import CONFIG_NAME, Settings, read_yaml
+from kgrec_cli.config import CONFIG_NAME, read_yaml
 from kgrec_cli.errors import KgrecError
 from kgrec_cli.formats.files import write_text
+from kgrec_cli.settings import Settings
 
 HYPER_NAME = "hyper.test"
 HYPER_TEXT = """\

@@ -5,9 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from kgrec_cli.config import Settings, write_config
+from kgrec_cli.config import write_config
 from kgrec_cli.core.evaluation import PARTS, measure
 from kgrec_cli.core.ranking import score_by
 from kgrec_cli.core.sequences import Split, split_all
@@ -25,14 +23,15 @@ from kgrec_cli.errors import KgrecError, Stopped
 from kgrec_cli.events import EpochDone, Note, OnEvent, Warn
 from kgrec_cli.formats import run_dir as runs
 from kgrec_cli.formats.files import read_json, write_json, write_text
+from kgrec_cli.settings import Settings
 from kgrec_cli.stages.dataset import (
     Dataset,
     describe_environment,
     load_dataset,
-    load_entity_vectors,
     set_threads,
-    split_histories,
+    split_dataset,
 )
+from kgrec_cli.stages.features import FeatureTables, load_feature_tables
 from kgrec_cli.stages.trained import read_run_settings
 
 
@@ -83,7 +82,7 @@ def run_train(
     device = choose_device(settings.device)
     dataset = load_dataset(settings, folder, on_event)
     check_targets(dataset.histories, _split(settings, dataset, on_all_data), not on_all_data)
-    entity_vectors = load_entity_vectors(settings, dataset, folder, on_event)
+    tables = load_feature_tables(settings, dataset, folder, on_event)
     results = []
     for number in range(n_seeds):
         seeded = settings.model_copy(update={"seed": settings.seed + number})
@@ -98,9 +97,7 @@ def run_train(
         origin = {"inter_sha256": dataset.inter_sha256, "on_all_data": on_all_data}
         write_json(run_dir / runs.ENVIRONMENT, {**describe_environment(device), **origin})
         on_event(Note(f"training {settings.model} on {dataset.name} -> {run_dir}"))
-        results.append(
-            _train(run_dir, seeded, dataset, entity_vectors, None, on_all_data, began, on_event)
-        )
+        results.append(_train(run_dir, seeded, dataset, tables, None, on_all_data, began, on_event))
         began = time.perf_counter()
     return results
 
@@ -159,7 +156,7 @@ def resume_train(
     environment = read_json(run_dir / runs.ENVIRONMENT)
     if environment["inter_sha256"] != dataset.inter_sha256:
         raise KgrecError(f"{run_dir}: its data set {dataset.name} has changed since; train anew")
-    entity_vectors = load_entity_vectors(settings, dataset, folder, on_event)
+    tables = load_feature_tables(settings, dataset, folder, on_event)
     state = None
     if (run_dir / runs.CHECKPOINT).is_file():
         state = unpack_state(*runs.read_tensors(run_dir / runs.CHECKPOINT))
@@ -167,14 +164,14 @@ def resume_train(
     else:
         on_event(Note(f"{run_dir.name} was stopped before its first epoch ended: starting it anew"))
     on_all_data = bool(environment.get("on_all_data"))
-    return _train(run_dir, settings, dataset, entity_vectors, state, on_all_data, began, on_event)
+    return _train(run_dir, settings, dataset, tables, state, on_all_data, began, on_event)
 
 
 def _train(
     run_dir: Path,
     settings: Settings,
     dataset: Dataset,
-    entity_vectors: np.ndarray | None,
+    tables: FeatureTables,
     state: TrainingState | None,
     on_all_data: bool,
     began: float,
@@ -183,7 +180,7 @@ def _train(
     device = choose_device(settings.device)
     histories = dataset.histories
     split = _split(settings, dataset, on_all_data)
-    model = build_model(settings, len(dataset.items), entity_vectors, device)
+    model = build_model(settings, len(dataset.items), tables, device)
 
     def save(state: TrainingState, event: EpochDone) -> None:
         tensors, meta = pack_state(state)
@@ -223,7 +220,8 @@ def _train(
             metrics |= measured.metrics
             if not measured.metrics:
                 on_event(Warn(f"the {part} part is empty: nothing to report of it"))
-    runs.write_tensors(run_dir / runs.MODEL, model.state_dict(), training)
+    widths = {name: table.shape[1] for name, table in tables.items()}
+    runs.write_tensors(run_dir / runs.MODEL, model.state_dict(), {**training, "tables": widths})
     runs.merge_metrics(run_dir, {**metrics, "training": training})
     (run_dir / runs.CHECKPOINT).unlink(missing_ok=True)
     return TrainedRun(
@@ -239,4 +237,4 @@ def _train(
 def _split(settings: Settings, dataset: Dataset, on_all_data: bool) -> Split:
     if on_all_data:
         return split_all(dataset.histories)
-    return split_histories(settings, dataset.histories)
+    return split_dataset(settings, dataset)

@@ -3,15 +3,17 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 
-from kgrec_cli.config import Settings, build_settings, read_yaml
+from kgrec_cli.config import build_settings, read_yaml
 from kgrec_cli.core.model import GRU4RecKG
 from kgrec_cli.core.training import build_model, choose_device
 from kgrec_cli.core.vocab import Vocabulary, vocabulary_of
 from kgrec_cli.errors import KgrecError
 from kgrec_cli.formats import run_dir as runs
 from kgrec_cli.formats.files import read_json
+from kgrec_cli.settings import Settings
 
 
 @dataclass(frozen=True)
@@ -64,9 +66,11 @@ def load_trained(run_dir: Path, *, device: str | None, threads: int | None) -> T
     tensors, meta = runs.read_tensors(run_dir / runs.MODEL)
     environment = read_json(run_dir / runs.ENVIRONMENT)
     torch_device = choose_device(settings.device)
-    has_kg = settings.model == "GRU4RecKG"
-    vectors = torch.zeros(len(items), settings.embedding_size).numpy() if has_kg else None
-    model = build_model(settings, len(items), vectors, torch_device)
+    tables = {
+        name: np.zeros((len(items), width), dtype=np.float32)
+        for name, width in (meta or {}).get("tables", {}).items()
+    }
+    model = build_model(settings, len(items), tables, torch_device)
     try:
         model.load_state_dict(tensors)
     except RuntimeError as error:

@@ -8,11 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
-from kgrec_cli.config import Settings, build_settings, merge, setting_names, write_config
+from kgrec_cli.config import build_settings, merge, setting_names, write_config
 from kgrec_cli.core.evaluation import measure
 from kgrec_cli.core.ranking import score_by
 from kgrec_cli.core.search import (
@@ -36,13 +34,14 @@ from kgrec_cli.events import EpochDone, Note, OnEvent, Progress
 from kgrec_cli.formats.exports import write_table
 from kgrec_cli.formats.files import cannot_write, write_text
 from kgrec_cli.formats.hyper_test import SearchSpace, check_parameter_names, read_hyper_test
+from kgrec_cli.settings import Settings
 from kgrec_cli.stages.dataset import (
     Dataset,
     load_dataset,
-    load_entity_vectors,
     set_threads,
-    split_histories,
+    split_dataset,
 )
+from kgrec_cli.stages.features import FeatureTables, load_feature_tables
 
 NOT_TUNED = ("dataset", "data_path", "checkpoint_dir", "device", "threads", "pretrain_kg")
 
@@ -155,7 +154,7 @@ def _make_objective(
 ) -> Objective:
     """The function that trains one point of the space and gives its scores."""
     device = choose_device(settings.device)
-    vectors: dict[tuple[str, int], NDArray[np.float32] | None] = {}
+    tables: dict[tuple[str, int], FeatureTables] = {}
     number = 0
 
     def train(point: dict[str, Any], report: Report) -> TrialResult:
@@ -163,10 +162,10 @@ def _make_objective(
         number += 1
         tried = _with_point(settings, point, "trial")
         key = (tried.model, tried.embedding_size)
-        if key not in vectors:
-            vectors[key] = load_entity_vectors(tried, dataset, folder, on_event)
-        split = split_histories(tried, dataset.histories)
-        model = build_model(tried, len(dataset.items), vectors[key], device)
+        if key not in tables:
+            tables[key] = load_feature_tables(tried, dataset, folder, on_event)
+        split = split_dataset(tried, dataset)
+        model = build_model(tried, len(dataset.items), tables[key], device)
         metric = tried.valid_metric.casefold()
 
         def tell(state: TrainingState, event: EpochDone) -> None:

@@ -81,7 +81,7 @@ def test_the_data_is_loaded_once(
     from kgrec_cli.stages import tune as stage
 
     calls = []
-    for name in ("load_dataset", "load_entity_vectors"):
+    for name in ("load_dataset", "load_feature_tables"):
         real = getattr(stage, name)
 
         def counted(*arguments, real=real, name=name, **more):
@@ -90,7 +90,7 @@ def test_the_data_is_loaded_once(
 
         monkeypatch.setattr(stage, name, counted)
     run_cli("tune", "hyper.test", *ONE_EPOCH)
-    assert sorted(calls) == ["load_dataset", "load_entity_vectors"]
+    assert sorted(calls) == ["load_dataset", "load_feature_tables"]
 
 
 @pytest.mark.parametrize(

@@ -6,11 +6,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kgrec_cli.config import PretrainKGSettings
 from kgrec_cli.core import kg_embedding
 from kgrec_cli.core.kg_embedding import check_method, entity_vectors, fit_kg, list_methods, scorers
 from kgrec_cli.core.kg_holdout import hold_out, rank_held_out, summarise_ranks
 from kgrec_cli.errors import KgrecError, UsageError
+from kgrec_cli.settings import PretrainKGSettings
 
 CPU = torch.device("cpu")
 

@@ -29,7 +29,14 @@ def test_list_metrics_by_hand() -> None:
     values = list_metrics(
         top_items,
         popularity,
-        ["ItemCoverage", "AveragePopularity", "GiniIndex", "TailPercentage", "NDCG"],
+        [
+            "ItemCoverage",
+            "AveragePopularity",
+            "ShannonEntropy",
+            "GiniIndex",
+            "TailPercentage",
+            "NDCG",
+        ],
         [1, 2],
         tail_ratio=0.25,
     )
@@ -38,6 +45,9 @@ def test_list_metrics_by_hand() -> None:
     assert values["averagepopularity@2"] == pytest.approx((10 * 3 + 4 + 1) / 5)
     # counts 0 1 1 3: sum((2i - n - 1) * count) / (total * n) = (0 - 1 + 1 + 9) / 20
     assert values["giniindex@2"] == pytest.approx(0.45)
+    shares = [3 / 5, 1 / 5, 1 / 5]
+    entropy = -sum(share * math.log(share) for share in shares) / 3
+    assert values["shannonentropy@2"] == pytest.approx(entropy)
     # the tail is one of four items, the least popular of lowest id: item 3
     assert values["tailpercentage@2"] == pytest.approx(1 / 5)
     assert "ndcg@2" not in values

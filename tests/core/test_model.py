@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from kgrec_cli.config import Settings
 from kgrec_cli.core.losses import bpr, cross_entropy, sample_negatives
 from kgrec_cli.core.model import GRU4RecKG
 from kgrec_cli.core.sequences import prefixes, sequence_batches, split_all, train_targets
 from kgrec_cli.core.training import build_model
+from kgrec_cli.settings import Settings
 
 from .test_sequences import make_histories
 
@@ -20,7 +20,7 @@ SMALL = Settings(embedding_size=4, hidden_size=6, num_layers=2, dropout_prob=0.0
 def make_model(settings: Settings = SMALL, n_items: int = 9, kg: bool = True) -> GRU4RecKG:
     vectors = np.random.default_rng(0).normal(size=(n_items, settings.embedding_size))
     vectors = vectors.astype(np.float32)
-    return build_model(settings, n_items, vectors if kg else None, torch.device("cpu"))
+    return build_model(settings, n_items, {"entity": vectors} if kg else {}, torch.device("cpu"))
 
 
 def test_parameters_have_recboles_names_and_shapes() -> None:
@@ -48,7 +48,9 @@ def test_gru4rec_is_the_same_without_the_kg_branch() -> None:
 
 def test_initial_values() -> None:
     settings = Settings(embedding_size=64, hidden_size=32)
-    model = build_model(settings, 500, np.ones((500, 64), np.float32), torch.device("cpu"))
+    model = build_model(
+        settings, 500, {"entity": np.ones((500, 64), np.float32)}, torch.device("cpu")
+    )
     assert model.item_embedding.weight[0].abs().sum() == 0
     xavier = math.sqrt(2 / (500 + 64))
     assert model.item_embedding.weight[1:].std().item() == pytest.approx(xavier, rel=0.05)
@@ -81,8 +83,8 @@ def test_encode_takes_the_state_after_the_last_item() -> None:
 
 
 def test_wrong_vectors_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"entity_vectors: \(9, 3\)"):
-        GRU4RecKG(SMALL, 9, torch.zeros(9, 3))
+    with pytest.raises(ValueError, match="table entity: 8 rows for 9 items"):
+        GRU4RecKG(SMALL, 9, {"entity": torch.zeros(8, 4)})
 
 
 def test_sequence_loss_is_the_sum_over_prefixes_for_short_histories() -> None:

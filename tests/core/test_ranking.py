@@ -1,12 +1,13 @@
 """Ranks and top lists against brute force."""
 
 import numpy as np
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kgrec_cli.core.baselines import item_knn_score, popularity_score
-from kgrec_cli.core.ranking import rank_targets, top_places
+from kgrec_cli.core.ranking import draw_candidates, rank_targets, top_places
 from kgrec_cli.core.sequences import build_histories, split_all, split_leave_one_out
 from kgrec_cli.core.sequences import test_targets as targets_of_test
 
@@ -51,6 +52,31 @@ def test_equal_scores_count_against_the_target() -> None:
     )
     assert found.ranks.tolist() == [4, 4]
     assert found.ranks_masked.tolist() == [3, 3]
+
+
+def test_a_target_is_ranked_among_its_candidates_alone() -> None:
+    histories = make_histories([1, 2], [4, 3])
+    scores = torch.tensor([[9.0, 5.0, 2.0, 3.0, 4.0], [9.0, 5.0, 2.0, 3.0, 4.0]])
+    found = rank_targets(
+        lambda chunk: scores.clone(), histories, np.array([1, 3]), n_items=5, topk=3,
+        candidates=torch.tensor([[3, 3], [1, 4]]),
+    )  # fmt: skip
+    assert found.ranks.tolist() == [2, 3]  # 3 stands before 2 once; 1 and 4 before 3
+    assert found.ranks_masked.tolist() == [2, 2]  # the second user has had item 4
+    assert found.top_items.tolist() == [[3, 2, 0], [1, 4, 3]]
+
+
+@pytest.mark.parametrize("mode", ["uni7", "pop7"])
+def test_candidates_are_drawn_by_the_seed_and_never_the_target(mode: str) -> None:
+    histories = make_histories([1, 2, 3], [3, 4, 3], [3, 5, 1])
+    targets = np.array([2, 5, 8])
+    drawn = draw_candidates(mode, histories, targets, 6, seed=1)
+    assert drawn is not None
+    assert drawn.shape == (3, 7)
+    assert not (drawn == torch.tensor([[3], [3], [1]])).any()
+    assert torch.equal(drawn, draw_candidates(mode, histories, targets, 6, seed=1))
+    assert not torch.equal(drawn, draw_candidates(mode, histories, targets, 6, seed=2))
+    assert draw_candidates("full", histories, targets, 6, seed=1) is None
 
 
 def test_no_targets_give_an_empty_ranking() -> None:

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from kgrec_cli.config import Settings
 from kgrec_cli.core import training
 from kgrec_cli.core.sequences import Histories, split_all, split_leave_one_out
 from kgrec_cli.core.training import TrainingState, build_model, choose_device, fit
 from kgrec_cli.errors import KgrecError
+from kgrec_cli.settings import Settings
 
 from .test_sequences import make_histories
 
@@ -30,8 +30,8 @@ def train(
     settings: Settings, histories: Histories, **more
 ) -> tuple[TrainingState, torch.nn.Module]:
     kg = settings.model == "GRU4RecKG"
-    vectors = np.eye(9, settings.embedding_size, dtype=np.float32) if kg else None
-    model = build_model(settings, 9, vectors, CPU)
+    tables = {"entity": np.eye(9, settings.embedding_size, dtype=np.float32)} if kg else {}
+    model = build_model(settings, 9, tables, CPU)
     split = split_leave_one_out(histories)
     return fit(model, histories, split, settings, device=CPU, **more), model
 
@@ -119,7 +119,7 @@ def test_eval_step_leaves_epochs_without_metrics() -> None:
 
 def test_a_fit_on_all_data_takes_the_last_epoch() -> None:
     settings = CYCLE.model_copy(update={"epochs": 2})
-    model = build_model(settings, 9, None, CPU)
+    model = build_model(settings, 9, {}, CPU)
     state = fit(model, cycle(), split_all(cycle()), settings, device=CPU, validate=False)
     assert state.best_epoch == state.epoch == 2
 

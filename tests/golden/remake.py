@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from kgrec_cli.config import Settings
 from kgrec_cli.core.sequences import build_histories, split_leave_one_out
 from kgrec_cli.core.training import build_model, fit
+from kgrec_cli.settings import Settings
 
 CURVE_PATH = Path(__file__).with_name("first_losses.json")
 
@@ -25,7 +25,7 @@ def first_losses(**changes: object) -> list[float]:
     )
     vectors = rng.normal(size=(51, 16)).astype(np.float32)
     device = torch.device("cpu")
-    model = build_model(settings, 51, vectors, device)
+    model = build_model(settings, 51, {"entity": vectors}, device)
     state = fit(model, histories, split_leave_one_out(histories), settings, device=device)
     return [row["loss"] for row in state.history]
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kgrec_cli.config import Settings
 from kgrec_cli.errors import KgrecError, Stopped
 from kgrec_cli.formats.entity_features import read_entity_features
+from kgrec_cli.settings import Settings
 from kgrec_cli.stages import pretrain_kg as stage
 from kgrec_cli.stages.pretrain_kg import run_pretrain_kg
 

@@ -1,0 +1,284 @@
+"""The settings themselves: typed, strict, under RecBole's names.
+
+`config` reads them from files and options. A name that is not here, nor in `recbole_keys`, is an
+error with the nearest valid one.
+"""
+
+import re
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from kgrec_cli.errors import unknown_name
+
+METRICS = ("Recall", "MRR", "NDCG", "Hit", "Precision", "MAP")
+LIST_METRICS = (
+    "ItemCoverage",
+    "AveragePopularity",
+    "ShannonEntropy",
+    "GiniIndex",
+    "TailPercentage",
+)
+
+Device = Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+
+class PretrainKGSettings(_Strict):
+    """The `pretrain_kg:` block: how entity vectors are made from the knowledge graph.
+
+    Attributes:
+        method: A PyKEEN model whose entities are vectors.
+        embedding_size: Width of the vectors; None takes the model's `embedding_size`.
+        epochs: Passes over the triples.
+        batch_size: Triples a step.
+        learning_rate: Adam's step size.
+        negatives: Corrupted triples for each true one.
+        seed: Seed of initial values, order and negatives.
+    """
+
+    method: str = "TransE"
+    embedding_size: int | None = Field(default=None, ge=1)
+    epochs: int = Field(default=50, ge=1)
+    batch_size: int = Field(default=2048, ge=1)
+    learning_rate: float = Field(default=0.01, gt=0)
+    negatives: int = Field(default=16, ge=1)
+    seed: int = Field(default=2020, ge=0, lt=2**32)
+
+
+class NegativeSampling(_Strict):
+    """`train_neg_sample_args`: the negatives that the BPR loss compares with."""
+
+    distribution: Literal["uniform", "popularity"] = "uniform"
+    sample_num: int = Field(default=1, ge=1)
+
+
+class GradientNorm(_Strict):
+    """`clip_grad_norm`: gradients are scaled down to this norm."""
+
+    max_norm: float = Field(gt=0)
+    norm_type: float = Field(default=2.0, gt=0)
+
+
+class EvalArgs(_Strict):
+    """`eval_args`: how each user's history is split, and what a target is ranked among.
+
+    Attributes:
+        split: `{LS: valid_and_test}` (each user's last item is test, the one before valid;
+            `valid_only` and `test_only` hold out one) or `{RS: [train, valid, test]}` (shares).
+        order: TO, by time.
+        group_by: With `user` shares are taken of every user's history; with `none` of the whole log
+            in time, so that training knows no event later than any tested one (Differs from
+            RecBole: there the rows are cut in their order, which is by user).
+        mode: `full` ranks among all items; `uni100` among the target and 100 items drawn uniformly,
+            `pop100` by popularity. `{valid: ..., test: ...}` for different ones.
+    """
+
+    split: dict[Literal["LS", "RS"], str | tuple[float, float, float]] = {"LS": "valid_and_test"}
+    order: Literal["TO"] = "TO"
+    mode: str | dict[str, str] = "full"
+    group_by: Literal["user", "none"] | None = "user"
+
+    @field_validator("mode")
+    @classmethod
+    def _known_mode(cls, value: Any) -> Any:
+        if isinstance(value, dict) and not value.keys() <= {"valid", "test"}:
+            raise ValueError("takes one mode, or {valid: MODE, test: MODE}")
+        for mode in value.values() if isinstance(value, dict) else [value]:
+            if not re.fullmatch(r"full|(uni|pop)[1-9]\d*", mode):
+                raise ValueError(f"found '{mode}', expected full, uniN or popN, such as uni100")
+        return value
+
+    @field_validator("split")
+    @classmethod
+    def _known_split(cls, value: Any) -> Any:
+        if len(value) != 1:
+            raise ValueError("takes one of LS and RS")
+        ((kind, how),) = value.items()
+        if kind == "LS":
+            if how not in ("valid_and_test", "valid_only", "test_only"):
+                raise ValueError("LS takes valid_and_test, valid_only or test_only")
+            return value
+        if isinstance(how, str):
+            raise ValueError("RS takes three shares, for instance [0.8, 0.1, 0.1]")
+        if min(how) < 0 or how[0] <= 0:
+            raise ValueError("the shares of RS cannot be negative, nor the first one zero")
+        return {"RS": tuple(share / sum(how) for share in how)}
+
+    def mode_of(self, part: str) -> str:
+        """The mode of "valid" or "test"."""
+        return self.mode if isinstance(self.mode, str) else self.mode.get(part, "full")
+
+
+class Settings(_Strict):
+    """Everything a run is made from. Names and defaults are RecBole's unless marked (kgrec).
+
+    Attributes:
+        dataset: Name of the data set; its files are `<data_path>/<dataset>/<dataset>.*`.
+        model: GRU4RecKG, or GRU4Rec: the same network without the KG branch.
+        MAX_ITEM_LIST_LENGTH: Most recent items of a history that the model reads.
+        train_batching: `sequence` predicts at every position of a window in one pass (kgrec);
+            `prefix` makes one row per target, as RecBole does.
+        train_batch_size: Targets a step.
+        stopping_step: Evaluations in a row without progress after which training stops.
+        device: auto, cpu, cuda or cuda:N (kgrec; RecBole's use_gpu and gpu_id).
+        threads: CPU threads; None leaves it to torch (kgrec).
+        enable_amp: Mixed precision (bfloat16) on CUDA.
+        recbole_compat: Does what RecBole does wherever kgrec chose otherwise (kgrec); see
+            `docs/recbole.md`.
+        load_col: Columns that RecBole would read, by suffix; they must be there.
+        additional_feat_suffix: Feature files; None is `ent_feature` (or `ent`, when only that is
+            there). Each gives the model a further input branch.
+        preload_weight: Id field to vector field of each feature file; None tells them by type.
+        alias_of_entity_id: Id fields of feature files whose rows are entities.
+        alias_of_item_id: Id fields of feature files whose rows are items.
+        val_interval: Field to interval, such as {rating: "[4,inf)"}: other rows are dropped.
+        user_inter_num_interval: Users with another number of interactions are dropped.
+        rm_dup_inter: Of the rows of one user and item, keep the first or the last in time.
+        benchmark_filename: Parts that were split beforehand, such as [train, valid, test].
+    """
+
+    dataset: str | None = None
+    data_path: str = "dataset"
+    checkpoint_dir: str = "saved"
+    seed: int = Field(default=2020, ge=0, lt=2**32)
+    device: Device = "auto"
+    threads: int | None = Field(default=None, ge=1)
+    enable_amp: bool = False
+    recbole_compat: bool = False
+
+    field_separator: str = "\t"
+    seq_separator: str = " "
+    USER_ID_FIELD: str = "user_id"
+    ITEM_ID_FIELD: str = "item_id"
+    RATING_FIELD: str = "rating"
+    TIME_FIELD: str = "timestamp"
+    HEAD_ENTITY_ID_FIELD: str = "head_id"
+    TAIL_ENTITY_ID_FIELD: str = "tail_id"
+    RELATION_ID_FIELD: str = "relation_id"
+    ENTITY_ID_FIELD: str = "entity_id"
+    load_col: dict[str, tuple[str, ...] | Literal["*"]] | None = None
+    unload_col: dict[str, tuple[str, ...] | Literal["*"]] | None = None
+    additional_feat_suffix: tuple[str, ...] | None = None
+    preload_weight: dict[str, str] | None = None
+    alias_of_entity_id: tuple[str, ...] = ("ent_id",)
+    alias_of_item_id: tuple[str, ...] = ()
+    val_interval: dict[str, str] | None = None
+    user_inter_num_interval: str | None = None
+    item_inter_num_interval: str | None = None
+    rm_dup_inter: Literal["first", "last"] | None = None
+    benchmark_filename: tuple[str, ...] | None = None
+
+    model: Literal["GRU4RecKG", "GRU4Rec"] = "GRU4RecKG"
+    embedding_size: int = Field(default=64, ge=1)
+    hidden_size: int = Field(default=128, ge=1)
+    num_layers: int = Field(default=1, ge=1)
+    dropout_prob: float = Field(default=0.1, ge=0, lt=1)
+    freeze_kg: bool = True
+    loss_type: Literal["CE", "BPR"] = "CE"
+    train_neg_sample_args: NegativeSampling | None = None
+    MAX_ITEM_LIST_LENGTH: int = Field(default=50, ge=1)
+
+    epochs: int = Field(default=300, ge=1)
+    train_batch_size: int = Field(default=2048, ge=1)
+    train_batching: Literal["sequence", "prefix"] = "sequence"
+    learner: Literal["adam"] = "adam"
+    learning_rate: float = Field(default=0.001, gt=0)
+    weight_decay: float = Field(default=0.0, ge=0)
+    clip_grad_norm: GradientNorm | None = None
+    eval_step: int = Field(default=1, ge=1)
+    stopping_step: int = Field(default=10, ge=1)
+
+    eval_args: EvalArgs = EvalArgs()
+    eval_batch_size: int = Field(default=4096, ge=1)
+    metrics: tuple[str, ...] = ("Recall", "MRR", "NDCG", "Hit", "Precision", "MAP")
+    topk: tuple[Annotated[int, Field(ge=1)], ...] = (5, 10, 20)
+    valid_metric: str = "NDCG@10"
+    metric_decimal_place: int = Field(default=4, ge=1)
+
+    pretrain_kg: PretrainKGSettings = PretrainKGSettings()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _recbole_defaults(cls, values: Any) -> Any:
+        """With `recbole_compat` what is not set is as in RecBole."""
+        if not isinstance(values, dict) or not values.get("recbole_compat"):
+            return values
+        recbole = {
+            "train_batching": "prefix",
+            "topk": (10,),
+            "valid_metric": "MRR@10",
+            "metrics": ("Recall", "MRR", "NDCG", "Hit", "Precision"),
+        }
+        return {**recbole, **values}
+
+    @field_validator(
+        "additional_feat_suffix",
+        "alias_of_entity_id",
+        "alias_of_item_id",
+        "benchmark_filename",
+        mode="before",
+    )
+    @classmethod
+    def _one_name(cls, value: Any) -> Any:
+        return (value,) if isinstance(value, str) else value
+
+    @field_validator("load_col", "unload_col", mode="before")
+    @classmethod
+    def _no_columns(cls, value: Any) -> Any:
+        if isinstance(value, dict):
+            return {suffix: columns or () for suffix, columns in value.items()}
+        return value
+
+    @field_validator("topk", mode="before")
+    @classmethod
+    def _one_k(cls, value: Any) -> Any:
+        return (value,) if isinstance(value, int) else value
+
+    @field_validator("metrics", mode="before")
+    @classmethod
+    def _one_metric(cls, value: Any) -> Any:
+        return (value,) if isinstance(value, str) else value
+
+    @field_validator("metrics")
+    @classmethod
+    def _known_metrics(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        by_fold = {name.casefold(): name for name in (*METRICS, *LIST_METRICS)}
+        for name in value:
+            if name.casefold() not in by_fold:
+                raise ValueError(unknown_name("metric", name, by_fold.values()))
+        return tuple(by_fold[name.casefold()] for name in value)
+
+    @field_validator("valid_metric")
+    @classmethod
+    def _known_valid_metric(cls, value: str) -> str:
+        name, separator, cutoff = value.partition("@")
+        if separator and not (cutoff.isdigit() and int(cutoff) > 0):
+            raise ValueError("valid_metric takes METRIC@K, for instance NDCG@10")
+        by_fold = {metric.casefold(): metric for metric in METRICS}
+        if name.casefold() not in by_fold:
+            raise ValueError(unknown_name("metric", name, METRICS))
+        return f"{by_fold[name.casefold()]}@{cutoff or 10}"
+
+    @model_validator(mode="after")
+    def _loss_and_negatives(self) -> Self:
+        if self.loss_type == "CE" and self.train_neg_sample_args is not None:
+            raise ValueError(
+                "loss_type CE compares with every item and takes no train_neg_sample_args; "
+                "remove it or set loss_type: BPR"
+            )
+        return self
+
+    @property
+    def shown_cutoff(self) -> int:
+        """The cutoff that tables show: that of `valid_metric` when it is one of `topk`."""
+        cutoff = int(self.valid_metric.partition("@")[2])
+        return cutoff if cutoff in self.topk else max(self.topk)
+
+    @property
+    def negatives(self) -> NegativeSampling:
+        """The negative sampling of the BPR loss; one uniform negative unless told otherwise."""
+        return self.train_neg_sample_args or NegativeSampling()
