@@ -44,10 +44,10 @@ contract: setup
 	$(BIN)/lint-imports
 
 docs: setup
-	$(BIN)/python docs/make_cli.py
+	$(BIN)/python docs/make_reference.py
 
 docs-check: setup
-	$(BIN)/python docs/make_cli.py --check
+	$(BIN)/python docs/make_reference.py --check
 
 picture: setup
 	$(BIN)/python docs/make_picture.py

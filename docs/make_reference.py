@@ -1,0 +1,80 @@
+"""Writes docs/cli.md and docs/settings.md from the code (`make docs`); `--check`: are they so?"""
+
+import subprocess
+import sys
+from pathlib import Path
+
+from pydantic_core import PydanticUndefined
+
+from kgrec_cli.recbole_keys import IGNORED, REFUSED
+from kgrec_cli.settings import Settings
+
+DOCS_DIR = Path(__file__).parent
+NOTE = "<!-- Made by `make docs` from the code; do not edit. -->"
+
+OWN = {
+    "device": "auto, cpu, cuda or cuda:N",
+    "threads": "CPU threads; null: torch's choice",
+    "recbole_compat": "do what RecBole does wherever kgrec chose otherwise (see recbole.md)",
+    "train_batching": "sequence: one pass per window; prefix: one row per target, as RecBole",
+    "pretrain_kg": "the block of `kgrec pretrain-kg`",
+    "model": "GRU4RecKG, or GRU4Rec: the same without the KG branch",
+}
+OLDER = {
+    "training_neg_sample_num": "train_neg_sample_args: {distribution: uniform, sample_num: N}",
+    "fields_in_same_space": "alias_of_entity_id",
+    "use_gpu": "device: cpu when false",
+}
+
+
+def render_cli() -> str:
+    """The reference of all commands and options."""
+    command = [sys.executable, "-m", "typer", "kgrec_cli.cli", "utils", "docs", "--name", "kgrec"]
+    finished = subprocess.run(command, capture_output=True, text=True, check=True)
+    lines = [line.rstrip() for line in finished.stdout.rstrip().splitlines()]
+    return "\n".join([NOTE, "", *lines, ""])
+
+
+def render_settings() -> str:
+    """Every key that a settings file may hold, and what becomes of it."""
+    lines = [NOTE, "", "# Settings", ""]
+    lines += ["Keys of `kgrec.yaml`, `--config` files and `--set`. Names are RecBole's.", ""]
+    lines += ["## Taken", "", "| key | default | remark |", "|---|---|---|"]
+    for name, field in Settings.model_fields.items():
+        default = field.default
+        if default is PydanticUndefined or name == "pretrain_kg":
+            default = "a block"
+        elif name == "eval_args":
+            default = "{split: {LS: valid_and_test}, order: TO, mode: full, group_by: user}"
+        elif isinstance(default, tuple):
+            default = list(default)
+        lines.append(f"| `{name}` | `{_yaml(default)}` | {OWN.get(name, '')} |")
+    lines += ["", "`pretrain_kg:`", "", "| key | default |", "|---|---|"]
+    for name, field in type(Settings().pretrain_kg).model_fields.items():
+        lines.append(f"| `{name}` | `{_yaml(field.default)}` |")
+    lines += ["", "## Older spellings, renewed", "", "| key | becomes |", "|---|---|"]
+    lines += [f"| `{name}` | `{now}` |" for name, now in OLDER.items()]
+    lines += ["", "## Left out, with a line", "", "| key | why nothing is lost |", "|---|---|"]
+    lines += [f"| `{name}` | {why} |" for name, why in IGNORED.items()]
+    lines += ["", "## Refused, unless at the value that changes nothing", ""]
+    lines += ["| key | value taken | otherwise |", "|---|---|---|"]
+    lines += [
+        f"| `{name}` | `{_yaml(value)}` | {what} |" for name, (value, what) in REFUSED.items()
+    ]
+    return "\n".join(
+        [*lines, "", "Any other key is an error that names the nearest valid one.", ""]
+    )
+
+
+def _yaml(value: object) -> str:
+    texts = {None: "null", True: "true", False: "false", "\t": "TAB", " ": "SPACE"}
+    return texts.get(value, str(value)) if isinstance(value, str | bool | None) else str(value)
+
+
+if __name__ == "__main__":
+    pages = {"cli.md": render_cli, "settings.md": render_settings}
+    for page, render in pages.items():
+        if "--check" not in sys.argv:
+            (DOCS_DIR / page).write_text(render(), encoding="utf-8")
+        elif (DOCS_DIR / page).read_text(encoding="utf-8") != render():
+            sys.exit(f"docs/{page} is stale: run `make docs`")
