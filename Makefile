@@ -1,13 +1,16 @@
 # make setup   the virtual environment in .venv with the tested versions
 # make demo    the whole pipeline on the bundled sample data, in about a minute
+# make parity  the tests beside the real RecBole
 # make test    the quick tests (under two minutes)
 PYTHON ?= python3
+# RecBole cannot be installed on Python 3.12 and later.
+RECBOLE_PYTHON ?= $(firstword $(shell command -v python3.11) $(PYTHON))
 # More arguments for the installation of torch, for instance the index of its CPU builds.
 TORCH_PIP_ARGS ?=
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: setup demo test test-all check fmt lint types contract docs docs-check picture clean
+.PHONY: setup demo test test-all check fmt lint types contract docs docs-check picture parity clean
 
 setup: .venv/installed
 
@@ -26,6 +29,16 @@ test: setup
 
 test-all: setup
 	$(BIN)/python -m pytest -m ''
+
+# Beside the real RecBole, in a virtual environment of its own (Python 3.11).
+parity: setup .venv-recbole/installed
+	KGREC_PARITY=1 $(BIN)/python -m pytest -m parity tests/parity
+
+.venv-recbole/installed: tests/parity/requirements.txt
+	$(RECBOLE_PYTHON) -m venv .venv-recbole
+	.venv-recbole/bin/python -m pip install --quiet --disable-pip-version-check $(TORCH_PIP_ARGS) torch==2.13.0
+	.venv-recbole/bin/python -m pip install --quiet --disable-pip-version-check -r tests/parity/requirements.txt
+	touch $@
 
 check: lint types contract docs-check
 
@@ -53,4 +66,4 @@ picture: setup
 	$(BIN)/python docs/make_picture.py
 
 clean:
-	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .venv-recbole build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -92,7 +92,13 @@ def _all_metrics(
     popularity: NDArray[np.int64],
 ) -> dict[str, float]:
     values = rank_metrics(ranks, settings.metrics, settings.topk)
-    return values | list_metrics(top_items, popularity, settings.metrics, settings.topk)
+    return values | list_metrics(
+        top_items,
+        popularity,
+        settings.metrics,
+        settings.topk,
+        count_padding=settings.recbole_compat,
+    )
 
 
 def slice_metrics(

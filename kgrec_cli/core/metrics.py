@@ -54,6 +54,7 @@ def list_metrics(
     metrics: Sequence[str],
     topk: Sequence[int],
     tail_ratio: float = 0.1,
+    count_padding: bool = False,
 ) -> dict[str, float]:
     """What the recommended lists are like, at each cutoff.
 
@@ -61,8 +62,7 @@ def list_metrics(
     training interactions of a listed item. ShannonEntropy: of the shares of places that the listed
     items take, divided by their number (as RecBole does). GiniIndex: 0 when all items are listed
     equally often, towards 1 when few take all places. TailPercentage: share of places taken by the
-    `tail_ratio` least popular items of those met in training. (RecBole `evaluator/metrics.py`;
-    there the padding counts as an item.)
+    `tail_ratio` least popular items of those met in training. (RecBole `evaluator/metrics.py`.)
 
     Args:
         top_items: int32 (n, K), best first; 0 where a list is shorter.
@@ -70,8 +70,9 @@ def list_metrics(
         metrics: Names; those of ranks are left out.
         topk: Cutoffs, each at most K.
         tail_ratio: Share of the items that is the tail.
+        count_padding: Count the padding as an item that is never listed, as RecBole does.
     """
-    n_items = len(popularity) - 1
+    n_items = len(popularity) - (0 if count_padding else 1)
     trained = np.flatnonzero(popularity)
     tail_size = max(int(len(trained) * tail_ratio), 1)
     in_tail = np.zeros(len(popularity), dtype=bool)
@@ -80,7 +81,7 @@ def list_metrics(
     for cutoff in topk:
         listed = top_items[:, :cutoff]
         listed = listed[listed > 0]
-        counts = np.sort(np.bincount(listed, minlength=len(popularity))[1:])
+        counts = np.sort(np.bincount(listed, minlength=len(popularity))[-n_items:])
         total = max(int(counts.sum()), 1)
         order = 2 * np.arange(1, n_items + 1) - n_items - 1
         at_cutoff = {

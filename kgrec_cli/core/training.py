@@ -86,10 +86,18 @@ def build_model(
     return GRU4RecKG(settings, n_items, given).to(device)
 
 
-def item_popularity(histories: Histories, split: Split, n_items: int) -> np.ndarray:
-    """int64 (N,), the training interactions of each item, first events of users included."""
+def item_popularity(
+    histories: Histories, split: Split, n_items: int, *, targets_only: bool = False
+) -> np.ndarray:
+    """int64 (N,), the training interactions of each item.
+
+    With `targets_only` a user's first event is left out, as in RecBole, whose training samples are
+    what it counts.
+    """
     positions = np.arange(len(histories.items))
     in_training = positions < np.repeat(split.train_end, np.diff(histories.offsets))
+    if targets_only:
+        in_training[histories.offsets[:-1]] = False
     return np.bincount(histories.items[in_training], minlength=n_items)
 
 

@@ -113,7 +113,9 @@ def run_evaluate(
             "evaluate it where it was trained, or train anew"
         )
     histories, split = dataset.histories, split_dataset(settings, dataset)
-    popularity = item_popularity(histories, split, len(dataset.items))
+    popularity = item_popularity(
+        histories, split, len(dataset.items), targets_only=settings.recbole_compat
+    )
     score = score_by(
         trained.model,
         histories,

@@ -214,7 +214,9 @@ def _train(
     if not on_all_data:
         model.eval()
         score = score_by(model, histories, max_length=settings.MAX_ITEM_LIST_LENGTH, device=device)
-        popularity = item_popularity(histories, split, len(dataset.items))
+        popularity = item_popularity(
+            histories, split, len(dataset.items), targets_only=settings.recbole_compat
+        )
         for part in PARTS:
             measured = measure(score, histories, split, part, settings, popularity)
             metrics |= measured.metrics

@@ -181,7 +181,9 @@ def _make_objective(
         score = score_by(
             model, dataset.histories, max_length=tried.MAX_ITEM_LIST_LENGTH, device=device
         )
-        popularity = item_popularity(dataset.histories, split, len(dataset.items))
+        popularity = item_popularity(
+            dataset.histories, split, len(dataset.items), targets_only=tried.recbole_compat
+        )
         valid = state.history[state.best_epoch - 1]["valid"]
         test = measure(score, dataset.histories, split, "test", tried, popularity).metrics
         return TrialResult(valid=valid, test=test.get("test", {}), score=valid[metric])

@@ -1,0 +1,112 @@
+"""Files both ways: RecBole trains on what kgrec writes, kgrec on RecBole's bundled ml-100k."""
+
+import json
+import shutil
+from contextlib import chdir
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from kgrec_cli.cli import run
+from kgrec_cli.commands.demo import find_sample_data
+from kgrec_cli.config import build_settings
+from kgrec_cli.core.sequences import train_targets
+from kgrec_cli.formats.atomic import read_atomic
+from kgrec_cli.formats.entity_features import write_entity_features
+from kgrec_cli.stages.dataset import load_dataset, split_dataset
+from kgrec_cli.stages.features import load_feature_tables
+from tests.parity.conftest import RECBOLE_PYTHON, run_recbole_side
+
+pytestmark = pytest.mark.parity
+
+SETTINGS = {"embedding_size": 16, "hidden_size": 16, "epochs": 1, "valid_metric": "NDCG@10"}
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the sample data as `kgrec prepare` and `kgrec pretrain-kg` leave it.
+
+    Two films on one entity make RecBole fail, so the second link of an entity is taken out.
+    """
+    folder = tmp_path_factory.mktemp("written")
+    sample_dir = find_sample_data()
+    links = pl.read_csv(sample_dir / "links.tsv", separator="\t", infer_schema=False)
+    links.unique("entity_id", keep="first", maintain_order=True).write_csv(
+        folder / "links.tsv", separator="\t"
+    )
+    with chdir(folder):
+        kg = ("--kg", str(sample_dir / "kg.tsv"), "--links", "links.tsv")
+        assert run(["prepare", "sample", "--raw", str(sample_dir), *kg, "--json"]) == 0
+        size = ("--embedding-size", "16", "--epochs", "2", "--threads", "1", "--json")
+        assert run(["pretrain-kg", *size]) == 0
+    return folder
+
+
+@pytest.fixture(scope="module")
+def trained_by_recbole(written: Path) -> dict:
+    out_dir = run_recbole_side(
+        written, "sample", {"sample": {"tell": ["samples", "fit"], "settings": SETTINGS}}
+    )
+    with np.load(out_dir / "sample.npz") as arrays:
+        return {**arrays, **json.loads((out_dir / "sample.json").read_text())}
+
+
+def test_recbole_trains_on_what_kgrec_writes(trained_by_recbole: dict) -> None:
+    assert 0 < trained_by_recbole["fit"]["test"]["hit@10"] < 1
+    assert np.isfinite(trained_by_recbole["best.item_embedding.weight"]).all()
+
+
+def test_recbole_reads_the_vectors_that_kgrec_wrote(
+    written: Path, trained_by_recbole: dict
+) -> None:
+    settings = build_settings({"dataset": "sample", "recbole_compat": True, **SETTINGS}, "test")
+    dataset = load_dataset(settings, written, lambda event: None)
+    table = load_feature_tables(settings, dataset, written, lambda event: None)["entity"]
+    theirs = trained_by_recbole["weight.entity_embedding.weight"]
+    for number, token in enumerate(trained_by_recbole["items"][1:], start=1):
+        np.testing.assert_array_equal(table[dataset.items.get(token)], theirs[number])
+
+
+def test_both_keep_the_same_rows_of_what_kgrec_wrote(
+    written: Path, trained_by_recbole: dict
+) -> None:
+    settings = build_settings({"dataset": "sample", "recbole_compat": True, **SETTINGS}, "test")
+    dataset = load_dataset(settings, written, lambda event: None)
+    assert set(dataset.items.tokens[1:]) == set(trained_by_recbole["items"][1:])
+    targets = train_targets(dataset.histories, split_dataset(settings, dataset))
+    assert len(targets) == len(trained_by_recbole["train.user"])
+
+
+@pytest.fixture(scope="module")
+def bundled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """RecBole's bundled ml-100k, with random vectors beside it (it ships none)."""
+    folder = tmp_path_factory.mktemp("bundled")
+    (example,) = RECBOLE_PYTHON.parents[1].glob("lib/*/site-packages/recbole/dataset_example")
+    shutil.copytree(example / "ml-100k", folder / "dataset" / "ml-100k")
+    dataset_dir = folder / "dataset" / "ml-100k"
+    entities = read_atomic(dataset_dir / "ml-100k.link")["entity_id"].to_list()
+    vectors = np.random.default_rng(0).normal(size=(len(entities), 64)).astype(np.float32)
+    write_entity_features(dataset_dir / "ml-100k.ent_feature", entities, vectors)
+    return folder
+
+
+def test_recboles_ml_100k_keeps_what_recbole_keeps(bundled: Path) -> None:
+    settings = build_settings({"dataset": "ml-100k", "recbole_compat": True}, "test")
+    dataset = load_dataset(settings, bundled, lambda event: None)
+    assert len(dataset.items) == 1 + 1_598
+    targets = train_targets(dataset.histories, split_dataset(settings, dataset))
+    assert len(targets) == 94_725
+
+
+def test_recboles_ml_100k_keeps_everything_by_default(bundled: Path) -> None:
+    dataset = load_dataset(build_settings({"dataset": "ml-100k"}, ""), bundled, lambda event: None)
+    assert len(dataset.items) == 1 + 1_682
+    assert len(dataset.histories.items) == 100_000
+
+
+def test_kgrec_trains_on_recboles_ml_100k(bundled: Path) -> None:
+    with chdir(bundled):
+        assert run(["train", "--epochs", "1", "--threads", "1", "--json"]) == 0
+        assert run(["evaluate", "--no-baselines", "--json"]) == 0
