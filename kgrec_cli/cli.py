@@ -13,6 +13,8 @@ import typer
 from kgrec_cli import __version__, console
 from kgrec_cli.commands.demo import demo
 from kgrec_cli.commands.evaluate import evaluate
+from kgrec_cli.commands.export import export
+from kgrec_cli.commands.import_weights import import_weights
 from kgrec_cli.commands.prepare import prepare
 from kgrec_cli.commands.pretrain_kg import pretrain_kg
 from kgrec_cli.commands.recommend import recommend
@@ -34,6 +36,8 @@ app.command("train")(train)
 app.command("evaluate")(evaluate)
 app.command("tune")(tune)
 app.command("recommend")(recommend)
+app.command("export")(export)
+app.command("import")(import_weights)
 app.command("demo")(demo)
 
 

@@ -215,15 +215,20 @@ def _keep_linked(
     on_event: OnEvent,
 ) -> pl.DataFrame:
     """As RecBole: only interactions of items whose entity has a triple (`recbole_compat`)."""
-    fields = [settings.HEAD_ENTITY_ID_FIELD, settings.TAIL_ENTITY_ID_FIELD]
-    triples = read_atomic(atomic_path(settings, folder, "kg"), fields, settings.field_separator)
-    known = set(triples[fields[0]].to_list()) | set(triples[fields[1]].to_list())
-    linked = [item for item, entity in entities.items() if entity in known]
-    kept = table.filter(pl.col(ITEM).is_in(linked))
+    kept = table.filter(pl.col(ITEM).is_in(list(items_in_graph(settings, folder, entities))))
     _tell("recbole_compat, items without an entity in the graph", len(table) - len(kept), on_event)
     if kept.is_empty():
         raise KgrecError(f"{settings.dataset}: no item has an entity in the graph")
     return kept
+
+
+def items_in_graph(settings: Settings, folder: Path, entities: dict[str, str]) -> set[str]:
+    """The item tokens whose entity stands in a triple: those that RecBole keeps."""
+    fields = [settings.HEAD_ENTITY_ID_FIELD, settings.TAIL_ENTITY_ID_FIELD]
+    path = atomic_path(settings, folder, "kg")
+    heads, tails = read_atomic(path, fields, settings.field_separator)
+    known = set(heads.to_list()) | set(tails.to_list())
+    return {item for item, entity in entities.items() if entity in known}
 
 
 def _read_titles(path: Path, settings: Settings) -> dict[str, str]:

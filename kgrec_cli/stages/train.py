@@ -43,6 +43,7 @@ class TrainedRun:
         run_dir: The run folder.
         seed: Its seed.
         best_epoch: The epoch whose weights were kept.
+        best_score: Its validation score, in `valid_metric`; 0 after a fit on all data.
         epochs: Epochs trained.
         elapsed_s: Seconds of this command, loading included.
         metrics: By part ("valid", "test_masked", ...); empty after a fit on all data.
@@ -51,6 +52,7 @@ class TrainedRun:
     run_dir: Path
     seed: int
     best_epoch: int
+    best_score: float
     epochs: int
     elapsed_s: float
     metrics: dict[str, dict[str, float]]
@@ -230,6 +232,7 @@ def _train(
         run_dir=run_dir,
         seed=settings.seed,
         best_epoch=state.best_epoch,
+        best_score=state.best_score,
         epochs=state.epoch,
         elapsed_s=time.perf_counter() - began,
         metrics=metrics,

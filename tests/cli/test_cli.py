@@ -32,7 +32,17 @@ def test_python_dash_m_is_the_same_command() -> None:
 
 @pytest.mark.parametrize(
     "command",
-    ["prepare", "pretrain-kg", "train", "evaluate", "tune", "recommend", "demo"],
+    [
+        "prepare",
+        "pretrain-kg",
+        "train",
+        "evaluate",
+        "tune",
+        "recommend",
+        "export",
+        "import",
+        "demo",
+    ],
 )
 def test_every_command_has_help(run_cli: RunCli, command: str) -> None:
     result = run_cli(command, "--help")

@@ -5,6 +5,8 @@ import math
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from kgrec_cli.core.losses import bpr, cross_entropy, sample_negatives
 from kgrec_cli.core.model import GRU4RecKG
@@ -17,10 +19,10 @@ from .test_sequences import make_histories
 SMALL = Settings(embedding_size=4, hidden_size=6, num_layers=2, dropout_prob=0.0)
 
 
-def make_model(settings: Settings = SMALL, n_items: int = 9, kg: bool = True) -> GRU4RecKG:
-    vectors = np.random.default_rng(0).normal(size=(n_items, settings.embedding_size))
+def make_model(chosen: Settings = SMALL, n_items: int = 9, kg: bool = True) -> GRU4RecKG:
+    vectors = np.random.default_rng(0).normal(size=(n_items, chosen.embedding_size))
     vectors = vectors.astype(np.float32)
-    return build_model(settings, n_items, {"entity": vectors} if kg else {}, torch.device("cpu"))
+    return build_model(chosen, n_items, {"entity": vectors} if kg else {}, torch.device("cpu"))
 
 
 def test_parameters_have_recboles_names_and_shapes() -> None:
@@ -87,28 +89,40 @@ def test_wrong_vectors_are_refused() -> None:
         GRU4RecKG(SMALL, 9, {"entity": torch.zeros(8, 4)})
 
 
-def test_sequence_loss_is_the_sum_over_prefixes_for_short_histories() -> None:
-    histories = make_histories([1, 2, 3, 4, 5], [6, 7], [8, 1, 8])
+@settings(max_examples=30, deadline=None)
+@given(
+    st.lists(st.lists(st.integers(1, 8), min_size=2, max_size=12), min_size=1, max_size=5),
+    st.integers(11, 20),
+    st.integers(1, 9),
+    st.integers(0, 5),
+)
+def test_sequence_loss_is_the_sum_over_prefixes_for_short_histories(
+    lists: list[list[int]], max_length: int, batch_size: int, seed: int
+) -> None:
+    histories = make_histories(*lists)
     model = make_model().eval()
+    weight = model.item_embedding.weight
     targets = train_targets(histories, split_all(histories))
-    items, lengths = prefixes(histories, targets, max_length=50)
+    items, lengths = prefixes(histories, targets, max_length)
     states = model.encode(torch.from_numpy(items), torch.from_numpy(lengths))
     wanted = torch.from_numpy(histories.items[targets].astype(np.int64))
-    by_prefix = cross_entropy(states, model.item_embedding.weight, wanted) * len(targets)
+    by_prefix = cross_entropy(states, weight, wanted) * len(targets)
     total = torch.zeros(())
     for batch in sequence_batches(
-        histories,
-        split_all(histories),
-        max_length=50,
-        batch_size=4,
-        context=50,
-        rng=np.random.default_rng(0),
-    ):
+        histories, split_all(histories), max_length=max_length, batch_size=batch_size,
+        context=max_length, rng=np.random.default_rng(seed),
+    ):  # fmt: skip
         followed = torch.from_numpy(batch.targets)
         states = model(torch.from_numpy(batch.inputs), followed > 0)
         followed = followed[followed > 0].long()
-        total = total + cross_entropy(states, model.item_embedding.weight, followed) * len(followed)
-    torch.testing.assert_close(total, by_prefix, rtol=1e-5, atol=1e-5)
+        total = total + cross_entropy(states, weight, followed) * len(followed)
+    torch.testing.assert_close(total, by_prefix, rtol=1e-5, atol=1e-4)
+
+
+def test_recbole_compat_draws_the_padding_row_too() -> None:
+    compat = SMALL.model_copy(update={"recbole_compat": True})
+    assert make_model(compat).item_embedding.weight[0].abs().min() > 0
+    assert make_model(SMALL).item_embedding.weight[0].abs().max() == 0
 
 
 def test_cross_entropy_by_hand() -> None:

@@ -179,6 +179,9 @@ def run_case(name: str, case: dict) -> None:
         told |= tell_candidates(test_data)
         init_seed(1, True)
         said["test"] = dict(trainer.evaluate(test_data, load_best_model=False))
+    if "load" in case:
+        model.load_state_dict(torch.load(case["load"])["state_dict"])
+        said["loaded"] = dict(trainer.evaluate(test_data, load_best_model=False))
     if "epoch" in wanted:
         told |= one_epoch(config, model, train_data)
     if "fit" in wanted:

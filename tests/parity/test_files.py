@@ -17,7 +17,7 @@ from kgrec_cli.formats.atomic import read_atomic
 from kgrec_cli.formats.entity_features import write_entity_features
 from kgrec_cli.stages.dataset import load_dataset, split_dataset
 from kgrec_cli.stages.features import load_feature_tables
-from tests.parity.conftest import RECBOLE_PYTHON, run_recbole_side
+from tests.parity.conftest import RECBOLE_PYTHON, RecBole, run_recbole_side
 
 pytestmark = pytest.mark.parity
 
@@ -110,3 +110,43 @@ def test_kgrec_trains_on_recboles_ml_100k(bundled: Path) -> None:
     with chdir(bundled):
         assert run(["train", "--epochs", "1", "--threads", "1", "--json"]) == 0
         assert run(["evaluate", "--no-baselines", "--json"]) == 0
+
+
+@pytest.fixture
+def toy(recbole: RecBole, tmp_path: Path) -> Path:
+    """A folder with the toy data, whose times RecBole orders as kgrec does."""
+    shutil.copytree(recbole.folder / "dataset", tmp_path / "dataset")
+    return tmp_path
+
+
+def test_recboles_checkpoint_comes_in_with_recboles_numbers(
+    recbole: RecBole, toy: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fit = recbole.case("fit").said["fit"]
+    with chdir(toy):
+        capsys.readouterr()
+        assert run(["import", str(recbole.folder / "recbole" / fit["checkpoint"]), "--json"]) == 0
+        run_dir = json.loads(capsys.readouterr().out)["run"]
+        assert run(["evaluate", run_dir, "--no-baselines", "--json"]) == 0
+        found = json.loads(capsys.readouterr().out)
+    assert {name: round(found["test"][name], 6) for name in fit["test"]} == pytest.approx(
+        fit["test"], abs=0.6e-6
+    )
+    assert len(fit["test"]) == 22
+    assert found["valid"]["ndcg@10"] == pytest.approx(fit["best"], abs=0.6e-6)
+
+
+def test_recbole_loads_what_kgrec_exports(toy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with chdir(toy):
+        size = ("--embedding-size", "16", "--hidden-size", "16", "--epochs", "2")
+        compat = ("--set", "recbole_compat=true", "--threads", "1", "--json")
+        capsys.readouterr()
+        assert run(["train", "--dataset", "toy", *size, *compat]) == 0
+        (trained,) = json.loads(capsys.readouterr().out)
+        assert run(["export", trained["run"], "--out", "ours.pth"]) == 0
+    case = {"tell": [], "settings": SETTINGS, "load": str(toy / "ours.pth")}
+    out_dir = run_recbole_side(toy, "toy", {"loaded": case})
+    theirs = json.loads((out_dir / "loaded.json").read_text())["loaded"]
+    ours = trained["metrics"]["test"]
+    assert {name: round(ours[name], 4) for name in theirs} == theirs
+    assert len(theirs) == 5

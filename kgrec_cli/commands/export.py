@@ -1,0 +1,40 @@
+"""`kgrec export`: a run as a checkpoint for RecBole."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from kgrec_cli import console
+from kgrec_cli.commands import options as opt
+
+
+def export(
+    run: opt.Run = None,
+    export_format: Annotated[
+        Literal["recbole"], typer.Option("--format", help="What is to read it.")
+    ] = "recbole",
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Where to; default: RUN.pth here.")
+    ] = None,
+    json_output: opt.Json = False,
+) -> None:
+    """Write a run's weights as a checkpoint that RecBole's GRU4RecKG loads."""
+    from kgrec_cli.config import resolve_settings
+    from kgrec_cli.formats.run_dir import find_run
+    from kgrec_cli.stages.export import run_export
+
+    folder = Path()
+    run_dir = find_run(folder / resolve_settings(folder=folder).checkpoint_dir, run)
+    out_path = out or folder / f"{run_dir.name}.pth"
+    with console.listening(json_output) as on_event:
+        result = run_export(run_dir, folder, out_path, on_event=on_event)
+    if json_output:
+        console.emit_json(
+            {"out": str(result.path), "items": result.n_items, "left_out": result.n_left_out}
+        )
+        return
+    console.say(f"{result.n_items:,} items, in RecBole's order -> {result.path}")
+    if result.n_left_out:
+        console.say(f"{result.n_left_out:,} items have no entity in the graph: RecBole drops them")
+    console.say(f'in RecBole: model.load_state_dict(torch.load("{result.path}")["state_dict"])')

@@ -1,0 +1,98 @@
+"""Scripts of RecBole users: run_recbole, load_data_and_model, the tuning line."""
+
+import queue
+from pathlib import Path
+
+import pytest
+
+from kgrec_cli import run_hyper
+from kgrec_cli.errors import KgrecError
+from kgrec_cli.quick_start import load_data_and_model, recommend, run_recbole
+
+SMALL = {
+    "embedding_size": 8, "hidden_size": 16, "learning_rate": 0.02, "train_batch_size": 64,
+    "epochs": 4, "topk": [5], "valid_metric": "MRR@5", "use_gpu": False, "show_progress": False,
+}  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def folder(small_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(small_folder)
+    return small_folder
+
+
+def test_run_recbole_returns_recboles_dictionary() -> None:
+    told = run_recbole(model="GRU4RecKG", dataset="small", config_dict=SMALL)
+    assert list(told)[:4] == [
+        "best_valid_score",
+        "valid_score_bigger",
+        "best_valid_result",
+        "test_result",
+    ]
+    assert told["valid_score_bigger"] is True
+    assert told["best_valid_score"] == told["best_valid_result"]["mrr@5"]
+    assert set(told["test_result"]) >= {"recall@5", "mrr@5", "ndcg@5", "hit@5", "precision@5"}
+    assert all(value == round(value, 4) for value in told["test_result"].values())
+    loaded = load_data_and_model(told["run_dir"])
+    assert loaded.settings.hidden_size == 16
+    assert len(loaded.dataset.histories) == 30
+    (found,) = recommend(told["run_dir"], users=["u3"], topk=2)
+    assert [item.rank for item in found.items] == [1, 2]
+    (found,) = recommend(items=["i1", "i2"])
+    assert found.user is None
+
+
+def test_nothing_but_names_trains_in_the_folder(folder: Path) -> None:
+    (folder / "kgrec.yaml").write_text("embedding_size: 8\nepochs: 1\n")
+    assert "test_result" in run_recbole(model="GRU4RecKG", dataset="small")
+
+
+def test_later_sources_win_and_an_unsaved_run_leaves_nothing(folder: Path) -> None:
+    (folder / "a.yaml").write_text("epochs: 1\nmetrics: [NDCG]\ntopk: 3\nvalid_metric: NDCG@3\n")
+    results: queue.Queue = queue.Queue()
+    told = run_recbole(
+        "GRU4RecKG", "small", ["a.yaml"], {**SMALL, "epochs": 1, "topk": [7]}, False, results
+    )
+    assert list(told["test_result"]) == ["ndcg@7"]
+    assert told["run_dir"] is None
+    assert not (folder / "saved").exists()
+    assert results.get_nowait() == told
+
+
+def test_mistakes_are_one_line() -> None:
+    with pytest.raises(KgrecError, match="did you mean 'hidden_size'"):
+        run_recbole("GRU4RecKG", "small", config_dict={"hiden_size": 3})
+    with pytest.raises(KgrecError, match="users or items"):
+        recommend()
+
+
+def test_recboles_tuning_line(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "a.yaml").write_text("epochs: 1\nembedding_size: 8\nhidden_size: 16\n")
+    (folder / "hyper.test").write_text("dropout_prob choice [0.0, 0.2]\n")
+    code = run_hyper.main(
+        ["--model=GRU4RecKG", "--dataset=small", "--config_files=a.yaml", "--seed=5",
+         "--params_file=hyper.test", "--output_file=out.result", "--tool=Hyperopt"]
+    )  # fmt: skip
+    shown = capsys.readouterr()
+    assert code == 0, shown.err
+    assert (folder / "out.result").read_text().count("Test result:") == 2
+    assert "best params:  {'dropout_prob':" in shown.out
+    assert "--tool is left out" in shown.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "expected"),
+    [
+        ([], 2, "--params_file"),
+        (["--params_file=none.test"], 1, "none.test: no such file"),
+        (["--params_file=none.test", "epochs=3"], 2, "expected --key=value"),
+        (["--params_file=none.test", "--epoch=3"], 2, "did you mean 'epochs'"),
+    ],
+)
+def test_mistakes_in_the_tuning_line(
+    capsys: pytest.CaptureFixture[str], arguments: list[str], code: int, expected: str
+) -> None:
+    assert run_hyper.main(arguments) == code
+    shown = capsys.readouterr().err
+    assert expected in shown
+    assert shown.strip().count("\n") == 0
