@@ -3,18 +3,20 @@
     from kgrec_cli.quick_start import run_recbole
     run_recbole(model="GRU4RecKG", dataset="ml-100k")
 
-works in the folder that `kgrec prepare` and `kgrec pretrain-kg` have left.
+works in the folder that `kgrec prepare` and `kgrec pretrain-kg` have left. Progress is shown on
+standard error. Errors are `KgrecError`, each one line.
 """
 
+import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from kgrec_cli import console
-from kgrec_cli.config import choose_dataset, resolve_settings
+from kgrec_cli.config import choose_dataset, resolve_settings, setting_names
 from kgrec_cli.core.model import GRU4RecKG
-from kgrec_cli.core.sequences import Split
+from kgrec_cli.core.sequences import Ints, test_targets, train_targets, valid_targets
 from kgrec_cli.errors import KgrecError
 from kgrec_cli.events import ignore_event
 from kgrec_cli.formats.run_dir import find_run
@@ -36,11 +38,15 @@ def run_recbole(
 ) -> dict[str, Any]:
     """Trains and measures, and returns what RecBole's `run_recbole` returns.
 
+    As there, `--key=value` on the script's command line stands over `config_dict`, which stands
+    over the files. Differs from RecBole: a key that nobody knows is an error, but for one on the
+    command line, which may be the script's own; the test result is always of the best epoch.
+
     Args:
         model: GRU4RecKG or GRU4Rec; None leaves it to the settings.
         dataset: Name of the data set.
         config_file_list: Settings files, later over earlier.
-        config_dict: Settings over those of the files.
+        config_dict: Settings over those of the files; None is a value.
         saved: Keep the run folder under `checkpoint_dir`.
         queue: Where to put the result as well (RecBole's multi-process runs).
 
@@ -53,14 +59,16 @@ def run_recbole(
         KgrecError: What the command line would say in one line.
     """
     folder = Path()
+    given = dict(config_dict or {})
+    assigned = [f"{key}=null" for key, value in given.items() if value is None]
+    options = {key: value for key, value in given.items() if value is not None}
+    named = {"model": model, "dataset": dataset}
+    options |= {name: value for name, value in named.items() if value is not None}
     settings = resolve_settings(
         folder=folder,
         config_paths=[Path(name) for name in config_file_list or ()],
-        options={
-            **translate(config_dict or {}, "config_dict", console.note),
-            **({"model": model} if model else {}),
-            **({"dataset": dataset} if dataset else {}),
-        },
+        options=translate(options, "config_dict", console.note),
+        assignments=[*assigned, *_typed(model, dataset)],
         on_note=console.note,
     )
     settings = choose_dataset(settings, folder)
@@ -85,23 +93,59 @@ def run_recbole(
     return told
 
 
+def run(
+    model: str | None,
+    dataset: str | None,
+    config_file_list: Sequence[str] | None = None,
+    config_dict: Mapping[str, Any] | None = None,
+    saved: bool = True,
+    nproc: int = 1,
+    **cluster: Any,
+) -> dict[str, Any]:
+    """RecBole's `run`, which its `run_recbole.py` calls: `run_recbole` in one process.
+
+    Raises:
+        KgrecError: More than one process is asked for, or as `run_recbole`.
+    """
+    if nproc != 1 or cluster.get("world_size", -1) > 1:
+        raise KgrecError(f"nproc {nproc}: one process trains; leave nproc and world_size out")
+    return run_recbole(model, dataset, config_file_list, config_dict, saved)
+
+
+def _typed(model: str | None, dataset: str | None) -> list[str]:
+    """The settings on the script's command line, as `key=value`."""
+    names = {*setting_names()} - {"model" if model else "", "dataset" if dataset else ""}
+    typed = []
+    for text in sys.argv[1:]:
+        key, separator, value = text.removeprefix("--").partition("=")
+        if text.startswith("--") and separator and key in names:
+            typed.append(f"{key}={'null' if value == 'None' else value}")
+            console.note(f"from the command line: {text}")
+    return typed
+
+
 class LoadedRun(NamedTuple):
-    """A run in memory.
+    """A run in memory, in the order of the tuple that RecBole's `load_data_and_model` returns.
 
     Attributes:
-        settings: What it was trained with.
+        config: What it was trained with.
         model: Its best weights, in evaluation mode.
         dataset: Its data: vocabularies, histories, titles.
-        split: Which events train, validate and test.
+        train_data: int64 (n,), the training targets as indices into `dataset.histories.items`.
+            Differs from RecBole: there these three are data loaders.
+        valid_data: int64 (n,), the validation targets.
+        test_data: int64 (n,), the test targets.
     """
 
-    settings: Settings
+    config: Settings
     model: GRU4RecKG
     dataset: Dataset
-    split: Split
+    train_data: Ints
+    valid_data: Ints
+    test_data: Ints
 
 
-def load_data_and_model(model_file: str | None = None) -> LoadedRun:
+def load_data_and_model(model_file: str | Path | None = None) -> LoadedRun:
     """The data and the model of a finished run.
 
     Differs from RecBole: takes a run folder (or its name under `saved/`; None for the newest)
@@ -113,11 +157,15 @@ def load_data_and_model(model_file: str | None = None) -> LoadedRun:
     trained = load_trained(_run_dir(model_file), device=None, threads=None)
     dataset = load_dataset(trained.settings, Path(), ignore_event, items=trained.items)
     split = split_dataset(trained.settings, dataset)
-    return LoadedRun(trained.settings, trained.model, dataset, split)
+    parts = [
+        targets(dataset.histories, split)
+        for targets in (train_targets, valid_targets, test_targets)
+    ]
+    return LoadedRun(trained.settings, trained.model, dataset, *parts)
 
 
 def recommend(
-    run: str | None = None,
+    run: str | Path | None = None,
     *,
     users: Sequence[str] | None = None,
     items: Sequence[str] | None = None,
@@ -132,15 +180,21 @@ def recommend(
         topk: Items of a list.
 
     Raises:
-        KgrecError: An unknown user or item; neither or both of `users` and `items`.
+        KgrecError: An unknown user or item; neither or both of `users` and `items`, or none in
+            them.
     """
     if (users is None) == (items is None):
         raise KgrecError("recommend takes users or items")
+    if isinstance(users, str) or isinstance(items, str) or not (users or items):
+        raise KgrecError("recommend takes a list of tokens, for instance users=['196']")
     run_dir = _run_dir(run)
     if items is not None:
         return [recommend_after(run_dir, list(items), topk=topk)]
     return recommend_to_users(run_dir, Path(), users or (), topk=topk, on_event=ignore_event)
 
 
-def _run_dir(name: str | None) -> Path:
-    return find_run(Path(resolve_settings(folder=Path()).checkpoint_dir), name)
+def _run_dir(name: str | Path | None) -> Path:
+    if name is not None and Path(name).suffix == ".pth":
+        raise KgrecError(f"{name}: a RecBole checkpoint; `kgrec import {name}` makes a run of it")
+    saved_dir = Path(resolve_settings(folder=Path()).checkpoint_dir)
+    return find_run(saved_dir, None if name is None else str(name))

@@ -49,15 +49,18 @@ IGNORED = {
     "unused_col": "columns that are not needed are not read",
     "MODEL_TYPE": "there is one kind of model here",
     "eval_type": "ranking is what is measured",
+    "numerical_features": "the model reads no float column",
     "gpu_id": "give --device cuda:N",
 }
 """Key -> why leaving it out changes nothing."""
 
+EVERYTHING = "[0,inf)"
+
 REFUSED: dict[str, tuple[Any, str]] = {
     "threshold": (None, "filter by val_interval, for instance {rating: '[4,inf)'}"),
     "filter_inter_by_user_or_item": (True, "interactions follow their users and items"),
-    "entity_kg_num_interval": (None, "filter the .kg before `kgrec prepare`"),
-    "relation_kg_num_interval": (None, "filter the .kg before `kgrec prepare`"),
+    "entity_kg_num_interval": (EVERYTHING, "filter the .kg before `kgrec prepare`"),
+    "relation_kg_num_interval": (EVERYTHING, "filter the .kg before `kgrec prepare`"),
     "discretization": (None, "the model reads no float column"),
     "customized_eval": (None, "not supported"),
     "eval_setting": (None, "an older spelling: write eval_args"),
@@ -69,7 +72,7 @@ REFUSED: dict[str, tuple[Any, str]] = {
     "group_by_user": (None, "an older spelling: write eval_args: {group_by: user}"),
     "real_time_process": (None, "an older spelling without an effect here: remove it"),
 }
-"""Key -> the value at which it changes nothing, and what to do instead of any other."""
+"""Key -> the value at which, as at null, it changes nothing, and what to do instead of others."""
 
 KNOWN = (*IGNORED, *REFUSED, "fields_in_same_space", "training_neg_sample_num", "use_gpu")
 
@@ -90,7 +93,7 @@ def translate(values: Mapping[str, Any], where: str, on_note: OnNote) -> dict[st
         del kept[key]
         on_note(f"{where}: {key} is left out: {IGNORED[key]}")
     for key, (neutral, what_to_do) in REFUSED.items():
-        if key in kept and kept.pop(key) != neutral:
+        if key in kept and kept.pop(key) not in (None, neutral):
             raise KgrecError(f"{where}: {key} is not supported: {what_to_do}")
     if "use_gpu" in kept and not kept.pop("use_gpu"):
         kept.setdefault("device", "cpu")

@@ -37,18 +37,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _tune(arguments: list[str]) -> None:
-    parser = _Parser(prog="run_hyper", description="RecBole's tuning line, done by kgrec tune.")
+    parser = _Parser(
+        prog="run_hyper",
+        description="RecBole's tuning line, done by kgrec tune; any setting goes as --key=value.",
+        allow_abbrev=False,
+    )
     parser.add_argument("--model")
     parser.add_argument("--dataset")
     parser.add_argument("--config_files", help="settings files, separated by spaces")
     parser.add_argument("--params_file", required=True, help="the search space (hyper.test)")
     parser.add_argument("--output_file", default="hyper_example.result")
-    parser.add_argument("--display_file", help="left out: the study's chart.html has the scores")
+    parser.add_argument("--display_file", help="where to write the chart of the scores (HTML)")
     parser.add_argument("--tool", help="left out: Optuna searches")
     known, others = parser.parse_known_args(arguments)
-    for name in ("tool", "display_file"):
-        if getattr(known, name) is not None:
-            console.note(f"--{name} is left out; chart.html in the study shows the scores")
+    if known.tool is not None:
+        console.note(f"--tool={known.tool} is left out: Optuna searches")
     for text in others:
         if not text.startswith("--") or "=" not in text:
             raise UsageError(f"run_hyper: found '{text}', expected --key=value")
@@ -75,8 +78,11 @@ def _tune(arguments: list[str]) -> None:
         )
     if result.best is None:
         raise KgrecError(f"{known.params_file}: no trial was completed")
-    text = (result.study_dir / "result.txt").read_text(encoding="utf-8")
-    write_text(Path(known.output_file), text)
+    copies = {"result.txt": known.output_file, "chart.html": known.display_file}
+    for name, target in copies.items():
+        if target is not None:
+            text = (result.study_dir / name).read_text(encoding="utf-8")
+            write_text(Path(target), text)
     console.say(f"best params:  {dict(result.best.params)}")
     console.say(f"best result:  {settings.valid_metric} {result.best.score}")
     console.say(f"all results: {known.output_file}")

@@ -7,7 +7,7 @@ error with the nearest valid one.
 import re
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from kgrec_cli.errors import unknown_name
 
@@ -42,7 +42,7 @@ class PretrainKGSettings(_Strict):
 
     method: str = "TransE"
     embedding_size: int | None = Field(default=None, ge=1)
-    epochs: int = Field(default=50, ge=1)
+    epochs: int = Field(default=30, ge=1)
     batch_size: int = Field(default=2048, ge=1)
     learning_rate: float = Field(default=0.01, gt=0)
     negatives: int = Field(default=16, ge=1)
@@ -50,10 +50,17 @@ class PretrainKGSettings(_Strict):
 
 
 class NegativeSampling(_Strict):
-    """`train_neg_sample_args`: the negatives that the BPR loss compares with."""
+    """`train_neg_sample_args`: the negatives that the BPR loss compares with.
+
+    `alpha` is the power of the popularity that they are drawn by; RecBole's dynamic sampling among
+    `candidate_num` is not supported.
+    """
 
     distribution: Literal["uniform", "popularity"] = "uniform"
     sample_num: int = Field(default=1, ge=1)
+    alpha: float = Field(default=1.0, gt=0)
+    dynamic: Literal[False] = False
+    candidate_num: Literal[0] = 0
 
 
 class GradientNorm(_Strict):
@@ -223,7 +230,9 @@ class Settings(_Strict):
         mode="before",
     )
     @classmethod
-    def _one_name(cls, value: Any) -> Any:
+    def _one_name(cls, value: Any, info: ValidationInfo) -> Any:
+        if value is None and info.field_name is not None:
+            return cls.model_fields[info.field_name].default
         return (value,) if isinstance(value, str) else value
 
     @field_validator("load_col", "unload_col", mode="before")

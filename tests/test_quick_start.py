@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from kgrec_cli import run_hyper
+from kgrec_cli.core.ranking import rank_targets, score_by
 from kgrec_cli.errors import KgrecError
-from kgrec_cli.quick_start import load_data_and_model, recommend, run_recbole
+from kgrec_cli.quick_start import load_data_and_model, recommend, run, run_recbole
 
 SMALL = {
     "embedding_size": 8, "hidden_size": 16, "learning_rate": 0.02, "train_batch_size": 64,
@@ -18,6 +19,7 @@ SMALL = {
 @pytest.fixture(autouse=True)
 def folder(small_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(small_folder)
+    monkeypatch.setattr("sys.argv", ["script.py"])
     return small_folder
 
 
@@ -33,13 +35,25 @@ def test_run_recbole_returns_recboles_dictionary() -> None:
     assert told["best_valid_score"] == told["best_valid_result"]["mrr@5"]
     assert set(told["test_result"]) >= {"recall@5", "mrr@5", "ndcg@5", "hit@5", "precision@5"}
     assert all(value == round(value, 4) for value in told["test_result"].values())
-    loaded = load_data_and_model(told["run_dir"])
-    assert loaded.settings.hidden_size == 16
-    assert len(loaded.dataset.histories) == 30
     (found,) = recommend(told["run_dir"], users=["u3"], topk=2)
     assert [item.rank for item in found.items] == [1, 2]
     (found,) = recommend(items=["i1", "i2"])
     assert found.user is None
+
+
+def test_the_loaded_model_gives_the_numbers_that_were_told() -> None:
+    told = run_recbole(model="GRU4RecKG", dataset="small", config_dict=SMALL)
+    config, model, dataset, train_data, valid_data, test_data = load_data_and_model(
+        model_file=told["run_dir"]
+    )
+    assert config.hidden_size == 16
+    assert [len(part) for part in (train_data, valid_data, test_data)] == [30 * 6, 30, 30]
+    length = config.MAX_ITEM_LIST_LENGTH
+    score = score_by(
+        model, dataset.histories, max_length=length, device=model.item_embedding.weight.device
+    )
+    ranking = rank_targets(score, dataset.histories, test_data, n_items=len(dataset.items))
+    assert round((ranking.ranks <= 5).mean(), 4) == told["test_result"]["hit@5"]
 
 
 def test_nothing_but_names_trains_in_the_folder(folder: Path) -> None:
@@ -59,11 +73,43 @@ def test_later_sources_win_and_an_unsaved_run_leaves_nothing(folder: Path) -> No
     assert results.get_nowait() == told
 
 
+def test_none_in_config_dict_is_a_value(folder: Path) -> None:
+    (folder / "a.yaml").write_text(
+        "train_neg_sample_args: {distribution: uniform, sample_num: 1}\nloss_type: CE\n"
+    )
+    with pytest.raises(KgrecError, match="takes no train_neg_sample_args"):
+        run_recbole("GRU4RecKG", "small", ["a.yaml"], {**SMALL, "epochs": 1})
+    quiet = {**SMALL, "epochs": 1, "train_neg_sample_args": None}
+    assert run_recbole("GRU4RecKG", "small", ["a.yaml"], quiet)["test_result"]
+
+
+def test_the_scripts_command_line_wins(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = ["s.py", "--topk=[3]", "--model=GRU4Rec", "--valid_metric=MRR@3", "--mine=1", "--epochs"]
+    monkeypatch.setattr("sys.argv", line)
+    told = run("GRU4RecKG", "small", config_dict={**SMALL, "epochs": 1}, nproc=1, world_size=-1)
+    assert set(told["test_result"]) > {"mrr@3"}
+    assert "mrr@5" not in told["test_result"]
+    assert load_data_and_model(told["run_dir"]).config.model == "GRU4RecKG"
+    shown = capsys.readouterr().err
+    assert "from the command line: --topk=[3]" in shown
+    assert "--mine" not in shown
+
+
 def test_mistakes_are_one_line() -> None:
     with pytest.raises(KgrecError, match="did you mean 'hidden_size'"):
         run_recbole("GRU4RecKG", "small", config_dict={"hiden_size": 3})
     with pytest.raises(KgrecError, match="users or items"):
         recommend()
+    with pytest.raises(KgrecError, match="a list of tokens"):
+        recommend(users="196")
+    with pytest.raises(KgrecError, match="a list of tokens"):
+        recommend(items=[])
+    with pytest.raises(KgrecError, match=r"`kgrec import saved/GRU4RecKG\.pth` makes"):
+        load_data_and_model("saved/GRU4RecKG.pth")
+    with pytest.raises(KgrecError, match="one process trains"):
+        run("GRU4RecKG", "small", nproc=2)
 
 
 def test_recboles_tuning_line(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -71,13 +117,17 @@ def test_recboles_tuning_line(folder: Path, capsys: pytest.CaptureFixture[str]) 
     (folder / "hyper.test").write_text("dropout_prob choice [0.0, 0.2]\n")
     code = run_hyper.main(
         ["--model=GRU4RecKG", "--dataset=small", "--config_files=a.yaml", "--seed=5",
-         "--params_file=hyper.test", "--output_file=out.result", "--tool=Hyperopt"]
+         "--params_file=hyper.test", "--output_file=out.result", "--tool=Hyperopt",
+         "--display_file=shown.html"]
     )  # fmt: skip
     shown = capsys.readouterr()
     assert code == 0, shown.err
     assert (folder / "out.result").read_text().count("Test result:") == 2
     assert "best params:  {'dropout_prob':" in shown.out
-    assert "--tool is left out" in shown.err
+    assert "--tool=Hyperopt is left out" in shown.err
+    assert (folder / "shown.html").read_text().startswith("<!doctype html>")
+    (study_dir,) = (folder / "studies").iterdir()
+    assert "5" in (study_dir / "best.yaml").read_text().partition("seed: ")[2].splitlines()[0]
 
 
 @pytest.mark.parametrize(

@@ -16,9 +16,9 @@ def import_weights(
     assignments: opt.Assignments = None,
     json_output: opt.Json = False,
 ) -> None:
-    """Make a run of a checkpoint of RecBole's GRU4RecKG. Runs nothing that is in the file."""
+    """Make a run of a RecBole checkpoint and measure it. Runs nothing that is in the file."""
     from kgrec_cli.config import choose_dataset, resolve_settings
-    from kgrec_cli.stages.import_weights import run_import
+    from kgrec_cli.stages.import_weights import checkpoint_settings, run_import
 
     folder = Path()
     settings = resolve_settings(
@@ -26,13 +26,17 @@ def import_weights(
         config_paths=config or (),
         options={"dataset": dataset},
         assignments=assignments or (),
+        base=checkpoint_settings(checkpoint, folder, resolve_settings(folder=folder)),
         on_note=console.note,
     )
     settings = choose_dataset(settings, folder)
     with console.listening(json_output) as on_event:
-        run_dir = run_import(checkpoint, settings, folder, on_event=on_event)
+        result = run_import(checkpoint, settings, folder, on_event=on_event)
     if json_output:
-        console.emit_json({"run": str(run_dir)})
+        metrics, score = result.metrics, result.best_valid_score
+        values = {"run": str(result.run_dir), "checkpoint_valid_score": score, "metrics": metrics}
+        console.emit_json(values)
         return
-    console.say(f"run: {run_dir}")
+    console.metric_table(result.run_dir.name, result.metrics, result.cutoff)
+    console.say(f"run: {result.run_dir}")
     console.say("next: kgrec evaluate    or: kgrec recommend --user USER")

@@ -267,8 +267,9 @@ class _Step:
         self.device = device
         self.n_items = model.item_embedding.num_embeddings
         popularity = item_popularity(histories, split, self.n_items)
-        is_uniform = settings.negatives.distribution == "uniform"
-        self.popularity = None if is_uniform else torch.from_numpy(popularity).float()
+        negatives = settings.negatives
+        weights = torch.from_numpy(popularity).float() ** negatives.alpha
+        self.popularity = None if negatives.distribution == "uniform" else weights
 
     def run_epoch(self, epoch: int, n_targets: int, on_event: OnEvent) -> float:
         """Trains on every target once; returns the mean loss per target."""

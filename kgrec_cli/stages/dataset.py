@@ -19,6 +19,7 @@ from kgrec_cli.formats.atomic import read_atomic, read_header
 from kgrec_cli.formats.files import sha256_of
 from kgrec_cli.formats.intervals import parse_intervals
 from kgrec_cli.settings import Settings
+from kgrec_cli.stages.dataset_files import atomic_path, find_features
 
 USER, ITEM, TIME, PART = "user_id", "item_id", "timestamp", "part"
 
@@ -46,11 +47,6 @@ class Dataset:
     titles: dict[str, str]
     entities: dict[str, str]
     split: Split | None = None
-
-
-def atomic_path(settings: Settings, folder: Path, suffix: str) -> Path:
-    """Where an atomic file of the data set is, for instance suffix "inter"."""
-    return folder / settings.data_path / f"{settings.dataset}" / f"{settings.dataset}.{suffix}"
 
 
 def load_dataset(
@@ -214,7 +210,7 @@ def _keep_linked(
     folder: Path,
     on_event: OnEvent,
 ) -> pl.DataFrame:
-    """As RecBole: only interactions of items whose entity has a triple (`recbole_compat`)."""
+    """As RecBole: only interactions of items whose entity it knows (`recbole_compat`)."""
     kept = table.filter(pl.col(ITEM).is_in(list(items_in_graph(settings, folder, entities))))
     _tell("recbole_compat, items without an entity in the graph", len(table) - len(kept), on_event)
     if kept.is_empty():
@@ -223,11 +219,15 @@ def _keep_linked(
 
 
 def items_in_graph(settings: Settings, folder: Path, entities: dict[str, str]) -> set[str]:
-    """The item tokens whose entity stands in a triple: those that RecBole keeps."""
+    """The item tokens that RecBole keeps: their entity stands in a triple or has a vector."""
     fields = [settings.HEAD_ENTITY_ID_FIELD, settings.TAIL_ENTITY_ID_FIELD]
     path = atomic_path(settings, folder, "kg")
     heads, tails = read_atomic(path, fields, settings.field_separator)
     known = set(heads.to_list()) | set(tails.to_list())
+    for feature in find_features(settings, folder):
+        if not feature.of_items:
+            table = read_atomic(feature.path, [feature.id_field], settings.field_separator)
+            known |= set(table[feature.id_field].to_list())
     return {item for item, entity in entities.items() if entity in known}
 
 

@@ -1,19 +1,27 @@
-"""`kgrec export`: a run folder in, a checkpoint that RecBole's GRU4RecKG loads out."""
+"""`kgrec export`: a run folder in, a checkpoint that RecBole's model of the same name loads out."""
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from kgrec_cli.errors import KgrecError
-from kgrec_cli.events import OnEvent
+from kgrec_cli.events import OnEvent, Warn
 from kgrec_cli.formats import run_dir as runs
-from kgrec_cli.formats.files import read_json
+from kgrec_cli.formats.files import read_json, sha256_of
 from kgrec_cli.formats.recbole_checkpoint import write_checkpoint
+from kgrec_cli.settings import Settings
 from kgrec_cli.stages.dataset import items_in_graph
-from kgrec_cli.stages.trained import load_trained
+from kgrec_cli.stages.dataset_files import atomic_path
+from kgrec_cli.stages.import_weights import GRU4REC_NAMES
+from kgrec_cli.stages.trained import Trained, load_trained
 
 ITEM_TABLES = ("item_embedding.weight", "entity_embedding.weight")
+BRANCHES = {"GRU4RecKG": ("item", "entity"), "GRU4Rec": ("item",)}
+
+NOT_RECBOLES = ("device", "threads", "recbole_compat", "train_batching", "pretrain_kg")
+OF_THIS_MACHINE = ("data_path", "checkpoint_dir")
 
 
 @dataclass(frozen=True)
@@ -29,29 +37,98 @@ def run_export(run_dir: Path, folder: Path, out_path: Path, *, on_event: OnEvent
     """Writes the weights of a run under RecBole's names, item rows in RecBole's order.
 
     RecBole drops items without an entity in the graph and numbers the rest in the order of their
-    first appearance in the `.inter`; so are the rows of the tables. The file also holds
-    `item_tokens`, the token of each row.
+    first appearance in the `.inter`; so are the rows of the tables, as long as `.item` is not among
+    the files that it loads. The file also holds `item_tokens`, the token of each row, and `config`,
+    a mapping that RecBole's `Config(config_dict=...)` takes.
 
     Raises:
-        KgrecError: A run of another model, or with further feature files.
+        KgrecError: A run with further feature files, or with vectors of another width than
+            `embedding_size`; a missing `.kg`.
     """
     trained = load_trained(run_dir, device="cpu", threads=None)
+    settings, tokens = trained.settings, trained.items.tokens
     weights = trained.model.state_dict()
-    if trained.model.branches != ("item", "entity"):
-        raise KgrecError(
-            f"{run_dir}: its branches are {', '.join(trained.model.branches)}; "
-            "RecBole's GRU4RecKG has item and entity"
-        )
-    known = items_in_graph(trained.settings, folder, trained.entities)
-    tokens = trained.items.tokens
-    rows = [0, *(row for row, token in enumerate(tokens) if row and token in known)]
-    for name in ITEM_TABLES:
-        weights[name] = weights[name][torch.tensor(rows)]
+    _check_branches(trained)
+    _tell_other_order(trained, folder, on_event)
+    rows = list(range(len(tokens)))
+    if settings.model == "GRU4RecKG" and not settings.recbole_compat:
+        known = items_in_graph(settings, folder, trained.entities)
+        rows = [row for row, token in enumerate(tokens) if row == 0 or token in known]
+        for name in ITEM_TABLES:
+            weights[name] = weights[name][torch.tensor(rows)]
+    if settings.model == "GRU4Rec":
+        for theirs, ours in GRU4REC_NAMES.items():
+            weights = {
+                theirs + name.removeprefix(ours) if name.startswith(ours) else name: tensor
+                for name, tensor in weights.items()
+            }
     metrics = read_json(run_dir / runs.METRICS)
     more = {
-        "config": trained.settings.model_dump(mode="json"),
-        "epoch": metrics["training"]["best_epoch"],
+        "config": recbole_config(settings),
+        "epoch": metrics["training"]["best_epoch"] - 1,  # RecBole counts from 0
+        "best_valid_score": metrics.get("valid", {}).get(settings.valid_metric.casefold()),
         "item_tokens": [tokens[row] for row in rows],
     }
     write_checkpoint(out_path, weights, more)
     return Exported(out_path, len(rows) - 1, len(tokens) - len(rows))
+
+
+def _check_branches(trained: Trained) -> None:
+    model, settings = trained.model, trained.settings
+    if model.branches != BRANCHES[settings.model]:
+        raise KgrecError(
+            f"{trained.run_dir}: its branches are {', '.join(model.branches)}; "
+            "RecBole's GRU4RecKG has item and entity"
+        )
+    for name in model.branches:
+        width = model.table_of(name).embedding_dim
+        if width != settings.embedding_size:
+            raise KgrecError(
+                f"{trained.run_dir}: {name} vectors of width {width}; RecBole's GRU4RecKG takes "
+                f"those of embedding_size ({settings.embedding_size})"
+            )
+
+
+def _tell_other_order(trained: Trained, folder: Path, on_event: OnEvent) -> None:
+    """Warns where RecBole would number the items otherwise than the run does."""
+    path = atomic_path(trained.settings, folder, "inter")
+    if path.is_file() and sha256_of(path) != trained.inter_sha256:
+        on_event(Warn(f"{path} has changed since the training: RecBole may number its items anew"))
+    elif trained.settings.rm_dup_inter is not None:
+        on_event(
+            Warn(
+                "with rm_dup_inter RecBole numbers items in the order of its float32 times; "
+                "item_tokens in the file says which row is whose"
+            )
+        )
+
+
+def recbole_config(settings: Settings) -> dict[str, Any]:
+    """The settings of a run as RecBole's, plain values only: `Config(config_dict=...)` takes them.
+
+    Paths and devices are left out: they are the machine's.
+    """
+    left_out = {*NOT_RECBOLES, *OF_THIS_MACHINE}
+    config = settings.model_dump(mode="json", exclude=left_out)
+    time_field = [settings.TIME_FIELD]
+    inter = [settings.USER_ID_FIELD, settings.ITEM_ID_FIELD, *(settings.val_interval or {})]
+    config["load_col"] = {"inter": list(dict.fromkeys([*inter, *time_field]))}
+    config["unload_col"] = None
+    if settings.model == "GRU4RecKG":
+        suffix = (settings.additional_feat_suffix or ("ent_feature",))[0]
+        fields = settings.preload_weight or {settings.alias_of_entity_id[0]: "ent_vec"}
+        config["additional_feat_suffix"] = [suffix]
+        config["preload_weight"] = dict(fields)
+        config["load_col"] |= {
+            "kg": [
+                settings.HEAD_ENTITY_ID_FIELD,
+                settings.RELATION_ID_FIELD,
+                settings.TAIL_ENTITY_ID_FIELD,
+            ],
+            "link": [settings.ITEM_ID_FIELD, settings.ENTITY_ID_FIELD],
+            suffix: [name for pair in fields.items() for name in pair],
+        }
+    else:
+        for name in ("additional_feat_suffix", "preload_weight", "alias_of_entity_id", "freeze_kg"):
+            del config[name]
+    return config

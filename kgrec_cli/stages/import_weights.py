@@ -1,103 +1,287 @@
-"""`kgrec import`: a RecBole checkpoint in, a run folder that evaluate and recommend take out."""
+"""`kgrec import`: a RecBole checkpoint in, a run folder that evaluate and recommend take out.
 
+The numbers of the rows are not in the file: they follow from the data set, which must be there. The
+run is measured at once, so that its validation score can be held against the checkpoint's.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 from torch import Tensor
 
 from kgrec_cli.config import build_settings, write_config
 from kgrec_cli.core.training import build_model, choose_device
+from kgrec_cli.core.vocab import Vocabulary, vocabulary_of
 from kgrec_cli.errors import KgrecError
-from kgrec_cli.events import Note, OnEvent
+from kgrec_cli.events import Note, OnEvent, Warn, ignore_event
 from kgrec_cli.formats import run_dir as runs
-from kgrec_cli.formats.files import write_json, write_text
+from kgrec_cli.formats.atomic import read_atomic
+from kgrec_cli.formats.files import sha256_of, write_json, write_text
 from kgrec_cli.formats.recbole_checkpoint import Checkpoint, read_checkpoint
 from kgrec_cli.settings import Settings
-from kgrec_cli.stages.dataset import describe_environment, load_dataset
+from kgrec_cli.stages.dataset import (
+    Dataset,
+    describe_environment,
+    items_in_graph,
+    load_dataset,
+)
+from kgrec_cli.stages.dataset_files import atomic_path
+from kgrec_cli.stages.evaluate import run_evaluate
 
-# What of RecBole's settings a trained model depends on, or is measured by.
-TAKEN = (
-    "dropout_prob", "loss_type", "freeze_kg", "MAX_ITEM_LIST_LENGTH", "seed", "learning_rate",
-    "metrics", "topk", "valid_metric", "eval_args", "rm_dup_inter", "val_interval",
-    "user_inter_num_interval", "item_inter_num_interval",
+# What of RecBole's settings decides the numbers that are measured; the rest of `RECORDED` is kept
+# as a record, and for a final fit.
+MEASURED = (
+    "MAX_ITEM_LIST_LENGTH", "metrics", "topk", "valid_metric", "metric_decimal_place", "eval_args",
+    "rm_dup_inter", "val_interval", "user_inter_num_interval", "item_inter_num_interval",
+    "benchmark_filename", "field_separator", "USER_ID_FIELD", "ITEM_ID_FIELD", "TIME_FIELD",
+    "HEAD_ENTITY_ID_FIELD", "TAIL_ENTITY_ID_FIELD", "ENTITY_ID_FIELD",
 )  # fmt: skip
+RECORDED = (
+    *MEASURED, "seed", "dropout_prob", "loss_type", "freeze_kg", "train_neg_sample_args",
+    "learner", "learning_rate", "weight_decay", "train_batch_size", "stopping_step", "eval_step",
+    "clip_grad_norm", "eval_batch_size",
+)  # fmt: skip
+
+# RecBole's GRU4Rec has other names than the item branch of its GRU4RecKG; kgrec has the latter.
+GRU4REC_NAMES = {"gru_layers.": "item_gru_layers.", "dense.": "dense_layer."}
+
+
+FEW_EVENTS = 0.05
+"""Share of a score that RecBole's order of events may explain; rows mixed up cost far more."""
+
+
+@dataclass(frozen=True)
+class Imported:
+    """What an import left.
+
+    Attributes:
+        run_dir: The run folder.
+        metrics: Its metrics, by part.
+        best_valid_score: The checkpoint's own validation score; None when it does not say.
+        cutoff: The cutoff that tables show.
+    """
+
+    run_dir: Path
+    metrics: dict[str, dict[str, float]]
+    best_valid_score: float | None
+    cutoff: int
+
+
+def checkpoint_settings(checkpoint_path: Path, folder: Path, settings: Settings) -> dict[str, Any]:
+    """The settings that a checkpoint's model was trained and measured with, over the folder's.
+
+    Values that kgrec does not take are left out: `run_import` tells of them.
+
+    Args:
+        checkpoint_path: RecBole's `.pth`.
+        folder: The working folder.
+        settings: The folder's; its data set is taken when the checkpoint's is not there.
+
+    Raises:
+        KgrecError: No checkpoint of a GRU4RecKG or GRU4Rec.
+    """
+    checkpoint = read_checkpoint(checkpoint_path)
+    values = settings.model_dump(mode="json")
+    if "loss_type" in checkpoint.config:
+        values["train_neg_sample_args"] = None
+    recorded = _recorded(checkpoint.config)
+    values |= {name: value for name, value in recorded.items() if _fits(name, value)}
+    values |= _sizes(checkpoint.weights, str(checkpoint_path))
+    dataset = checkpoint.config.get("dataset")
+    if dataset and (folder / settings.data_path / str(dataset) / f"{dataset}.inter").is_file():
+        values["dataset"] = dataset
+    return values
 
 
 def run_import(
     checkpoint_path: Path, settings: Settings, folder: Path, *, on_event: OnEvent
-) -> Path:
-    """Makes a run folder from RecBole's weights; returns it.
-
-    Sizes are told from the tensors, the rest from the checkpoint's settings. Item rows are in
-    RecBole's order, which is that of `recbole_compat`, so the run gets that setting.
+) -> Imported:
+    """Makes a run folder from RecBole's weights and measures it.
 
     Args:
         checkpoint_path: RecBole's `.pth`.
-        settings: Names the data set that the model was trained on.
+        settings: Those of `checkpoint_settings`, the data set named.
         folder: The working folder.
         on_event: Hears what is worth knowing.
 
     Raises:
-        KgrecError: No checkpoint of a GRU4RecKG, or of another data set.
+        KgrecError: No checkpoint of a GRU4RecKG or GRU4Rec, or one of another data set.
     """
     checkpoint = read_checkpoint(checkpoint_path)
-    imported = _settings_of(checkpoint, settings, str(checkpoint_path))
-    dataset = load_dataset(imported, folder, on_event)
-    n_rows = len(checkpoint.weights["item_embedding.weight"])
-    if n_rows != len(dataset.items):
-        raise KgrecError(
-            f"{checkpoint_path}: {n_rows - 1:,} items, but {dataset.name} has "
-            f"{len(dataset.items) - 1:,} with an entity in the graph: is it of another data set?"
-        )
+    where = str(checkpoint_path)
+    settings = build_settings(
+        {**settings.model_dump(mode="json"), **_sizes(checkpoint.weights, where)}, where
+    )
+    _tell_left_out(checkpoint.config, where, on_event)
+    dataset = _load_dataset(checkpoint, settings, folder, where, on_event)
+    weights = _own_names(checkpoint.weights)
     device = choose_device("cpu")
-    table = checkpoint.weights["entity_embedding.weight"]
-    model = build_model(imported, n_rows, {"entity": table.numpy()}, device)
+    tables = {
+        name.removesuffix("_embedding.weight"): table.float().numpy()
+        for name, table in weights.items()
+        if name == "entity_embedding.weight"
+    }
     try:
-        model.load_state_dict(checkpoint.weights)
-    except RuntimeError as error:
-        raise KgrecError(f"{checkpoint_path}: not the weights of a GRU4RecKG") from error
+        model = build_model(settings, len(dataset.items), tables, device)
+        model.load_state_dict(weights)
+    except (RuntimeError, ValueError) as error:
+        raise KgrecError(f"{where}: not the weights of a {settings.model}") from error
     run_dir = runs.create_run_dir(
-        folder / imported.checkpoint_dir, dataset.name, imported.model, suffix="-imported"
+        folder / settings.checkpoint_dir, dataset.name, settings.model, suffix="-imported"
     )
-    write_text(run_dir / runs.CONFIG, write_config(imported))
+    write_text(run_dir / runs.CONFIG, write_config(settings))
     runs.write_items(run_dir, dataset.items.tokens, dataset.titles, dataset.entities)
-    origin = {"inter_sha256": dataset.inter_sha256, "imported_from": checkpoint_path.name}
-    write_json(run_dir / runs.ENVIRONMENT, {**describe_environment(device), **origin})
-    training: dict[str, Any] = {"on_all_data": False, "imported": True, "best_epoch": 0}
-    tables = {"entity": table.shape[1]}
-    runs.write_tensors(run_dir / runs.MODEL, model.state_dict(), {**training, "tables": tables})
+    write_json(
+        run_dir / runs.ENVIRONMENT,
+        {
+            **describe_environment(device),
+            "inter_sha256": dataset.inter_sha256,
+            "on_all_data": False,
+            "imported_from": checkpoint_path.name,
+            "imported_sha256": sha256_of(checkpoint_path),
+        },
+    )
+    n_epochs = 1 if checkpoint.epoch is None else checkpoint.epoch + 1
+    training = {"best_epoch": n_epochs, "epochs": n_epochs, "on_all_data": False, "imported": True}
+    widths = {name: table.shape[1] for name, table in tables.items()}
+    runs.write_tensors(run_dir / runs.MODEL, model.state_dict(), {**training, "tables": widths})
     runs.merge_metrics(run_dir, {"training": training})
-    on_event(
-        Note(f"items are numbered as RecBole does: {n_rows - 1:,} with an entity in the graph")
+    measured = run_evaluate(
+        run_dir, folder, settings=settings, baselines=False, device="cpu", on_event=ignore_event
     )
-    return run_dir
+    _compare_score(checkpoint, settings, measured.metrics.get("valid", {}), on_event)
+    return Imported(run_dir, measured.metrics, checkpoint.best_valid_score, settings.shown_cutoff)
 
 
-def _settings_of(checkpoint: Checkpoint, settings: Settings, where: str) -> Settings:
-    """The data set of `settings` with the model of the checkpoint."""
-    weights = checkpoint.weights
-    missing = {"item_embedding.weight", "entity_embedding.weight", "dense_layer.weight"} - set(
-        weights
-    )
-    if missing:
-        raise KgrecError(f"{where}: no {sorted(missing)[0]} in it; expected RecBole's GRU4RecKG")
-    values = settings.model_dump(mode="json")
-    values |= {name: value for name, value in checkpoint.config.items() if name in TAKEN}
-    values |= {
-        "model": "GRU4RecKG",
+def _recorded(config: Mapping[str, Any]) -> dict[str, Any]:
+    """RecBole's settings that a run keeps, in kgrec's terms; those it left at None are left out."""
+    values = {name: config[name] for name in RECORDED if config.get(name) is not None}
+    sampling = values.get("train_neg_sample_args") or {}
+    if sampling.get("distribution") in (None, "none") or values.get("loss_type") == "CE":
+        values.pop("train_neg_sample_args", None)
+    else:
+        names = ("distribution", "sample_num")
+        values["train_neg_sample_args"] = {name: sampling[name] for name in names}
+    return values
+
+
+def _fits(name: str, value: Any) -> bool:
+    loss = {"loss_type": "BPR"} if name == "train_neg_sample_args" else {}
+    try:
+        build_settings({name: value, **loss}, name)
+    except KgrecError:
+        return False
+    return True
+
+
+def _tell_left_out(config: Mapping[str, Any], where: str, on_event: OnEvent) -> None:
+    for name, value in _recorded(config).items():
+        if not _fits(name, value):
+            text = f"{where}: its {name} {value!r} is not taken; kgrec's own is used"
+            on_event(Warn(f"{text}, so numbers differ") if name in MEASURED else Note(text))
+
+
+def _sizes(weights: Mapping[str, Tensor], where: str) -> dict[str, Any]:
+    """The model and its sizes, as the tensors tell them."""
+    own = _own_names(weights)
+    expected = {
+        "GRU4RecKG": ("item_embedding.weight", "entity_embedding.weight", "dense_layer.weight"),
+        "GRU4Rec": ("item_embedding.weight", "dense_layer.weight"),
+    }
+    model = "GRU4Rec" if "gru_layers.weight_ih_l0" in weights else "GRU4RecKG"
+    for name in expected[model]:
+        if name not in own or own[name].dim() != 2:
+            raise KgrecError(f"{where}: no table {name} in it; expected RecBole's GRU4RecKG")
+    return {
+        "model": model,
         "recbole_compat": True,
         "train_batching": "prefix",
-        "embedding_size": weights["item_embedding.weight"].shape[1],
-        "hidden_size": weights["dense_layer.weight"].shape[1] // 2,
-        "num_layers": _count_layers(weights),
+        "embedding_size": own["item_embedding.weight"].shape[1],
+        "hidden_size": own["dense_layer.weight"].shape[1] // (len(expected[model]) - 1),
+        "num_layers": sum(name.startswith("item_gru_layers.weight_hh_l") for name in own),
     }
-    if values.get("loss_type") == "CE":
-        values["train_neg_sample_args"] = None
-    mode = (values.get("eval_args") or {}).get("mode")
-    if mode == {"valid": "full", "test": "full"}:
-        values["eval_args"]["mode"] = "full"
-    return build_settings(values, where)
 
 
-def _count_layers(weights: dict[str, Tensor]) -> int:
-    return sum(name.startswith("item_gru_layers.weight_hh_l") for name in weights)
+def _own_names(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors under kgrec's names, which are those of RecBole's GRU4RecKG."""
+    renamed = {}
+    for name, tensor in weights.items():
+        for theirs, ours in GRU4REC_NAMES.items():
+            if name.startswith(theirs):
+                name = ours + name.removeprefix(theirs)
+        renamed[name] = tensor
+    return renamed
+
+
+def _load_dataset(
+    checkpoint: Checkpoint, settings: Settings, folder: Path, where: str, on_event: OnEvent
+) -> Dataset:
+    """The data set, its items numbered as the rows of the checkpoint are."""
+    dataset = load_dataset(settings, folder, on_event)
+    n_rows = len(checkpoint.weights["item_embedding.weight"])
+    if checkpoint.item_tokens is not None and checkpoint.item_tokens != list(dataset.items.tokens):
+        raise KgrecError(f"{where}: its items are not those of {dataset.name}")
+    if n_rows == len(dataset.items):
+        return dataset
+    if _loads_item_file(checkpoint.config):
+        items = _items_with_item_file(settings, folder, dataset)
+        if n_rows == len(items):
+            on_event(
+                Note(
+                    f"{n_rows - len(dataset.items):,} items of the .item file have no "
+                    "interaction; they are candidates, as in RecBole"
+                )
+            )
+            return load_dataset(settings, folder, on_event, items=items)
+    kept = " with an entity in the graph" if settings.model == "GRU4RecKG" else ""
+    raise KgrecError(
+        f"{where}: {n_rows - 1:,} items, but {dataset.name} has {len(dataset.items) - 1:,}{kept}; "
+        "is it of another data set (--dataset), or were interactions filtered (--set)?"
+    )
+
+
+def _loads_item_file(config: Mapping[str, Any]) -> bool:
+    """Whether RecBole read the `.item` file: it reads every file unless `load_col` names some."""
+    chosen = config.get("load_col")
+    return not isinstance(chosen, Mapping) or "item" in chosen
+
+
+def _items_with_item_file(settings: Settings, folder: Path, dataset: Dataset) -> Vocabulary:
+    """RecBole's numbers when the `.item` file is read too: its further items, unlinked ones first.
+
+    Source: `_merge_item_and_entity` in RecBole's `data/dataset/kg_dataset.py`.
+    """
+    path = atomic_path(settings, folder, "item")
+    if not path.is_file():
+        return dataset.items
+    column = read_atomic(path, [settings.ITEM_ID_FIELD], settings.field_separator).to_series()
+    kept = pl.Series(dataset.items.tokens[1:], dtype=pl.String)
+    tokens = pl.concat([kept, column.alias("")]).unique(maintain_order=True).to_list()
+    if settings.model == "GRU4RecKG":
+        linked = items_in_graph(settings, folder, dataset.entities)
+        tokens.sort(key=linked.__contains__)
+    return vocabulary_of(tokens)
+
+
+def _compare_score(
+    checkpoint: Checkpoint, settings: Settings, valid: Mapping[str, float], on_event: OnEvent
+) -> None:
+    """Holds the validation score against the checkpoint's, the proof that rows and items match."""
+    theirs, name = checkpoint.best_valid_score, settings.valid_metric
+    of_theirs = str(checkpoint.config.get("valid_metric", "")).casefold()
+    if theirs is None or name.casefold() not in valid or of_theirs != name.casefold():
+        return
+    if settings.eval_args.mode_of("valid") != "full":
+        return  # ranked among sampled items, which are others here
+    decimals = settings.metric_decimal_place
+    ours = valid[name.casefold()]
+    told = f"validation {name} {ours:.{decimals}f} here, {theirs:.{decimals}f} in the checkpoint"
+    if abs(ours - theirs) <= 0.51 * 10**-decimals:
+        on_event(Note(told))
+    elif abs(ours - theirs) <= FEW_EVENTS * theirs:
+        on_event(Note(f"{told}: RecBole sorts times as float32, so a few events stand elsewhere"))
+    else:
+        on_event(Warn(f"{told}: are these the data files that it was trained on?"))

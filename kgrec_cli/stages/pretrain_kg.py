@@ -28,11 +28,13 @@ from kgrec_cli.core.vocab import Vocabulary, build_vocabulary
 from kgrec_cli.errors import KgrecError, Stopped
 from kgrec_cli.events import Note, OnEvent, Progress, Warn
 from kgrec_cli.formats.atomic import read_atomic
+from kgrec_cli.formats.dataset_files import write_together
 from kgrec_cli.formats.entity_features import write_entity_features
 from kgrec_cli.formats.files import sha256_of, write_json
 from kgrec_cli.formats.run_dir import read_tensors, write_tensors
 from kgrec_cli.settings import PretrainKGSettings, Settings
-from kgrec_cli.stages.dataset import atomic_path, read_entities, set_threads
+from kgrec_cli.stages.dataset import read_entities, set_threads
+from kgrec_cli.stages.dataset_files import atomic_path
 
 SAVE_EVERY_S = 5.0
 HELD_OUT_SHARE, HELD_OUT_AT_MOST = 0.05, 2000
@@ -131,7 +133,7 @@ def run_pretrain_kg(
     if validate:
         metrics = _measure(model, triples[held], triples, width, device, on_event)
     features_path = atomic_path(settings, folder, "ent_feature")
-    write_entity_features(features_path, list(entities.tokens[1:]), entity_vectors(model))
+    vectors = entity_vectors(model)
     sidecar = {
         "method": method,
         "embedding_size": width,
@@ -149,8 +151,16 @@ def run_pretrain_kg(
             "python": platform.python_version(),
         },
     }
-    write_json(features_path.with_name(f"{features_path.name}.json"), sidecar)
-    checkpoint.remove()
+    write_together(
+        features_path.parent,
+        {
+            features_path.name: lambda path: write_entity_features(
+                path, entities.tokens[1:], vectors
+            ),
+            f"{features_path.name}.json": lambda path: write_json(path, sidecar),
+        },
+        remove=[checkpoint.path.name],
+    )
     return Pretrained(
         features_path=features_path,
         method=method,
@@ -273,10 +283,6 @@ class _Checkpoint:
             )
         on_event(Note(f"resuming after epoch {meta['epoch']}"))
         return KGState(meta["epoch"], meta["losses"], tensors)
-
-    def remove(self) -> None:
-        """Removes the file."""
-        self.path.unlink(missing_ok=True)
 
 
 def _measure(

@@ -41,7 +41,7 @@ _SETTINGS = """\
 
 # pretrain_kg:                # how entity vectors are made from the knowledge graph
 #   method: TransE
-#   epochs: 50
+#   epochs: 30
 """
 
 

@@ -35,12 +35,7 @@ from kgrec_cli.formats.exports import write_table
 from kgrec_cli.formats.files import cannot_write, write_text
 from kgrec_cli.formats.hyper_test import SearchSpace, check_parameter_names, read_hyper_test
 from kgrec_cli.settings import Settings
-from kgrec_cli.stages.dataset import (
-    Dataset,
-    load_dataset,
-    set_threads,
-    split_dataset,
-)
+from kgrec_cli.stages.dataset import Dataset, load_dataset, set_threads, split_dataset
 from kgrec_cli.stages.features import FeatureTables, load_feature_tables
 
 NOT_TUNED = ("dataset", "data_path", "checkpoint_dir", "device", "threads", "pretrain_kg")

@@ -78,6 +78,7 @@ def test_a_killed_run_resumes_to_the_numbers_of_a_whole_one(
     assert "no finished run" in refused.stderr
     resumed = run_cli("train", "--resume", run_dir.name)
     assert resumed.exit_code == 0, resumed.stderr
+    assert f"resuming {run_dir.name} after epoch 2" in resumed.stderr
     assert {path.name for path in run_dir.iterdir()} == RUN_FILES
     for name in ("metrics.json", "history.jsonl"):
         texts = [(folder / name).read_text() for folder in (small_folder / "whole", run_dir)]

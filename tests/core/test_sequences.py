@@ -34,6 +34,14 @@ def test_order_is_by_time_then_by_row_of_the_file() -> None:
     assert histories.offsets.tolist() == [0, 3, 5]
 
 
+def test_many_events_at_one_time_keep_the_order_of_the_file() -> None:
+    n = 20_000
+    users = np.tile(np.array([2, 1], dtype=np.int32), n // 2)
+    items = np.arange(1, n + 1, dtype=np.int32)
+    histories = build_histories(users, items, np.zeros(n, dtype=np.int64))
+    assert histories.items.tolist() == [*range(2, n + 1, 2), *range(1, n + 1, 2)]
+
+
 def test_times_beyond_float32_keep_their_order() -> None:
     times = np.array([893286639, 893286638, 893286637], dtype=np.int64)  # one float32
     histories = build_histories(

@@ -10,6 +10,7 @@ import copy
 import json
 import os
 import sys
+import traceback
 import warnings
 from pathlib import Path
 
@@ -28,6 +29,7 @@ torch.load = lambda *a, **k: plain_load(*a, **{**k, "weights_only": False})
 from recbole.config import Config  # noqa: E402
 from recbole.data import create_dataset, data_preparation  # noqa: E402
 from recbole.evaluator.collector import Collector  # noqa: E402
+from recbole.quick_start import run_recbole  # noqa: E402
 from recbole.utils import early_stopping, get_model, get_trainer, init_seed  # noqa: E402
 
 torch.autograd.set_detect_anomaly(False)  # one of its models switches it on at import
@@ -71,11 +73,11 @@ BASE = {
 
 def tell_samples(dataset) -> dict[str, np.ndarray]:
     """User, target and history of each sample, as ids."""
-    inter = dataset.inter_feat
+    inter, items = dataset.inter_feat, dataset.iid_field
     return {
-        "user": inter["user_id"].numpy(),
-        "target": inter["item_id"].numpy(),
-        "history": inter["item_id_list"].numpy(),
+        "user": inter[dataset.uid_field].numpy(),
+        "target": inter[items].numpy(),
+        "history": inter[f"{items}_list"].numpy(),
         "length": inter["item_length"].numpy(),
     }
 
@@ -102,22 +104,24 @@ def probe(model, batch) -> dict[str, np.ndarray]:
     return told
 
 
-def one_epoch(config, model, train_data) -> dict[str, np.ndarray]:
-    """The batches of one epoch in order, and the weights after it, in float64."""
-    model.double().train()
-    optimizer = torch.optim.Adam(
-        model.parameters(), lr=config["learning_rate"], weight_decay=config["weight_decay"]
-    )
-    told, losses = {}, []
-    for number, batch in enumerate(train_data):
+def train_epochs(trainer, train_data, n_epochs: int) -> dict[str, np.ndarray]:
+    """RecBole's own training in float64: the batches in order, losses, the weights at the end."""
+    model, told, losses = trainer.model.double(), {}, []
+
+    def listen(batch):
+        number = len(losses)
+        told[f"batch{number}.user"] = batch["user_id"].numpy()
         told[f"batch{number}.history"] = batch["item_id_list"].numpy()
         told[f"batch{number}.length"] = batch["item_length"].numpy()
         told[f"batch{number}.target"] = batch["item_id"].numpy()
-        optimizer.zero_grad()
+        if "neg_item_id" in batch:
+            told[f"batch{number}.negative"] = batch["neg_item_id"].numpy()
         loss = model.calculate_loss(batch)
-        loss.backward()
-        optimizer.step()
-        losses.append(float(loss.detach()))
+        losses.append(loss.item())
+        return loss
+
+    for epoch in range(n_epochs):
+        trainer._train_epoch(train_data, epoch, loss_func=listen)
     told["losses"] = np.array(losses)
     told |= {f"after.{name}": value.numpy() for name, value in model.state_dict().items()}
     return told
@@ -142,20 +146,22 @@ def tell_candidates(data) -> dict[str, np.ndarray]:
 
 
 def run_case(name: str, case: dict) -> None:
-    settings = {**BASE, **case["settings"]}
-    config = Config(model="GRU4RecKG", dataset=job["dataset"], config_dict=settings)
-    config["data_path"] = str(Path(job["data_path"]) / job["dataset"])
+    settings, data_name = {**BASE, **case["settings"]}, case["dataset"]
+    config = Config(model="GRU4RecKG", dataset=data_name, config_dict=settings)
+    config["data_path"] = str(Path(job["data_path"]) / data_name)
     init_seed(config["seed"], config["reproducibility"])
     dataset = create_dataset(config)
     train_data, valid_data, test_data = data_preparation(config, dataset)
     init_seed(config["seed"], config["reproducibility"])
     model = get_model("GRU4RecKG")(config, train_data._dataset)
     trainer = get_trainer(config["MODEL_TYPE"], config["model"])(config, model)
+    for epoch in range(case.get("warm_up", 0)):
+        trainer._train_epoch(train_data, epoch)
     wanted = case["tell"]
     told = {f"weight.{key}": value.numpy().copy() for key, value in model.state_dict().items()}
     said = {
-        "items": [str(token) for token in dataset.field2id_token["item_id"]],
-        "users": [str(token) for token in dataset.field2id_token["user_id"]],
+        "items": [str(token) for token in dataset.field2id_token[dataset.iid_field]],
+        "users": [str(token) for token in dataset.field2id_token[dataset.uid_field]],
     }
     if "samples" in wanted:
         for part, data in (("train", train_data), ("valid", valid_data), ("test", test_data)):
@@ -182,8 +188,8 @@ def run_case(name: str, case: dict) -> None:
     if "load" in case:
         model.load_state_dict(torch.load(case["load"])["state_dict"])
         said["loaded"] = dict(trainer.evaluate(test_data, load_best_model=False))
-    if "epoch" in wanted:
-        told |= one_epoch(config, model, train_data)
+    if "epochs" in wanted:
+        told |= train_epochs(trainer, train_data, job["n_epochs"])
     if "fit" in wanted:
         best, _ = trainer.fit(train_data, valid_data, saved=True, show_progress=False)
         said["fit"] = {"best": float(best), "checkpoint": trainer.saved_model_file}
@@ -191,25 +197,42 @@ def run_case(name: str, case: dict) -> None:
         best_state = torch.load(trainer.saved_model_file)["state_dict"]
         told |= {f"best.{key}": value.numpy() for key, value in best_state.items()}
     np.savez(Path(job["out_dir"]) / f"{name}.npz", **told)
-    (Path(job["out_dir"]) / f"{name}.json").write_text(json.dumps(said, default=float))
+    tell_json(name, said)
 
 
 def run_early_stopping(sequences: list[list[float]], max_step: int) -> list[list[float]]:
-    """Best score and number of the epoch that stopped, for each sequence of scores."""
+    """Best score, epoch of the best and epoch of the stop, for each sequence of scores."""
     told = []
     for scores in sequences:
-        best, step, stopped_at = -1.0, 0, len(scores)
+        best, step, best_at, stopped_at = -np.inf, 0, 0, len(scores)
         for number, score in enumerate(scores, start=1):
-            best, step, stop, _ = early_stopping(score, best, step, max_step, bigger=True)
+            best, step, stop, better = early_stopping(score, best, step, max_step, bigger=True)
+            best_at = number if better else best_at
             if stop:
                 stopped_at = number
                 break
-        told.append([best, stopped_at])
+        told.append([best, best_at, stopped_at])
     return told
 
 
+def run_quick(dataset_name: str, settings: dict) -> dict:
+    """What RecBole's `run_recbole` returns."""
+    settings = {**BASE, **settings, "data_path": job["data_path"]}
+    return run_recbole(model="GRU4RecKG", dataset=dataset_name, config_dict=settings)
+
+
+def tell_json(name: str, value) -> None:
+    (Path(job["out_dir"]) / f"{name}.json").write_text(json.dumps(value, default=float))
+
+
 for case_name, case_settings in job["cases"].items():
-    run_case(case_name, case_settings)
+    try:
+        run_case(case_name, case_settings)
+    except Exception:
+        tell_json(case_name, {"error": traceback.format_exc()})
 if "early_stopping" in job:
-    stops = run_early_stopping(job["early_stopping"], job["stopping_step"])
-    (Path(job["out_dir"]) / "early_stopping.json").write_text(json.dumps(stops))
+    tell_json("early_stopping", run_early_stopping(job["early_stopping"], job["stopping_step"]))
+arguments = Config(model="GRU4RecKG", dataset="toy", config_dict=BASE).parameters.values()
+tell_json("arguments", [name for group in arguments for name in group])
+if "quick" in job:
+    tell_json("quick", run_quick(*job["quick"]))

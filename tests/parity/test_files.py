@@ -15,9 +15,11 @@ from kgrec_cli.config import build_settings
 from kgrec_cli.core.sequences import train_targets
 from kgrec_cli.formats.atomic import read_atomic
 from kgrec_cli.formats.entity_features import write_entity_features
+from kgrec_cli.quick_start import run_recbole
 from kgrec_cli.stages.dataset import load_dataset, split_dataset
 from kgrec_cli.stages.features import load_feature_tables
-from tests.parity.conftest import RECBOLE_PYTHON, RecBole, run_recbole_side
+from tests.parity.conftest import RecBole, example_dir, read_told, run_recbole_side
+from tests.parity.data import QUICK
 
 pytestmark = pytest.mark.parity
 
@@ -47,10 +49,11 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def trained_by_recbole(written: Path) -> dict:
     out_dir = run_recbole_side(
-        written, "sample", {"sample": {"tell": ["samples", "fit"], "settings": SETTINGS}}
+        written,
+        {"sample": {"dataset": "sample", "tell": ["samples", "fit"], "settings": SETTINGS}},
     )
-    with np.load(out_dir / "sample.npz") as arrays:
-        return {**arrays, **json.loads((out_dir / "sample.json").read_text())}
+    told = read_told(out_dir, "sample")
+    return {**told.arrays, **told.said}
 
 
 def test_recbole_trains_on_what_kgrec_writes(trained_by_recbole: dict) -> None:
@@ -83,8 +86,7 @@ def test_both_keep_the_same_rows_of_what_kgrec_wrote(
 def bundled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """RecBole's bundled ml-100k, with random vectors beside it (it ships none)."""
     folder = tmp_path_factory.mktemp("bundled")
-    (example,) = RECBOLE_PYTHON.parents[1].glob("lib/*/site-packages/recbole/dataset_example")
-    shutil.copytree(example / "ml-100k", folder / "dataset" / "ml-100k")
+    shutil.copytree(example_dir(), folder / "dataset" / "ml-100k")
     dataset_dir = folder / "dataset" / "ml-100k"
     entities = read_atomic(dataset_dir / "ml-100k.link")["entity_id"].to_list()
     vectors = np.random.default_rng(0).normal(size=(len(entities), 64)).astype(np.float32)
@@ -115,7 +117,7 @@ def test_kgrec_trains_on_recboles_ml_100k(bundled: Path) -> None:
 @pytest.fixture
 def toy(recbole: RecBole, tmp_path: Path) -> Path:
     """A folder with the toy data, whose times RecBole orders as kgrec does."""
-    shutil.copytree(recbole.folder / "dataset", tmp_path / "dataset")
+    shutil.copytree(recbole.folder / "dataset" / "toy", tmp_path / "dataset" / "toy")
     return tmp_path
 
 
@@ -144,9 +146,23 @@ def test_recbole_loads_what_kgrec_exports(toy: Path, capsys: pytest.CaptureFixtu
         assert run(["train", "--dataset", "toy", *size, *compat]) == 0
         (trained,) = json.loads(capsys.readouterr().out)
         assert run(["export", trained["run"], "--out", "ours.pth"]) == 0
-    case = {"tell": [], "settings": SETTINGS, "load": str(toy / "ours.pth")}
-    out_dir = run_recbole_side(toy, "toy", {"loaded": case})
-    theirs = json.loads((out_dir / "loaded.json").read_text())["loaded"]
+    case = {"dataset": "toy", "tell": [], "settings": SETTINGS, "load": str(toy / "ours.pth")}
+    out_dir = run_recbole_side(toy, {"loaded": case})
+    theirs = read_told(out_dir, "loaded").said["loaded"]
     ours = trained["metrics"]["test"]
     assert {name: round(ours[name], 4) for name in theirs} == theirs
     assert len(theirs) == 5
+
+
+def test_run_recbole_returns_what_recboles_returns(
+    recbole: RecBole, toy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(toy)
+    theirs = recbole.said("quick")
+    ours = run_recbole("GRU4RecKG", "toy", config_dict={**QUICK, "recbole_compat": True})
+    assert set(ours) - set(theirs) == {"run_dir"}
+    assert set(theirs) <= set(ours)
+    assert ours["valid_score_bigger"] is theirs["valid_score_bigger"]
+    for part in ("best_valid_result", "test_result"):
+        assert list(ours[part]) == list(theirs[part])
+    assert isinstance(ours["best_valid_score"], float)

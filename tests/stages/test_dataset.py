@@ -154,10 +154,13 @@ def test_parts_that_were_split_beforehand(tmp_path: Path) -> None:
 
 
 def test_recbole_compat_drops_items_without_an_entity_in_the_graph(folder: Path) -> None:
+    kept, _ = load(folder, recbole_compat=True)
+    assert "z" in kept.items.tokens  # its entity has a vector, though no triple
+    write(folder, "ent_feature", "ent_id:token\tent_vec:float_seq", [("ex", "1 2")])
     dataset, notes = load(folder, recbole_compat=True)
     assert histories(dataset) == {"a": ["x", "y", "x"], "b": ["x", "y"]}
     assert "recbole_compat" in notes[0]
-    assert "2 interactions dropped" in notes[0]  # z's entity has no triple, w has no entity
+    assert "2 interactions dropped" in notes[0]  # z's entity is unknown, w has none
     plain, _ = load(folder, recbole_compat=True, model="GRU4Rec")
     assert len(plain.histories.items) == 7
 
