@@ -106,7 +106,7 @@ def run_evaluate(
     trained = load_trained(run_dir, device=device, threads=threads)
     if trained.on_all_data:
         raise KgrecError(f"{run_dir}: trained on all data, so nothing was held out to measure on")
-    dataset = load_dataset(settings, folder, on_event)
+    dataset = load_dataset(settings, folder, on_event, items=trained.items)
     if dataset.inter_sha256 != trained.inter_sha256:
         raise KgrecError(
             f"{run_dir}: trained on another {dataset.name}.inter than the one here now; "

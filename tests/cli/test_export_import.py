@@ -4,6 +4,7 @@ import json
 import shutil
 from pathlib import Path
 
+import polars as pl
 import pytest
 import torch
 import yaml
@@ -185,6 +186,28 @@ def test_the_data_set_of_the_checkpoint_is_taken(run_cli: RunCli, linked: Path) 
     assert "small-GRU4RecKG" in json.loads(result.stdout)["run"]
     result = run_cli("import", "recbole.pth", "--json", "--dataset", "other")
     assert "other-GRU4RecKG" in json.loads(result.stdout)["run"]
+
+
+def test_items_of_the_item_file_stay_candidates(run_cli: RunCli, small_folder: Path) -> None:
+    """RecBole, when it reads `.item` too, numbers the unlinked i11 and i12 before the others."""
+    weights = recbole_checkpoint(run_cli)["state_dict"]
+    run_cli("evaluate", "--no-baselines", "--per-user", "own.csv")
+    for name in ("item_embedding.weight", "entity_embedding.weight"):
+        table = weights[name]
+        weights[name] = torch.cat([table[:1], torch.zeros(2, 8), table[1:]])
+    config = Config({**RECBOLE_CONFIG, "load_col": None, "MAX_ITEM_LIST_LENGTH": 50})
+    torch.save({"state_dict": weights, "config": config}, "recbole.pth")
+    result = run_cli("import", "recbole.pth", "--json")
+    assert (
+        "2 items of the .item file have no interaction" in run_cli("import", "recbole.pth").stderr
+    )
+    run_dir = Path(json.loads(result.stdout)["run"])
+    tokens = pl.read_csv(run_dir / "items.tsv", separator="\t")["item_id:token"].to_list()
+    assert tokens == ["i11", "i12", *(f"i{item}" for item in range(1, 11))]
+    run_cli("evaluate", str(run_dir), "--no-baselines", "--per-user", "imported.csv")
+    own, imported = (pl.read_csv(f"{name}.csv")["rank"] for name in ("own", "imported"))
+    assert len(own) == 30
+    assert ((imported - own).is_between(0, 2)).all()
 
 
 def test_weights_of_another_data_set_are_one_line(run_cli: RunCli, linked: Path) -> None:

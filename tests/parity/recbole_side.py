@@ -10,6 +10,7 @@ import copy
 import json
 import os
 import sys
+import time
 import traceback
 import warnings
 from pathlib import Path
@@ -22,7 +23,7 @@ os.chdir(job["work_dir"])  # it writes log/ and saved/ where it stands
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
 
-torch.set_num_threads(1)
+torch.set_num_threads(job.get("threads", 1))
 plain_load = torch.load  # its checkpoints hold a pickled Config
 torch.load = lambda *a, **k: plain_load(*a, **{**k, "weights_only": False})
 
@@ -191,8 +192,10 @@ def run_case(name: str, case: dict) -> None:
     if "epochs" in wanted:
         told |= train_epochs(trainer, train_data, job["n_epochs"])
     if "fit" in wanted:
+        began = time.perf_counter()
         best, _ = trainer.fit(train_data, valid_data, saved=True, show_progress=False)
         said["fit"] = {"best": float(best), "checkpoint": trainer.saved_model_file}
+        said["fit"]["elapsed_s"] = time.perf_counter() - began
         said["fit"]["test"] = dict(trainer.evaluate(test_data, load_best_model=True))
         best_state = torch.load(trainer.saved_model_file)["state_dict"]
         told |= {f"best.{key}": value.numpy() for key, value in best_state.items()}

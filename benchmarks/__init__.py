@@ -1,0 +1,1 @@
+"""Measurements beside RecBole; each prints a table and writes JSON."""
