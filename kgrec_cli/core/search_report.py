@@ -170,7 +170,7 @@ def draw_chart(
             )
     layout = {
         "title": {"text": html.escape(title)},
-        "xaxis": {"title": {"text": "trial"}, "tickformat": "d"},
+        "xaxis": {"title": {"text": "trial"}, **({"dtick": 1} if len(trials) <= 20 else {})},
         "yaxis": {"title": {"text": html.escape(score_name)}},
         "template": "plotly_white",
         "hovermode": "closest",
