@@ -98,6 +98,7 @@ CASES: dict[str, dict[str, Any]] = {
         metrics=ALL_METRICS,
         **{**_split("RS", [6, 2, 2]), "metric_decimal_place": 4},
     ),
+    "untrained": _case(["metrics"], metrics=ALL_METRICS, seed=5),
     "ratio-no-test": _case(["samples"], **_split("RS", [0.9, 0.1, 0])),
     "valid-only": _case(["samples"], **_split("LS", "valid_only")),
     "test-only": _case(["samples"], **_split("LS", "test_only")),
@@ -113,7 +114,7 @@ CASES: dict[str, dict[str, Any]] = {
     "ragged": _case(["samples"], dataset="ragged"),
     "ragged-rating": _case(["samples"], dataset="ragged", val_interval={"rating": "[3,inf)"}),
     "ragged-times": _case(
-        ["samples"], dataset="ragged", val_interval={"rating": "(1,4]", "timestamp": "[0,6e6)"}
+        ["samples"], dataset="ragged", val_interval={"rating": "(1,5)", "timestamp": "[0,6e6]"}
     ),
     "ragged-at-least": _case(
         ["samples"],

@@ -188,6 +188,7 @@ def run_case(name: str, case: dict) -> None:
         said["test"] = dict(trainer.evaluate(test_data, load_best_model=False))
     if "load" in case:
         model.load_state_dict(torch.load(case["load"])["state_dict"])
+        trainer.eval_collector.data_collect(train_data)
         said["loaded"] = dict(trainer.evaluate(test_data, load_best_model=False))
     if "epochs" in wanted:
         told |= train_epochs(trainer, train_data, job["n_epochs"])

@@ -19,7 +19,7 @@ from kgrec_cli.quick_start import run_recbole
 from kgrec_cli.stages.dataset import load_dataset, split_dataset
 from kgrec_cli.stages.features import load_feature_tables
 from tests.parity.conftest import RecBole, example_dir, read_told, run_recbole_side
-from tests.parity.data import QUICK
+from tests.parity.data import ALL_METRICS, QUICK
 
 pytestmark = pytest.mark.parity
 
@@ -141,17 +141,19 @@ def test_recboles_checkpoint_comes_in_with_recboles_numbers(
 def test_recbole_loads_what_kgrec_exports(toy: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with chdir(toy):
         size = ("--embedding-size", "16", "--hidden-size", "16", "--epochs", "2")
-        compat = ("--set", "recbole_compat=true", "--threads", "1", "--json")
+        every = f"metrics=[{','.join(ALL_METRICS)}]"
+        compat = ("--set", "recbole_compat=true", "--set", every, "--threads", "1", "--json")
         capsys.readouterr()
         assert run(["train", "--dataset", "toy", *size, *compat]) == 0
         (trained,) = json.loads(capsys.readouterr().out)
         assert run(["export", trained["run"], "--out", "ours.pth"]) == 0
-    case = {"dataset": "toy", "tell": [], "settings": SETTINGS, "load": str(toy / "ours.pth")}
+    settings = {**SETTINGS, "metrics": ALL_METRICS}
+    case = {"dataset": "toy", "tell": [], "settings": settings, "load": str(toy / "ours.pth")}
     out_dir = run_recbole_side(toy, {"loaded": case})
     theirs = read_told(out_dir, "loaded").said["loaded"]
     ours = trained["metrics"]["test"]
     assert {name: round(ours[name], 4) for name in theirs} == theirs
-    assert len(theirs) == 5
+    assert len(theirs) == len(ALL_METRICS)
 
 
 def test_run_recbole_returns_what_recboles_returns(

@@ -16,6 +16,9 @@ from tests.parity.ours import CPU, Ours, our_side, weights
 
 pytestmark = pytest.mark.parity
 
+# The promise is 1e-5; scores are near 0.1 and gradients near 1e-3 here, so the tests ask for more.
+CLOSE, CLOSE_GRADIENT = 1e-6, 1e-7
+
 PROBED = [name for name, case in CASES.items() if "probe" in case["tell"]]
 MEASURED = [name for name, case in CASES.items() if "metrics" in case["tell"]]
 SAMPLED_RANKING = [name for name, case in CASES.items() if "candidates" in case["tell"]]
@@ -54,8 +57,10 @@ def test_scores_and_loss(recbole: RecBole, name: str) -> None:
     told = ours.told.arrays
     states = probed_states(ours)
     scores = ours.model.score(states).detach().numpy()
-    np.testing.assert_allclose(scores[:, ours.item_map], told["probe.scores"], atol=1e-5)
-    assert loss_of(ours, states).item() == pytest.approx(float(told["probe.loss"]), abs=1e-5)
+    np.testing.assert_allclose(scores[:, ours.item_map], told["probe.scores"], rtol=0, atol=CLOSE)
+    assert loss_of(ours, states).item() == pytest.approx(
+        float(told["probe.loss"]), rel=0, abs=CLOSE
+    )
 
 
 @pytest.mark.parametrize("name", PROBED)
@@ -69,7 +74,7 @@ def test_gradients(recbole: RecBole, name: str) -> None:
     assert found.keys() == theirs.keys()
     assert ("entity_embedding.weight" in found) is not ours.settings.freeze_kg
     for key, value in found.items():
-        torch.testing.assert_close(value, theirs[key], atol=1e-5, rtol=0)
+        torch.testing.assert_close(value, theirs[key], atol=CLOSE_GRADIENT, rtol=0)
         assert theirs[key].abs().max() > 1e-4, key
 
 
