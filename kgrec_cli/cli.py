@@ -87,6 +87,7 @@ def _show_usage_error(error: typer.TyperException) -> int:
     message = error.format_message() if hasattr(error, "format_message") else str(error)
     context = getattr(error, "ctx", None)
     hint = f" (see `{context.command_path} --help`)" if context is not None else ""
+    message = message.replace("Value error, ", "")  # pydantic's, which Typer shows as it is
     if message.strip():
         console.show_error(" ".join(message.split()) + hint)
     return int(getattr(error, "exit_code", 2))

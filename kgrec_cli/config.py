@@ -234,12 +234,12 @@ def choose_dataset(settings: Settings, folder: Path) -> Settings:
     )
     if settings.dataset is not None:
         if settings.dataset not in names:
-            known = (
-                unknown_name("data set", settings.dataset, names)
-                if names
-                else (f"no data set '{settings.dataset}' under {settings.data_path}/")
+            if nearest(settings.dataset, names):
+                raise KgrecError(unknown_name("data set", settings.dataset, names))
+            raise KgrecError(
+                f"no data set '{settings.dataset}' under {settings.data_path}/: "
+                f"`kgrec prepare {settings.dataset}` makes it"
             )
-            raise KgrecError(f"{known} (`kgrec prepare {settings.dataset}` makes it)")
         return settings
     if len(names) == 1:
         return settings.model_copy(update={"dataset": names[0]})

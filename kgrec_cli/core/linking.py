@@ -95,21 +95,6 @@ def _plain(text: str) -> str:
     return " ".join(re.sub(r"[\W_]+", " ", letters).split())
 
 
-def match_titles(items: pl.DataFrame, catalog: pl.DataFrame) -> pl.DataFrame:
-    """The catalogue id of each item that is found there, by title and year.
-
-    Args:
-        items: String columns item_id and title, one row per item; optionally release_year (number
-            or String), used where a title holds no year.
-        catalog: The same columns; several rows with one item_id give further titles of it.
-
-    Returns:
-        String columns item_id, catalog_id, in the order of `items`. `judge_titles` tells the rules,
-        and of the items that are left out why.
-    """
-    return judge_titles(items, catalog).drop_nulls("catalog_id").select("item_id", "catalog_id")
-
-
 def judge_titles(items: pl.DataFrame, catalog: pl.DataFrame) -> pl.DataFrame:
     """One row per item: its catalogue id, if any, and how it was found or why it was not.
 
@@ -124,8 +109,9 @@ def judge_titles(items: pl.DataFrame, catalog: pl.DataFrame) -> pl.DataFrame:
     otherwise no catalogue id is given twice. The rest is "not found".
 
     Args:
-        items: As in `match_titles`.
-        catalog: As in `match_titles`.
+        items: String columns item_id and title, one row per item; optionally release_year (number
+            or String), used where a title holds no year.
+        catalog: The same columns; several rows with one item_id give further titles of it.
 
     Returns:
         String columns item_id, catalog_id (null when none), verdict, in the order of `items`.

@@ -4,7 +4,6 @@ Types are `token`, `token_seq`, `float` and `float_seq`; sequences are separated
 A whole-number `float` column (a timestamp) is read as integers, so that its order is exact.
 """
 
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -154,8 +153,3 @@ def write_atomic(path: Path, table: pl.DataFrame, types: Mapping[str, str]) -> N
         table.select(columns).write_csv(
             file, separator="\t", include_header=False, quote_style="never", line_terminator="\n"
         )
-
-
-def is_typed_header(line: str) -> bool:
-    """True when every tab-separated field of `line` is name:type with an atomic type."""
-    return all(re.search(r":(token|float)(_seq)?$", field) for field in line.rstrip().split("\t"))

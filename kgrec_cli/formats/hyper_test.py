@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from kgrec_cli.errors import KgrecError, nearest, unknown_name
-from kgrec_cli.formats.files import write_text
 
 REFERENCE_HYPER_TEST = """\
 learning_rate choice [0.01,0.005,0.001,0.0005,0.0001]
@@ -131,11 +130,6 @@ def read_hyper_test(path: Path) -> SearchSpace:
             "for instance `num_layers choice [1,2,3]`"
         )
     return SearchSpace(path, ranges, line_numbers, tuple(skipped_lines))
-
-
-def write_hyper_test(path: Path, ranges: Mapping[str, Range]) -> None:
-    """Writes `ranges` as a `hyper.test` file, whole or not at all."""
-    write_text(path, "".join(f"{name} {range_}\n" for name, range_ in ranges.items()))
 
 
 def check_parameter_names(space: SearchSpace, valid_names: Iterable[str]) -> None:

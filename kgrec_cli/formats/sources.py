@@ -134,17 +134,6 @@ def kgs_for(dataset: str) -> list[KGSource]:
     return [source for source in KGS.values() if dataset in source.datasets]
 
 
-def dataset_source(name: str) -> RemoteFile:
-    """The raw set of that name.
-
-    Raises:
-        UsageError: It is not registered.
-    """
-    if name not in DATASETS:
-        raise UsageError(unknown_name("data set", name, DATASETS))
-    return DATASETS[name]
-
-
 def kg_source(name: str, dataset: str) -> KGSource:
     """The knowledge graph of that name.
 

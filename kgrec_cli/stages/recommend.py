@@ -9,7 +9,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from kgrec_cli.core.ranking import chunk_size, recommend_items
-from kgrec_cli.errors import KgrecError, unknown_name
+from kgrec_cli.errors import KgrecError
 from kgrec_cli.events import OnEvent, Progress
 from kgrec_cli.formats.exports import check_export_path, write_table
 from kgrec_cli.stages.dataset import Dataset, load_dataset
@@ -66,14 +66,10 @@ def recommend_to_users(
     for token in tokens:
         user_id = dataset.users.get(token)
         if user_id is None or user_id not in positions:
-            raise KgrecError(f"{dataset.name}: {unknown_name('user', token, _some_users(dataset))}")
+            examples = ", ".join(dataset.users.tokens[1:4])
+            raise KgrecError(f"{dataset.name}: no user '{token}'; its users are {examples}, ...")
         lists.append(_history(dataset, positions[user_id]))
     return _recommend(trained, tokens, lists, topk)
-
-
-def _some_users(dataset: Dataset) -> list[str]:
-    """A few user tokens, to show what they look like."""
-    return list(dataset.users.tokens[1:6])
 
 
 def recommend_after(

@@ -9,17 +9,10 @@ import yaml
 from kgrec_cli.config import CONFIG_NAME, read_yaml
 from kgrec_cli.errors import KgrecError
 from kgrec_cli.formats.files import write_text
+from kgrec_cli.formats.hyper_test import REFERENCE_HYPER_TEST
 from kgrec_cli.settings import Settings
 
 HYPER_NAME = "hyper.test"
-HYPER_TEXT = """\
-learning_rate choice [0.01,0.005,0.001,0.0005,0.0001]
-dropout_prob choice [0.0,0.1,0.2,0.3,0.4,0.5]
-num_layers choice [1,2,3]
-hidden_size choice [128]
-freeze_kg choice [True, False]
-"""
-"""RecBole's search space for GRU4RecKG."""
 
 _SETTINGS = """\
 # Settings of this folder. Every kgrec command reads them; options on the command line win.
@@ -72,7 +65,7 @@ def leave_starter_files(folder: Path, dataset: str, data_path: str) -> StarterFi
         write_text(config_path, settings_text(dataset, data_path))
         written.append(CONFIG_NAME)
     if not (folder / HYPER_NAME).exists():
-        write_text(folder / HYPER_NAME, HYPER_TEXT)
+        write_text(folder / HYPER_NAME, REFERENCE_HYPER_TEST)
         written.append(HYPER_NAME)
     named = None
     with suppress(KgrecError):  # the next command says what is wrong with it

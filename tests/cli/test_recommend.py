@@ -87,7 +87,7 @@ def test_new_events_of_known_items_are_used(
         (("--all-users",), 2, "go together"),
         (("--user", "u1", "--out", "x.csv"), 2, "go together"),
         (("--all-users", "--out", "x.xlsx"), 2, "must end in one of"),
-        (("--user", "nobody"), 1, "unknown user 'nobody'"),
+        (("--user", "nobody"), 1, "no user 'nobody'; its users are u0, u1, u2"),
         (("--items", "i1,i99"), 1, "knows no item 'i99'"),
         (("--items", ","), 2, "no item given"),
         (("--user", "u1", "--topk", "0"), 2, "topk"),

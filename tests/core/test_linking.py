@@ -11,7 +11,6 @@ from kgrec_cli.core.linking import (
     align_entity_vectors,
     fold_title,
     judge_titles,
-    match_titles,
     parse_title,
 )
 from kgrec_cli.errors import KgrecError
@@ -19,6 +18,11 @@ from kgrec_cli.errors import KgrecError
 
 def titles(*rows: tuple[str, str]) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=["item_id", "title"], orient="row")
+
+
+def match_titles(items: pl.DataFrame, catalog: pl.DataFrame) -> pl.DataFrame:
+    """item_id and catalog_id of the items that are found."""
+    return judge_titles(items, catalog).drop_nulls("catalog_id").select("item_id", "catalog_id")
 
 
 def verdict(item: str, *catalog: str) -> tuple[str | None, str]:

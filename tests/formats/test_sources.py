@@ -3,7 +3,7 @@ import re
 import pytest
 
 from kgrec_cli.errors import UsageError
-from kgrec_cli.formats.sources import DATASETS, KGS, dataset_source, kg_source, kgs_for
+from kgrec_cli.formats.sources import DATASETS, KGS, kg_source, kgs_for
 
 ALL_FILES = [*DATASETS.values(), *(file for source in KGS.values() for file in source.files)]
 
@@ -44,9 +44,6 @@ def test_graphs_are_for_the_sets_they_name() -> None:
 
 
 def test_mistyped_names() -> None:
-    assert dataset_source("ml-1m") is DATASETS["ml-1m"]
-    with pytest.raises(UsageError, match="unknown data set 'ml100k': did you mean 'ml-100k'"):
-        dataset_source("ml100k")
     assert kg_source("freebase", "ml-100k") is KGS["freebase"]
     with pytest.raises(UsageError, match="did you mean 'freebase'"):
         kg_source("freebse", "ml-100k")

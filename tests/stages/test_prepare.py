@@ -13,11 +13,12 @@ import yaml
 from kgrec_cli.config import build_settings
 from kgrec_cli.errors import KgrecError, UsageError
 from kgrec_cli.events import Event, Note, Warn
+from kgrec_cli.formats.hyper_test import REFERENCE_HYPER_TEST
 from kgrec_cli.formats.sources import DATASETS, KGS, KGSource, RemoteFile
 from kgrec_cli.formats.tables import ColumnChoice
 from kgrec_cli.stages.prepare import PrepareRequest, PrepareResult, run_prepare
 from kgrec_cli.stages.prepare_kg import KGRequest
-from kgrec_cli.stages.starter_files import HYPER_TEXT, settings_text
+from kgrec_cli.stages.starter_files import settings_text
 
 RATINGS = [
     "1::10::5::978300760",
@@ -520,8 +521,8 @@ def test_a_folder_without_a_set(prepare: Prepare, tmp_path: Path):
 def test_starter_files(prepare: Prepare, tmp_path: Path):
     result = prepare()
     assert result.starter_files.written == ("kgrec.yaml", "hyper.test")
-    assert (tmp_path / "work" / "hyper.test").read_text() == HYPER_TEXT
-    assert len(HYPER_TEXT.splitlines()) == 5
+    assert (tmp_path / "work" / "hyper.test").read_text() == REFERENCE_HYPER_TEST
+    assert len(REFERENCE_HYPER_TEST.splitlines()) == 5
     assert yaml.safe_load((tmp_path / "work" / "kgrec.yaml").read_text()) == {"dataset": "toy"}
 
 
