@@ -222,6 +222,11 @@ def write_config(settings: Settings) -> str:
     return yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
 
 
+def _is_named(path: Path) -> bool:
+    """Whether a file is named after its folder, as `ml/ml.inter` or `ml/ml.train.inter`."""
+    return path.name.startswith(f"{path.parent.name}.")
+
+
 def choose_dataset(settings: Settings, folder: Path) -> Settings:
     """The settings with `dataset` filled in: as set, else the only one under `data_path`.
 
@@ -229,9 +234,7 @@ def choose_dataset(settings: Settings, folder: Path) -> Settings:
         KgrecError: None there, or several; the line lists them.
     """
     data_dir = folder / settings.data_path
-    names = sorted(
-        path.name for path in data_dir.glob("*") if (path / f"{path.name}.inter").is_file()
-    )
+    names = sorted({path.parent.name for path in data_dir.glob("*/*.inter") if _is_named(path)})
     if settings.dataset is not None:
         if settings.dataset not in names:
             if nearest(settings.dataset, names):

@@ -7,7 +7,7 @@ from scipy import sparse
 from torch import Tensor
 
 from kgrec_cli.core.ranking import Score, seen
-from kgrec_cli.core.sequences import Histories, Ints, Split
+from kgrec_cli.core.sequences import Histories, Ints, Split, training_events
 
 
 def popularity_score(popularity: NDArray[np.int64]) -> Score:
@@ -39,7 +39,7 @@ def item_knn_score(
         n_neighbours: Similar items kept for each item.
     """
     owners = histories.owners
-    training = np.arange(len(owners)) < split.train_end[owners]
+    training = training_events(histories, split)
     users, items = owners[training], histories.items[training]
     ones = np.ones(len(items), dtype=np.float32)
     matrix = sparse.csr_matrix((ones, (users, items)), shape=(len(histories), n_items))

@@ -106,10 +106,13 @@ class Split:
     Attributes:
         train_end: int64 (U,), indices into `Histories.items`.
         valid_end: int64 (U,).
+        of_samples: True when each history is one ready-made sample: its last event alone is a
+            target and an event of the data, what stands before it only context.
     """
 
     train_end: Ints
     valid_end: Ints
+    of_samples: bool = False
 
 
 def split_leave_one_out(histories: Histories, parts: str = "valid_and_test") -> Split:
@@ -186,18 +189,45 @@ def split_by_parts(histories: Histories, parts: NDArray[np.int32]) -> Split:
     return Split(train_end=starts + n_train, valid_end=starts + n_train + n_valid)
 
 
+def split_samples(histories: Histories, parts: NDArray[np.int32]) -> Split:
+    """The split of ready-made samples.
+
+    Args:
+        histories: One a sample, the target last.
+        parts: int32 (n,), the part of each event: 0 training, 1 validation, 2 test.
+    """
+    ends = histories.offsets[1:]
+    part = parts[ends - 1]
+    return Split(ends - (part > 0), ends - (part > 1), of_samples=True)
+
+
 def split_all(histories: Histories) -> Split:
     """Everything trains: the final fit before a model is put to use."""
     return Split(train_end=histories.offsets[1:].copy(), valid_end=histories.offsets[1:].copy())
 
 
-def targets_between(histories: Histories, first: Ints, last: Ints) -> Ints:
-    """The targets in `[first[u], last[u])` of every user, a user's first event left out.
+def earliest_targets(histories: Histories, split: Split) -> Ints:
+    """The earliest event of each history that may be a target, int64 (U,)."""
+    return histories.offsets[1:] - 1 if split.of_samples else histories.offsets[:-1] + 1
+
+
+def training_events(histories: Histories, split: Split) -> NDArray[np.bool_]:
+    """Bool (n,): the events that training may count; the context of a sample is none of them."""
+    events = np.arange(len(histories.items))
+    lengths = np.diff(histories.offsets)
+    training: NDArray[np.bool_] = events < np.repeat(split.train_end, lengths)
+    if split.of_samples:
+        training &= events >= np.repeat(earliest_targets(histories, split), lengths)
+    return training
+
+
+def targets_between(histories: Histories, split: Split, first: Ints, last: Ints) -> Ints:
+    """The targets in `[first[u], last[u])` of every user.
 
     Returns:
         int64 (n_targets,), ascending indices into `histories.items`.
     """
-    first = np.maximum(first, histories.offsets[:-1] + 1)
+    first = np.maximum(first, earliest_targets(histories, split))
     counts = np.maximum(last - first, 0)
     starts = np.repeat(first - np.concatenate([[0], np.cumsum(counts)[:-1]]), counts)
     return starts + np.arange(counts.sum())
@@ -205,17 +235,17 @@ def targets_between(histories: Histories, first: Ints, last: Ints) -> Ints:
 
 def train_targets(histories: Histories, split: Split) -> Ints:
     """The training targets, int64 ascending."""
-    return targets_between(histories, histories.offsets[:-1], split.train_end)
+    return targets_between(histories, split, histories.offsets[:-1], split.train_end)
 
 
 def valid_targets(histories: Histories, split: Split) -> Ints:
     """The validation targets, int64 ascending."""
-    return targets_between(histories, split.train_end, split.valid_end)
+    return targets_between(histories, split, split.train_end, split.valid_end)
 
 
 def test_targets(histories: Histories, split: Split) -> Ints:
     """The test targets, int64 ascending. Their prefixes hold the validation items."""
-    return targets_between(histories, split.valid_end, histories.offsets[1:])
+    return targets_between(histories, split, split.valid_end, histories.offsets[1:])
 
 
 test_targets.__test__ = False  # type: ignore[attr-defined]  # no test, whatever pytest thinks
@@ -320,7 +350,7 @@ def cut_windows(
     terms as prefix batching's. A longer one is cut at a random phase, and each window reads up to
     `context` further items before its first target, which carry no loss.
     """
-    first = histories.offsets[:-1] + 1
+    first = earliest_targets(histories, split)
     n_targets = np.maximum(split.train_end - first, 0)
     long = n_targets > max_length
     phase = np.where(long, rng.integers(0, max_length, size=len(first)), 0)

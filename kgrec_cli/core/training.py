@@ -94,8 +94,7 @@ def item_popularity(
     With `targets_only` a user's first event is left out, as in RecBole, whose training samples are
     what it counts.
     """
-    positions = np.arange(len(histories.items))
-    in_training = positions < np.repeat(split.train_end, np.diff(histories.offsets))
+    in_training = sequences.training_events(histories, split)
     if targets_only:
         in_training[histories.offsets[:-1]] = False
     return np.bincount(histories.items[in_training], minlength=n_items)

@@ -20,6 +20,7 @@ from kgrec_cli.formats.files import sha256_of
 from kgrec_cli.formats.intervals import parse_intervals
 from kgrec_cli.settings import Settings
 from kgrec_cli.stages.dataset_files import atomic_path, find_features
+from kgrec_cli.stages.dataset_samples import are_samples, read_samples, sample_histories
 
 USER, ITEM, TIME, PART = "user_id", "item_id", "timestamp", "part"
 
@@ -66,41 +67,39 @@ def load_dataset(
     """
     _check_load_col(settings, folder)
     names = settings.benchmark_filename
-    paths = [
-        atomic_path(settings, folder, suffix)
-        for suffix in ([f"{name}.inter" for name in names] if names else ["inter"])
-    ]
+    suffixes = [f"{name}.inter" for name in names] if names else ["inter"]
+    paths = [atomic_path(settings, folder, suffix) for suffix in suffixes]
+    for path in paths:
+        if not path.is_file():
+            raise KgrecError(f"{path}: no such file; `kgrec prepare {settings.dataset}` makes it")
+    of_samples = bool(names) and are_samples(paths, settings)
+    read = read_samples if of_samples else _read_interactions
     table = pl.concat(
         [
-            _read_interactions(path, settings, on_event).with_columns(pl.lit(part).alias(PART))
+            read(path, settings, on_event).with_columns(pl.lit(part).alias(PART))
             for part, path in enumerate(paths)
         ]
     )
     entities = read_entities(atomic_path(settings, folder, "link"), settings)
-    table = _filter(table, settings, on_event)
-    if settings.recbole_compat and settings.model == "GRU4RecKG":
+    if not names:  # as in RecBole: parts that come split are taken as they are
+        table = _filter(table, settings, on_event)
+    if not names and settings.recbole_compat and settings.model == "GRU4RecKG":
         table = _keep_linked(table, entities, settings, folder, on_event)
     items = items or build_vocabulary(table[ITEM])
     users = build_vocabulary(table[USER])
     table = table.with_columns(
         pl.Series("user", users.encode(table[USER])), pl.Series("item", items.encode(table[ITEM]))
     )
-    known = table.filter(pl.col("item") > 0)
-    if known.height < table.height:
-        n_unknown = table.height - known.height
+    n_unknown = int((table["item"] == 0).sum())
+    if n_unknown:
         on_event(
             Note(f"{n_unknown:,} interactions of items that the run does not know are left out")
         )
-    if known.is_empty():
+    if n_unknown == table.height:
         raise KgrecError(
             f"{paths[0]}: none of its items is known to the run: is it another data set?"
         )
-    histories, parts = sequences.build_histories_in_parts(
-        known["user"].to_numpy(),
-        known["item"].to_numpy(),
-        known[TIME].to_numpy(),
-        known[PART].to_numpy(),
-    )
+    histories, split = (sample_histories if of_samples else _build_histories)(table)
     return Dataset(
         name=str(settings.dataset),
         inter_sha256=sha256_of(paths[0]),
@@ -109,23 +108,25 @@ def load_dataset(
         histories=histories,
         titles=_read_titles(atomic_path(settings, folder, "item"), settings),
         entities=entities,
-        split=sequences.split_by_parts(histories, parts) if names else None,
+        split=split if names else None,
     )
+
+
+def _build_histories(table: pl.DataFrame) -> tuple[Histories, Split]:
+    """The histories of encoded interactions, and the split that their parts make."""
+    known = table.filter(pl.col("item") > 0)
+    histories, parts = sequences.build_histories_in_parts(
+        *(known[name].to_numpy() for name in ("user", "item", TIME, PART))
+    )
+    return histories, sequences.split_by_parts(histories, parts)
 
 
 def _read_interactions(path: Path, settings: Settings, on_event: OnEvent) -> pl.DataFrame:
     """Columns user_id, item_id (String), timestamp, and the fields that val_interval names."""
-    if not path.is_file():
-        raise KgrecError(f"{path}: no such file; `kgrec prepare {settings.dataset}` makes it")
     header = read_header(path, settings.field_separator)
     fields = {settings.USER_ID_FIELD: USER, settings.ITEM_ID_FIELD: ITEM}
     if settings.TIME_FIELD in header:
         fields[settings.TIME_FIELD] = TIME
-    if "item_id_list" in header:
-        raise KgrecError(
-            f"{path}: rows with an item_id_list are samples, not interactions; give the "
-            "interactions of each part (user, item, time) instead"
-        )
     extra = [name for name in settings.val_interval or {} if name not in fields]
     table = read_atomic(path, [*fields, *extra], settings.field_separator).rename(fields)
     if table.is_empty():

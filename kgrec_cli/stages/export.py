@@ -92,7 +92,14 @@ def _check_branches(trained: Trained) -> None:
 def _tell_other_order(trained: Trained, folder: Path, on_event: OnEvent) -> None:
     """Warns where RecBole would number the items otherwise than the run does."""
     path = atomic_path(trained.settings, folder, "inter")
-    if path.is_file() and sha256_of(path) != trained.inter_sha256:
+    if trained.settings.benchmark_filename is not None:
+        on_event(
+            Warn(
+                "of parts that come split RecBole numbers the items otherwise; "
+                "item_tokens in the file says which row is whose"
+            )
+        )
+    elif path.is_file() and sha256_of(path) != trained.inter_sha256:
         on_event(Warn(f"{path} has changed since the training: RecBole may number its items anew"))
     elif trained.settings.rm_dup_inter is not None:
         on_event(

@@ -91,7 +91,7 @@ def checkpoint_settings(checkpoint_path: Path, folder: Path, settings: Settings)
     values |= {name: value for name, value in recorded.items() if _fits(name, value)}
     values |= _sizes(checkpoint.weights, str(checkpoint_path))
     dataset = checkpoint.config.get("dataset")
-    if dataset and (folder / settings.data_path / str(dataset) / f"{dataset}.inter").is_file():
+    if dataset and any((folder / settings.data_path / str(dataset)).glob("*.inter")):
         values["dataset"] = dataset
     return values
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.parity.data import CASES, QUICK, write_bundled, write_ragged, write_toy
+from tests.parity.data import CASES, QUICK, write_bundled, write_cut, write_ragged, write_toy
 
 REPO_DIR = Path(__file__).parents[2]
 RECBOLE_PYTHON = REPO_DIR / ".venv-recbole" / "bin" / "python"
@@ -101,6 +101,7 @@ def recbole(tmp_path_factory: pytest.TempPathFactory) -> RecBole:
     """What the real RecBole tells of every case on the toy data."""
     folder = tmp_path_factory.mktemp("parity")
     write_toy(folder / "dataset")
+    write_cut(folder / "dataset")
     write_ragged(folder / "dataset")
     write_bundled(folder / "dataset", example_dir())
     out_dir = run_recbole_side(

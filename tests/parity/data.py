@@ -8,6 +8,7 @@ dense ranks.
 """
 
 import random
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +81,18 @@ RENAMED_FIELDS = {
 }
 
 
+CUT_FILES = {
+    "benchmark_filename": ["train", "valid", "test"],
+    "alias_of_item_id": ["item_id_list"],
+    "load_col": {
+        "inter": ["user_id", "item_id_list", "item_id"],
+        "kg": ["head_id", "relation_id", "tail_id"],
+        "link": ["item_id", "entity_id"],
+        "ent_feature": ["ent_id", "ent_vec"],
+    },
+}
+
+
 CASES: dict[str, dict[str, Any]] = {
     **{
         f"{loss}-{layers}-{'frozen' if freeze else 'free'}": _case(
@@ -140,6 +153,7 @@ CASES: dict[str, dict[str, Any]] = {
     ),
     "vector-only": _case(["samples"], dataset="vector-only"),
     "renamed": _case(["samples"], dataset="renamed", **RENAMED_FIELDS),
+    "cut": _trained(["samples", "metrics"], dataset="cut", metrics=ALL_METRICS, **CUT_FILES),
     "bundled": _case(["samples"], dataset="bundled", MAX_ITEM_LIST_LENGTH=20),
 }
 
@@ -204,6 +218,26 @@ def write_ragged(data_path: Path) -> None:
         },
         separator=",",
     )
+
+
+def write_cut(data_path: Path) -> None:
+    """Writes `data_path/cut`: the toy data as samples, a file a part, all of them ready-made."""
+    toy, cut = data_path / "toy", data_path / "cut"
+    cut.mkdir()
+    for suffix in ("kg", "link", "ent_feature"):
+        shutil.copy(toy / f"toy.{suffix}", cut / f"cut.{suffix}")
+    events = read_atomic(toy / "toy.inter", ["user_id", "item_id", "timestamp"]).sort("timestamp")
+    samples = []
+    for (user,), own in events.group_by("user_id", maintain_order=True):
+        items = own["item_id"].to_list()
+        for at in range(1, len(items)):
+            before = " ".join(items[max(0, at - MODEL["MAX_ITEM_LIST_LENGTH"]) : at])
+            part = "test" if at == len(items) - 1 else "valid" if at == len(items) - 2 else "train"
+            samples.append((part, f"{user}\t{before}\t{items[at]}"))
+    head = "user_id:token\titem_id_list:token_seq\titem_id:token"
+    for part in ("train", "valid", "test"):
+        lines = [head, *(row for own, row in samples if own == part)]
+        (cut / f"cut.{part}.inter").write_text("\n".join([*lines, ""]))
 
 
 def write_bundled(data_path: Path, example_dir: Path) -> None:
