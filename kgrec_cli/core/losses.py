@@ -1,21 +1,56 @@
 """The training losses: full cross-entropy over all items, and BPR against sampled negatives."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 BPR_GAMMA = 1e-10
+CHUNK_SCORES = 2**18
+"""Scores held at once on the CPU: 1 MB, so that they stay in its cache."""
 
 
 def cross_entropy(states: Tensor, item_weight: Tensor, targets: Tensor) -> Tensor:
     """Mean of -log softmax over all N items, the padding row included, as in RecBole.
+
+    On the CPU the scores are made, and their gradient is taken, a chunk of targets at a time.
 
     Args:
         states: float (T, D).
         item_weight: float (N, D).
         targets: int64 (T,).
     """
-    return functional.cross_entropy(states @ item_weight.T, targets)
+    if states.is_cuda:
+        return functional.cross_entropy(states @ item_weight.T, targets)
+    loss: Tensor = _ChunkedCrossEntropy.apply(states, item_weight, targets)  # type: ignore[no-untyped-call]
+    return loss
+
+
+class _ChunkedCrossEntropy(torch.autograd.Function):
+    """The gradients are those of a loss of weight 1 and are scaled by what comes back."""
+
+    @staticmethod
+    def forward(ctx: Any, states: Tensor, item_weight: Tensor, targets: Tensor) -> Tensor:
+        n_targets, rows = len(targets), max(1, CHUNK_SCORES // len(item_weight))
+        grad_states, grad_weight = torch.empty_like(states), torch.zeros_like(item_weight)
+        loss = states.new_zeros(())
+        smallest = torch.finfo(states.dtype).tiny
+        for begin in range(0, n_targets, rows):
+            chunk, wanted = states[begin : begin + rows], targets[begin : begin + rows, None]
+            shares = torch.softmax(chunk @ item_weight.T, dim=1)
+            right = shares.gather(1, wanted)
+            loss -= right.clamp(min=smallest).log().sum()
+            shares.scatter_(1, wanted, right - 1)
+            torch.mm(shares, item_weight, out=grad_states[begin : begin + rows])
+            grad_weight.addmm_(shares.T, chunk)
+        ctx.save_for_backward(grad_states.div_(n_targets), grad_weight.div_(n_targets))
+        return loss / n_targets
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:
+        grad_states, grad_weight = ctx.saved_tensors
+        return grad_states * grad, grad_weight * grad, None
 
 
 def bpr(states: Tensor, item_weight: Tensor, targets: Tensor, negatives: Tensor) -> Tensor:

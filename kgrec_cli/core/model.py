@@ -4,7 +4,8 @@ Names of parameters and their shapes are RecBole 1.2.1's
 (`model/sequential_recommender/gru4reckg.py`), so weights move both ways. Sources: Hidasi et al.
 2016 (GRU4Rec); Huang et al. 2018 (KSR, where the KG variant is a baseline).
 
-Letters: B rows, L length, D embedding_size, H hidden_size, N items including the padding.
+Letters: B rows, L length, P positions of all rows, D embedding_size, H hidden_size, N items
+including the padding.
 """
 
 from collections.abc import Mapping
@@ -13,6 +14,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from kgrec_cli.core.recurrence import Packed, last_states, pack, run_grus
 from kgrec_cli.settings import Settings
 
 
@@ -74,27 +76,31 @@ class GRU4RecKG(nn.Module):
         """The table of a branch."""
         return cast(nn.Embedding, getattr(self, f"{branch}_embedding"))
 
-    def forward(self, items: Tensor, where: Tensor | None = None) -> Tensor:
+    def forward(
+        self, read: Packed, where: Tensor | None = None, start: Tensor | None = None
+    ) -> Tensor:
         """The state after each position, or after the chosen ones.
 
         Args:
-            items: int (B, L) item ids, oldest first, zeros behind. The GRUs are causal, so what
-                stands behind a position does not change its state.
-            where: bool (B, L), True at the T positions wanted; None for all.
+            read: Rows of item ids, P positions.
+            where: bool (P,), True at the T positions wanted; None for all.
+            start: What `remember` gave for the rows; None when nothing was read before.
 
         Returns:
-            float (B, L, D), or (T, D) in row order when `where` is given.
+            float (P, D), or (T, D) in their order when `where` is given.
         """
-        states = []
-        for name in self.branches:
-            vectors = self.emb_dropout(self.table_of(name)(items))
-            branch, _ = getattr(self, f"{name}_gru_layers")(vectors)
-            states.append(branch if where is None else branch[where])
-        dense: Tensor = self.dense_layer(torch.cat(states, dim=-1))
+        states = run_grus(self._grus, self._vectors(read.items), read.sizes, start)
+        dense: Tensor = self.dense_layer(states if where is None else states[where])
         return dense
 
+    @torch.no_grad()
+    def remember(self, read: Packed) -> Tensor:
+        """The GRUs' states after each row, for rows that go on: float (layers, B, branches, H)."""
+        return last_states(self._grus, self._vectors(read.items), read.sizes)
+
+    @torch.no_grad()
     def encode(self, items: Tensor, lengths: Tensor) -> Tensor:
-        """The state after the last real item of each row.
+        """The state after the last item of each row, without gradients.
 
         Args:
             items: int (B, L), zeros behind.
@@ -103,8 +109,18 @@ class GRU4RecKG(nn.Module):
         Returns:
             float (B, D).
         """
-        positions = torch.arange(items.shape[1], device=items.device)
-        return self.forward(items, positions == (lengths - 1)[:, None])
+        order = torch.argsort(lengths, descending=True, stable=True)
+        states = self.remember(pack(items[order], lengths[order]))[-1].flatten(1)
+        dense: Tensor = self.dense_layer(states[torch.argsort(order)])
+        return dense
+
+    @property
+    def _grus(self) -> list[nn.GRU]:
+        return [getattr(self, f"{name}_gru_layers") for name in self.branches]
+
+    def _vectors(self, items: Tensor) -> list[Tensor]:
+        """What each branch reads for the items (P,): float (P, width)."""
+        return [self.emb_dropout(self.table_of(name)(items)) for name in self.branches]
 
     def score(self, states: Tensor) -> Tensor:
         """Scores of all items, float (..., N), for states (..., D). Column 0 is the padding's."""

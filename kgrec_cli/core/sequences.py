@@ -265,9 +265,13 @@ def prefixes(
     Returns:
         int32 (B, L) items, oldest first, zeros behind; int64 (B,) lengths, at least 1.
     """
+    return gather(histories.items, prefix_starts(histories, targets, max_length), targets)
+
+
+def prefix_starts(histories: Histories, targets: Ints, max_length: int) -> Ints:
+    """Where the most recent `max_length` items before each target begin, int64 (B,)."""
     owners = np.searchsorted(histories.offsets, targets - 1, side="right") - 1
-    starts = np.maximum(histories.offsets[owners], targets - max_length)
-    return gather(histories.items, starts, targets)
+    return np.maximum(histories.offsets[owners], targets - max_length)
 
 
 def gather(items: Items, starts: Ints, ends: Ints) -> tuple[NDArray[np.int32], Ints]:
@@ -285,19 +289,65 @@ def gather(items: Items, starts: Ints, ends: Ints) -> tuple[NDArray[np.int32], I
 
 
 @dataclass(frozen=True)
-class Batch:
-    """One training step's rows.
+class Rows:
+    """Slices of histories side by side, the longest first, step by step (`recurrence.Packed`).
 
     Attributes:
-        inputs: int32 (B, L) items, zeros behind.
-        targets: int32 (B, L), the item that follows each input position; 0 where no loss is taken
-            (padding, context, and in prefix batches all but the last position).
-        n_targets: How many targets are not 0.
+        items: int32 (P,): the first item of every row, then the second of those that have one, ...
+        sizes: How many rows have a first, a second, ... item.
+        places: int64 (P,), where in `Histories.items` each item stands.
     """
 
-    inputs: NDArray[np.int32]
+    items: NDArray[np.int32]
+    sizes: tuple[int, ...]
+    places: Ints
+
+    @property
+    def last(self) -> Ints:
+        """int64 (B,), the position of each row's last item."""
+        sizes, rows = np.array(self.sizes), np.arange(self.sizes[0])
+        n_steps = (sizes[:, None] > rows).sum(axis=0)
+        last: Ints = (np.cumsum(sizes) - sizes)[n_steps - 1] + rows
+        return last
+
+
+def read_rows(items: Items, starts: Ints, ends: Ints) -> Rows:
+    """The slices `items[starts[i]:ends[i]]`, given the longest first, none empty."""
+    lengths = ends - starts
+    steps = np.arange(int(lengths.max(initial=0)))
+    inside = steps[:, None] < lengths
+    places = (starts + steps[:, None])[inside]
+    return Rows(items[places], tuple(inside.sum(axis=1).tolist()), places)
+
+
+@dataclass(frozen=True)
+class Part:
+    """Rows that one pass of the model reads.
+
+    Attributes:
+        rows: What is read with gradients.
+        targets: int32 (P,), the item that follows each position; 0 where no loss is taken (in
+            prefix batches all but the last of a row).
+        before: What some rows read before that without gradients; None when no row does.
+        before_of: int64, the row of `rows` that each row of `before` belongs to.
+    """
+
+    rows: Rows
     targets: NDArray[np.int32]
+    before: Rows | None
+    before_of: Ints
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One optimiser step: its parts, and how many targets they have between them."""
+
+    parts: list[Part]
     n_targets: int
+
+
+PART_POSITIONS = 2**14
+"""Positions read at once in prefix batches; more leave the processor's cache."""
 
 
 def prefix_batches(
@@ -313,12 +363,18 @@ def prefix_batches(
     Every training target is met once, in random order.
     """
     targets = rng.permutation(train_targets(histories, split))
-    for start in range(0, len(targets), batch_size):
-        chosen = targets[start : start + batch_size]
-        inputs, lengths = prefixes(histories, chosen, max_length)
-        wanted = np.zeros_like(inputs)
-        wanted[np.arange(len(chosen)), lengths - 1] = histories.items[chosen]
-        yield Batch(inputs, wanted, len(chosen))
+    for begin in range(0, len(targets), batch_size):
+        chosen = targets[begin : begin + batch_size]
+        starts = prefix_starts(histories, chosen, max_length)
+        order = np.argsort(starts - chosen, kind="stable")
+        n_parts = -(-int((chosen - starts).sum()) // PART_POSITIONS)
+        parts = []
+        for own in np.array_split(order, n_parts):
+            rows = read_rows(histories.items, starts[own], chosen[own])
+            wanted = np.zeros_like(rows.items)
+            wanted[rows.last] = histories.items[chosen[own]]
+            parts.append(Part(rows, wanted, None, own[:0]))
+        yield Batch(parts, len(chosen))
 
 
 @dataclass(frozen=True)
@@ -377,7 +433,8 @@ def sequence_batches(
     """Whole-sequence batches: a prediction at every position of a window.
 
     Windows come in random order and are packed into steps of about `batch_size` targets, so that an
-    epoch makes as many optimiser steps as prefix batching does.
+    epoch makes as many optimiser steps as prefix batching does. What a window reads before its
+    first target only sets the states it begins with.
     """
     windows = cut_windows(histories, split, max_length=max_length, context=context, rng=rng)
     order = rng.permutation(len(windows.starts))
@@ -385,11 +442,21 @@ def sequence_batches(
     n_steps = max(1, -(-int(done[-1]) // batch_size)) if len(done) else 0
     borders = np.searchsorted(done, np.arange(1, n_steps) * done[-1] / n_steps) if n_steps else []
     for chosen in np.split(order, borders):
-        if len(chosen) == 0:
-            continue
-        starts, ends = windows.starts[chosen], windows.ends[chosen]
-        inputs, _ = gather(histories.items, starts, ends - 1)
-        targets, _ = gather(histories.items, starts + 1, ends)
-        positions = np.arange(inputs.shape[1]) + starts[:, None] + 1
-        targets[positions < windows.first_targets[chosen][:, None]] = 0
-        yield Batch(inputs, targets, int(np.count_nonzero(targets)))
+        if len(chosen):
+            part = _window_part(histories.items, windows, chosen)
+            yield Batch([part], len(part.targets))
+
+
+def _window_part(items: Items, windows: Windows, chosen: Ints) -> Part:
+    """Some windows as rows; a window's inputs begin one item before its first target."""
+    lengths = windows.ends[chosen] - windows.first_targets[chosen]
+    chosen = chosen[np.argsort(-lengths, kind="stable")]
+    begin = windows.first_targets[chosen] - 1
+    rows = read_rows(items, begin, windows.ends[chosen] - 1)
+    before_lengths = begin - windows.starts[chosen]
+    before_of = np.argsort(-before_lengths, kind="stable")
+    before_of = before_of[before_lengths[before_of] > 0]
+    before = None
+    if len(before_of):
+        before = read_rows(items, windows.starts[chosen][before_of], begin[before_of])
+    return Part(rows, items[rows.places + 1], before, before_of)

@@ -18,7 +18,8 @@ from kgrec_cli.core.losses import bpr, cross_entropy, sample_negatives
 from kgrec_cli.core.metrics import rank_metrics
 from kgrec_cli.core.model import GRU4RecKG
 from kgrec_cli.core.ranking import draw_candidates, rank_targets, score_by
-from kgrec_cli.core.sequences import Batch, Histories, Split
+from kgrec_cli.core.recurrence import Packed
+from kgrec_cli.core.sequences import Batch, Histories, Part, Split
 from kgrec_cli.errors import KgrecError
 from kgrec_cli.events import EpochDone, OnEvent, Progress, ignore_event
 from kgrec_cli.settings import Settings
@@ -280,7 +281,7 @@ class _Step:
         total = torch.zeros((), dtype=torch.float64, device=self.device)
         done, last_told = 0, time.perf_counter()
         for batch in self.batches(np.random.default_rng(order_seed)):
-            total += self.run(batch, negatives).detach().double() * batch.n_targets
+            total += self.run(batch, negatives) * batch.n_targets
             done += batch.n_targets
             if time.perf_counter() - last_told > 0.2:
                 last_told = time.perf_counter()
@@ -307,32 +308,50 @@ class _Step:
 
     def run(self, batch: Batch, negatives: torch.Generator) -> Tensor:
         """One optimiser step; returns the mean loss of the batch."""
-        items = self.to_device(batch.inputs)
-        wanted = self.to_device(batch.targets)
         self.optimizer.zero_grad(set_to_none=True)
-        with torch.autocast("cuda", enabled=self.settings.enable_amp and items.is_cuda):
-            where = wanted > 0
-            states = self.model(items, where)
-            targets = wanted[where].long()
-            weight = self.model.item_embedding.weight
-            if self.settings.loss_type == "CE":
-                loss = cross_entropy(states, weight, targets)
-            else:
-                sampled = sample_negatives(
-                    targets.cpu(),
-                    self.popularity,
-                    self.n_items,
-                    self.settings.negatives.sample_num,
-                    negatives,
-                )
-                loss = bpr(states, weight, targets, sampled.to(self.device))
-        loss.backward()  # type: ignore[no-untyped-call]
+        total = torch.zeros((), dtype=torch.float64, device=self.device)
+        for part in batch.parts:
+            loss = self.loss(part, negatives)
+            if len(batch.parts) > 1:
+                loss = loss * (np.count_nonzero(part.targets) / batch.n_targets)
+            loss.backward()  # type: ignore[no-untyped-call]
+            total += loss.detach()
         clip = self.settings.clip_grad_norm
         if clip is not None:
             weights = self.model.parameters()
             torch.nn.utils.clip_grad_norm_(weights, clip.max_norm, norm_type=clip.norm_type)
         self.optimizer.step()
-        return loss
+        return total
+
+    def loss(self, part: Part, negatives: torch.Generator) -> Tensor:
+        """The mean loss over the targets of a part."""
+        read = Packed(self.to_device(part.rows.items), part.rows.sizes)
+        wanted = self.to_device(part.targets)
+        with torch.autocast("cuda", enabled=self.settings.enable_amp and wanted.is_cuda):
+            where = None if part.targets.all() else wanted > 0
+            states = self.model(read, where, self.start(part))
+            targets = (wanted if where is None else wanted[where]).long()
+            weight = self.model.item_embedding.weight
+            if self.settings.loss_type == "CE":
+                return cross_entropy(states, weight, targets)
+            sampled = sample_negatives(
+                targets.cpu(),
+                self.popularity,
+                self.n_items,
+                self.settings.negatives.sample_num,
+                negatives,
+            )
+            return bpr(states, weight, targets, sampled.to(self.device))
+
+    def start(self, part: Part) -> Tensor | None:
+        """The states that the rows of a part begin with: those after what they read before it."""
+        if part.before is None:
+            return None
+        before = Packed(self.to_device(part.before.items), part.before.sizes)
+        states = self.model.remember(before)
+        start = states.new_zeros(len(states), part.rows.sizes[0], *states.shape[2:])
+        start[:, self.to_device(part.before_of)] = states
+        return start
 
     def to_device(self, array: np.ndarray) -> Tensor:
         """An array as a tensor on the device; pinned on its way to CUDA."""

@@ -8,8 +8,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from kgrec_cli.core import losses
 from kgrec_cli.core.losses import bpr, cross_entropy, sample_negatives
 from kgrec_cli.core.model import GRU4RecKG
+from kgrec_cli.core.recurrence import Packed
 from kgrec_cli.core.sequences import prefixes, sequence_batches, split_all, train_targets
 from kgrec_cli.core.training import build_model
 from kgrec_cli.settings import Settings
@@ -70,18 +72,26 @@ def test_freeze_kg_decides_whether_entity_vectors_learn(freeze: bool) -> None:
 
 def test_a_position_depends_on_nothing_behind_it() -> None:
     model = make_model().eval()
-    one = model(torch.tensor([[3, 5, 0, 0]]))
-    other = model(torch.tensor([[3, 5, 7, 1]]))
-    torch.testing.assert_close(one[:, :2], other[:, :2], rtol=0, atol=0)
-    assert not torch.equal(one[:, 2:], other[:, 2:])
+    one = model(Packed(torch.tensor([3, 5, 2, 2]), (1, 1, 1, 1)))
+    other = model(Packed(torch.tensor([3, 5, 7, 1]), (1, 1, 1, 1)))
+    torch.testing.assert_close(one[:2], other[:2], rtol=0, atol=0)
+    assert not torch.equal(one[2:], other[2:])
 
 
 def test_encode_takes_the_state_after_the_last_item() -> None:
     model = make_model().eval()
-    items = torch.tensor([[3, 5, 0], [1, 2, 4]])
-    states = model(items)
-    found = model.encode(items, torch.tensor([2, 3]))
-    torch.testing.assert_close(found, torch.stack([states[0, 1], states[1, 2]]))
+    states = model(Packed(torch.tensor([1, 3, 2, 5, 4]), (2, 2, 1)))
+    found = model.encode(torch.tensor([[3, 5, 0], [1, 2, 4]]), torch.tensor([2, 3]))
+    torch.testing.assert_close(found, states[[3, 4]])
+
+
+def test_rows_go_on_where_they_stopped() -> None:
+    model = make_model().eval()
+    whole = model(Packed(torch.tensor([1, 3, 2, 5, 4, 6]), (2, 2, 2)))
+    start = model.remember(Packed(torch.tensor([1, 3]), (2,)))
+    rest = model(Packed(torch.tensor([2, 5, 4, 6]), (2, 2)), start=start)
+    torch.testing.assert_close(rest, whole[2:])
+    assert not torch.allclose(model(Packed(torch.tensor([2, 5, 4, 6]), (2, 2))), rest)
 
 
 def test_wrong_vectors_are_refused() -> None:
@@ -112,9 +122,10 @@ def test_sequence_loss_is_the_sum_over_prefixes_for_short_histories(
         histories, split_all(histories), max_length=max_length, batch_size=batch_size,
         context=max_length, rng=np.random.default_rng(seed),
     ):  # fmt: skip
-        followed = torch.from_numpy(batch.targets)
-        states = model(torch.from_numpy(batch.inputs), followed > 0)
-        followed = followed[followed > 0].long()
+        (part,) = batch.parts
+        assert part.before is None
+        states = model(Packed(torch.from_numpy(part.rows.items), part.rows.sizes))
+        followed = torch.from_numpy(part.targets).long()
         total = total + cross_entropy(states, weight, followed) * len(followed)
     torch.testing.assert_close(total, by_prefix, rtol=1e-5, atol=1e-4)
 
@@ -131,6 +142,32 @@ def test_cross_entropy_by_hand() -> None:
     loss = cross_entropy(states, weight, torch.tensor([1]))
     expected = -math.log(math.exp(2) / (math.exp(0) + math.exp(2) + math.exp(0)))
     assert loss.item() == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize("chunk_scores", [1, 40, 2**18])
+def test_cross_entropy_in_chunks_is_torchs(
+    chunk_scores: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(losses, "CHUNK_SCORES", chunk_scores)
+    generator = torch.Generator().manual_seed(0)
+    states = torch.randn(23, 4, generator=generator, dtype=torch.float64, requires_grad=True)
+    weight = torch.randn(9, 4, generator=generator, dtype=torch.float64, requires_grad=True)
+    targets = torch.randint(0, 9, (23,), generator=generator)
+    expected = torch.nn.functional.cross_entropy(states @ weight.T, targets)
+    found = cross_entropy(states, weight, targets)
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
+    for own, other in zip(
+        torch.autograd.grad(found * 3, (states, weight)),
+        torch.autograd.grad(expected * 3, (states, weight)),
+        strict=True,
+    ):
+        torch.testing.assert_close(own, other, rtol=0, atol=1e-12)
+
+
+def test_a_loss_beyond_the_smallest_share_stays_finite() -> None:
+    weight = torch.tensor([[0.0], [500.0], [-500.0]])
+    loss = cross_entropy(torch.tensor([[1.0]]), weight, torch.tensor([2]))
+    assert 80 < loss.item() < 1001
 
 
 def test_bpr_by_hand() -> None:

@@ -137,6 +137,39 @@ def test_prefixes_by_hand() -> None:
     assert lengths.tolist() == [1, 2, 1, 2]
 
 
+def unpack(rows: sequences.Rows, values: np.ndarray | None = None) -> list[list[int]]:
+    """What is packed, row by row."""
+    values = rows.items if values is None else values
+    found: list[list[int]] = [[] for _ in range(rows.sizes[0])]
+    place = iter(values.tolist())
+    for size in rows.sizes:
+        for row in range(size):
+            found[row].append(next(place))
+    return found
+
+
+def rows_of(batch: sequences.Batch) -> list[tuple[list[int], list[int], list[int]]]:
+    """Each row of a batch: what is read before, what is read, what follows (0 for no loss)."""
+    found = []
+    for part in batch.parts:
+        inputs, targets = unpack(part.rows), unpack(part.rows, part.targets)
+        before: list[list[int]] = [[] for _ in inputs]
+        if part.before is not None:
+            for row, items in zip(part.before_of, unpack(part.before), strict=True):
+                before[row] = items
+        found += zip(before, inputs, targets, strict=True)
+    return found
+
+
+def test_rows_are_packed_step_by_step() -> None:
+    items = np.arange(10, 30, dtype=np.int32)
+    rows = sequences.read_rows(items, np.array([2, 8, 0]), np.array([5, 10, 1]))
+    assert rows.sizes == (3, 2, 1)
+    assert rows.items.tolist() == [12, 18, 10, 13, 19, 14]
+    assert rows.places.tolist() == [2, 8, 0, 3, 9, 4]
+    assert rows.items[rows.last].tolist() == [14, 19, 10]
+
+
 @given(logs(), st.integers(1, 7), st.integers(1, 12), st.integers(0, 5), st.integers(0, 99))
 def test_sequence_batches_meet_every_training_target_once_with_its_context(
     log: Histories, max_length: int, batch_size: int, context: int, seed: int
@@ -151,15 +184,15 @@ def test_sequence_batches_meet_every_training_target_once_with_its_context(
         context=context,
         rng=np.random.default_rng(seed),
     ):
-        assert batch.n_targets == np.count_nonzero(batch.targets)
-        for inputs, targets in zip(batch.inputs, batch.targets, strict=True):
-            n_inputs = np.count_nonzero(inputs)
-            assert np.count_nonzero(targets) <= max_length
-            assert n_inputs <= max_length + context
+        assert batch.n_targets == sum(len(targets) for _, _, targets in rows_of(batch))
+        for before, inputs, targets in rows_of(batch):
             # items are numbered in log order, so a target follows its input by one
-            where = targets > 0
-            assert (targets[where] == inputs[where] + 1).all()
-            met += targets[where].tolist()
+            assert targets == [item + 1 for item in inputs]
+            assert len(targets) <= max_length
+            firsts = log.items[log.offsets[:-1]]
+            start = int(firsts[firsts <= inputs[0]].max())
+            assert before == list(range(max(start, inputs[0] - context), inputs[0]))
+            met += targets
     assert sorted(met) == log.items[sequences.train_targets(log, split)].tolist()
 
 
@@ -200,9 +233,12 @@ def test_prefix_batches_meet_every_training_target_once(
     for batch in sequences.prefix_batches(
         log, split, max_length=max_length, batch_size=5, rng=np.random.default_rng(seed)
     ):
-        for inputs, targets in zip(batch.inputs, batch.targets, strict=True):
-            assert np.count_nonzero(targets) == 1
-            last = np.count_nonzero(inputs) - 1
-            assert targets[last] == inputs[last] + 1
-            met.append(int(targets[last]))
+        assert batch.n_targets == len(rows_of(batch))
+        for before, inputs, targets in rows_of(batch):
+            assert before == []
+            firsts = log.items[log.offsets[:-1]]
+            start = int(firsts[firsts <= inputs[0]].max())
+            assert inputs == list(range(max(start, inputs[-1] + 1 - max_length), inputs[-1] + 1))
+            assert targets == [0] * (len(inputs) - 1) + [inputs[-1] + 1]
+            met.append(targets[-1])
     assert sorted(met) == log.items[sequences.train_targets(log, split)].tolist()

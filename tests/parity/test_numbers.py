@@ -8,6 +8,7 @@ from kgrec_cli.core.evaluation import measure
 from kgrec_cli.core.losses import bpr, cross_entropy
 from kgrec_cli.core.metrics import rank_metrics
 from kgrec_cli.core.ranking import draw_candidates, rank_targets, score_by
+from kgrec_cli.core.recurrence import pack
 from kgrec_cli.core.sequences import test_targets as targets_of_test
 from kgrec_cli.core.training import item_popularity
 from tests.parity.conftest import RecBole
@@ -34,9 +35,14 @@ def loss_of(ours: Ours, states: torch.Tensor) -> torch.Tensor:
 
 def probed_states(ours: Ours) -> torch.Tensor:
     told = ours.told.arrays
-    return ours.model.encode(
-        ours.items(told["probe.history"]), torch.from_numpy(told["probe.length"])
+    lengths = torch.from_numpy(told["probe.length"])
+    order = torch.argsort(lengths, descending=True, stable=True)
+    read = pack(ours.items(told["probe.history"])[order], lengths[order])
+    last = (
+        np.array(read.sizes).cumsum()[lengths[order] - 1] - np.array(read.sizes)[lengths[order] - 1]
     )
+    states = ours.model(read)[torch.from_numpy(last) + torch.arange(len(order))]
+    return states[torch.argsort(order)]
 
 
 @pytest.mark.parametrize("name", PROBED)
