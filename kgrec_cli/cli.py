@@ -11,7 +11,9 @@ from collections.abc import Sequence
 import typer
 
 from kgrec_cli import __version__, console
+from kgrec_cli.commands.compare import compare
 from kgrec_cli.commands.demo import demo
+from kgrec_cli.commands.doctor import doctor
 from kgrec_cli.commands.evaluate import evaluate
 from kgrec_cli.commands.export import export
 from kgrec_cli.commands.import_weights import import_weights
@@ -34,10 +36,12 @@ app.command("prepare")(prepare)
 app.command("pretrain-kg")(pretrain_kg)
 app.command("train")(train)
 app.command("evaluate")(evaluate)
+app.command("compare")(compare)
 app.command("tune")(tune)
 app.command("recommend")(recommend)
 app.command("export")(export)
 app.command("import")(import_weights)
+app.command("doctor")(doctor)
 app.command("demo")(demo)
 
 

@@ -47,6 +47,14 @@ def note(text: str) -> None:
     err().print(text, markup=False, soft_wrap=True)
 
 
+def finding(level: str, about: str, text: str, cure: str) -> None:
+    """Prints one finding of `doctor`, its cure below it."""
+    style = {"ok": "green", "note": "yellow", "bad": "bold red"}[level]
+    out().print(Text.assemble((f"{level:5}", style), f"{about:13}", text), soft_wrap=True)
+    if cure:
+        out().print(Text(f"{'':18}-> {cure}"), soft_wrap=True)
+
+
 def emit_json(value: Any) -> None:
     """Prints `value` as JSON, the only thing on standard output."""
     sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")

@@ -78,7 +78,8 @@ def prepare(
         Literal["id", "title"] | None,
         typer.Option(
             help="The links' ids are the data set's own (id), or another catalogue's, joined by "
-            "title and year (title; the default with --catalog).",
+            "title and year (title; the default with --catalog). With no links at all, title "
+            "matches the names of the KG's entities (rdfs:label, IRIs of DBpedia).",
             rich_help_panel=_KG,
         ),
     ] = None,
@@ -187,7 +188,7 @@ def account(report: dict[str, Any]) -> list[list[Any]]:
     items = links["items"]
     titles = links["titles"]
     if titles is not None:
-        found = sum(titles[key] for key in ("exact", "other_title", "near_year"))
+        found = titles["items"] - titles["ambiguous"] - titles["not_found"]
         rows.append(["titles matched", found, _share(found, titles["items"])])
         rows += [["  ambiguous, left out", titles["ambiguous"], ""]] if titles["ambiguous"] else []
     rows.append(["items linked", links["items_linked"], _share(links["items_linked"], items)])

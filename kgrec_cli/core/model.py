@@ -17,6 +17,9 @@ from torch import Tensor, nn
 from kgrec_cli.core.recurrence import Packed, last_states, pack, run_grus
 from kgrec_cli.settings import Settings
 
+ROWS_AT_ONCE = 256
+"""Histories encoded at once: what they need stays in the processor's cache."""
+
 
 class GRU4RecKG(nn.Module):
     """Reads item histories, returns a vector per position whose dot products score all items.
@@ -110,8 +113,11 @@ class GRU4RecKG(nn.Module):
             float (B, D).
         """
         order = torch.argsort(lengths, descending=True, stable=True)
-        states = self.remember(pack(items[order], lengths[order]))[-1].flatten(1)
-        dense: Tensor = self.dense_layer(states[torch.argsort(order)])
+        states = [
+            self.remember(pack(items[rows], lengths[rows]))[-1]
+            for rows in torch.split(order, ROWS_AT_ONCE)
+        ]
+        dense: Tensor = self.dense_layer(torch.cat(states).flatten(1)[torch.argsort(order)])
         return dense
 
     @property

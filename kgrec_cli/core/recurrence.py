@@ -59,21 +59,32 @@ def run_grus(
     """
     if inputs[0].is_cuda:
         batch_sizes = torch.tensor(sizes)
-        states = [
+        parts = [
             gru(
                 nn.utils.rnn.PackedSequence(vectors, batch_sizes),
                 None if start is None else start[:, :, branch].contiguous(),
             )[0].data
             for branch, (gru, vectors) in enumerate(zip(grus, inputs, strict=True))
         ]
-        return torch.cat(states, dim=-1)
+        return torch.cat(parts, dim=-1)
     outputs = tuple(inputs)
     for layer in range(grus[0].num_layers):
-        weights = [getattr(gru, f"weight_{kind}_l{layer}") for kind in ("ih", "hh") for gru in grus]
-        before = None if start is None else start[layer]
-        layer_states: Tensor = _Layer.apply(sizes, before, *outputs, *weights)  # type: ignore[no-untyped-call]
-        outputs = layer_states.unbind(1)
-    return layer_states.flatten(1)
+        states = _run_layer(grus, layer, outputs, sizes, None if start is None else start[layer])
+        outputs = states.unbind(1)
+    return states.flatten(1)
+
+
+def _run_layer(
+    grus: Sequence[nn.GRU],
+    layer: int,
+    inputs: Sequence[Tensor],
+    sizes: tuple[int, ...],
+    start: Tensor | None,
+) -> Tensor:
+    """One layer of all branches, float (P, G, H)."""
+    weights = [getattr(gru, f"weight_{kind}_l{layer}") for kind in ("ih", "hh") for gru in grus]
+    states: Tensor = _Layer.apply(sizes, start, *inputs, *weights)  # type: ignore[no-untyped-call]
+    return states
 
 
 def _by_step(parts: Sequence[Tensor], sizes: tuple[int, ...]) -> list[tuple[Tensor, ...]]:
@@ -178,24 +189,22 @@ def last_states(grus: Sequence[nn.GRU], inputs: Sequence[Tensor], sizes: tuple[i
     Returns:
         float (K, B, G, H).
     """
-    n_layers, hidden = grus[0].num_layers, grus[0].hidden_size
-    states = inputs[0].new_zeros(n_layers, sizes[0], len(grus), hidden)
-    for branch, (gru, vectors) in enumerate(zip(grus, inputs, strict=True)):
-        if vectors.is_cuda:
-            read = nn.utils.rnn.PackedSequence(vectors, torch.tensor(sizes))
-            states[:, :, branch] = gru(read)[1]
-            continue
-        weights = [
-            (getattr(gru, f"weight_ih_l{layer}").t(), getattr(gru, f"weight_hh_l{layer}").t())
-            for layer in range(n_layers)
-        ]
-        for step in torch.split(vectors, list(sizes)):
-            below = step
-            for layer, (w_ih, w_hh) in enumerate(weights):
-                own = states[layer, : len(step), branch]
-                of_input, of_state = below @ w_ih, own @ w_hh
-                gates = of_input[:, : 2 * hidden].add_(of_state[:, : 2 * hidden]).sigmoid_()
-                reset, update = _cut(gates, hidden, hidden)
-                new = of_input[:, 2 * hidden :].addcmul_(reset, of_state[:, 2 * hidden :]).tanh_()
-                below = own.copy_(torch.lerp(new, own, update))
-    return states
+    if inputs[0].is_cuda:
+        batch_sizes = torch.tensor(sizes)
+        read = [nn.utils.rnn.PackedSequence(vectors, batch_sizes) for vectors in inputs]
+        return torch.stack([gru(own)[1] for gru, own in zip(grus, read, strict=True)], dim=2)
+    last = last_positions(sizes)
+    outputs, found = tuple(inputs), []
+    for layer in range(grus[0].num_layers):
+        states = _run_layer(grus, layer, outputs, sizes, None)
+        outputs = states.unbind(1)
+        found.append(states[last])
+    return torch.stack(found)
+
+
+def last_positions(sizes: tuple[int, ...]) -> Tensor:
+    """int64 (B,), the position of each row's last item."""
+    of_step = torch.tensor(sizes)
+    rows = torch.arange(sizes[0])
+    n_steps = (of_step[:, None] > rows).sum(0)
+    return (of_step.cumsum(0) - of_step)[n_steps - 1] + rows

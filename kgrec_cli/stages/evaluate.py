@@ -17,7 +17,8 @@ from kgrec_cli.core.evaluation import (
     popularity_groups,
     slice_metrics,
 )
-from kgrec_cli.core.ranking import score_by
+from kgrec_cli.core.ranking import Score, score_by
+from kgrec_cli.core.sequences import Split
 from kgrec_cli.core.training import item_popularity
 from kgrec_cli.errors import KgrecError, UsageError
 from kgrec_cli.events import Note, OnEvent, Warn
@@ -25,7 +26,7 @@ from kgrec_cli.formats import run_dir as runs
 from kgrec_cli.formats.exports import check_export_path, write_table
 from kgrec_cli.settings import Settings
 from kgrec_cli.stages.dataset import Dataset, load_dataset, split_dataset
-from kgrec_cli.stages.trained import load_trained, read_run_settings
+from kgrec_cli.stages.trained import Trained, load_trained, read_run_settings
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,69 @@ def evaluation_settings(
     return resolve_settings(folder=run_dir, options=typed, base=own)
 
 
+@dataclass(frozen=True)
+class HeldOut:
+    """A finished run beside the data that it held out.
+
+    Attributes:
+        trained: The run.
+        dataset: Its data set, in the run's item ids.
+        split: Its parts.
+        popularity: int64 (N,), training interactions of each item.
+        score: The scores of its model.
+    """
+
+    trained: Trained
+    dataset: Dataset
+    split: Split
+    popularity: NDArray[np.int64]
+    score: Score
+
+
+def load_held_out(
+    run_dir: Path,
+    folder: Path,
+    settings: Settings,
+    *,
+    device: str | None = None,
+    threads: int | None = None,
+    on_event: OnEvent,
+) -> HeldOut:
+    """What it takes to rank the held-out targets of a run.
+
+    Args:
+        run_dir: A finished run.
+        folder: The working folder.
+        settings: The run's, with what to measure.
+        device: Where to compute; None as in training.
+        threads: CPU threads; None as in training.
+        on_event: Hears the progress.
+
+    Raises:
+        KgrecError: The run held nothing out, its data set is missing or has changed.
+    """
+    trained = load_trained(run_dir, device=device, threads=threads)
+    if trained.on_all_data:
+        raise KgrecError(f"{run_dir}: trained on all data, so nothing was held out to measure on")
+    dataset = load_dataset(settings, folder, on_event, items=trained.items)
+    if dataset.inter_sha256 != trained.inter_sha256:
+        raise KgrecError(
+            f"{run_dir}: trained on another {dataset.name}.inter than the one here now; "
+            "evaluate it where it was trained, or train anew"
+        )
+    histories, split = dataset.histories, split_dataset(settings, dataset)
+    popularity = item_popularity(
+        histories, split, len(dataset.items), targets_only=settings.recbole_compat
+    )
+    score = score_by(
+        trained.model,
+        histories,
+        max_length=settings.MAX_ITEM_LIST_LENGTH,
+        device=trained.device,
+    )
+    return HeldOut(trained, dataset, split, popularity, score)
+
+
 def run_evaluate(
     run_dir: Path,
     folder: Path,
@@ -103,29 +167,15 @@ def run_evaluate(
     """
     if per_user_path is not None:
         check_export_path(per_user_path)
-    trained = load_trained(run_dir, device=device, threads=threads)
-    if trained.on_all_data:
-        raise KgrecError(f"{run_dir}: trained on all data, so nothing was held out to measure on")
-    dataset = load_dataset(settings, folder, on_event, items=trained.items)
-    if dataset.inter_sha256 != trained.inter_sha256:
-        raise KgrecError(
-            f"{run_dir}: trained on another {dataset.name}.inter than the one here now; "
-            "evaluate it where it was trained, or train anew"
-        )
-    histories, split = dataset.histories, split_dataset(settings, dataset)
-    popularity = item_popularity(
-        histories, split, len(dataset.items), targets_only=settings.recbole_compat
+    held = load_held_out(
+        run_dir, folder, settings, device=device, threads=threads, on_event=on_event
     )
-    score = score_by(
-        trained.model,
-        histories,
-        max_length=settings.MAX_ITEM_LIST_LENGTH,
-        device=trained.device,
-    )
+    dataset, split, popularity = held.dataset, held.split, held.popularity
+    histories = dataset.histories
     metrics: dict[str, dict[str, float]] = {}
     for part in PARTS:
         on_event(Note(f"ranking the {part} targets among {len(dataset.items) - 1:,} items"))
-        measured = measure(score, histories, split, part, settings, popularity)
+        measured = measure(held.score, histories, split, part, settings, popularity)
         metrics |= measured.metrics
         if not measured.metrics:
             on_event(Warn(f"the {part} part is empty: nothing to report of it"))

@@ -21,6 +21,7 @@ from kgrec_cli.core.interactions import (
     keep_min_rating,
 )
 from kgrec_cli.core.item_links import ItemLinks, keep_links
+from kgrec_cli.core.link_check import LinkCheck, check_links, explain
 from kgrec_cli.download import fetch
 from kgrec_cli.errors import KgrecError, UsageError, unknown_name
 from kgrec_cli.events import Note, OnEvent, Warn
@@ -33,6 +34,7 @@ from kgrec_cli.formats.movielens import RawData, find_movielens, read_movielens
 from kgrec_cli.formats.raw_files import RawFile, describe_sources
 from kgrec_cli.formats.sources import DATASETS
 from kgrec_cli.formats.tables import ColumnChoice, read_table
+from kgrec_cli.stages.links import CURE
 from kgrec_cli.stages.prepare_kg import (
     KGPlan,
     KGRequest,
@@ -136,9 +138,10 @@ def run_prepare(request: PrepareRequest, *, on_event: OnEvent) -> PrepareResult:
     filtered = _filter(raw, request)
     items = _all_items(raw, filtered.table)
     n_interactions = _count_by_item(filtered.table)
-    kg = load_kg(plan, raw.items, raw.tags, dataset=request.name, on_event=on_event)
+    kg = load_kg(plan, raw.items, raw.tags, on_event=on_event)
     linked = keep_links(kg.links, kg.triples, items["item_id"], n_interactions)
     _check_links(plan, kg, linked, items, on_event)
+    verdict = _judge_links(plan, linked, items, on_event)
     report = {
         "dataset": request.name,
         "kgrec": __version__,
@@ -152,6 +155,7 @@ def run_prepare(request: PrepareRequest, *, on_event: OnEvent) -> PrepareResult:
             **linked.links_report,
             "of_other_items": kg.n_links_unused + linked.links_report["of_other_items"],
             "titles": None if kg.titles is None else dict(kg.titles),
+            **verdict._asdict(),
         },
         "kg": {"name": plan.name, **linked.kg_report},
     }
@@ -311,6 +315,20 @@ def _check_links(
         n_entities = report["entities_of_several_items"]
         shared = "one entity" if n_entities == 1 else f"{n_entities:,} entities"
         on_event(Note(f"{report['items_sharing_an_entity']:,} items share {shared}"))
+
+
+def _judge_links(
+    plan: KGPlan, linked: ItemLinks, items: pl.DataFrame, on_event: OnEvent
+) -> LinkCheck:
+    """Whether the links are right; a loud warning when they are not."""
+    if plan.triples_path is None:
+        is_made = linked.triples.height > 0
+        return LinkCheck("sound" if is_made else "unknown", "construction", None, 0)
+    catalogue = items.rename({"movie_title": "title"}, strict=False)
+    check = check_links(catalogue, linked.links, linked.triples)
+    if check.verdict == "broken":
+        on_event(Warn(f"{plan.links_path}: {explain(check)}; {CURE}"))
+    return check
 
 
 def _options(request: PrepareRequest, plan: KGPlan, columns: dict[str, str]) -> dict[str, Any]:

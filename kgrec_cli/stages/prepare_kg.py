@@ -3,20 +3,20 @@
 `plan_kg` settles what can be settled before a large raw file is read; `load_kg` reads and links.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 import polars as pl
 
+from kgrec_cli.core.link_check import entity_names
 from kgrec_cli.core.linking import judge_titles
 from kgrec_cli.core.metadata_kg import build_metadata_kg
 from kgrec_cli.download import fetch, is_available
 from kgrec_cli.errors import KgrecError, UsageError, unknown_name
 from kgrec_cli.events import Note, OnEvent, Warn
 from kgrec_cli.formats.catalogs import find_catalog, read_catalog
-from kgrec_cli.formats.files import sha256_of
 from kgrec_cli.formats.links import LINK_FILE, read_links
 from kgrec_cli.formats.sources import KGS, KGSource, kg_source, kgs_for
 from kgrec_cli.formats.triples import GRAPH_FILES, read_triples
@@ -25,8 +25,17 @@ LinkBy = Literal["id", "title"]
 
 BUILT_IN = ("auto", "metadata", "none")
 MIN_TITLES_TO_JUDGE = 20
-VERDICTS = ("exact", "other title", "near year", "ambiguous", "not found")
-"""What `judge_titles` says of an item; the first three come with a catalogue id."""
+VERDICTS = (
+    "exact",
+    "other title",
+    "near year",
+    "part of title",
+    "alike",
+    "without year",
+    "ambiguous",
+    "not found",
+)
+"""What `judge_titles` says of an item; all but the last two come with a catalogue id."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +62,8 @@ class KGPlan:
     Attributes:
         name: How to call it: a name of the registry, "metadata", "none" or the file's name.
         triples_path: None for "metadata" and "none".
-        links_path: None for "metadata" and "none".
+        links_path: None for "metadata" and "none", and where titles are matched with the names of
+            the graph's entities.
         link_by: How items find their links.
         catalog_paths: Item lists whose ids the links use; empty when the links carry titles
             themselves, or link by id.
@@ -75,7 +85,7 @@ class KnowledgeGraph:
     Attributes:
         triples: String columns head_id, relation_id, tail_id, as read.
         links: String columns item_id, entity_id, the ids of the data set.
-        n_links_read: Rows of the file of links.
+        n_links_read: Rows of the file of links; without one, the links that were found.
         n_links_unused: Rows whose title is none of the data set's; 0 when ids were joined.
         paths: Files they were read from.
         titles: How many titles were matched and how, for `prepare.json`; None when ids were joined.
@@ -183,9 +193,12 @@ def _plan_file(request: KGRequest) -> KGPlan:
         raise UsageError(unknown_name("knowledge graph", request.kg, [*KGS, *BUILT_IN]))
     links_path = request.links_path or _links_beside(path)
     if links_path is None:
+        if request.link_by == "title" and request.catalog_path is None:
+            return KGPlan(path.name, path, link_by="title")
         raise UsageError(
             f"--kg {path}: nothing says which item is which entity; give --links FILE with two "
-            "columns, item and entity (or item, title, entity)"
+            "columns, item and entity (or item, title, entity), or --link-by title alone where "
+            "the entities have names"
         )
     return _plan_links(path.name, path, links_path, request)
 
@@ -212,7 +225,6 @@ def load_kg(
     items: pl.DataFrame | None,
     tags: pl.DataFrame | None,
     *,
-    dataset: str,
     on_event: OnEvent,
 ) -> KnowledgeGraph:
     """Reads the graph and gives the data set's items their entities.
@@ -221,22 +233,23 @@ def load_kg(
         plan: What `plan_kg` settled.
         items: Columns of `catalogs.ITEM_SCHEMA`, as far as anything is known of the items.
         tags: Columns user_id, item_id, tag.
-        dataset: Name of the data set.
         on_event: Hears warnings.
 
     Raises:
         KgrecError: Files that cannot be read, or titles that are needed and not there.
     """
-    if plan.triples_path is None or plan.links_path is None:
+    if plan.triples_path is None:
         return _metadata_or_none(plan, items, tags, on_event)
     if plan.note:
         on_event(Note(plan.note))
     triples = read_triples(plan.triples_path)
+    if plan.links_path is None:
+        return _link_by_names(plan, items, triples, _files_of(plan.triples_path, GRAPH_FILES))
     links = read_links(plan.links_path)
     paths = (*_files_of(plan.triples_path, GRAPH_FILES), *_files_of(plan.links_path, (LINK_FILE,)))
     if plan.link_by == "title":
         catalog = _read_catalogs(plan, links)
-        judged = _match_titles(plan, items, catalog)
+        judged = _match_titles(plan, items, catalog, set(links["item_id"]))
         matches = judged.drop_nulls("catalog_id").select("item_id", "catalog_id")
         by_catalog_id = links.select(pl.col("item_id").alias("catalog_id"), "entity_id")
         linked = matches.join(by_catalog_id, on="catalog_id", maintain_order="left_right")
@@ -248,9 +261,26 @@ def load_kg(
             paths=(*paths, *(find_catalog(path).path for path in plan.catalog_paths)),
             titles=_count_verdicts(judged["verdict"]),
         )
-    _warn_of_foreign_ids(plan, items, links, dataset, on_event)
+    _warn_of_foreign_ids(plan, items, links, on_event)
     own = links.select("item_id", "entity_id")
     return KnowledgeGraph(triples, own, links.height, paths=paths)
+
+
+def _link_by_names(
+    plan: KGPlan, items: pl.DataFrame | None, triples: pl.DataFrame, paths: tuple[Path, ...]
+) -> KnowledgeGraph:
+    """The graph, and the links that the names of its entities give."""
+    names = entity_names(triples, pl.concat([triples["head_id"], triples["tail_id"]]))
+    if names.is_empty():
+        raise KgrecError(
+            f"{plan.triples_path}: its entities (such as '{triples['head_id'][0]}') have no names "
+            "to match titles with (rdfs:label, or IRIs of DBpedia); give --links FILE"
+        )
+    judged = _match_titles(plan, items, names.select(item_id="entity_id", title="name"))
+    links = judged.drop_nulls("catalog_id").select("item_id", entity_id="catalog_id")
+    return KnowledgeGraph(
+        triples, links, links.height, paths=paths, titles=_count_verdicts(judged["verdict"])
+    )
 
 
 def _metadata_or_none(
@@ -298,15 +328,21 @@ def _read_catalogs(plan: KGPlan, links: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _match_titles(plan: KGPlan, items: pl.DataFrame | None, catalog: pl.DataFrame) -> pl.DataFrame:
+def _match_titles(
+    plan: KGPlan,
+    items: pl.DataFrame | None,
+    catalog: pl.DataFrame,
+    linked: Collection[str] = frozenset(),
+) -> pl.DataFrame:
     """What `judge_titles` says of the data set's items."""
     if items is None:
         raise KgrecError(
             "--link-by title: the raw data holds no titles; give its item list by --items FILE"
         )
-    judged = judge_titles(items.select("item_id", "title", "release_year"), catalog)
+    judged = judge_titles(items.select("item_id", "title", "release_year"), catalog, linked)
     if judged["catalog_id"].null_count() == judged.height:
-        where = ", ".join(path.name for path in plan.catalog_paths) or str(plan.links_path)
+        where = ", ".join(path.name for path in plan.catalog_paths)
+        where = where or str(plan.links_path or plan.triples_path)
         title = items["title"][0]
         raise KgrecError(f"{where}: no title there is one of the data set's (such as '{title}')")
     return judged
@@ -319,17 +355,9 @@ def _count_verdicts(verdicts: pl.Series) -> dict[str, int]:
 
 
 def _warn_of_foreign_ids(
-    plan: KGPlan,
-    items: pl.DataFrame | None,
-    links: pl.DataFrame,
-    dataset: str,
-    on_event: OnEvent,
+    plan: KGPlan, items: pl.DataFrame | None, links: pl.DataFrame, on_event: OnEvent
 ) -> None:
-    """Warns when the ids of the links look like another catalogue's.
-
-    Where the links carry titles, those of equal ids are compared; where they do not, a table that
-    the registry knows to use other ids is recognised by its checksum.
-    """
+    """Warns when links that carry titles give them to other ids than the data set does."""
     if items is not None and "title" in links.columns:
         titled = links.select("item_id", "title").unique("item_id", maintain_order=True)
         own = items.select("item_id", "title", "release_year")
@@ -343,14 +371,3 @@ def _warn_of_foreign_ids(
                     "titles agree, so its ids are another catalogue's; use --link-by title"
                 )
             )
-    elif plan.links_path is not None and plan.links_path.is_file():
-        known = [source for source in kgs_for(dataset) if source.link_by == "title"]
-        checksum = sha256_of(plan.links_path) if known else ""
-        for source in known:
-            if source.links.checksum == checksum:
-                on_event(
-                    Warn(
-                        f"{plan.links_path}: the links are wrong: its ids are not those of "
-                        f"{dataset}; use --link-by title --catalog FILE, or --kg {source.name}"
-                    )
-                )

@@ -32,6 +32,7 @@ from kgrec_cli.stages.dataset import (
     split_dataset,
 )
 from kgrec_cli.stages.features import FeatureTables, load_feature_tables
+from kgrec_cli.stages.links import warn_of_broken_links
 from kgrec_cli.stages.trained import read_run_settings
 
 
@@ -85,6 +86,7 @@ def run_train(
     dataset = load_dataset(settings, folder, on_event)
     check_targets(dataset.histories, _split(settings, dataset, on_all_data), not on_all_data)
     tables = load_feature_tables(settings, dataset, folder, on_event)
+    warn_of_broken_links(settings, folder, on_event)
     results = []
     for number in range(n_seeds):
         seeded = settings.model_copy(update={"seed": settings.seed + number})

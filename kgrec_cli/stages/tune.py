@@ -37,6 +37,7 @@ from kgrec_cli.formats.hyper_test import SearchSpace, check_parameter_names, rea
 from kgrec_cli.settings import Settings
 from kgrec_cli.stages.dataset import Dataset, load_dataset, set_threads, split_dataset
 from kgrec_cli.stages.features import FeatureTables, load_feature_tables
+from kgrec_cli.stages.links import warn_of_broken_links
 
 NOT_TUNED = ("dataset", "data_path", "checkpoint_dir", "device", "threads", "pretrain_kg")
 
@@ -96,6 +97,7 @@ def run_tune(
     _check_points(settings, space)
     set_threads(settings)
     dataset = load_dataset(settings, folder, on_event)
+    warn_of_broken_links(settings, folder, on_event)
     study_name = f"{dataset.name}-{settings.model}-{space_path.stem}"
     study_dir = folder / "studies" / study_name
     try:

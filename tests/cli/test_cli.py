@@ -39,6 +39,8 @@ def test_python_dash_m_is_the_same_command() -> None:
         "evaluate",
         "tune",
         "recommend",
+        "compare",
+        "doctor",
         "export",
         "import",
         "demo",

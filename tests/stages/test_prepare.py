@@ -1,7 +1,5 @@
 """From raw files to atomic files: every byte of a small set, every row accounted for."""
 
-import dataclasses
-import hashlib
 import json
 import zipfile
 from collections.abc import Callable
@@ -139,6 +137,10 @@ def test_the_account(prepare: Prepare, kg_files: dict[str, object], events: list
         "entities_of_several_items": 1,
         "items_sharing_an_entity": 2,
         "titles": None,
+        "verdict": "unknown",
+        "witness": "none",
+        "right": None,
+        "n_compared": 0,
     }
     assert report["kg"] == {
         "name": "kg.tsv", "read": 4, "repeated": 1, "triples": 3, "entities": 4, "relations": 2
@@ -434,20 +436,30 @@ def test_own_links_for_a_registered_graph(prepare: Prepare, registry: Path, tmp_
     assert texts(result)["toyset.link"].splitlines()[1:] == ["30\te1"]
 
 
-def test_links_known_to_use_other_ids_are_warned_of(
-    prepare: Prepare,
-    registry: Path,
-    tmp_path: Path,
-    events: list[Event],
-    monkeypatch: pytest.MonkeyPatch,
+def test_the_links_that_everybody_uses_are_called_broken(
+    prepare: Prepare, real_data_dir: Path, events: list[Event]
 ):
-    (tmp_path / "links.tsv").write_text("20\te1\n")
-    digest = hashlib.sha256((tmp_path / "links.tsv").read_bytes()).hexdigest()
-    links = dataclasses.replace(KGS["toykg"].links, checksum=digest)
-    monkeypatch.setitem(KGS, "toykg", dataclasses.replace(KGS["toykg"], links=links))
-    (tmp_path / "kg.tsv").write_text("e1\tactor\ta1\n")
-    prepare("toyset", kg=str(tmp_path / "kg.tsv"), links_path=tmp_path / "links.tsv")
-    assert any("its ids are not those of toyset" in event.text for event in events)
+    freebase = real_data_dir / "freebase"
+    result = prepare(
+        "ml-100k",
+        real_data_dir / "ml-100k",
+        kg=str(freebase / "ml-100k.kg.gz"),
+        links_path=freebase / "ml-100k.recbole.link",
+    )
+    (warning,) = [event.text for event in events if isinstance(event, Warn)]
+    assert "the links are broken: " in warning
+    assert warning.endswith("`kgrec prepare --link-by title --catalog FILE` joins by title")
+    assert result.report["links"]["verdict"] == "broken"
+    events.clear()
+    result = prepare(
+        "ml-100k",
+        real_data_dir / "ml-100k",
+        kg=str(freebase / "ml-100k.kg.gz"),
+        links_path=freebase / "ml2fb.txt",
+        catalog_path=real_data_dir / "ml-1m" / "movies.dat",
+    )
+    assert not [event for event in events if isinstance(event, Warn)]
+    assert result.report["links"]["verdict"] == "sound"
 
 
 def test_no_network(prepare: Prepare, registry: Path):

@@ -1,0 +1,127 @@
+"""`kgrec compare`: runs named, `run_compare`, its tables shown."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from kgrec_cli import console
+from kgrec_cli.commands import options as opt
+
+if TYPE_CHECKING:
+    from kgrec_cli.stages.compare import Comparison
+
+
+def compare(
+    runs: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="RUN",
+            help="Run folders or their names under saved/; the first is what the others are "
+            "compared with.",
+            show_default=False,
+        ),
+    ],
+    group: Annotated[
+        bool,
+        typer.Option(
+            "--group/--no-group",
+            help="Take runs whose settings differ in `seed` alone as one, averaged by user.",
+        ),
+    ] = True,
+    device: opt.Device = None,
+    threads: opt.Threads = None,
+    json_output: opt.Json = False,
+) -> None:
+    """Compare finished runs on the same test targets, with intervals by paired bootstrap."""
+    from kgrec_cli.config import resolve_settings
+    from kgrec_cli.formats.run_dir import find_run
+    from kgrec_cli.stages.compare import run_compare
+
+    folder = Path()
+    saved_dir = folder / resolve_settings(folder=folder).checkpoint_dir
+    with console.listening(json_output) as on_event:
+        result = run_compare(
+            [find_run(saved_dir, run) for run in runs],
+            folder,
+            group=group,
+            device=device,
+            threads=threads,
+            on_event=on_event,
+        )
+    if json_output:
+        console.emit_json(_as_json(result))
+    else:
+        _show(result)
+
+
+def _show(result: "Comparison") -> None:
+    shown = [f"{name}@{result.cutoff}" for name in ("ndcg", "hit")]
+    views = {"test": "", "test_masked": "masked\n"}
+    console.table(
+        "Test targets",
+        ["", "run", *(label + name for label in views.values() for name in shown)],
+        [
+            [number, side.name, *(side.metrics[view][name] for view in views for name in shown)]
+            for number, side in enumerate(result.sides, start=1)
+        ],
+    )
+    console.table(
+        "Difference to run 1, on the users that both have alike",
+        ["run", "metric", "users", "difference", "%", "95% from", "to", "p"],
+        [
+            [
+                number,
+                label.replace("\n", " ") + name,
+                pair.n_users,
+                found.difference,
+                "" if found.relative_percent is None else f"{found.relative_percent:+.1f}",
+                found.low,
+                found.high,
+                found.p_value,
+            ]
+            for number, pair in enumerate(result.pairs, start=2)
+            for view, label in views.items()
+            for name, found in pair.differences[view].items()
+            if name in shown
+        ],
+    )
+    for number, pair in enumerate(result.pairs, start=2):
+        if pair.n_changed or pair.n_in_one:
+            console.say(
+                f"run {number}: {pair.n_changed + pair.n_in_one:,} users left out, "
+                f"{pair.n_changed:,} with another target or history than in run 1, "
+                f"{pair.n_in_one:,} in one of the two only"
+            )
+    if result.settings:
+        columns = ["setting", *(f"run {n}" for n in range(1, len(result.sides) + 1))]
+        rows = [[name, *map(_text, values)] for name, values in result.settings.items()]
+        console.table("Settings that differ", columns, rows)
+    else:
+        console.say("no setting differs")
+
+
+def _text(value: Any) -> str | None:
+    """A setting as it is written, numbers with all their digits."""
+    return None if value is None else str(value)
+
+
+def _as_json(result: "Comparison") -> dict[str, Any]:
+    return {
+        "runs": [
+            {
+                "name": side.name,
+                "runs": [str(run_dir) for run_dir in side.run_dirs],
+                "seeds": list(side.seeds),
+                "n_users": len(side.targets),
+                "metrics": side.metrics,
+            }
+            for side in result.sides
+        ],
+        "pairs": [
+            {"first": result.sides[0].name, "other": side.name, **asdict(pair)}
+            for side, pair in zip(result.sides[1:], result.pairs, strict=True)
+        ],
+        "settings": result.settings,
+    }

@@ -1,0 +1,305 @@
+"""`kgrec compare`: finished runs in; their metrics, differences and settings out, side by side."""
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kgrec_cli.core.comparison import N_RESAMPLES, Difference, paired_differences, user_means
+from kgrec_cli.core.evaluation import Measured, measure
+from kgrec_cli.core.metrics import gains
+from kgrec_cli.errors import KgrecError, UsageError
+from kgrec_cli.events import Note, OnEvent, Warn
+from kgrec_cli.settings import LIST_METRICS, METRICS
+from kgrec_cli.stages.dataset import Dataset
+from kgrec_cli.stages.evaluate import evaluation_settings, load_held_out
+from kgrec_cli.stages.trained import Trained, read_run_settings
+
+VIEWS = ("test", "test_masked")
+FEW_USERS = 30
+
+
+@dataclass(frozen=True)
+class Side:
+    """One run, or the seeds of one configuration, measured on its test targets.
+
+    Attributes:
+        run_dirs: The run, or the run of each seed.
+        seeds: Their seeds.
+        settings: Name (of a block "block.name") to value, and `entity_vectors`: which ones a run
+            read, when it kept them as they were.
+        items: The item tokens that its targets are ranked among.
+        metrics: By view, then by name; over the seeds the mean.
+        n_targets: int64 (U,), test targets of each user.
+        targets: By user token, in the order of `n_targets`: what the user's targets are and the
+            items before them, as a hash.
+        values: By view, then by metric of ranks: float64 (U,), the user's own value.
+    """
+
+    run_dirs: tuple[Path, ...]
+    seeds: tuple[int, ...]
+    settings: dict[str, Any]
+    items: frozenset[str]
+    metrics: dict[str, dict[str, float]]
+    n_targets: NDArray[np.int64]
+    targets: dict[str, bytes]
+    values: dict[str, dict[str, NDArray[np.float64]]]
+
+    @property
+    def name(self) -> str:
+        """The run's name; of several seeds the first one's, with their number."""
+        name, n_seeds = self.run_dirs[0].name, len(self.run_dirs)
+        return (
+            name
+            if n_seeds == 1
+            else f"{name.removesuffix(f'-seed{self.seeds[0]}')} x{n_seeds} seeds"
+        )
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A run beside the first one.
+
+    Attributes:
+        n_users: Users compared: those with the same test targets and histories in both.
+        n_changed: Users of both left out, since a target or a history differs.
+        n_in_one: Users left out since only one of the two has test targets of theirs.
+        differences: By view, then by metric.
+    """
+
+    n_users: int
+    n_changed: int
+    n_in_one: int
+    differences: dict[str, dict[str, Difference]]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What `compare` found.
+
+    Attributes:
+        sides: The runs as they are compared, the first being what the others are held against.
+        pairs: One for each side but the first.
+        settings: Those that differ: name to the value of each side.
+        cutoff: The cutoff to show.
+    """
+
+    sides: list[Side]
+    pairs: list[Pair]
+    settings: dict[str, list[Any]]
+    cutoff: int
+
+
+def run_compare(
+    run_dirs: Sequence[Path],
+    folder: Path,
+    *,
+    group: bool = True,
+    device: str | None = None,
+    threads: int | None = None,
+    on_event: OnEvent,
+) -> Comparison:
+    """Ranks the test targets of finished runs and compares each run with the first, user by user.
+
+    Args:
+        run_dirs: Two or more finished runs.
+        folder: The working folder.
+        group: Take seeds of one configuration (settings equal but for `seed`) as one, each user's
+            values averaged over them.
+        device: Where to compute; None as in training.
+        threads: CPU threads; None as in training.
+        on_event: Hears the progress.
+
+    Raises:
+        UsageError: Fewer than two runs, one named twice, or all of them seeds of one configuration.
+        KgrecError: A run without test targets, one whose data set is missing or has changed, two
+            without a user in common.
+    """
+    if len(run_dirs) < 2:
+        raise UsageError("compare takes two runs or more")
+    for number, run_dir in enumerate(run_dirs):
+        if run_dir.resolve() in [other.resolve() for other in run_dirs[:number]]:
+            raise UsageError(f"{run_dir}: named twice; a run equals itself")
+    own = [read_run_settings(run_dir) for run_dir in run_dirs]
+    topk = ",".join(str(cutoff) for cutoff in sorted({k for each in own for k in each.topk}))
+    sides: list[Side] = []
+    for run_dir in run_dirs:
+        side = _measure(run_dir, folder, topk, device, threads, on_event)
+        groups = [number for number, other in enumerate(sides) if group and _is_seed(side, other)]
+        if groups:
+            sides[groups[0]] = _add_seed(sides[groups[0]], side)
+        else:
+            sides.append(side)
+    if len(sides) == 1:
+        raise UsageError(
+            "all of these are seeds of one configuration; --no-group compares them one by one"
+        )
+    pairs = [_compare(sides[0], side, on_event) for side in sides[1:]]
+    return Comparison(sides, pairs, _differing(sides), own[0].shown_cutoff)
+
+
+def _measure(
+    run_dir: Path,
+    folder: Path,
+    topk: str,
+    device: str | None,
+    threads: int | None,
+    on_event: OnEvent,
+) -> Side:
+    settings = evaluation_settings(
+        run_dir, topk=topk, metrics=",".join((*METRICS, *LIST_METRICS)), values={}
+    )
+    held = load_held_out(
+        run_dir, folder, settings, device=device, threads=threads, on_event=on_event
+    )
+    dataset, histories = held.dataset, held.dataset.histories
+    on_event(
+        Note(f"{run_dir.name}: ranking the test targets among {len(dataset.items) - 1:,} items")
+    )
+    measured = measure(held.score, histories, held.split, "test", settings, held.popularity)
+    if not measured.metrics:
+        raise KgrecError(f"{run_dir}: its test part is empty, so there is nothing to compare")
+    owners = histories.owners[measured.targets]
+    _, rows = np.unique(histories.user_ids[owners], return_inverse=True)
+    ranks = (measured.ranking.ranks, measured.ranking.ranks_masked)
+    return Side(
+        run_dirs=(run_dir,),
+        seeds=(settings.seed,),
+        settings=_described(run_dir, held.trained),
+        items=frozenset(dataset.items.tokens),
+        metrics=measured.metrics,
+        n_targets=np.bincount(rows),
+        targets=_hash_targets(measured, dataset),
+        values={
+            view: {
+                f"{metric.casefold()}@{k}": user_means(rows, gains(metric, of_view, k))
+                for metric in METRICS
+                for k in settings.topk
+            }
+            for view, of_view in zip(VIEWS, ranks, strict=True)
+        },
+    )
+
+
+def _hash_targets(measured: Measured, dataset: Dataset) -> dict[str, bytes]:
+    """By user token, in the order of user ids: the targets and all items before them, hashed."""
+    histories = dataset.histories
+    tokens = np.array(dataset.items.tokens, dtype=object)
+    numbers, firsts = np.unique(histories.owners[measured.targets], return_index=True)
+    hashes: dict[int, Any] = {}
+    for number, targets in zip(numbers, np.split(measured.targets, firsts[1:]), strict=True):
+        begin = histories.offsets[number]
+        items = tokens[histories.items[begin : targets[-1] + 1]].tolist()
+        of_user = hashes.setdefault(int(histories.user_ids[number]), hashlib.blake2b())
+        of_user.update(repr(((targets - begin).tolist(), items)).encode())
+    return {dataset.users.tokens[user]: hashes[user].digest() for user in sorted(hashes)}
+
+
+def _described(run_dir: Path, trained: Trained) -> dict[str, Any]:
+    """The settings in one level; `entity_vectors` tells apart what the settings do not name."""
+    settings, model = read_run_settings(run_dir), trained.model
+    frozen = model.branches[1:] if settings.freeze_kg else ()
+    tables = [model.table_of(branch).weight.detach().cpu().numpy().tobytes() for branch in frozen]
+    return {
+        **dict(_flat(settings.model_dump(mode="json"))),
+        "entity_vectors": hashlib.blake2b(b"".join(tables)).hexdigest()[:8] if tables else None,
+    }
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
+
+
+def _is_seed(side: Side, other: Side) -> bool:
+    """Whether a run is a further seed of a configuration."""
+    return (
+        side.seeds[0] not in other.seeds
+        and side.targets == other.targets
+        and {**side.settings, "seed": None} == {**other.settings, "seed": None}
+    )
+
+
+def _add_seed(side: Side, new: Side) -> Side:
+    """The side with a further seed in its means."""
+    weight = 1 / (len(side.seeds) + 1)
+
+    def mean(old: Any, new: Any) -> Any:
+        return {
+            view: {name: value + weight * (new[view][name] - value) for name, value in row.items()}
+            for view, row in old.items()
+        }
+
+    return Side(
+        run_dirs=side.run_dirs + new.run_dirs,
+        seeds=side.seeds + new.seeds,
+        settings=side.settings,
+        items=side.items,
+        metrics=mean(side.metrics, new.metrics),
+        n_targets=side.n_targets,
+        targets=side.targets,
+        values=mean(side.values, new.values),
+    )
+
+
+def _compare(first: Side, other: Side, on_event: OnEvent) -> Pair:
+    here, there = (_candidates(side) for side in (other, first))
+    if first.items != other.items or here != there:
+        on_event(
+            Warn(
+                f"{other.name} ranks among {here}, {first.name} among {there}: "
+                "the items being others, the metrics differ by that alone"
+            )
+        )
+    places = {user: row for row, user in enumerate(other.targets)}
+    users = [
+        (row, places[user])
+        for row, (user, targets) in enumerate(first.targets.items())
+        if other.targets.get(user) == targets
+    ]
+    if not users:
+        raise KgrecError(
+            f"{other.name} has no user with the same test targets and history in common with "
+            f"{first.name}: compare runs on one data set and one split"
+        )
+    if len(users) < FEW_USERS:
+        on_event(Warn(f"{other.name}: {len(users)} users compared, too few to be sure of much"))
+    on_event(Note(f"{other.name}: {N_RESAMPLES:,} resamples of {len(users):,} users"))
+    rows_first, rows_other = np.array(users).T
+    names = [(view, name) for view in VIEWS for name in first.values[view]]
+    columns_first, columns_other = (
+        np.stack([side.values[view][name][rows] for view, name in names], axis=1)
+        for side, rows in ((first, rows_first), (other, rows_other))
+    )
+    found = paired_differences(columns_first, columns_other, first.n_targets[rows_first])
+    differences: dict[str, dict[str, Difference]] = {view: {} for view in VIEWS}
+    for (view, name), difference in zip(names, found, strict=True):
+        differences[view][name] = difference
+    n_both = len(first.targets.keys() & other.targets.keys())
+    return Pair(
+        n_users=len(users),
+        n_changed=n_both - len(users),
+        n_in_one=len(first.targets.keys() ^ other.targets.keys()),
+        differences=differences,
+    )
+
+
+def _candidates(side: Side) -> str:
+    modes = [value for name, value in side.settings.items() if name.startswith("eval_args.mode")]
+    return f"{len(side.items) - 1:,} items ({', '.join(modes)})"
+
+
+def _differing(sides: Sequence[Side]) -> dict[str, list[Any]]:
+    """The settings that are not the same in all; `seed` is none where seeds are grouped."""
+    names = dict.fromkeys(name for side in sides for name in side.settings)
+    if any(len(side.seeds) > 1 for side in sides):
+        names.pop("seed")
+    values = {name: [side.settings.get(name) for side in sides] for name in names}
+    return {name: row for name, row in values.items() if any(value != row[0] for value in row)}
