@@ -346,7 +346,7 @@ class Batch:
     n_targets: int
 
 
-PART_POSITIONS = 2**14
+PART_POSITIONS = 2**12
 """Positions read at once in prefix batches; more leave the processor's cache."""
 
 
