@@ -213,6 +213,12 @@ def run_case(name: str, case: dict) -> None:
         said["loaded"] = dict(trainer.evaluate(test_data, load_best_model=False))
     if "epochs" in wanted:
         told |= train_epochs(trainer, train_data, job["n_epochs"])
+    if "ranking" in wanted:
+        trainer.eval_collector.data_collect(train_data)
+        began = time.perf_counter()
+        for data in (valid_data, test_data):
+            trainer.evaluate(data, load_best_model=False)
+        said["ranking_s"] = time.perf_counter() - began
     if "rate" in wanted:
         said["rate"] = time_batches(trainer, train_data, job["n_batches"])
     if "fit" in wanted:
