@@ -79,6 +79,16 @@ def test_candidates_are_drawn_by_the_seed_and_never_the_target(mode: str) -> Non
     assert draw_candidates("full", histories, targets, 6, seed=1) is None
 
 
+def test_pop_candidates_follow_all_interactions_users_first_ones_too() -> None:
+    """RecBole counts its samples' targets, which a user's first event is not."""
+    histories = make_histories([5, 1, 2], [5, 1, 3], [5, 1, 1])
+    drawn = draw_candidates("pop4000", histories, np.array([2]), 6, seed=1)
+    assert drawn is not None
+    shares = torch.bincount(drawn[0], minlength=6) / 4000
+    # 5 stands three times, 1 four times, 3 once; 2 is the target
+    torch.testing.assert_close(shares, torch.tensor([0, 4, 0, 1, 0, 3]) / 8, atol=0.03, rtol=0)
+
+
 def test_no_targets_give_an_empty_ranking() -> None:
     histories = make_histories([1, 2])
     found = rank_targets(
