@@ -29,7 +29,7 @@ def load_kgrec() -> None:
     split = split_dataset(settings, data)
     rng = np.random.default_rng(0)
     next(
-        sequences.sequence_batches(
+        batches.sequence_batches(
             data.histories, split, max_length=50, batch_size=2048, context=50, rng=rng
         )
     )
@@ -45,7 +45,7 @@ if system == "kgrec":
     import numpy as np
     import torch
 
-    from kgrec_cli.core import sequences
+    from kgrec_cli.core import batches
     from kgrec_cli.settings import Settings
     from kgrec_cli.stages.dataset import load_dataset, split_dataset
 

@@ -13,13 +13,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from kgrec_cli.core import sequences
+from kgrec_cli.core import batches, sequences
+from kgrec_cli.core.batches import Batch, Part
 from kgrec_cli.core.losses import bpr, cross_entropy, sample_negatives
 from kgrec_cli.core.metrics import rank_metrics
 from kgrec_cli.core.model import GRU4RecKG
 from kgrec_cli.core.ranking import draw_candidates, rank_targets, score_by
 from kgrec_cli.core.recurrence import Packed
-from kgrec_cli.core.sequences import Batch, Histories, Part, Split
+from kgrec_cli.core.sequences import Histories, Split
 from kgrec_cli.errors import KgrecError
 from kgrec_cli.events import EpochDone, OnEvent, Progress, ignore_event
 from kgrec_cli.settings import Settings
@@ -299,10 +300,10 @@ class _Step:
         """The epoch's batches."""
         length, size = self.settings.MAX_ITEM_LIST_LENGTH, self.settings.train_batch_size
         if self.settings.train_batching == "prefix":
-            return sequences.prefix_batches(
+            return batches.prefix_batches(
                 self.histories, self.split, max_length=length, batch_size=size, rng=rng
             )
-        return sequences.sequence_batches(
+        return batches.sequence_batches(
             self.histories, self.split, max_length=length, batch_size=size, context=length, rng=rng
         )
 

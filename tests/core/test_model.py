@@ -9,10 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kgrec_cli.core import losses
+from kgrec_cli.core.batches import sequence_batches
 from kgrec_cli.core.losses import bpr, cross_entropy, sample_negatives
 from kgrec_cli.core.model import GRU4RecKG
 from kgrec_cli.core.recurrence import Packed
-from kgrec_cli.core.sequences import prefixes, sequence_batches, split_all, train_targets
+from kgrec_cli.core.sequences import prefixes, split_all, train_targets
 from kgrec_cli.core.training import build_model
 from kgrec_cli.settings import Settings
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kgrec_cli.core import sequences
+from kgrec_cli.core import batches, sequences
 from kgrec_cli.core.training import item_popularity
 from kgrec_cli.core.vocab import vocabulary_of
 from kgrec_cli.errors import KgrecError
@@ -16,7 +16,7 @@ from kgrec_cli.formats.intervals import parse_intervals
 from kgrec_cli.settings import Settings
 from kgrec_cli.stages.dataset import Dataset, load_dataset, split_dataset
 from kgrec_cli.stages.features import load_feature_tables
-from tests.core.test_sequences import rows_of
+from tests.core.test_batches import rows_of
 
 ROWS = [
     ("a", "x", 5, 10),
@@ -197,7 +197,7 @@ def test_windows_of_samples_are_their_targets(tmp_path: Path) -> None:
     write_samples(tmp_path)
     dataset, _ = load(tmp_path, benchmark_filename=["train", "valid", "test"])
     assert dataset.split is not None
-    (batch,) = sequences.sequence_batches(
+    (batch,) = batches.sequence_batches(
         dataset.histories, dataset.split, max_length=50, batch_size=9, context=50,
         rng=np.random.default_rng(0),
     )  # fmt: skip

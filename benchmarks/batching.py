@@ -1,0 +1,72 @@
+"""Does whole-sequence training cost accuracy? Sequence and prefix batches on RecBole's own setting.
+
+    make parity                                # once: RecBole's bundled ml-100k comes with it
+    .venv/bin/python -m benchmarks.batching --folder FOLDER [--sequence 5] [--prefix 3]
+
+Trains with `recbole_compat` (1,598 items, RecBole's links, TransE vectors made here), seed 1 and
+on, one thread each, to early stopping, and compares by user. A run that is there already is kept,
+so the command goes on where it was. A prefix run takes about an hour of one core.
+"""
+
+import argparse
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.parity.conftest import example_dir
+
+SUFFIXES = ("inter", "item", "kg", "link", "user")
+
+
+def kgrec(folder: Path, *arguments: str) -> str:
+    """Runs a command in the folder; returns what it prints."""
+    command = [sys.executable, "-m", "kgrec_cli", *arguments]
+    return subprocess.run(command, cwd=folder, check=True, stdout=subprocess.PIPE, text=True).stdout
+
+
+def prepare(folder: Path) -> None:
+    """RecBole's bundled files under another name, and the entity vectors."""
+    dataset_dir = folder / "dataset" / "bundled"
+    dataset_dir.mkdir(parents=True, exist_ok=True)
+    for suffix in SUFFIXES:
+        shutil.copy(example_dir() / f"ml-100k.{suffix}", dataset_dir / f"bundled.{suffix}")
+    if not (dataset_dir / "bundled.ent_feature").is_file():
+        kgrec(folder, "pretrain-kg", "--dataset", "bundled", "--threads", "2")
+
+
+def train(folder: Path, batching: str, seed: int) -> str:
+    """The name of the run of a seed, trained unless it is there."""
+    kept_path = folder / "runs.json"
+    kept: dict[str, str] = json.loads(kept_path.read_text()) if kept_path.is_file() else {}
+    name = f"{batching}-{seed}"
+    if name not in kept:
+        settings = ["--set", "recbole_compat=true", "--set", f"train_batching={batching}"]
+        settings += ["--set", "valid_metric=NDCG@10", "--seed", str(seed), "--threads", "1"]
+        told = kgrec(folder, "train", "--dataset", "bundled", *settings, "--json")
+        kept[name] = json.loads(told)[0]["run"]
+        kept_path.write_text(json.dumps(kept, indent=2) + "\n")
+    return Path(kept[name]).name
+
+
+def main() -> None:
+    """Trains what is missing, prints `kgrec compare`."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--folder", type=Path, required=True)
+    parser.add_argument("--sequence", type=int, default=5, help="seeds")
+    parser.add_argument("--prefix", type=int, default=3, help="seeds")
+    options = parser.parse_args()
+    options.folder.mkdir(parents=True, exist_ok=True)
+    prepare(options.folder)
+    wanted = {"prefix": options.prefix, "sequence": options.sequence}
+    runs = [
+        train(options.folder, batching, seed)
+        for batching, n_seeds in wanted.items()
+        for seed in range(1, n_seeds + 1)
+    ]
+    print(kgrec(options.folder, "compare", *runs))
+
+
+if __name__ == "__main__":
+    main()
