@@ -36,7 +36,7 @@ def test_all_six_commands(run_cli: RunCli, real_data_dir: Path, tmp_path: Path) 
     # from here on as typed, but for the few epochs
     pretrained = run_cli("pretrain-kg", "--method", "TransE", "--epochs", "2")
     assert pretrained.exit_code == 0, pretrained.stderr
-    trained = run_cli("train", "--freeze-kg", "--epochs", "2")
+    trained = run_cli("train", "--freeze-kg", "--epochs", "3")
     assert trained.exit_code == 0, trained.stderr
     tuned = run_cli("tune", "hyper.test", "--max-trials", "2", "--set", "epochs=1", "--json")
     assert tuned.exit_code == 0, tuned.stderr
