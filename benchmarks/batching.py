@@ -36,14 +36,16 @@ def prepare(folder: Path) -> None:
         kgrec(folder, "pretrain-kg", "--dataset", "bundled", "--threads", "2")
 
 
-def train(folder: Path, batching: str, seed: int) -> str:
+def train(folder: Path, batching: str, seed: int, epochs: int | None) -> str:
     """The name of the run of a seed, trained unless it is there."""
     kept_path = folder / "runs.json"
     kept: dict[str, str] = json.loads(kept_path.read_text()) if kept_path.is_file() else {}
-    name = f"{batching}-{seed}"
+    name = f"{batching}-{seed}" + (f"-{epochs}" if epochs else "")
     if name not in kept:
         settings = ["--set", "recbole_compat=true", "--set", f"train_batching={batching}"]
         settings += ["--set", "valid_metric=NDCG@10", "--seed", str(seed), "--threads", "1"]
+        if epochs:
+            settings += ["--epochs", str(epochs), "--stopping-step", str(epochs)]
         told = kgrec(folder, "train", "--dataset", "bundled", *settings, "--json")
         kept[name] = json.loads(told)[0]["run"]
         kept_path.write_text(json.dumps(kept, indent=2) + "\n")
@@ -56,12 +58,13 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, required=True)
     parser.add_argument("--sequence", type=int, default=5, help="seeds")
     parser.add_argument("--prefix", type=int, default=3, help="seeds")
+    parser.add_argument("--epochs", type=int, help="train so long, without early stopping")
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
     prepare(options.folder)
     wanted = {"prefix": options.prefix, "sequence": options.sequence}
     runs = [
-        train(options.folder, batching, seed)
+        train(options.folder, batching, seed, options.epochs)
         for batching, n_seeds in wanted.items()
         for seed in range(1, n_seeds + 1)
     ]
