@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from kgrec_cli.core.recurrence import last_positions
 from kgrec_cli.core.sequences import (
     Histories,
     Ints,
@@ -37,14 +38,6 @@ class Rows:
     items: NDArray[np.int32]
     sizes: tuple[int, ...]
     places: Ints
-
-    @property
-    def last(self) -> Ints:
-        """int64 (B,), the position of each row's last item."""
-        sizes, rows = np.array(self.sizes), np.arange(self.sizes[0])
-        n_steps = (sizes[:, None] > rows).sum(axis=0)
-        last: Ints = (np.cumsum(sizes) - sizes)[n_steps - 1] + rows
-        return last
 
 
 def read_rows(items: Items, starts: Ints, ends: Ints) -> Rows:
@@ -108,7 +101,7 @@ def prefix_batches(
         for own in np.array_split(order, n_parts):
             rows = read_rows(histories.items, starts[own], chosen[own])
             wanted = np.zeros_like(rows.items)
-            wanted[rows.last] = histories.items[chosen[own]]
+            wanted[last_positions(rows.sizes).numpy()] = histories.items[chosen[own]]
             parts.append(Part(rows, wanted, None, own[:0]))
         yield Batch(parts, len(chosen))
 

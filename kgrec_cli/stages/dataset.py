@@ -71,7 +71,9 @@ def load_dataset(
     paths = [atomic_path(settings, folder, suffix) for suffix in suffixes]
     for path in paths:
         if not path.is_file():
-            raise KgrecError(f"{path}: no such file; `kgrec prepare {settings.dataset}` makes it")
+            makes = f"`kgrec prepare {settings.dataset}` makes it"
+            cure = "benchmark_filename names it as a part that comes split" if names else makes
+            raise KgrecError(f"{path}: no such file; {cure}")
     of_samples = bool(names) and are_samples(paths, settings)
     read = read_samples if of_samples else _read_interactions
     table = pl.concat(

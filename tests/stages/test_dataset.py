@@ -227,6 +227,14 @@ def test_samples_of_unknown_items(tmp_path: Path) -> None:
     assert notes[0] == "toy.valid.inter: 1 samples with nothing before their item left out"
 
 
+def test_a_part_that_is_not_there_is_one_line(tmp_path: Path) -> None:
+    write_samples(tmp_path)
+    with pytest.raises(
+        KgrecError, match=r"toy\.dev\.inter: no such file; benchmark_filename names"
+    ):
+        load(tmp_path, benchmark_filename=["train", "dev", "test"])
+
+
 def test_samples_beside_interactions_are_one_line(tmp_path: Path) -> None:
     write_samples(tmp_path)
     write(tmp_path, "test.inter", INTER, ROWS)
