@@ -35,19 +35,25 @@ class Vocabulary:
         return self._ids.get(token) if token != PADDING else None
 
     def encode(self, tokens: pl.Series) -> np.ndarray:
-        """The ids of a column of tokens.
+        """The ids of a column of tokens (String or Categorical).
 
         Returns:
             int32 array of the column's length; 0 for tokens that are not in the vocabulary.
         """
+        if tokens.dtype == pl.Categorical:
+            codes, known = tokens.to_physical().to_numpy(), tokens.unique()
+            ids_of_codes = np.zeros(int(codes.max(initial=0)) + 1, dtype=np.int32)
+            ids_of_codes[known.to_physical()] = self.encode(known.cast(pl.String))
+            ids: np.ndarray = ids_of_codes[codes]
+            return ids
         keys = pl.Series(self.tokens, dtype=pl.String)
-        ids = pl.Series(range(len(self.tokens)), dtype=pl.Int32)
-        return tokens.replace_strict(keys, ids, default=0, return_dtype=pl.Int32).to_numpy()
+        numbers = pl.Series(range(len(self.tokens)), dtype=pl.Int32)
+        return tokens.replace_strict(keys, numbers, default=0, return_dtype=pl.Int32).to_numpy()
 
 
 def build_vocabulary(tokens: pl.Series) -> Vocabulary:
     """The vocabulary of a column, ids in order of first appearance from 1 (as RecBole numbers)."""
-    return Vocabulary([PADDING, *tokens.unique(maintain_order=True).to_list()])
+    return Vocabulary([PADDING, *tokens.unique(maintain_order=True).cast(pl.String).to_list()])
 
 
 def vocabulary_of(tokens: Iterable[str]) -> Vocabulary:

@@ -4,7 +4,8 @@ Types are `token`, `token_seq`, `float` and `float_seq`; sequences are separated
 A whole-number `float` column (a timestamp) is read as integers, so that its order is exact.
 """
 
-from collections.abc import Mapping, Sequence
+import io
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import polars as pl
@@ -13,6 +14,7 @@ from kgrec_cli.errors import KgrecError
 from kgrec_cli.formats.files import writing
 
 TYPES = ("token", "token_seq", "float", "float_seq")
+PART_BYTES = 2**20
 
 
 def read_header(path: Path, separator: str = "\t") -> dict[str, str]:
@@ -50,7 +52,14 @@ def read_header(path: Path, separator: str = "\t") -> dict[str, str]:
 def read_atomic(
     path: Path, columns: Sequence[str] | None = None, separator: str = "\t"
 ) -> pl.DataFrame:
-    """The table in an atomic file.
+    """The table in an atomic file; see `read_parts`."""
+    return pl.concat(read_parts(path, columns, separator), how="vertical_relaxed")
+
+
+def read_parts(
+    path: Path, columns: Sequence[str] | None = None, separator: str = "\t"
+) -> Iterator[pl.DataFrame]:
+    """The table in an atomic file, a few megabytes at a time: at least one part.
 
     Args:
         path: The file.
@@ -61,6 +70,7 @@ def read_atomic(
         token: String. token_seq: String, spaces kept. float: Int64 where every value is a whole
         number written without a point, else Float64. float_seq: String (see
         `entity_features.read_entity_features`). Empty fields are null. Rows keep the file's order.
+        A float column may be Int64 in one part and Float64 in another.
 
     Raises:
         KgrecError: A missing column, a row with too few or too many fields, a value that is no
@@ -71,12 +81,30 @@ def read_atomic(
     for name in wanted:
         if name not in header:
             raise KgrecError(f"{path}: no column '{name}'; its header has {', '.join(header)}")
+    with path.open("rb") as file:
+        file.readline()
+        first_line, more = 2, True
+        while more:
+            text = file.read(PART_BYTES) + file.readline()
+            more = bool(file.peek(1))
+            yield _parse(path, text, first_line, header, wanted, separator)
+            first_line += text.count(b"\n")
+
+
+def _parse(
+    path: Path,
+    text: bytes,
+    first_line: int,
+    header: Mapping[str, str],
+    wanted: Sequence[str],
+    separator: str,
+) -> pl.DataFrame:
+    """The wanted columns of some lines of a file, the first of them line `first_line`."""
     try:
         table = pl.read_csv(
-            path,
+            text,
             separator=separator,
             has_header=False,
-            skip_rows=1,
             new_columns=list(header),
             schema=dict.fromkeys(header, pl.String),
             quote_char=None,
@@ -86,21 +114,19 @@ def read_atomic(
         )
     except pl.exceptions.PolarsError as error:
         raise KgrecError(
-            _find_bad_line(path, len(header), separator) or f"{path}: {error}"
+            _find_bad_line(path, text, first_line, len(header), separator) or f"{path}: {error}"
         ) from error
     table = table.select(wanted)
-    missing = table.select(pl.any_horizontal(pl.all().is_null()).arg_true()).to_series()
-    if len(missing):
-        bad_line = _find_bad_line(path, len(header), separator)
+    if any(column.null_count() for column in table):
+        bad_line = _find_bad_line(path, text, first_line, len(header), separator)
         if bad_line:
             raise KgrecError(bad_line)
-    for name in wanted:
-        if header[name] == "float":
-            table = table.with_columns(_numbers(path, table[name]))
-    return table
+    return table.with_columns(
+        _numbers(path, first_line, table[name]) for name in wanted if header[name] == "float"
+    )
 
 
-def _numbers(path: Path, column: pl.Series) -> pl.Series:
+def _numbers(path: Path, first_line: int, column: pl.Series) -> pl.Series:
     """A text column as Int64 where that is exact, else Float64."""
     column = column.str.strip_chars()
     whole = column.cast(pl.Int64, strict=False)
@@ -110,23 +136,24 @@ def _numbers(path: Path, column: pl.Series) -> pl.Series:
     if numbers.null_count() > column.null_count():
         row = int((numbers.is_null() & column.is_not_null()).arg_max() or 0)
         raise KgrecError(
-            f"{path}, line {row + 2}, column {column.name}: "
+            f"{path}, line {row + first_line}, column {column.name}: "
             f"found '{column[row]}', expected a number"
         )
     return numbers
 
 
-def _find_bad_line(path: Path, n_columns: int, separator: str) -> str | None:
-    """One line that names the first row whose number of fields is wrong."""
-    with path.open("rb") as file:
-        for number, line in enumerate(file, start=1):
-            try:
-                text = line.decode("utf-8").rstrip("\r\n")
-            except UnicodeDecodeError:
-                return f"{path}, line {number}: not UTF-8; atomic files are UTF-8"
-            n_fields = text.count(separator) + 1
-            if text and n_fields != n_columns:
-                return f"{path}, line {number}: {n_fields} columns, expected {n_columns}"
+def _find_bad_line(
+    path: Path, text: bytes, first_line: int, n_columns: int, separator: str
+) -> str | None:
+    """One line that names the first row of `text` whose number of fields is wrong."""
+    for number, line in enumerate(io.BytesIO(text), start=first_line):
+        try:
+            row = line.decode("utf-8").rstrip("\r\n")
+        except UnicodeDecodeError:
+            return f"{path}, line {number}: not UTF-8; atomic files are UTF-8"
+        n_fields = row.count(separator) + 1
+        if row and n_fields != n_columns:
+            return f"{path}, line {number}: {n_fields} columns, expected {n_columns}"
     return None
 
 

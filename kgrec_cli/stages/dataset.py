@@ -15,7 +15,7 @@ from kgrec_cli.core.sequences import Histories, Split
 from kgrec_cli.core.vocab import Vocabulary, build_vocabulary
 from kgrec_cli.errors import KgrecError, unknown_name
 from kgrec_cli.events import Note, OnEvent
-from kgrec_cli.formats.atomic import read_atomic, read_header
+from kgrec_cli.formats.atomic import read_atomic, read_header, read_parts
 from kgrec_cli.formats.files import sha256_of
 from kgrec_cli.formats.intervals import parse_intervals
 from kgrec_cli.settings import Settings
@@ -78,7 +78,7 @@ def load_dataset(
     read = read_samples if of_samples else _read_interactions
     table = pl.concat(
         [
-            read(path, settings, on_event).with_columns(pl.lit(part).alias(PART))
+            read(path, settings, on_event).with_columns(pl.lit(part, pl.Int8).alias(PART))
             for part, path in enumerate(paths)
         ]
     )
@@ -91,7 +91,7 @@ def load_dataset(
     users = build_vocabulary(table[USER])
     table = table.with_columns(
         pl.Series("user", users.encode(table[USER])), pl.Series("item", items.encode(table[ITEM]))
-    )
+    ).drop(USER, ITEM)
     n_unknown = int((table["item"] == 0).sum())
     if n_unknown:
         on_event(
@@ -124,13 +124,17 @@ def _build_histories(table: pl.DataFrame) -> tuple[Histories, Split]:
 
 
 def _read_interactions(path: Path, settings: Settings, on_event: OnEvent) -> pl.DataFrame:
-    """Columns user_id, item_id (String), timestamp, and the fields that val_interval names."""
+    """Columns user_id, item_id (Categorical), timestamp, and the fields that val_interval names."""
     header = read_header(path, settings.field_separator)
     fields = {settings.USER_ID_FIELD: USER, settings.ITEM_ID_FIELD: ITEM}
     if settings.TIME_FIELD in header:
         fields[settings.TIME_FIELD] = TIME
     extra = [name for name in settings.val_interval or {} if name not in fields]
-    table = read_atomic(path, [*fields, *extra], settings.field_separator).rename(fields)
+    parts = read_parts(path, [*fields, *extra], settings.field_separator)
+    table = pl.concat(
+        (part.rename(fields).cast({USER: pl.Categorical, ITEM: pl.Categorical}) for part in parts),
+        how="vertical_relaxed",
+    )
     if table.is_empty():
         raise KgrecError(f"{path}: no interactions")
     for field, name in fields.items():

@@ -135,3 +135,17 @@ def test_prefixes_by_hand() -> None:
     items, lengths = sequences.prefixes(histories, np.array([1, 3, 5, 6]), max_length=2)
     assert items.tolist() == [[1, 0], [2, 3], [5, 0], [5, 6]]
     assert lengths.tolist() == [1, 2, 1, 2]
+
+
+@pytest.mark.parametrize("unit", [1, 2**60, 0.5])
+def test_events_are_ordered_by_user_part_time_and_row(unit: float) -> None:
+    """Also where user and time do not fit in one number, before 1970, and with fractions."""
+    rng = np.random.default_rng(0)
+    users, items, parts = rng.integers(1, [[9], [99], [3]], (3, 200)).astype(np.int32)
+    times = rng.integers(-3, 4, 200) * unit
+    histories, ordered = sequences.build_histories_in_parts(users, items, times, parts)
+    rows = sorted(range(200), key=lambda row: (users[row], parts[row], times[row], row))
+    assert histories.items.tolist() == items[rows].tolist()
+    assert histories.times.tolist() == times[rows].tolist()
+    assert ordered.tolist() == parts[rows].tolist()
+    assert histories.offsets.tolist() == [0, *np.cumsum(np.bincount(users)[1:])]
