@@ -174,7 +174,9 @@ def check_values(values: Mapping[str, Any], where: str) -> None:
     try:
         build_settings(values, where)
     except KgrecError as error:
-        if "train_neg_sample_args; remove" not in str(error):
+        if not any(
+            rule in str(error) for rule in ("train_neg_sample_args; remove", "seen_bias is")
+        ):
             raise
 
 

@@ -129,6 +129,10 @@ class Settings(_Strict):
         MAX_ITEM_LIST_LENGTH: Most recent items of a history that the model reads.
         train_batching: `sequence` predicts at every position of a window in one pass (kgrec);
             `prefix` makes one row per target, as RecBole does.
+        seen_bias: Adds a learned number to the scores of the items that the history holds; it
+            begins at the log of how much oftener than by chance the training data repeat an item
+            (kgrec).
+        shuffle_ties: Each epoch puts a user's training events of equal time in a new order (kgrec).
         train_batch_size: Targets a step.
         stopping_step: Evaluations in a row without progress after which training stops.
         device: auto, cpu, cuda or cuda:N (kgrec; RecBole's use_gpu and gpu_id).
@@ -188,10 +192,12 @@ class Settings(_Strict):
     loss_type: Literal["CE", "BPR"] = "CE"
     train_neg_sample_args: NegativeSampling | None = None
     MAX_ITEM_LIST_LENGTH: int = Field(default=50, ge=1)
+    seen_bias: bool = False
 
     epochs: int = Field(default=300, ge=1)
     train_batch_size: int = Field(default=2048, ge=1)
     train_batching: Literal["sequence", "prefix"] = "sequence"
+    shuffle_ties: bool = False
     learner: Literal["adam"] = "adam"
     learning_rate: float = Field(default=0.001, gt=0)
     weight_decay: float = Field(default=0.0, ge=0)
@@ -279,6 +285,12 @@ class Settings(_Strict):
                 "loss_type CE compares with every item and takes no train_neg_sample_args; "
                 "remove it or set loss_type: BPR"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _seen_bias_by_softmax(self) -> Self:
+        if self.seen_bias and self.loss_type != "CE":
+            raise ValueError(f"seen_bias is learned by loss_type CE, found {self.loss_type}")
         return self
 
     @property

@@ -6,8 +6,8 @@ from numpy.typing import NDArray
 from scipy import sparse
 from torch import Tensor
 
-from kgrec_cli.core.ranking import Score, seen
-from kgrec_cli.core.sequences import Histories, Ints, Split, training_events
+from kgrec_cli.core.ranking import Score
+from kgrec_cli.core.sequences import Histories, Ints, Split, seen_events, training_events
 
 
 def popularity_score(popularity: NDArray[np.int64]) -> Score:
@@ -53,10 +53,10 @@ def item_knn_score(
     kept = _keep_largest(similarity.tocsr(), n_neighbours)
 
     def score(targets: Ints) -> Tensor:
-        row_index, seen_items = seen(histories, targets)
+        row_index, events = seen_events(histories, targets)
         ones = np.ones(len(row_index), dtype=np.float32)
         prefix = sparse.csr_matrix(
-            (ones, (row_index.numpy(), seen_items.numpy())), shape=(len(targets), n_items)
+            (ones, (row_index, histories.items[events])), shape=(len(targets), n_items)
         )
         return torch.from_numpy((prefix @ kept.T).toarray().astype(np.float32))
 

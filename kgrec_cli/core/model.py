@@ -17,6 +17,9 @@ from torch import Tensor, nn
 from kgrec_cli.core.recurrence import Packed, last_states, pack, run_grus
 from kgrec_cli.settings import Settings
 
+Pairs = tuple[Tensor, Tensor]
+"""Two int64 (S,): a row and an item that its history holds."""
+
 ROWS_AT_ONCE = 256
 """Histories encoded at once: what they need stays in the processor's cache."""
 
@@ -28,7 +31,7 @@ class GRU4RecKG(nn.Module):
     concatenated. RecBole's model has one such table, "entity"; without any it is GRU4Rec.
 
     Args:
-        settings: embedding_size D, hidden_size H, num_layers, dropout_prob, freeze_kg.
+        settings: embedding_size D, hidden_size H, num_layers, dropout_prob, freeze_kg, seen_bias.
         n_items: N, padding included.
         tables: By branch name, float32 (N, width): the vector of each item in that branch.
 
@@ -54,6 +57,7 @@ class GRU4RecKG(nn.Module):
             setattr(self, f"{name}_gru_layers", gru)
         self.emb_dropout = nn.Dropout(settings.dropout_prob)
         self.dense_layer = nn.Linear(hidden * len(widths), settings.embedding_size)
+        self.seen_bias = nn.Parameter(torch.zeros(())) if settings.seen_bias else None
         self._set_initial_values(tables, settings)
 
     item_embedding: nn.Embedding
@@ -128,6 +132,20 @@ class GRU4RecKG(nn.Module):
         """What each branch reads for the items (P,): float (P, width)."""
         return [self.emb_dropout(self.table_of(name)(items)) for name in self.branches]
 
-    def score(self, states: Tensor) -> Tensor:
-        """Scores of all items, float (..., N), for states (..., D). Column 0 is the padding's."""
-        return states @ self.item_embedding.weight.T
+    def score(self, states: Tensor, seen: Pairs) -> Tensor:
+        """Scores of all items, float (B, N), for states (B, D). Column 0 is the padding's.
+
+        Args:
+            states: What `encode` gave.
+            seen: The items of each row's history, to which `seen_bias` goes; once, however often
+                an item stands there.
+        """
+        scores = states @ self.item_embedding.weight.T
+        return scores if self.seen_bias is None else add_once(scores, seen, self.seen_bias)
+
+
+def add_once(scores: Tensor, pairs: Pairs, number: Tensor) -> Tensor:
+    """Adds a number (0-d) to scores (B, N), in place: once at each pair, also a repeated one."""
+    rows, items = pairs
+    scores[rows, items] = scores[rows, items] + number
+    return scores

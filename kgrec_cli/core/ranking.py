@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from kgrec_cli.core.losses import sample_negatives
-from kgrec_cli.core.model import GRU4RecKG
-from kgrec_cli.core.sequences import Histories, Ints, gather, prefixes
+from kgrec_cli.core.model import GRU4RecKG, Pairs
+from kgrec_cli.core.sequences import Histories, Ints, gather, prefixes, seen_events
 
 # Scores of a chunk of targets: int64 (B,) indices into Histories.items -> float (B, N).
 Score = Callable[[Ints], Tensor]
@@ -52,9 +52,16 @@ def score_by(
         states = model.encode(
             torch.from_numpy(items).to(device), torch.from_numpy(lengths).to(device)
         )
-        return model.score(states)
+        return model.score(states, seen_pairs(histories, targets, device))
 
     return score
+
+
+def seen_pairs(histories: Histories, targets: Ints, device: torch.device) -> Pairs:
+    """Two int64 (P,): the row in `targets`, and an item seen before that target."""
+    row_index, events = seen_events(histories, targets)
+    items = torch.from_numpy(histories.items[events].astype(np.int64))
+    return torch.from_numpy(row_index).to(device), items.to(device)
 
 
 def chunk_size(n_items: int, eval_batch_size: int) -> int:
@@ -103,8 +110,7 @@ def rank_targets(
             among.scatter_(1, chosen, scores.gather(1, chosen))
             scores = among.scatter_(1, wanted[:, None], target_scores)
         ranks, top = (scores >= target_scores).sum(1), _top_items(scores, topk)
-        row_index, seen_items = seen(histories, chunk)
-        scores[row_index.to(scores.device), seen_items.to(scores.device)] = -torch.inf
+        scores[seen_pairs(histories, chunk, scores.device)] = -torch.inf
         scores.scatter_(1, wanted[:, None], target_scores)
         ranks_masked, top_masked = (scores >= target_scores).sum(1), _top_items(scores, topk)
         chunks.append(
@@ -151,23 +157,6 @@ def draw_candidates(
     wanted = torch.from_numpy(histories.items[targets].astype(np.int64))
     generator = torch.Generator().manual_seed(seed)
     return sample_negatives(wanted, popularity, n_items, int(mode[3:]), generator)
-
-
-def seen(histories: Histories, targets: Ints) -> tuple[Tensor, Tensor]:
-    """The items before each target, over its whole history.
-
-    Returns:
-        Two int64 (P,): the row in `targets`, and an item seen before that target.
-    """
-    owners = np.searchsorted(histories.offsets, targets - 1, side="right") - 1
-    starts = histories.offsets[owners]
-    counts = targets - starts
-    row_index = np.repeat(np.arange(len(targets)), counts)
-    positions = np.arange(len(row_index)) + np.repeat(starts - (np.cumsum(counts) - counts), counts)
-    return (
-        torch.from_numpy(row_index),
-        torch.from_numpy(histories.items[positions].astype(np.int64)),
-    )
 
 
 def _top_items(scores: Tensor, topk: int) -> Tensor:
@@ -218,11 +207,12 @@ def recommend_items(
     starts = ends - np.array([len(items) for items in lists])
     items, lengths = gather(flat, np.maximum(starts, ends - max_length), ends)
     states = model.encode(torch.from_numpy(items).to(device), torch.from_numpy(lengths).to(device))
-    scores = model.score(states).float()
+    row_index = torch.from_numpy(np.repeat(np.arange(len(lists)), ends - starts)).to(device)
+    seen = row_index, torch.from_numpy(flat.astype(np.int64)).to(device)
+    scores = model.score(states, seen).float()
     scores[:, 0] = -torch.inf
     if hide_seen:
-        row_index = torch.from_numpy(np.repeat(np.arange(len(lists)), ends - starts)).to(device)
-        scores[row_index, torch.from_numpy(flat.astype(np.int64)).to(device)] = -torch.inf
+        scores[seen] = -torch.inf
     topk = min(topk, scores.shape[1] - 1)
     best_scores, best = top_places(scores, topk)
     best = torch.where(best_scores == -torch.inf, 0, best)

@@ -6,7 +6,7 @@ into that array; its prefix is what stands before it in the same history.
 Letters: B rows, L length, n events, U users.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -286,6 +286,52 @@ def prefix_starts(histories: Histories, targets: Ints, max_length: int) -> Ints:
     """Where the most recent `max_length` items before each target begin, int64 (B,)."""
     owners = np.searchsorted(histories.offsets, targets - 1, side="right") - 1
     return np.maximum(histories.offsets[owners], targets - max_length)
+
+
+def seen_events(histories: Histories, targets: Ints) -> tuple[Ints, Ints]:
+    """The events before each target, over its whole history.
+
+    Returns:
+        Two int64 (P,): the row in `targets`, ascending, and an event, ascending in each row.
+    """
+    owners = np.searchsorted(histories.offsets, targets - 1, side="right") - 1
+    starts = histories.offsets[owners]
+    counts = targets - starts
+    row_index = np.repeat(np.arange(len(targets)), counts)
+    events = np.arange(len(row_index)) + np.repeat(starts - (np.cumsum(counts) - counts), counts)
+    return row_index, events
+
+
+def first_events(histories: Histories, n_items: int) -> NDArray[np.bool_]:
+    """Bool (n,): the events whose item does not stand before them in the same history."""
+    first = np.zeros(len(histories.items), dtype=np.bool_)
+    first[np.unique(histories.owners * n_items + histories.items, return_index=True)[1]] = True
+    return first
+
+
+def repeat_log_ratio(histories: Histories, split: Split, n_items: int) -> float:
+    """How much oftener than by chance a training target is an item seen before, as a logarithm.
+
+    Chance is the share of the training events that the items seen before have. One is added to both
+    counts, so that data without any repetition give a finite number.
+    """
+    first, targets = first_events(histories, n_items), train_targets(histories, split)
+    counts = np.bincount(histories.items[training_events(histories, split)], minlength=n_items)
+    shares = counts / max(counts.sum(), 1)
+    before = np.concatenate([[0.0], np.cumsum(shares[histories.items] * first)])
+    by_chance = before[targets] - before[histories.offsets[histories.owners[targets]]]
+    n_repeated = np.count_nonzero(~first[targets])
+    return float(np.log((n_repeated + 1) / (by_chance.sum() + 1)))
+
+
+def shuffle_ties(histories: Histories, split: Split, rng: np.random.Generator) -> Histories:
+    """The same histories, each user's training events of equal time in a new order."""
+    owners = histories.owners
+    training = np.arange(len(owners)) < split.train_end[owners]
+    new = np.ones(len(owners), dtype=np.bool_)
+    new[1:] = (np.diff(histories.times) != 0) | (np.diff(owners) != 0) | ~training[1:]
+    order = np.argsort(np.cumsum(new) + rng.random(len(owners)))
+    return replace(histories, items=histories.items[order])
 
 
 def gather(items: Items, starts: Ints, ends: Ints) -> tuple[NDArray[np.int32], Ints]:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from kgrec_cli.core import batches, sequences
 from kgrec_cli.core.batches import Batch, Part
-from kgrec_cli.core.losses import bpr, cross_entropy, sample_negatives
+from kgrec_cli.core.losses import Seen, bpr, cross_entropy, sample_negatives
 from kgrec_cli.core.metrics import rank_metrics
 from kgrec_cli.core.model import GRU4RecKG
 from kgrec_cli.core.ranking import draw_candidates, rank_targets, score_by
@@ -161,6 +161,10 @@ def fit(
         weight_decay=settings.weight_decay,
     )
     state = state or TrainingState()
+    if state.epoch == 0 and model.seen_bias is not None:
+        n_items = model.item_embedding.num_embeddings
+        with torch.no_grad():
+            model.seen_bias.fill_(sequences.repeat_log_ratio(histories, split, n_items))
     if state.epoch:
         model.load_state_dict(state.model)
         optimizer.load_state_dict(state.optimizer)
@@ -262,7 +266,7 @@ class _Step:
     ) -> None:
         self.model = model
         self.optimizer = optimizer
-        self.histories = histories
+        self.given = self.histories = histories
         self.split = split
         self.settings = settings
         self.device = device
@@ -279,9 +283,14 @@ class _Step:
         order_seed, torch_seed = seeds.generate_state(2)
         torch.manual_seed(int(torch_seed))
         negatives = torch.Generator().manual_seed(int(torch_seed) + 1)
+        rng = np.random.default_rng(order_seed)
+        if self.settings.shuffle_ties:
+            self.histories = sequences.shuffle_ties(self.given, self.split, rng)
+        if self.model.seen_bias is not None:
+            self.is_first = sequences.first_events(self.histories, self.n_items)
         total = torch.zeros((), dtype=torch.float64, device=self.device)
         done, last_told = 0, time.perf_counter()
-        for batch in self.batches(np.random.default_rng(order_seed)):
+        for batch in self.batches(rng):
             total += self.run(batch, negatives) * batch.n_targets
             done += batch.n_targets
             if time.perf_counter() - last_told > 0.2:
@@ -334,7 +343,8 @@ class _Step:
             targets = (wanted if where is None else wanted[where]).long()
             weight = self.model.item_embedding.weight
             if self.settings.loss_type == "CE":
-                return cross_entropy(states, weight, targets)
+                places = part.rows.places if where is None else part.rows.places[part.targets > 0]
+                return cross_entropy(states, weight, targets, self.seen(places + 1))
             sampled = sample_negatives(
                 targets.cpu(),
                 self.popularity,
@@ -343,6 +353,15 @@ class _Step:
                 negatives,
             )
             return bpr(states, weight, targets, sampled.to(self.device))
+
+    def seen(self, targets: sequences.Ints) -> Seen | None:
+        """The items before each target (T,), when the model has a number for them."""
+        if self.model.seen_bias is None:
+            return None
+        rows, events = sequences.seen_events(self.histories, targets)
+        kept = self.is_first[events]
+        items = self.histories.items[events[kept]].astype(np.int64)
+        return Seen(self.to_device(rows[kept]), self.to_device(items), self.model.seen_bias)
 
     def start(self, part: Part) -> Tensor | None:
         """The states that the rows of a part begin with: those after what they read before it."""

@@ -20,7 +20,10 @@ from kgrec_cli.stages.trained import Trained, load_trained
 ITEM_TABLES = ("item_embedding.weight", "entity_embedding.weight")
 BRANCHES = {"GRU4RecKG": ("item", "entity"), "GRU4Rec": ("item",)}
 
-NOT_RECBOLES = ("device", "threads", "recbole_compat", "train_batching", "pretrain_kg")
+NOT_RECBOLES = (
+    "device", "threads", "recbole_compat", "train_batching", "pretrain_kg", "seen_bias",
+    "shuffle_ties",
+)  # fmt: skip
 OF_THIS_MACHINE = ("data_path", "checkpoint_dir")
 
 
@@ -42,13 +45,13 @@ def run_export(run_dir: Path, folder: Path, out_path: Path, *, on_event: OnEvent
     a mapping that RecBole's `Config(config_dict=...)` takes.
 
     Raises:
-        KgrecError: A run with further feature files, or with vectors of another width than
-            `embedding_size`; a missing `.kg`.
+        KgrecError: A run with seen_bias, with further feature files, or with vectors of another
+            width than `embedding_size`; a missing `.kg`.
     """
     trained = load_trained(run_dir, device="cpu", threads=None)
     settings, tokens = trained.settings, trained.items.tokens
     weights = trained.model.state_dict()
-    _check_branches(trained)
+    _check_model(trained)
     _tell_other_order(trained, folder, on_event)
     rows = list(range(len(tokens)))
     if settings.model == "GRU4RecKG" and not settings.recbole_compat:
@@ -73,8 +76,10 @@ def run_export(run_dir: Path, folder: Path, out_path: Path, *, on_event: OnEvent
     return Exported(out_path, len(rows) - 1, len(tokens) - len(rows))
 
 
-def _check_branches(trained: Trained) -> None:
+def _check_model(trained: Trained) -> None:
     model, settings = trained.model, trained.settings
+    if model.seen_bias is not None:
+        raise KgrecError(f"{trained.run_dir}: trained with seen_bias, which RecBole does not have")
     if model.branches != BRANCHES[settings.model]:
         raise KgrecError(
             f"{trained.run_dir}: its branches are {', '.join(model.branches)}; "

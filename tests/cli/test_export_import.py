@@ -119,6 +119,13 @@ def test_further_branches_cannot_be_exported(run_cli: RunCli, linked: Path) -> N
     assert "its branches are item, entity, text; RecBole's GRU4RecKG has item and" in result.stderr
 
 
+def test_a_number_for_seen_items_cannot_be_exported(run_cli: RunCli, linked: Path) -> None:
+    assert run_cli("train", "--epochs", "1", *QUICK, "--set=seen_bias=true").exit_code == 0
+    result = run_cli("export")
+    assert result.exit_code == 1
+    assert "trained with seen_bias, which RecBole does not have" in result.stderr
+
+
 def recbole_checkpoint(run_cli: RunCli, **more: object) -> dict:
     """A checkpoint as RecBole writes it, of a short training."""
     run_cli("train", "--epochs", "2", *QUICK, "--set=recbole_compat=true")

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from kgrec_cli.core import losses
 from kgrec_cli.core.batches import sequence_batches
-from kgrec_cli.core.losses import bpr, cross_entropy, sample_negatives
+from kgrec_cli.core.losses import Seen, bpr, cross_entropy, sample_negatives
 from kgrec_cli.core.model import GRU4RecKG
 from kgrec_cli.core.recurrence import Packed
 from kgrec_cli.core.sequences import prefixes, split_all, train_targets
@@ -163,6 +163,45 @@ def test_cross_entropy_in_chunks_is_torchs(
         strict=True,
     ):
         torch.testing.assert_close(own, other, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("chunk_scores", [1, 40, 2**18])
+def test_cross_entropy_with_a_number_for_seen_items_is_torchs(
+    chunk_scores: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(losses, "CHUNK_SCORES", chunk_scores)
+    generator = torch.Generator().manual_seed(0)
+    states = torch.randn(23, 4, generator=generator, dtype=torch.float64, requires_grad=True)
+    weight = torch.randn(9, 4, generator=generator, dtype=torch.float64, requires_grad=True)
+    bias = torch.tensor(-0.7, dtype=torch.float64, requires_grad=True)
+    targets = torch.randint(0, 9, (23,), generator=generator)
+    is_seen = torch.rand(23, 9, generator=generator) < 0.3
+    expected = torch.nn.functional.cross_entropy(states @ weight.T + bias * is_seen, targets)
+    rows, items = is_seen.nonzero().unbind(1)
+    backwards = torch.argsort(rows * 9 - items)  # the items of a row come in no order
+    found = cross_entropy(states, weight, targets, Seen(rows, items[backwards], bias))
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
+    for own, other in zip(
+        torch.autograd.grad(found * 3, (states, weight, bias)),
+        torch.autograd.grad(expected * 3, (states, weight, bias)),
+        strict=True,
+    ):
+        torch.testing.assert_close(own, other, rtol=0, atol=1e-12)
+
+
+def test_seen_items_get_the_number_once_and_others_none() -> None:
+    model = make_model(SMALL.model_copy(update={"seen_bias": True}))
+    assert model.seen_bias is not None
+    states = torch.ones(2, 4)
+    nothing = torch.empty(0, dtype=torch.int64)
+    with torch.no_grad():
+        model.seen_bias.fill_(-5.0)
+        plain = model.score(states, (nothing, nothing))
+        biased = model.score(states, (torch.tensor([0, 0, 1]), torch.tensor([3, 3, 7])))
+    added = torch.zeros(2, 9)
+    added[0, 3] = added[1, 7] = -5
+    torch.testing.assert_close(biased - plain, added)
+    assert "seen_bias" not in make_model().state_dict()
 
 
 def test_a_loss_beyond_the_smallest_share_stays_finite() -> None:

@@ -149,3 +149,28 @@ def test_events_are_ordered_by_user_part_time_and_row(unit: float) -> None:
     assert histories.times.tolist() == times[rows].tolist()
     assert ordered.tolist() == parts[rows].tolist()
     assert histories.offsets.tolist() == [0, *np.cumsum(np.bincount(users)[1:])]
+
+
+def test_repeats_against_chance_by_hand() -> None:
+    histories = make_histories([1, 2, 1, 3], [2, 2, 4])
+    split = sequences.split_all(histories)
+    # Shares of the items 1 to 4: 2/7, 3/7, 1/7, 1/7. Targets 2 1 3 and 2 4; before them stand
+    # {1}, {1, 2}, {1, 2} and {2}, {2}: 2/7 + 5/7 + 5/7 + 3/7 + 3/7 by chance. Repeated: 1 and 2.
+    expected = np.log((2 + 1) / (18 / 7 + 1))
+    assert sequences.repeat_log_ratio(histories, split, 5) == pytest.approx(expected)
+
+
+def test_ties_are_shuffled_within_a_users_training_events() -> None:
+    users = np.repeat(np.array([1, 2], dtype=np.int32), 8)
+    times = np.tile(np.array([1, 2, 2, 2, 2, 3, 4, 4], dtype=np.int64), 2)
+    histories = build_histories(users, np.arange(1, 17, dtype=np.int32), times)
+    split = sequences.split_leave_one_out(histories)
+    met = set()
+    for seed in range(200):
+        shuffled = sequences.shuffle_ties(histories, split, np.random.default_rng(seed)).items
+        rows = shuffled.reshape(2, 8).tolist()
+        for row, first in zip(rows, (1, 9), strict=True):
+            assert sorted(row[1:5]) == [first + 1, first + 2, first + 3, first + 4]
+            assert row[:1] + row[5:] == [first, first + 5, first + 6, first + 7]
+        met.add(tuple(rows[0][1:5]))
+    assert len(met) == 24

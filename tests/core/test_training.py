@@ -44,8 +44,10 @@ def train(
         {"loss_type": "BPR", "train_neg_sample_args": {"sample_num": 4}},
         {"model": "GRU4RecKG", "freeze_kg": False},
         {"num_layers": 2},
+        {"seen_bias": True},
+        {"shuffle_ties": True},
     ],
-    ids=["sequence", "prefix", "bpr", "kg", "two-layers"],
+    ids=["sequence", "prefix", "bpr", "kg", "two-layers", "seen", "ties"],
 )
 def test_a_small_model_learns_a_cycle(changes: dict) -> None:
     settings = Settings.model_validate({**CYCLE.model_dump(), **changes})
@@ -62,14 +64,29 @@ def test_the_same_seed_gives_the_same_numbers_and_another_seed_others() -> None:
     assert losses[0] != losses[2]
 
 
+@pytest.mark.parametrize("batching", ["sequence", "prefix"])
+def test_the_number_for_seen_items_follows_what_the_data_repeat(batching: str) -> None:
+    changes = {"seen_bias": True, "epochs": 8, "train_batching": batching}
+    settings = CYCLE.model_copy(update=changes)
+    lists = np.random.default_rng(0).permuted(np.tile(np.arange(1, 9), (40, 1)), axis=1)
+    never, _ = train(settings, make_histories(*lists.tolist()))
+    again = make_histories(*np.repeat(lists[:, :4], 3, axis=1).tolist())
+    often, _ = train(settings, again)
+    assert never.model["seen_bias"] < -4 < 0.5 < often.model["seen_bias"]
+
+
 class Kill(Exception):
     pass
 
 
 @pytest.mark.parametrize("stop_after", [1, 3])
-@pytest.mark.parametrize("loss_type", ["CE", "BPR"])
-def test_a_run_that_was_killed_resumes_to_the_same_numbers(stop_after: int, loss_type: str) -> None:
-    changes = {"epochs": 6, "dropout_prob": 0.3, "model": "GRU4RecKG", "loss_type": loss_type}
+@pytest.mark.parametrize(
+    "more",
+    [{"loss_type": "CE"}, {"loss_type": "BPR"}, {"seen_bias": True, "shuffle_ties": True}],
+    ids=["ce", "bpr", "options"],
+)
+def test_a_run_that_was_killed_resumes_to_the_same_numbers(stop_after: int, more: dict) -> None:
+    changes = {"epochs": 6, "dropout_prob": 0.3, "model": "GRU4RecKG", **more}
     settings = CYCLE.model_copy(update=changes)
     whole, whole_model = train(settings, cycle())
     kept = {}
