@@ -14,6 +14,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from kgrec_cli.core.dropout import drop
 from kgrec_cli.core.recurrence import Packed, last_states, pack, run_grus
 from kgrec_cli.settings import Settings
 
@@ -102,7 +103,7 @@ class GRU4RecKG(nn.Module):
 
     @torch.no_grad()
     def remember(self, read: Packed) -> Tensor:
-        """The GRUs' states after each row, for rows that go on: float (layers, B, branches, H)."""
+        """The GRUs' states after each row, for rows that go on: float (layers, branches, B, H)."""
         return last_states(self._grus, self._vectors(read.items), read.sizes)
 
     @torch.no_grad()
@@ -118,10 +119,10 @@ class GRU4RecKG(nn.Module):
         """
         order = torch.argsort(lengths, descending=True, stable=True)
         states = [
-            self.remember(pack(items[rows], lengths[rows]))[-1]
+            torch.cat(self.remember(pack(items[rows], lengths[rows]))[-1].unbind(), dim=-1)
             for rows in torch.split(order, ROWS_AT_ONCE)
         ]
-        dense: Tensor = self.dense_layer(torch.cat(states).flatten(1)[torch.argsort(order)])
+        dense: Tensor = self.dense_layer(torch.cat(states)[torch.argsort(order)])
         return dense
 
     @property
@@ -130,7 +131,7 @@ class GRU4RecKG(nn.Module):
 
     def _vectors(self, items: Tensor) -> list[Tensor]:
         """What each branch reads for the items (P,): float (P, width)."""
-        return [self.emb_dropout(self.table_of(name)(items)) for name in self.branches]
+        return [drop(self.table_of(name)(items), self.emb_dropout) for name in self.branches]
 
     def score(self, states: Tensor, seen: Pairs) -> Tensor:
         """Scores of all items, float (B, N), for states (B, D). Column 0 is the padding's.

@@ -9,7 +9,7 @@ hand.
 Letters: P positions of all rows, B rows, G branches, D input width, H hidden size, K layers.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -52,7 +52,7 @@ def run_grus(
         grus: G GRUs of equal hidden size and number of layers, without bias.
         inputs: For each a float (P, D) in the order of `Packed`.
         sizes: As `Packed.sizes`.
-        start: float (K, B, G, H), the states before the first step; None for zeros.
+        start: float (K, G, B, H), the states before the first step; None for zeros.
 
     Returns:
         float (P, G * H).
@@ -62,7 +62,7 @@ def run_grus(
         parts = [
             gru(
                 nn.utils.rnn.PackedSequence(vectors, batch_sizes),
-                None if start is None else start[:, :, branch].contiguous(),
+                None if start is None else start[:, branch].contiguous(),
             )[0].data
             for branch, (gru, vectors) in enumerate(zip(grus, inputs, strict=True))
         ]
@@ -70,8 +70,8 @@ def run_grus(
     outputs = tuple(inputs)
     for layer in range(grus[0].num_layers):
         states = _run_layer(grus, layer, outputs, sizes, None if start is None else start[layer])
-        outputs = states.unbind(1)
-    return states.flatten(1)
+        outputs = states.unbind()
+    return torch.cat(outputs, dim=-1)
 
 
 def _run_layer(
@@ -81,24 +81,23 @@ def _run_layer(
     sizes: tuple[int, ...],
     start: Tensor | None,
 ) -> Tensor:
-    """One layer of all branches, float (P, G, H)."""
+    """One layer of all branches, float (G, P, H)."""
     weights = [getattr(gru, f"weight_{kind}_l{layer}") for kind in ("ih", "hh") for gru in grus]
     states: Tensor = _Layer.apply(sizes, start, *inputs, *weights)  # type: ignore[no-untyped-call]
     return states
 
 
-def _by_step(parts: Sequence[Tensor], sizes: tuple[int, ...]) -> list[tuple[Tensor, ...]]:
-    """Each tensor (P, ...) cut into its steps."""
-    return [torch.split(part, list(sizes)) for part in parts]
-
-
-def _cut(tensor: Tensor, *widths: int) -> tuple[Tensor, ...]:
-    """The last dimension cut into pieces of these widths."""
-    return torch.split(tensor, list(widths), dim=-1)
+def _by_step(parts: Sequence[Tensor], sizes: tuple[int, ...]) -> Iterator[tuple[Tensor, ...]]:
+    """Each tensor (G, P, ...) cut into its steps."""
+    return zip(*(torch.split(part, list(sizes), dim=1) for part in parts), strict=True)
 
 
 class _Layer(torch.autograd.Function):
-    """One layer of all branches: inputs (P, D) each -> states (P, G, H)."""
+    """One layer of all branches: inputs (P, D) each, start (G, B, H) -> states (G, P, H).
+
+    Each branch's numbers lie together: the products of a step are one call, which torch carries out
+    branch by branch.
+    """
 
     @staticmethod
     def forward(ctx: Any, sizes: tuple[int, ...], start: Tensor | None, *tensors: Tensor) -> Tensor:
@@ -106,74 +105,76 @@ class _Layer(torch.autograd.Function):
         inputs, w_ih, w_hh = tensors[:n], tensors[n : 2 * n], tensors[2 * n :]
         n_positions, hidden = len(inputs[0]), w_hh[0].shape[1]
         new = inputs[0].new_empty
-        # Reset and update gates, candidate, its recurrent part, state: all steps, one step a slice.
-        gates, candidate = new(n_positions, n, 2 * hidden), new(n_positions, n, hidden)
-        recurrent, states = torch.empty_like(candidate), torch.empty_like(candidate)
+        # Reset gate, update gate and the candidate's recurrent part; candidate; state.
+        gates = new(n, n_positions, 3 * hidden)
+        gates[..., 2 * hidden :] = 0
+        candidate, states = new(n, n_positions, hidden), new(n, n_positions, hidden)
         for branch in range(n):
-            to_gates, to_candidate = _cut(w_ih[branch].t(), 2 * hidden, hidden)
-            torch.mm(inputs[branch], to_gates, out=gates[:, branch])
-            torch.mm(inputs[branch], to_candidate, out=candidate[:, branch])
-        to_gates_hh = [weight[: 2 * hidden].t() for weight in w_hh]
-        to_candidate_hh = [weight[2 * hidden :].t() for weight in w_hh]
-        before = new(sizes[0], n, hidden).zero_() if start is None else start
-        first = before
-        parts = (gates, candidate, recurrent, states)
-        for gate, new_state, from_before, state in zip(*_by_step(parts, sizes), strict=True):
-            before = before[: len(gate)]
-            for branch in range(n):
-                own = before[:, branch]
-                gate[:, branch].addmm_(own, to_gates_hh[branch])
-                torch.mm(own, to_candidate_hh[branch], out=from_before[:, branch])
-            gate.sigmoid_()
-            new_state.addcmul_(gate[..., :hidden], from_before).tanh_()
-            before = torch.lerp(new_state, before, gate[..., hidden:], out=state)
+            to_gates, to_candidate = torch.split(w_ih[branch], [2 * hidden, hidden])
+            torch.mm(inputs[branch], to_gates.t(), out=gates[branch, :, : 2 * hidden])
+            torch.mm(inputs[branch], (2 * to_candidate).t(), out=candidate[branch])
+        from_states = torch.stack([weight.t() for weight in w_hh])
+        first = new(n, sizes[0], hidden).zero_() if start is None else start
+        before, minus_one = first, inputs[0].new_tensor(-1.0)
+        parts = (gates, gates[..., : 2 * hidden], candidate, states)
+        for gate, switches, new_state, state in _by_step(parts, sizes):
+            before = before[:, : gate.shape[1]]
+            gate.baddbmm_(before, from_states)
+            switches.sigmoid_()
+            reset, update, recurrent = gate.chunk(3, dim=-1)
+            # tanh(x) = 2 sigmoid(2 x) - 1, which takes half the time of torch.tanh.
+            new_state.addcmul_(reset, recurrent, value=2).sigmoid_()
+            torch.add(minus_one, new_state, alpha=2, out=new_state)
+            before = torch.lerp(new_state, before, update, out=state)
         ctx.sizes = sizes
-        ctx.save_for_backward(first, gates, candidate, recurrent, states, *tensors)
+        ctx.save_for_backward(first, gates, candidate, states, *tensors)
         return states
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        first, gates, candidate, recurrent, states, *tensors = ctx.saved_tensors
+        first, gates, candidate, states, *tensors = ctx.saved_tensors
         n = len(tensors) // 3
-        inputs, w_ih, w_hh = tensors[:n], tensors[n : 2 * n], tensors[2 * n :]
+        inputs, w_ih, w_hh = tensors[:n], tensors[n : 2 * n], torch.stack(tensors[2 * n :])
         sizes, hidden = ctx.sizes, states.shape[2]
         grad = grad.clone(memory_format=torch.contiguous_format)
-        # Gradients before the non-linearities: candidate, reset, update, recurrent part. The first
-        # three belong to the inputs' weights, the last three to the states'.
-        slopes = states.new_empty(len(states), n, 4 * hidden)
+        # Gradients before the non-linearities: reset, update, recurrent part; candidate.
+        slopes, for_candidate = torch.empty_like(gates), torch.empty_like(candidate)
         room = torch.empty_like(first)
-        parts = (grad, gates, candidate, recurrent, states, slopes)
-        steps = list(zip(*_by_step(parts, sizes), strict=True))
+        parts = (grad, gates, candidate, states, slopes, for_candidate)
+        steps = list(_by_step(parts, sizes))
         for number in range(len(sizes) - 1, -1, -1):
-            own, gate, new_state, from_before, state, slope = steps[number]
-            reset, update = _cut(gate, hidden, hidden)
-            for_new, for_reset, for_update, for_recurrent = _cut(slope, *[hidden] * 4)
-            scratch = room[: len(own)]
+            own, gate, new_state, state, slope, for_new = steps[number]
+            reset, update, recurrent = gate.chunk(3, dim=-1)
+            for_reset, for_update, for_recurrent = slope.chunk(3, dim=-1)
+            scratch = room[:, : own.shape[1]]
             kept = torch.addcmul(own, own, update, value=-1)  # of the candidate: grad (1 - z)
             torch.mul(kept, new_state, out=scratch)
             torch.addcmul(kept, scratch, new_state, value=-1, out=for_new)  # (1 - n^2)
             torch.mul(for_new, reset, out=for_recurrent)
-            torch.mul(for_recurrent, from_before, out=scratch)
+            torch.mul(for_recurrent, recurrent, out=scratch)
             torch.addcmul(scratch, scratch, reset, value=-1, out=for_reset)  # r (1 - r)
             torch.sub(state, new_state, out=scratch)  # z (before - n)
             torch.mul(kept, scratch, out=for_update)
             if number:
-                earlier = steps[number - 1][0][: len(own)]
-                earlier.addcmul_(own, update)
-                for branch in range(n):
-                    earlier[:, branch].addmm_(slope[:, branch, hidden:], w_hh[branch])
-        before = [step[4][: sizes[number + 1]] for number, step in enumerate(steps[:-1])]
-        read = torch.cat([first, *before])
+                earlier = steps[number - 1][0][:, : own.shape[1]]
+                earlier.addcmul_(own, update).baddbmm_(slope, w_hh)
+        before = [step[3][:, : sizes[number + 1]] for number, step in enumerate(steps[:-1])]
+        read = torch.cat([first, *before], dim=1)
         grad_inputs: list[Tensor | None] = []
-        grad_ih, grad_hh = [], []
+        grad_ih = []
         for branch in range(n):
-            of_inputs, of_states = slopes[:, branch, : 3 * hidden], slopes[:, branch, hidden:]
-            turned = torch.cat([w_ih[branch][2 * hidden :], w_ih[branch][: 2 * hidden]])
-            wanted = ctx.needs_input_grad[2 + branch]
-            grad_inputs.append(of_inputs @ turned if wanted else None)
-            found = of_inputs.t() @ inputs[branch]
-            grad_ih.append(torch.cat([found[hidden:], found[:hidden]]))
-            grad_hh.append(of_states.t() @ read[:, branch])
+            of_gates = slopes[branch, :, : 2 * hidden]
+            of_candidate = for_candidate[branch]
+            own_ih = torch.empty_like(w_ih[branch])
+            torch.mm(of_gates.t(), inputs[branch], out=own_ih[: 2 * hidden])
+            torch.mm(of_candidate.t(), inputs[branch], out=own_ih[2 * hidden :])
+            grad_ih.append(own_ih)
+            wanted = None
+            if ctx.needs_input_grad[2 + branch]:
+                wanted = of_gates @ w_ih[branch][: 2 * hidden]
+                wanted.addmm_(of_candidate, w_ih[branch][2 * hidden :])
+            grad_inputs.append(wanted)
+        grad_hh = [slopes[branch].t() @ read[branch] for branch in range(n)]
         return (None, None, *grad_inputs, *grad_ih, *grad_hh)
 
 
@@ -187,18 +188,18 @@ def last_states(grus: Sequence[nn.GRU], inputs: Sequence[Tensor], sizes: tuple[i
         sizes: As `Packed.sizes`.
 
     Returns:
-        float (K, B, G, H).
+        float (K, G, B, H).
     """
     if inputs[0].is_cuda:
         batch_sizes = torch.tensor(sizes)
         read = [nn.utils.rnn.PackedSequence(vectors, batch_sizes) for vectors in inputs]
-        return torch.stack([gru(own)[1] for gru, own in zip(grus, read, strict=True)], dim=2)
+        return torch.stack([gru(own)[1] for gru, own in zip(grus, read, strict=True)], dim=1)
     last = last_positions(sizes)
     outputs, found = tuple(inputs), []
     for layer in range(grus[0].num_layers):
         states = _run_layer(grus, layer, outputs, sizes, None)
-        outputs = states.unbind(1)
-        found.append(states[last])
+        outputs = states.unbind()
+        found.append(states[:, last])
     return torch.stack(found)
 
 

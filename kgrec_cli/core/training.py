@@ -369,8 +369,9 @@ class _Step:
             return None
         before = Packed(self.to_device(part.before.items), part.before.sizes)
         states = self.model.remember(before)
-        start = states.new_zeros(len(states), part.rows.sizes[0], *states.shape[2:])
-        start[:, self.to_device(part.before_of)] = states
+        n_layers, n_branches, _, hidden = states.shape
+        start = states.new_zeros(n_layers, n_branches, part.rows.sizes[0], hidden)
+        start[:, :, self.to_device(part.before_of)] = states
         return start
 
     def to_device(self, array: np.ndarray) -> Tensor:

@@ -27,17 +27,17 @@ def make_inputs() -> list[Tensor]:
 
 
 def torchs_own(grus: list[nn.GRU], inputs: list[Tensor], start: Tensor | None) -> list[Tensor]:
-    """States (P, G * H), and the states (K, B, G, H) after each row."""
+    """States (P, G * H), and the states (K, G, B, H) after each row."""
     found = [
         gru(
             nn.utils.rnn.PackedSequence(vectors, torch.tensor(SIZES)),
-            None if start is None else start[:, :, branch].contiguous(),
+            None if start is None else start[:, branch].contiguous(),
         )
         for branch, (gru, vectors) in enumerate(zip(grus, inputs, strict=True))
     ]
     return [
         torch.cat([states.data for states, _ in found], -1),
-        torch.stack([h for _, h in found], 2),
+        torch.stack([h for _, h in found], 1),
     ]
 
 
@@ -51,7 +51,7 @@ def gradients(grus: list[nn.GRU], inputs: list[Tensor], states: Tensor) -> list[
 @pytest.mark.parametrize("n_layers", [1, 2, 3])
 def test_states_and_gradients_are_torchs(n_layers: int, starts: bool) -> None:
     grus, inputs = make_grus(n_layers), make_inputs()
-    start = torch.randn(n_layers, len(LENGTHS), 2, HIDDEN).double() if starts else None
+    start = torch.randn(n_layers, 2, len(LENGTHS), HIDDEN).double() if starts else None
     expected, _ = torchs_own(grus, inputs, start)
     found = run_grus(grus, inputs, SIZES, start)
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
