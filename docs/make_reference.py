@@ -16,6 +16,8 @@ OWN = {
     "device": "auto, cpu, cuda or cuda:N",
     "threads": "CPU threads; null: torch's choice",
     "recbole_compat": "do what RecBole does wherever kgrec chose otherwise (see recbole.md)",
+    "loss_type": "CE, BPR, or SSM: the softmax over the target and sampled negatives",
+    "train_neg_sample_args": "null: BPR one uniform; SSM 4096 a step, popularity, alpha 0.5",
     "train_batching": "sequence: one pass per window; prefix: one row per target, as RecBole",
     "pretrain_kg": "the block of `kgrec pretrain-kg`",
     "model": "GRU4RecKG, or GRU4Rec: the same without the KG branch",

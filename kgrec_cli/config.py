@@ -203,7 +203,7 @@ def _explain(error: ValidationError) -> str:
     message = problem["msg"].removeprefix("Value error, ")
     if problem["type"] == "literal_error":
         expected = str(problem.get("ctx", {}).get("expected", ""))
-        guess = nearest(str(problem["input"]), expected.replace("'", "").split(" or "))
+        guess = nearest(str(problem["input"]), re.findall("'([^']*)'", expected))
         hint = f"; did you mean {guess}?" if guess else ""
         return f"{key}: found {problem['input']!r}, expected {expected}{hint}"
     if problem["type"] == "value_error":

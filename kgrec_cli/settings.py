@@ -50,10 +50,11 @@ class PretrainKGSettings(_Strict):
 
 
 class NegativeSampling(_Strict):
-    """`train_neg_sample_args`: the negatives that the BPR loss compares with.
+    """`train_neg_sample_args`: the negatives that the losses BPR and SSM compare with.
 
-    `alpha` is the power of the popularity that they are drawn by; RecBole's dynamic sampling among
-    `candidate_num` is not supported.
+    `sample_num` counts those of one target under BPR, those of a whole step under SSM. `alpha` is
+    the power of the popularity that they are drawn by; RecBole's dynamic sampling among
+    `candidate_num` is not supported. The defaults are BPR's.
     """
 
     distribution: Literal["uniform", "popularity"] = "uniform"
@@ -61,6 +62,10 @@ class NegativeSampling(_Strict):
     alpha: float = Field(default=1.0, gt=0)
     dynamic: Literal[False] = False
     candidate_num: Literal[0] = 0
+
+
+SSM_NEGATIVES = {"distribution": "popularity", "sample_num": 4096, "alpha": 0.5}
+"""What SSM takes where `train_neg_sample_args` says nothing."""
 
 
 class GradientNorm(_Strict):
@@ -127,6 +132,9 @@ class Settings(_Strict):
         dataset: Name of the data set; its files are `<data_path>/<dataset>/<dataset>.*`.
         model: GRU4RecKG, or GRU4Rec: the same network without the KG branch.
         MAX_ITEM_LIST_LENGTH: Most recent items of a history that the model reads.
+        loss_type: CE, the softmax over all items; BPR; SSM (kgrec), the softmax over the target and
+            sampled negatives that a step shares, with log-Q correction: for large catalogues.
+        train_neg_sample_args: The negatives of BPR and SSM.
         train_batching: `sequence` predicts at every position of a window in one pass (kgrec);
             `prefix` makes one row per target, as RecBole does.
         seen_bias: Adds a learned number to the scores of the items that the history holds; it
@@ -189,7 +197,7 @@ class Settings(_Strict):
     num_layers: int = Field(default=1, ge=1)
     dropout_prob: float = Field(default=0.1, ge=0, lt=1)
     freeze_kg: bool = True
-    loss_type: Literal["CE", "BPR"] = "CE"
+    loss_type: Literal["CE", "BPR", "SSM"] = "CE"
     train_neg_sample_args: NegativeSampling | None = None
     MAX_ITEM_LIST_LENGTH: int = Field(default=50, ge=1)
     seen_bias: bool = False
@@ -227,6 +235,17 @@ class Settings(_Strict):
             "metrics": ("Recall", "MRR", "NDCG", "Hit", "Precision"),
         }
         return {**recbole, **values}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _shared_negatives(cls, values: Any) -> Any:
+        """Under SSM what `train_neg_sample_args` leaves out is not as for BPR."""
+        if not isinstance(values, dict) or values.get("loss_type") != "SSM":
+            return values
+        given = values.get("train_neg_sample_args")
+        if not isinstance(given, dict):
+            return values
+        return {**values, "train_neg_sample_args": {**SSM_NEGATIVES, **given}}
 
     @field_validator(
         "additional_feat_suffix",
@@ -283,7 +302,7 @@ class Settings(_Strict):
         if self.loss_type == "CE" and self.train_neg_sample_args is not None:
             raise ValueError(
                 "loss_type CE compares with every item and takes no train_neg_sample_args; "
-                "remove it or set loss_type: BPR"
+                "remove it or set loss_type: BPR (or SSM)"
             )
         return self
 
@@ -301,5 +320,6 @@ class Settings(_Strict):
 
     @property
     def negatives(self) -> NegativeSampling:
-        """The negative sampling of the BPR loss; one uniform negative unless told otherwise."""
-        return self.train_neg_sample_args or NegativeSampling()
+        """The negatives of the loss: under BPR one uniform negative unless told otherwise."""
+        defaults = SSM_NEGATIVES if self.loss_type == "SSM" else {}
+        return self.train_neg_sample_args or NegativeSampling.model_validate(defaults)

@@ -31,7 +31,7 @@ def train(
     hidden_size: Annotated[int | None, typer.Option(min=1, help="Width of the GRUs.")] = None,
     num_layers: Annotated[int | None, typer.Option(min=1, help="Layers of the GRUs.")] = None,
     dropout_prob: Annotated[float | None, typer.Option(help="Dropout on the embeddings.")] = None,
-    loss_type: Annotated[str | None, typer.Option(help="CE or BPR.")] = None,
+    loss_type: Annotated[str | None, typer.Option(help="CE, BPR or SSM.")] = None,
     valid_metric: Annotated[
         str | None, typer.Option(help="Metric that stops the training, for instance NDCG@10.")
     ] = None,

@@ -1,4 +1,4 @@
-"""The training losses: full cross-entropy over all items, and BPR against sampled negatives."""
+"""The training losses: cross-entropy over all items or over sampled ones, and BPR."""
 
 from typing import Any, NamedTuple
 
@@ -96,6 +96,34 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
         return states, weight, None, None, None, bias[0] if bias else None
 
 
+def sampled_softmax(
+    states: Tensor, item_weight: Tensor, targets: Tensor, negatives: Tensor, log_counts: Tensor
+) -> Tensor:
+    """Mean of -log softmax over the target and negatives that all targets share.
+
+    A row's sum over all items is estimated by its target's term, which is always there, and by the
+    terms of the negatives, each divided by how often it is expected among them (the log-Q
+    correction); a negative that is the row's own target is left out. So the estimate of the sum is
+    unbiased, and the loss goes to that of `cross_entropy` as negatives become more (without the
+    padding row, when that is never drawn). The target's score gets no correction: its expected
+    count is 1. Sources: Bengio & Senecal 2008 (the estimate); Yi et al. 2019 (log-Q, there for
+    targets too, since they are drawn with the batch); Khrylchenko et al. 2025 (targets without).
+
+    Args:
+        states: float (T, D).
+        item_weight: float (N, D).
+        targets: int64 (T,).
+        negatives: int64 (n,); an item drawn twice stands twice.
+        log_counts: float (n,), the log of the expected number of times each negative is drawn.
+    """
+    vectors = functional.embedding(torch.cat([targets, negatives]), item_weight)
+    own, others = vectors[: len(targets)], vectors[len(targets) :]
+    scores = states @ others.T - log_counts
+    scores = scores.masked_fill(targets[:, None] == negatives, -torch.inf)
+    scores = torch.cat([(states * own).sum(1, keepdim=True), scores], dim=1)
+    return functional.cross_entropy(scores, torch.zeros_like(targets))
+
+
 def bpr(states: Tensor, item_weight: Tensor, targets: Tensor, negatives: Tensor) -> Tensor:
     """Mean of -log(1e-10 + sigmoid(positive - negative)) (Rendle et al. 2009; RecBole's BPRLoss).
 
@@ -146,3 +174,38 @@ def sample_negatives(
             break
         drawn[clashes] = torch.multinomial(popularity, n_clashes, True, generator=generator)
     return drawn
+
+
+def draw_shares(counts: Tensor, alpha: float) -> Tensor:
+    """How likely each item is to be drawn as a shared negative: float64 (N,), 0 for the padding.
+
+    Proportional to (count + 1) ** alpha: an item that nobody chose is drawn too, since in the full
+    softmax its score is pushed down as well. `alpha` 0 is uniform.
+
+    Args:
+        counts: int64 (N,), the training interactions of each item, padding first.
+        alpha: The power.
+    """
+    shares = (counts.double() + 1) ** alpha
+    shares[0] = 0
+    return shares / shares.sum()
+
+
+class SharedNegatives:
+    """Draws the negatives of `sampled_softmax`, with replacement.
+
+    Args:
+        shares: float64 (N,), as `draw_shares` gives them.
+        sample_num: Negatives of a draw.
+    """
+
+    def __init__(self, shares: Tensor, sample_num: int) -> None:
+        self.sample_num = sample_num
+        self.borders = shares.cumsum(0)
+        self.log_counts = (shares * sample_num).log().float()
+
+    def draw(self, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Negatives, int64 (sample_num,), and the log of their expected counts, float."""
+        places = torch.rand(self.sample_num, generator=generator, dtype=torch.float64)
+        drawn = torch.searchsorted(self.borders, places * self.borders[-1], right=True)
+        return drawn, self.log_counts[drawn]

@@ -145,7 +145,7 @@ class GRU4RecKG(nn.Module):
         return scores if self.seen_bias is None else add_once(scores, seen, self.seen_bias)
 
 
-def add_once(scores: Tensor, pairs: Pairs, number: Tensor) -> Tensor:
+def add_once(scores: Tensor, pairs: Pairs, number: Tensor | float) -> Tensor:
     """Adds a number (0-d) to scores (B, N), in place: once at each pair, also a repeated one."""
     rows, items = pairs
     scores[rows, items] = scores[rows, items] + number

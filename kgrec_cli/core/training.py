@@ -15,7 +15,15 @@ from torch import Tensor
 
 from kgrec_cli.core import batches, sequences
 from kgrec_cli.core.batches import Batch, Part
-from kgrec_cli.core.losses import Seen, bpr, cross_entropy, sample_negatives
+from kgrec_cli.core.losses import (
+    Seen,
+    SharedNegatives,
+    bpr,
+    cross_entropy,
+    draw_shares,
+    sample_negatives,
+    sampled_softmax,
+)
 from kgrec_cli.core.metrics import rank_metrics
 from kgrec_cli.core.model import GRU4RecKG
 from kgrec_cli.core.ranking import draw_candidates, rank_targets, score_by
@@ -159,6 +167,7 @@ def fit(
         (weight for weight in model.parameters() if weight.requires_grad),
         lr=settings.learning_rate,
         weight_decay=settings.weight_decay,
+        fused=True,
     )
     state = state or TrainingState()
     if state.epoch == 0 and model.seen_bias is not None:
@@ -271,10 +280,12 @@ class _Step:
         self.settings = settings
         self.device = device
         self.n_items = model.item_embedding.num_embeddings
-        popularity = item_popularity(histories, split, self.n_items)
+        popularity = torch.from_numpy(item_popularity(histories, split, self.n_items))
         negatives = settings.negatives
-        weights = torch.from_numpy(popularity).float() ** negatives.alpha
-        self.popularity = None if negatives.distribution == "uniform" else weights
+        is_uniform = negatives.distribution == "uniform"
+        self.popularity = None if is_uniform else popularity.float() ** negatives.alpha
+        shares = draw_shares(popularity, 0 if is_uniform else negatives.alpha)
+        self.shared = SharedNegatives(shares, negatives.sample_num)
 
     def run_epoch(self, epoch: int, n_targets: int, on_event: OnEvent) -> float:
         """Trains on every target once; returns the mean loss per target."""
@@ -345,6 +356,11 @@ class _Step:
             if self.settings.loss_type == "CE":
                 places = part.rows.places if where is None else part.rows.places[part.targets > 0]
                 return cross_entropy(states, weight, targets, self.seen(places + 1))
+            if self.settings.loss_type == "SSM":
+                drawn, log_counts = self.shared.draw(negatives)
+                return sampled_softmax(
+                    states, weight, targets, drawn.to(self.device), log_counts.to(self.device)
+                )
             sampled = sample_negatives(
                 targets.cpu(),
                 self.popularity,

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from kgrec_cli.core.ranking import chunk_size, recommend_items
+from kgrec_cli.core.ranking import MAX_CHUNK_ROWS, recommend_items
 from kgrec_cli.errors import KgrecError
 from kgrec_cli.events import OnEvent, Progress
 from kgrec_cli.formats.exports import check_export_path, write_table
@@ -130,7 +130,7 @@ def _recommend_in_chunks(
 ) -> Iterator[pl.DataFrame]:
     histories = dataset.histories
     n_users = len(histories)
-    rows = chunk_size(len(trained.items), trained.settings.eval_batch_size)
+    rows = min(MAX_CHUNK_ROWS, trained.settings.eval_batch_size)
     user_tokens = pl.Series(dataset.users.tokens)
     item_tokens = pl.Series(trained.items.tokens)
     titles = pl.Series(

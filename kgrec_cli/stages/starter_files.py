@@ -24,7 +24,7 @@ _SETTINGS = """\
 # num_layers: 1
 # dropout_prob: 0.1
 # freeze_kg: true             # false trains the entity vectors too
-# loss_type: CE               # or BPR
+# loss_type: CE               # or BPR, SSM
 # learning_rate: 0.001
 # train_batch_size: 2048
 # epochs: 300                 # at most; stops after stopping_step evaluations without progress

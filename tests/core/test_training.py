@@ -42,12 +42,13 @@ def train(
         {},
         {"train_batching": "prefix"},
         {"loss_type": "BPR", "train_neg_sample_args": {"sample_num": 4}},
+        {"loss_type": "SSM", "train_neg_sample_args": {"sample_num": 4}},
         {"model": "GRU4RecKG", "freeze_kg": False},
         {"num_layers": 2},
         {"seen_bias": True},
         {"shuffle_ties": True},
     ],
-    ids=["sequence", "prefix", "bpr", "kg", "two-layers", "seen", "ties"],
+    ids=["sequence", "prefix", "bpr", "ssm", "kg", "two-layers", "seen", "ties"],
 )
 def test_a_small_model_learns_a_cycle(changes: dict) -> None:
     settings = Settings.model_validate({**CYCLE.model_dump(), **changes})
@@ -82,8 +83,13 @@ class Kill(Exception):
 @pytest.mark.parametrize("stop_after", [1, 3])
 @pytest.mark.parametrize(
     "more",
-    [{"loss_type": "CE"}, {"loss_type": "BPR"}, {"seen_bias": True, "shuffle_ties": True}],
-    ids=["ce", "bpr", "options"],
+    [
+        {"loss_type": "CE"},
+        {"loss_type": "BPR"},
+        {"loss_type": "SSM"},
+        {"seen_bias": True, "shuffle_ties": True},
+    ],
+    ids=["ce", "bpr", "ssm", "options"],
 )
 def test_a_run_that_was_killed_resumes_to_the_same_numbers(stop_after: int, more: dict) -> None:
     changes = {"epochs": 6, "dropout_prob": 0.3, "model": "GRU4RecKG", **more}

@@ -34,6 +34,7 @@ CASES = {
     "sequence": {},
     "prefix": {"train_batching": "prefix"},
     "bpr": {"loss_type": "BPR"},
+    "sampled softmax": {"loss_type": "SSM", "train_neg_sample_args": {"sample_num": 16}},
     "two layers, free vectors": {"num_layers": 2, "freeze_kg": False},
 }
 

@@ -1,0 +1,101 @@
+"""The sampled softmax: equal to the full one over all items, and unbiased over drawn ones."""
+
+import math
+
+import pytest
+import torch
+from torch.nn import functional
+
+from kgrec_cli.config import build_settings
+from kgrec_cli.core.losses import SharedNegatives, draw_shares, sampled_softmax
+from kgrec_cli.errors import KgrecError
+
+N_ITEMS = 9
+
+
+def make_case() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    states = torch.randn(23, 4, generator=generator, dtype=torch.float64, requires_grad=True)
+    weight = torch.randn(N_ITEMS, 4, generator=generator, dtype=torch.float64, requires_grad=True)
+    return states, weight, torch.randint(1, N_ITEMS, (23,), generator=generator)
+
+
+def full_softmax(states: torch.Tensor, weight: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """Over all items, the padding left out: it is never drawn."""
+    return functional.cross_entropy(states @ weight[1:].T, targets - 1)
+
+
+def test_all_items_once_give_the_full_softmax_and_its_gradients() -> None:
+    states, weight, targets = make_case()
+    once = torch.arange(1, N_ITEMS)
+    found = sampled_softmax(states, weight, targets, once, torch.zeros(len(once)))
+    expected = full_softmax(states, weight, targets)
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
+    for own, other in zip(
+        torch.autograd.grad(found, (states, weight)),
+        torch.autograd.grad(expected, (states, weight)),
+        strict=True,
+    ):
+        torch.testing.assert_close(own, other, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("alpha", [0.0, 1.0])
+def test_many_draws_give_the_full_softmax_and_its_gradients(alpha: float) -> None:
+    states, weight, targets = make_case()
+    counts = torch.tensor([0, 40, 0, 3, 9, 1, 0, 20, 2])
+    shared = SharedNegatives(draw_shares(counts, alpha), 200_000)
+    found = sampled_softmax(states, weight, targets, *shared.draw(torch.Generator().manual_seed(0)))
+    expected = full_softmax(states, weight, targets)
+    torch.testing.assert_close(found, expected, rtol=0, atol=0.01)
+    for own, other in zip(
+        torch.autograd.grad(found, (states, weight)),
+        torch.autograd.grad(expected, (states, weight)),
+        strict=True,
+    ):
+        torch.testing.assert_close(own, other, rtol=0, atol=0.005)
+
+
+def test_the_estimated_sum_is_unbiased_for_few_draws() -> None:
+    """exp(loss) * exp(target's score) is the sum over all items, on average over draws of 3."""
+    states, weight, targets = (value.detach() for value in make_case())
+    states, targets = states[:1], targets[:1]
+    shared = SharedNegatives(draw_shares(torch.arange(N_ITEMS), 0.5), 3)
+    generator = torch.Generator().manual_seed(0)
+    own = (states[0] @ weight[targets[0]]).exp().item()
+    sums = [
+        own * math.exp(sampled_softmax(states, weight, targets, *shared.draw(generator)).item())
+        for _ in range(20_000)
+    ]
+    expected = (states @ weight[1:].T).exp().sum().item()
+    assert sum(sums) / len(sums) == pytest.approx(expected, rel=0.02)
+
+
+def test_sampled_softmax_by_hand() -> None:
+    """Target 1 scores 2; of the negatives 2, 2 and 1 the last is a hit; item 2 scores 1."""
+    states = torch.tensor([[1.0, 0.0]])
+    weight = torch.tensor([[0.0, 0.0], [2.0, 0.0], [1.0, 5.0]])
+    log_counts = torch.tensor([4.0, 4.0, 8.0]).log()
+    loss = sampled_softmax(states, weight, torch.tensor([1]), torch.tensor([2, 2, 1]), log_counts)
+    expected = -math.log(math.exp(2) / (math.exp(2) + 2 * math.exp(1) / 4))
+    assert loss.item() == pytest.approx(expected, rel=1e-6)
+
+
+def test_draws_follow_the_power_of_the_counts_and_never_the_padding() -> None:
+    shares = draw_shares(torch.tensor([5, 15, 0, 3]), 0.5)
+    torch.testing.assert_close(shares, torch.tensor([0, 4, 1, 2]).double() / 7)
+    shared = SharedNegatives(shares, 70_000)
+    drawn, log_counts = shared.draw(torch.Generator().manual_seed(0))
+    counts = torch.bincount(drawn, minlength=4)
+    torch.testing.assert_close(counts / 70_000, shares.float(), rtol=0, atol=0.01)
+    torch.testing.assert_close(log_counts.exp(), (shares * 70_000).float()[drawn])
+
+
+def test_what_is_not_given_is_for_a_whole_step() -> None:
+    plain = build_settings({"loss_type": "SSM"}, "test").negatives
+    assert (plain.distribution, plain.sample_num, plain.alpha) == ("popularity", 4096, 0.5)
+    given = {"loss_type": "SSM", "train_neg_sample_args": {"alpha": 0.75}}
+    settings = build_settings(given, "test")
+    assert (settings.negatives.sample_num, settings.negatives.alpha) == (4096, 0.75)
+    assert build_settings(settings.model_dump(mode="json"), "test") == settings
+    with pytest.raises(KgrecError, match="sample_num"):
+        build_settings({**given, "train_neg_sample_args": {"sample_num": 0}}, "test")
