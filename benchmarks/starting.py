@@ -22,7 +22,7 @@ import torch, polars, scipy.sparse, rapidfuzz, kgrec_cli.stages.train
 began = time.perf_counter()
 from pathlib import Path
 from kgrec_cli.config import choose_dataset, resolve_settings
-from kgrec_cli.core import training
+from kgrec_cli.core import steps
 from kgrec_cli.stages import train
 
 class Done(Exception):
@@ -31,7 +31,7 @@ class Done(Exception):
 def stop(self, batch, negatives):
     raise Done
 
-training._Step.run = stop
+steps.TrainingStep.run = stop
 settings = choose_dataset(resolve_settings(folder=Path()), Path())
 try:
     train.run_train(settings, Path(), on_event=lambda event: None)

@@ -133,16 +133,18 @@ class GRU4RecKG(nn.Module):
         """What each branch reads for the items (P,): float (P, width)."""
         return [drop(self.table_of(name)(items), self.emb_dropout) for name in self.branches]
 
-    def score(self, states: Tensor, seen: Pairs) -> Tensor:
+    def score(self, states: Tensor, seen: Pairs | None = None) -> Tensor:
         """Scores of all items, float (B, N), for states (B, D). Column 0 is the padding's.
 
         Args:
             states: What `encode` gave.
             seen: The items of each row's history, to which `seen_bias` goes; once, however often
-                an item stands there.
+                an item stands there. None for none.
         """
         scores = states @ self.item_embedding.weight.T
-        return scores if self.seen_bias is None else add_once(scores, seen, self.seen_bias)
+        if self.seen_bias is None or seen is None:
+            return scores
+        return add_once(scores, seen, self.seen_bias)
 
 
 def add_once(scores: Tensor, pairs: Pairs, number: Tensor | float) -> Tensor:

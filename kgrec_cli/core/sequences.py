@@ -235,6 +235,20 @@ def training_events(histories: Histories, split: Split) -> NDArray[np.bool_]:
     return training
 
 
+def item_popularity(
+    histories: Histories, split: Split, n_items: int, *, targets_only: bool = False
+) -> Ints:
+    """int64 (N,), the training interactions of each item.
+
+    With `targets_only` a user's first event is left out, as in RecBole, whose training samples are
+    what it counts.
+    """
+    in_training = training_events(histories, split)
+    if targets_only:
+        in_training[histories.offsets[:-1]] = False
+    return np.bincount(histories.items[in_training], minlength=n_items)
+
+
 def targets_between(histories: Histories, split: Split, first: Ints, last: Ints) -> Ints:
     """The targets in `[first[u], last[u])` of every user.
 

@@ -18,8 +18,7 @@ from kgrec_cli.core.evaluation import (
     slice_metrics,
 )
 from kgrec_cli.core.ranking import Score, score_by
-from kgrec_cli.core.sequences import Split
-from kgrec_cli.core.training import item_popularity
+from kgrec_cli.core.sequences import Split, item_popularity
 from kgrec_cli.errors import KgrecError, UsageError
 from kgrec_cli.events import Note, OnEvent, Warn
 from kgrec_cli.formats import run_dir as runs

@@ -8,14 +8,13 @@ from typing import Any
 from kgrec_cli.config import write_config
 from kgrec_cli.core.evaluation import PARTS, measure
 from kgrec_cli.core.ranking import score_by
-from kgrec_cli.core.sequences import Split, split_all
+from kgrec_cli.core.sequences import Split, item_popularity, split_all
 from kgrec_cli.core.training import (
     TrainingState,
     build_model,
     check_targets,
     choose_device,
     fit,
-    item_popularity,
     pack_state,
     unpack_state,
 )

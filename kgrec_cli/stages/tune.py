@@ -28,7 +28,8 @@ from kgrec_cli.core.search_report import (
     draw_chart,
     write_result_text,
 )
-from kgrec_cli.core.training import TrainingState, build_model, choose_device, fit, item_popularity
+from kgrec_cli.core.sequences import item_popularity
+from kgrec_cli.core.training import TrainingState, build_model, choose_device, fit
 from kgrec_cli.errors import Stopped
 from kgrec_cli.events import EpochDone, Note, OnEvent, Progress
 from kgrec_cli.formats.exports import write_table

@@ -9,8 +9,8 @@ from kgrec_cli.core.losses import bpr, cross_entropy
 from kgrec_cli.core.metrics import rank_metrics
 from kgrec_cli.core.ranking import draw_candidates, rank_targets, score_by
 from kgrec_cli.core.recurrence import pack
+from kgrec_cli.core.sequences import item_popularity
 from kgrec_cli.core.sequences import test_targets as targets_of_test
-from kgrec_cli.core.training import item_popularity
 from tests.parity.conftest import RecBole
 from tests.parity.data import CASES
 from tests.parity.ours import CPU, Ours, our_side, weights

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kgrec_cli.core import batches, sequences
-from kgrec_cli.core.training import item_popularity
+from kgrec_cli.core.sequences import item_popularity
 from kgrec_cli.core.vocab import vocabulary_of
 from kgrec_cli.errors import KgrecError
 from kgrec_cli.events import Event, Note
