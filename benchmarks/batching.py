@@ -9,24 +9,13 @@ one that was stopped goes on. A prefix run of 50 epochs takes about an hour of o
 """
 
 import argparse
-import json
 import shutil
-import subprocess
-import sys
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from threading import Lock
 
+from benchmarks.trainings import kgrec, train_all
 from tests.parity.conftest import example_dir
 
 SUFFIXES = ("inter", "item", "kg", "link", "user")
-WRITING = Lock()
-
-
-def kgrec(folder: Path, *arguments: str) -> str:
-    """Runs a command in the folder; returns what it prints."""
-    command = [sys.executable, "-m", "kgrec_cli", *arguments]
-    return subprocess.run(command, cwd=folder, check=True, stdout=subprocess.PIPE, text=True).stdout
 
 
 def prepare(folder: Path) -> None:
@@ -39,27 +28,14 @@ def prepare(folder: Path) -> None:
         kgrec(folder, "pretrain-kg", "--dataset", "bundled", "--threads", "2")
 
 
-def train(folder: Path, batching: str, seed: int, epochs: int | None) -> str:
-    """The name of the run of a seed, trained unless it is there."""
-    kept_path = folder / "runs.json"
-    kept: dict[str, str] = json.loads(kept_path.read_text()) if kept_path.is_file() else {}
-    name = f"{batching}-{seed}" + (f"-{epochs}" if epochs else "")
-    if name not in kept:
-        started = sorted((folder / "saved" / name).glob("*/checkpoint.safetensors"))
-        if started:
-            told = kgrec(folder, "train", "--resume", str(started[-1].parent), "--json")
-        else:
-            settings = ["--set", "recbole_compat=true", "--set", f"train_batching={batching}"]
-            settings += ["--set", "valid_metric=NDCG@10", "--set", f"checkpoint_dir=saved/{name}"]
-            settings += ["--seed", str(seed), "--threads", "1"]
-            if epochs:
-                settings += ["--epochs", str(epochs), "--stopping-step", str(epochs)]
-            told = kgrec(folder, "train", "--dataset", "bundled", *settings, "--json")
-        with WRITING:
-            kept = json.loads(kept_path.read_text()) if kept_path.is_file() else {}
-            kept[name] = json.loads(told)[0]["run"]
-            kept_path.write_text(json.dumps(kept, indent=2) + "\n")
-    return kept[name]
+def training(batching: str, seed: int, epochs: int | None) -> tuple[str, list[str]]:
+    """The name and the arguments of a run."""
+    settings = ["--dataset", "bundled", "--set", "recbole_compat=true"]
+    settings += ["--set", f"train_batching={batching}", "--set", "valid_metric=NDCG@10"]
+    settings += ["--seed", str(seed)]
+    if epochs:
+        settings += ["--epochs", str(epochs), "--stopping-step", str(epochs)]
+    return f"{batching}-{seed}" + (f"-{epochs}" if epochs else ""), settings
 
 
 def main() -> None:
@@ -74,9 +50,12 @@ def main() -> None:
     options.folder.mkdir(parents=True, exist_ok=True)
     prepare(options.folder)
     wanted = {"prefix": options.prefix, "sequence": options.sequence}
-    chosen = [(name, seed) for name, n in wanted.items() for seed in range(1, n + 1)]
-    with ThreadPoolExecutor(options.jobs) as pool:
-        runs = list(pool.map(lambda run: train(options.folder, *run, options.epochs), chosen))
+    chosen = [
+        training(batching, seed, options.epochs)
+        for batching, n_seeds in wanted.items()
+        for seed in range(1, n_seeds + 1)
+    ]
+    runs = train_all(options.folder, chosen, options.jobs).values()
     print(kgrec(options.folder, "compare", *runs))
 
 

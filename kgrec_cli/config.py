@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from kgrec_cli.errors import KgrecError, UsageError, nearest, unknown_name
 from kgrec_cli.recbole_keys import KNOWN, OnNote, translate
 from kgrec_cli.settings import (
+    PRESETS,
     EvalArgs,
     GradientNorm,
     NegativeSampling,
@@ -126,6 +127,7 @@ def resolve_settings(
     folder: Path,
     config_paths: Iterable[Path] = (),
     options: Mapping[str, Any] | None = None,
+    preset: str | None = None,
     assignments: Iterable[str] = (),
     base: Mapping[str, Any] | None = None,
     on_note: OnNote = lambda text: None,
@@ -136,6 +138,7 @@ def resolve_settings(
         folder: The working folder; its `kgrec.yaml` is read when there is one.
         config_paths: `--config` files, later over earlier.
         options: Values typed as options; None values are left out.
+        preset: One of PRESETS; over `kgrec.yaml`, under everything that was typed.
         assignments: Texts of `--set`.
         base: Values that take the place of `kgrec.yaml`: those of a run to follow.
         on_note: Hears one line for each of RecBole's keys that is left out.
@@ -144,13 +147,21 @@ def resolve_settings(
         KgrecError: A file that cannot be read, an unknown key or a value out of range, named with
             the file it came from.
     """
-    merged: dict[str, Any] = dict(base or {})
-    local_path = folder / CONFIG_NAME
-    paths = [local_path] if base is None and local_path.is_file() else []
-    for path in [*paths, *config_paths]:
+    if preset is not None and preset not in PRESETS:
+        raise UsageError(f"--preset: {unknown_name('preset', preset, PRESETS)}")
+
+    def read(path: Path) -> dict[str, Any]:
         values = translate(read_yaml(path), str(path), on_note)
         check_values(values, str(path))
-        merged = merge(merged, values)
+        return values
+
+    merged: dict[str, Any] = dict(base or {})
+    local_path = folder / CONFIG_NAME
+    if base is None and local_path.is_file():
+        merged = read(local_path)
+    merged = merge(merged, PRESETS[preset] if preset else {})
+    for path in config_paths:
+        merged = merge(merged, read(path))
     typed = {key: value for key, value in (options or {}).items() if value is not None}
     try:
         assigned = translate(parse_assignments(assignments), "--set", on_note)

@@ -68,6 +68,12 @@ SSM_NEGATIVES = {"distribution": "popularity", "sample_num": 4096, "alpha": 0.5}
 """What SSM takes where `train_neg_sample_args` says nothing."""
 
 
+PRESETS: dict[str, dict[str, Any]] = {
+    "best": {"seen_bias": True, "shuffle_ties": True, "stopping_step": 20},
+}
+"""Settings by preset: those that did best in the study of docs/accuracy.md."""
+
+
 class GradientNorm(_Strict):
     """`clip_grad_norm`: gradients are scaled down to this norm."""
 

@@ -25,6 +25,18 @@ def test_later_sources_win(tmp_path: Path) -> None:
     assert (settings.seed, settings.embedding_size, settings.dropout_prob) == (4, 5, 0.1)
 
 
+def test_a_preset_wins_over_the_folder_and_loses_to_what_is_typed(tmp_path: Path) -> None:
+    (tmp_path / "kgrec.yaml").write_text("stopping_step: 3\nseen_bias: false\nhidden_size: 7\n")
+    settings = resolve_settings(folder=tmp_path, preset="best", options={"stopping_step": 5})
+    assert (settings.seen_bias, settings.stopping_step, settings.hidden_size) == (True, 5, 7)
+    typed = tmp_path / "typed.yaml"
+    typed.write_text("seen_bias: false\n")
+    settings = resolve_settings(folder=tmp_path, preset="best", config_paths=[typed])
+    assert not settings.seen_bias
+    with pytest.raises(UsageError, match="--preset: unknown preset 'bst': did you mean 'best'"):
+        resolve_settings(folder=tmp_path, preset="bst")
+
+
 def test_defaults_are_recboles() -> None:
     settings = Settings()
     expected = {

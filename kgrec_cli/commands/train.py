@@ -22,6 +22,10 @@ def train(
         bool | None,
         typer.Option("--freeze-kg/--no-freeze-kg", help="Keep the entity vectors as they are."),
     ] = None,
+    preset: Annotated[
+        str | None,
+        typer.Option(help="best: the settings that did best in our study; others win over it."),
+    ] = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="Epochs at most.")] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Adam's step size.")] = None,
     train_batch_size: Annotated[int | None, typer.Option(min=1, help="Targets a step.")] = None,
@@ -89,7 +93,7 @@ def train(
     if like is not None and not on_all_data:
         raise UsageError("--like goes with --on-all-data")
     if resume is not None:
-        if typed or config or assignments or on_all_data or seeds > 1:
+        if typed or preset or config or assignments or on_all_data or seeds > 1:
             raise UsageError("--resume goes on with the run's own settings: give it alone")
         settings = resolve_settings(folder=folder)
         run_dir = find_run(folder / settings.checkpoint_dir, resume, finished=False)
@@ -101,6 +105,7 @@ def train(
             folder=folder,
             config_paths=config or (),
             options=typed,
+            preset=preset,
             assignments=assignments or (),
             base=_final_fit_settings(folder, like, dataset) if on_all_data else None,
             on_note=console.note,

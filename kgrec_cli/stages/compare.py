@@ -17,6 +17,7 @@ from kgrec_cli.events import Note, OnEvent, Warn
 from kgrec_cli.settings import LIST_METRICS, METRICS
 from kgrec_cli.stages.dataset import Dataset
 from kgrec_cli.stages.evaluate import evaluation_settings, load_held_out
+from kgrec_cli.stages.export import OF_THIS_MACHINE
 from kgrec_cli.stages.trained import Trained, read_run_settings
 
 VIEWS = ("test", "test_masked")
@@ -205,7 +206,7 @@ def _described(run_dir: Path, trained: Trained) -> dict[str, Any]:
     frozen = model.branches[1:] if settings.freeze_kg else ()
     tables = [model.table_of(branch).weight.detach().cpu().numpy().tobytes() for branch in frozen]
     return {
-        **dict(_flat(settings.model_dump(mode="json"))),
+        **dict(_flat(settings.model_dump(mode="json", exclude=set(OF_THIS_MACHINE)))),
         "entity_vectors": hashlib.blake2b(b"".join(tables)).hexdigest()[:8] if tables else None,
     }
 

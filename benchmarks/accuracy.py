@@ -1,0 +1,190 @@
+"""What is the knowledge graph worth, and each option? The study behind docs/accuracy.md.
+
+    .venv/bin/python -m benchmarks.accuracy --data DATA --folder FOLDER [--set ml-100k]
+        [--rows "NAME;NAME"] [--seeds 5] [--jobs 2] [--epochs 150] [--table]
+
+DATA as for `benchmarks.link_check`. Leave-one-out, full ranking, the best epoch of each run chosen
+by validation NDCG@10, seed 1 and on, one thread each. A run that is there already is kept, one that
+was stopped goes on; `--table` shows what there is and trains nothing. Writes FOLDER/SET.json.
+"""
+
+import argparse
+import json
+import shutil
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from benchmarks.trainings import kgrec, train_all
+from kgrec_cli.formats.run_dir import is_finished
+from kgrec_cli.settings import PRESETS
+
+BEST = [f"{name}={json.dumps(value)}" for name, value in PRESETS["best"].items()]
+
+
+class Row(NamedTuple):
+    """One configuration: which variant of the data set it reads, and its settings."""
+
+    variant: str
+    settings: list[str]
+
+
+ROWS = {
+    "no KG": Row("", ["model=GRU4Rec"]),
+    "zero vectors": Row("-zeros", []),
+    "random vectors": Row("-random", []),
+    "RecBole's links": Row("-recbole", []),
+    "metadata KG": Row("-metadata", []),
+    "KG": Row("", []),
+    "KG, trained": Row("", ["freeze_kg=false"]),
+    "KG, seen_bias": Row("", ["seen_bias=true"]),
+    "KG, shuffle_ties": Row("", ["shuffle_ties=true"]),
+    "no KG, best": Row("", ["model=GRU4Rec", *BEST]),
+    "RecBole's links, best": Row("-recbole", BEST),
+    "best": Row("", BEST),
+}
+REFERENCE = "KG"
+
+
+def prepare(name: str, data: Path, folder: Path) -> None:
+    """The data set of a name (ml-100k, ml-100k-metadata, ...) and its entity vectors."""
+    dataset_dir = folder / "dataset" / name
+    base, _, variant = name.removeprefix("ml-").partition("-")
+    base = f"ml-{base}"
+    if (dataset_dir / f"{name}.ent_feature").is_file():
+        return
+    if variant in ("zeros", "random"):
+        prepare(base, data, folder)
+        replace_vectors(folder / "dataset" / base, dataset_dir, variant)
+        return
+    freebase = data / "freebase"
+    sources = {
+        "ml-100k": {
+            "raw": data / "ml-100k",
+            "kg": freebase / "ml-100k.kg.gz",
+            "links": freebase / "ml2fb.txt",
+            "catalog": data / "ml-1m" / "movies.dat",
+        },
+        "ml-100k-recbole": {
+            "raw": data / "ml-100k",
+            "kg": freebase / "ml-100k.kg.gz",
+            "links": freebase / "ml-100k.recbole.link",
+        },
+        "ml-100k-metadata": {"raw": data / "ml-100k", "kg": "metadata"},
+        "ml-1m": {
+            "raw": data / "ml-1m" / "interactions_ordered.tsv.gz",
+            "items": data / "ml-1m" / "movies.dat",
+            "time-col": "position",
+            "kg": data / "ml-1m-dbpedia" / "triples.tsv.gz",
+            "links": data / "ml-1m-dbpedia" / "MappingMovielens2DBpedia-1.2.tsv",
+        },
+    }
+    options = [f"--{key}={value}" for key, value in sources[name].items()]
+    kgrec(folder, "prepare", name, *options)
+    kgrec(folder, "pretrain-kg", "--dataset", name, "--threads", "2")
+
+
+def replace_vectors(source: Path, target: Path, kind: str) -> None:
+    """A copy of a data set whose entity vectors are zeros, or random ones of the same length."""
+    target.mkdir(parents=True, exist_ok=True)
+    for suffix in ("inter", "item", "user", "kg", "link"):
+        shutil.copy(source / f"{source.name}.{suffix}", target / f"{target.name}.{suffix}")
+    head, *lines = (source / f"{source.name}.ent_feature").read_text().splitlines()
+    rng, written = np.random.default_rng(0), [head]
+    for line in lines:
+        token, _, numbers = line.partition("\t")
+        vector = np.array(numbers.split(" "), dtype=float)
+        drawn = rng.standard_normal(len(vector)) if kind == "random" else np.zeros(len(vector))
+        drawn *= np.linalg.norm(vector) / max(np.linalg.norm(drawn), 1e-9)
+        written.append(f"{token}\t{' '.join(f'{number:.6g}' for number in drawn)}")
+    (target / f"{target.name}.ent_feature").write_text("\n".join(written) + "\n")
+
+
+def train(options: argparse.Namespace, chosen: dict[str, Row]) -> None:
+    """Trains what is missing, the first seed of every row first."""
+    wanted = []
+    for seed in range(1, options.seeds + 1):
+        for name, row in chosen.items():
+            dataset = f"{options.set}{row.variant}"
+            arguments = ["--dataset", dataset, "--seed", str(seed), "--stopping-step", "20"]
+            arguments += ["--epochs", str(options.epochs)]
+            arguments += [part for setting in row.settings for part in ("--set", setting)]
+            wanted.append((f"{options.set}/{name}/{seed}", arguments))
+    train_all(options.folder, wanted, options.jobs)
+
+
+def finished(folder: Path, of_set: str, name: str) -> list[str]:
+    """The runs of a row that are there."""
+    runs = sorted((folder / "saved" / of_set / name).glob("*/*"))
+    return [str(run.relative_to(folder)) for run in runs if is_finished(run)]
+
+
+def measure(options: argparse.Namespace, chosen: dict[str, Row]) -> dict[str, Any]:
+    """What the runs that are there reached, and each row's paired difference to REFERENCE."""
+    folder, of_set = options.folder, options.set
+    reference, report = finished(folder, of_set, REFERENCE), {}
+    for name in chosen:
+        runs = finished(folder, of_set, name)
+        if not runs:
+            continue
+        told = [json.loads((folder / run / "metrics.json").read_text()) for run in runs]
+        values = {
+            view: [metrics[view]["ndcg@10"] for metrics in told]
+            for view in ("valid", "test", "test_masked")
+        }
+        epochs = [metrics["training"]["best_epoch"] for metrics in told]
+        report[name] = {"ndcg@10": values, "best_epochs": epochs}
+        if name != REFERENCE and reference:
+            compared = json.loads(kgrec(folder, "compare", *reference, *runs, "--json"))
+            report[name]["against"] = compared["pairs"][0]["differences"]
+    return report
+
+
+def show(report: dict[str, Any]) -> None:
+    """The table in Markdown: mean over seeds, spread of the seeds, difference to REFERENCE."""
+    print(f"| row | seeds | valid | test | masked | test, less '{REFERENCE}' | masked, less |")
+    print("|---|---|---|---|---|---|---|")
+    for name, row in report.items():
+        cells = [name, str(len(row["best_epochs"]))]
+        for values in row["ndcg@10"].values():
+            spread = f" ± {stdev(values):.4f}" if len(values) > 1 else ""
+            cells.append(f"{mean(values):.4f}{spread}")
+        for view in ("test", "test_masked"):
+            found = row.get("against", {}).get(view, {}).get("ndcg@10")
+            cells.append(
+                f"{found['difference']:+.4f} ({found['low']:+.4f} to {found['high']:+.4f}, "
+                f"p {found['p_value']:.3g})"
+                if found
+                else ""
+            )
+        print(f"| {' | '.join(cells)} |")
+
+
+def main() -> None:
+    """Trains, measures, prints a table, writes JSON."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--folder", type=Path, required=True)
+    parser.add_argument("--set", choices=("ml-100k", "ml-1m"), default="ml-100k")
+    parser.add_argument("--rows", help="names, separated by semicolons; default: all")
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--jobs", type=int, default=2, help="runs trained at a time")
+    parser.add_argument("--epochs", type=int, default=150, help="at most")
+    parser.add_argument("--table", action="store_true", help="train nothing")
+    options = parser.parse_args()
+    names = options.rows.split(";") if options.rows else list(ROWS)
+    chosen = {name: ROWS[name] for name in names}
+    options.folder.mkdir(parents=True, exist_ok=True)
+    if not options.table:
+        for variant in dict.fromkeys(row.variant for row in chosen.values()):
+            prepare(f"{options.set}{variant}", options.data.resolve(), options.folder)
+        train(options, chosen)
+    report = measure(options, ROWS)
+    show(report)
+    (options.folder / f"{options.set}.json").write_text(json.dumps(report, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
