@@ -146,6 +146,7 @@ class Settings(_Strict):
         seen_bias: Adds a learned number to the scores of the items that the history holds; it
             begins at the log of how much oftener than by chance the training data repeat an item
             (kgrec).
+        kg_scores: Adds a learned map of an item's entity vector to what it is scored by (kgrec).
         shuffle_ties: Each epoch puts a user's training events of equal time in a new order (kgrec).
         train_batch_size: Targets a step.
         stopping_step: Evaluations in a row without progress after which training stops.
@@ -207,6 +208,7 @@ class Settings(_Strict):
     train_neg_sample_args: NegativeSampling | None = None
     MAX_ITEM_LIST_LENGTH: int = Field(default=50, ge=1)
     seen_bias: bool = False
+    kg_scores: bool = False
 
     epochs: int = Field(default=300, ge=1)
     train_batch_size: int = Field(default=2048, ge=1)
@@ -310,6 +312,12 @@ class Settings(_Strict):
                 "loss_type CE compares with every item and takes no train_neg_sample_args; "
                 "remove it or set loss_type: BPR (or SSM)"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _kg_scores_of_a_kg(self) -> Self:
+        if self.kg_scores and self.model != "GRU4RecKG":
+            raise ValueError(f"kg_scores needs model GRU4RecKG, found {self.model}")
         return self
 
     @model_validator(mode="after")

@@ -32,7 +32,8 @@ class GRU4RecKG(nn.Module):
     concatenated. RecBole's model has one such table, "entity"; without any it is GRU4Rec.
 
     Args:
-        settings: embedding_size D, hidden_size H, num_layers, dropout_prob, freeze_kg, seen_bias.
+        settings: embedding_size D, hidden_size H, num_layers, dropout_prob, freeze_kg, seen_bias,
+            kg_scores.
         n_items: N, padding included.
         tables: By branch name, float32 (N, width): the vector of each item in that branch.
 
@@ -56,6 +57,9 @@ class GRU4RecKG(nn.Module):
             gru = nn.GRU(width, hidden, layers, bias=False, batch_first=True)
             setattr(self, f"{name}_embedding", embedding)
             setattr(self, f"{name}_gru_layers", gru)
+            if name in tables and settings.kg_scores:
+                to_scores = nn.Linear(width, settings.embedding_size, bias=False)
+                setattr(self, f"{name}_score_layer", to_scores)
         self.emb_dropout = nn.Dropout(settings.dropout_prob)
         self.dense_layer = nn.Linear(hidden * len(widths), settings.embedding_size)
         self.seen_bias = nn.Parameter(torch.zeros(())) if settings.seen_bias else None
@@ -79,6 +83,8 @@ class GRU4RecKG(nn.Module):
                 self.table_of(name).weight.copy_(table)
         for name in tables:
             self.table_of(name).weight.requires_grad_(not settings.freeze_kg)
+            if settings.kg_scores:
+                nn.init.zeros_(getattr(self, f"{name}_score_layer").weight)
 
     def table_of(self, branch: str) -> nn.Embedding:
         """The table of a branch."""
@@ -133,6 +139,15 @@ class GRU4RecKG(nn.Module):
         """What each branch reads for the items (P,): float (P, width)."""
         return [drop(self.table_of(name)(items), self.emb_dropout) for name in self.branches]
 
+    def item_vectors(self) -> Tensor:
+        """What items are scored by, float (N, D); with `kg_scores` maps of their vectors too."""
+        vectors: Tensor = self.item_embedding.weight
+        for name in self.branches:
+            to_scores = getattr(self, f"{name}_score_layer", None)
+            if to_scores is not None:
+                vectors = vectors + to_scores(self.table_of(name).weight)
+        return vectors
+
     def score(self, states: Tensor, seen: Pairs | None = None) -> Tensor:
         """Scores of all items, float (B, N), for states (B, D). Column 0 is the padding's.
 
@@ -141,7 +156,7 @@ class GRU4RecKG(nn.Module):
             seen: The items of each row's history, to which `seen_bias` goes; once, however often
                 an item stands there. None for none.
         """
-        scores = states @ self.item_embedding.weight.T
+        scores = states @ self.item_vectors().T
         if self.seen_bias is None or seen is None:
             return scores
         return add_once(scores, seen, self.seen_bias)

@@ -215,7 +215,7 @@ def recommend_items(
     added = -torch.inf if hide_seen else model.seen_bias
     if added is None:
         row_index, seen_items, added = row_index[:0], seen_items[:0], 0.0
-    weight = model.item_embedding.weight
+    weight = model.item_vectors()
     topk = min(topk, len(weight) - 1)
     found = []
     for begin in range(0, len(lists), TILE_ROWS):

@@ -117,7 +117,7 @@ class TrainingStep:
             where = None if part.targets.all() else wanted > 0
             states = self.model(read, where, self.start(part))
             targets = (wanted if where is None else wanted[where]).long()
-            weight = self.model.item_embedding.weight
+            weight = self.model.item_vectors()
             if self.settings.loss_type == "CE":
                 places = part.rows.places if where is None else part.rows.places[part.targets > 0]
                 return cross_entropy(states, weight, targets, self.seen(places + 1))

@@ -22,7 +22,7 @@ BRANCHES = {"GRU4RecKG": ("item", "entity"), "GRU4Rec": ("item",)}
 
 NOT_RECBOLES = (
     "device", "threads", "recbole_compat", "train_batching", "pretrain_kg", "seen_bias",
-    "shuffle_ties",
+    "kg_scores", "shuffle_ties",
 )  # fmt: skip
 OF_THIS_MACHINE = ("data_path", "checkpoint_dir")
 
@@ -45,8 +45,8 @@ def run_export(run_dir: Path, folder: Path, out_path: Path, *, on_event: OnEvent
     a mapping that RecBole's `Config(config_dict=...)` takes.
 
     Raises:
-        KgrecError: A run with seen_bias, with further feature files, or with vectors of another
-            width than `embedding_size`; a missing `.kg`.
+        KgrecError: A run with seen_bias or kg_scores, with further feature files, or with vectors
+            of another width than `embedding_size`; a missing `.kg`.
     """
     trained = load_trained(run_dir, device="cpu", threads=None)
     settings, tokens = trained.settings, trained.items.tokens
@@ -78,8 +78,9 @@ def run_export(run_dir: Path, folder: Path, out_path: Path, *, on_event: OnEvent
 
 def _check_model(trained: Trained) -> None:
     model, settings = trained.model, trained.settings
-    if model.seen_bias is not None:
-        raise KgrecError(f"{trained.run_dir}: trained with seen_bias, which RecBole does not have")
+    for name in ("seen_bias", "kg_scores"):
+        if getattr(settings, name):
+            raise KgrecError(f"{trained.run_dir}: trained with {name}, which RecBole does not have")
     if model.branches != BRANCHES[settings.model]:
         raise KgrecError(
             f"{trained.run_dir}: its branches are {', '.join(model.branches)}; "

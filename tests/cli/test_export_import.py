@@ -119,11 +119,14 @@ def test_further_branches_cannot_be_exported(run_cli: RunCli, linked: Path) -> N
     assert "its branches are item, entity, text; RecBole's GRU4RecKG has item and" in result.stderr
 
 
-def test_a_number_for_seen_items_cannot_be_exported(run_cli: RunCli, linked: Path) -> None:
-    assert run_cli("train", "--epochs", "1", *QUICK, "--set=seen_bias=true").exit_code == 0
+@pytest.mark.parametrize("name", ["seen_bias", "kg_scores"])
+def test_what_recbole_does_not_have_cannot_be_exported(
+    run_cli: RunCli, linked: Path, name: str
+) -> None:
+    assert run_cli("train", "--epochs", "1", *QUICK, f"--set={name}=true").exit_code == 0
     result = run_cli("export")
     assert result.exit_code == 1
-    assert "trained with seen_bias, which RecBole does not have" in result.stderr
+    assert f"trained with {name}, which RecBole does not have" in result.stderr
 
 
 def recbole_checkpoint(run_cli: RunCli, **more: object) -> dict:

@@ -204,6 +204,19 @@ def test_seen_items_get_the_number_once_and_others_none() -> None:
     assert "seen_bias" not in make_model().state_dict()
 
 
+def test_kg_scores_add_a_map_of_the_entity_vectors() -> None:
+    model = make_model(SMALL.model_copy(update={"kg_scores": True}))
+    own = model.item_embedding.weight
+    torch.testing.assert_close(model.item_vectors(), own)  # begins as without
+    with torch.no_grad():
+        model.entity_score_layer.weight.copy_(2 * torch.eye(4))
+    expected = own + 2 * model.table_of("entity").weight
+    torch.testing.assert_close(model.item_vectors(), expected)
+    states = torch.ones(1, 4)
+    torch.testing.assert_close(model.score(states), states @ expected.T)
+    assert "entity_score_layer.weight" not in make_model().state_dict()
+
+
 def test_a_loss_beyond_the_smallest_share_stays_finite() -> None:
     weight = torch.tensor([[0.0], [500.0], [-500.0]])
     loss = cross_entropy(torch.tensor([[1.0]]), weight, torch.tensor([2]))

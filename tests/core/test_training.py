@@ -47,8 +47,9 @@ def train(
         {"num_layers": 2},
         {"seen_bias": True},
         {"shuffle_ties": True},
+        {"model": "GRU4RecKG", "kg_scores": True},
     ],
-    ids=["sequence", "prefix", "bpr", "ssm", "kg", "two-layers", "seen", "ties"],
+    ids=["sequence", "prefix", "bpr", "ssm", "kg", "two-layers", "seen", "ties", "kg-scores"],
 )
 def test_a_small_model_learns_a_cycle(changes: dict) -> None:
     settings = Settings.model_validate({**CYCLE.model_dump(), **changes})
