@@ -146,6 +146,8 @@ class Settings(_Strict):
         seen_bias: Adds a learned number to the scores of the items that the history holds; it
             begins at the log of how much oftener than by chance the training data repeat an item
             (kgrec).
+        dropout_prob: Dropout on what the GRUs read.
+        hidden_dropout_prob: Dropout on their states, before the dense layer (kgrec).
         kg_scores: Adds a learned map of an item's entity vector to what it is scored by (kgrec).
         shuffle_ties: Each epoch puts a user's training events of equal time in a new order (kgrec).
         train_batch_size: Targets a step.
@@ -203,6 +205,7 @@ class Settings(_Strict):
     hidden_size: int = Field(default=128, ge=1)
     num_layers: int = Field(default=1, ge=1)
     dropout_prob: float = Field(default=0.1, ge=0, lt=1)
+    hidden_dropout_prob: float = Field(default=0.0, ge=0, lt=1)
     freeze_kg: bool = True
     loss_type: Literal["CE", "BPR", "SSM"] = "CE"
     train_neg_sample_args: NegativeSampling | None = None

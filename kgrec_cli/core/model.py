@@ -32,8 +32,8 @@ class GRU4RecKG(nn.Module):
     concatenated. RecBole's model has one such table, "entity"; without any it is GRU4Rec.
 
     Args:
-        settings: embedding_size D, hidden_size H, num_layers, dropout_prob, freeze_kg, seen_bias,
-            kg_scores.
+        settings: embedding_size D, hidden_size H, num_layers, dropout_prob,
+            hidden_dropout_prob, freeze_kg, seen_bias, kg_scores.
         n_items: N, padding included.
         tables: By branch name, float32 (N, width): the vector of each item in that branch.
 
@@ -61,6 +61,7 @@ class GRU4RecKG(nn.Module):
                 to_scores = nn.Linear(width, settings.embedding_size, bias=False)
                 setattr(self, f"{name}_score_layer", to_scores)
         self.emb_dropout = nn.Dropout(settings.dropout_prob)
+        self.hidden_dropout = nn.Dropout(settings.hidden_dropout_prob)
         self.dense_layer = nn.Linear(hidden * len(widths), settings.embedding_size)
         self.seen_bias = nn.Parameter(torch.zeros(())) if settings.seen_bias else None
         self._set_initial_values(tables, settings)
@@ -104,7 +105,8 @@ class GRU4RecKG(nn.Module):
             float (P, D), or (T, D) in their order when `where` is given.
         """
         states = run_grus(self._grus, self._vectors(read.items), read.sizes, start)
-        dense: Tensor = self.dense_layer(states if where is None else states[where])
+        wanted = drop(states if where is None else states[where], self.hidden_dropout)
+        dense: Tensor = self.dense_layer(wanted)
         return dense
 
     @torch.no_grad()

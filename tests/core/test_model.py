@@ -217,6 +217,26 @@ def test_kg_scores_add_a_map_of_the_entity_vectors() -> None:
     assert "entity_score_layer.weight" not in make_model().state_dict()
 
 
+def test_hidden_dropout_drops_states_in_training_alone() -> None:
+    model = make_model(SMALL.model_copy(update={"hidden_dropout_prob": 0.5}))
+    model.dense_layer = torch.nn.Identity()  # type: ignore[assignment]
+    read = Packed(torch.tensor([1, 2, 3, 4]), (2, 2))
+    whole = model.eval()(read)
+    torch.testing.assert_close(whole, make_whole(read))
+    dropped = model.train()(read)
+    kept = dropped != 0
+    assert 0 < int(kept.sum()) < kept.numel()
+    torch.testing.assert_close(dropped[kept], 2 * whole[kept])
+
+
+def make_whole(read: Packed) -> torch.Tensor:
+    """The states of the same model without dropout."""
+    model = make_model()
+    model.dense_layer = torch.nn.Identity()  # type: ignore[assignment]
+    states: torch.Tensor = model.train()(read)
+    return states
+
+
 def test_a_loss_beyond_the_smallest_share_stays_finite() -> None:
     weight = torch.tensor([[0.0], [500.0], [-500.0]])
     loss = cross_entropy(torch.tensor([[1.0]]), weight, torch.tensor([2]))
