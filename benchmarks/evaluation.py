@@ -34,10 +34,11 @@ N_USERS, N_ITEMS, LENGTH = 6_040, 3_706, 50
 
 
 def floor_seconds(threads: int) -> float:
-    """Seconds that the products of one part would take."""
-    grus = LENGTH * BRANCHES * (EMBEDDING + HIDDEN) * 3 * HIDDEN
+    """Seconds that the products of one part would take, the GRUs' inputs' made once an item."""
+    inputs = 2 * N_ITEMS * BRANCHES * EMBEDDING * 3 * HIDDEN
+    grus = LENGTH * BRANCHES * HIDDEN * 3 * HIDDEN
     per_user = 2 * (grus + BRANCHES * HIDDEN * EMBEDDING + EMBEDDING * N_ITEMS)
-    return N_USERS * per_user / best_product_rate(threads)
+    return (inputs + N_USERS * per_user) / best_product_rate(threads)
 
 
 def make_histories() -> sequences.Histories:

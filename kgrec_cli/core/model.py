@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from kgrec_cli.core.dropout import drop
-from kgrec_cli.core.recurrence import Packed, last_states, pack, run_grus
+from kgrec_cli.core.recurrence import Packed, last_states, last_states_by_item, pack, run_grus
 from kgrec_cli.settings import Settings
 
 Pairs = tuple[Tensor, Tensor]
@@ -67,6 +67,7 @@ class GRU4RecKG(nn.Module):
         self._set_initial_values(tables, settings)
 
     item_embedding: nn.Embedding
+    item_gru_layers: nn.GRU
 
     def _set_initial_values(self, tables: Mapping[str, Tensor], settings: Settings) -> None:
         """Xavier-normal item embeddings and dense layer, zero bias, torch's values for the GRUs.
@@ -126,12 +127,26 @@ class GRU4RecKG(nn.Module):
             float (B, D).
         """
         order = torch.argsort(lengths, descending=True, stable=True)
-        states = [
-            torch.cat(self.remember(pack(items[rows], lengths[rows]))[-1].unbind(), dim=-1)
-            for rows in torch.split(order, ROWS_AT_ONCE)
-        ]
+        inputs = None
+        if self._pays_by_item(int(lengths.sum())):
+            pairs = zip(self.branches, self._grus, strict=True)
+            inputs = [self.table_of(name).weight @ gru.all_weights[0][0].T for name, gru in pairs]
+        states = []
+        for rows in torch.split(order, ROWS_AT_ONCE):
+            read = pack(items[rows], lengths[rows])
+            if inputs is None:
+                found = self.remember(read)
+            else:
+                found = last_states_by_item(self._grus, inputs, read)
+            states.append(torch.cat(found[-1].unbind(), dim=-1))
         dense: Tensor = self.dense_layer(torch.cat(states)[torch.argsort(order)])
         return dense
+
+    def _pays_by_item(self, n_positions: int) -> bool:
+        """Whether the inputs' products are to be made for every item, not for every position."""
+        table = self.item_embedding.weight
+        is_one_layer = self.item_gru_layers.num_layers == 1
+        return is_one_layer and not self.training and table.is_cpu and n_positions > len(table)
 
     @property
     def _grus(self) -> list[nn.GRU]:

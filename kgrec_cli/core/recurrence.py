@@ -203,6 +203,37 @@ def last_states(grus: Sequence[nn.GRU], inputs: Sequence[Tensor], sizes: tuple[i
     return torch.stack(found)
 
 
+@torch.no_grad()
+def last_states_by_item(grus: Sequence[nn.GRU], inputs: Sequence[Tensor], read: Packed) -> Tensor:
+    """As `last_states`, for GRUs of one layer on the CPU whose input depends on the item alone.
+
+    No state but the last is kept, and the inputs' products are made once an item.
+
+    Args:
+        grus: G GRUs of one layer.
+        inputs: For each a float (N, 3H), every item's vector times its `weight_ih_l0`.
+        read: Rows of items.
+
+    Returns:
+        float (1, G, B, H).
+    """
+    hidden, n_rows = grus[0].hidden_size, read.sizes[0]
+    states = inputs[0].new_zeros(len(grus), n_rows, hidden)
+    from_item, from_state = (inputs[0].new_empty(n_rows, 3 * hidden) for _ in range(2))
+    for gru, of_items, state in zip(grus, inputs, states, strict=True):
+        weight = gru.all_weights[0][1].t().contiguous()
+        for items in torch.split(read.items, list(read.sizes)):
+            n = len(items)
+            before, own, recurrent = state[:n], from_item[:n], from_state[:n]
+            torch.index_select(of_items, 0, items, out=own)
+            torch.mm(before, weight, out=recurrent)
+            own[:, : 2 * hidden].add_(recurrent[:, : 2 * hidden]).sigmoid_()
+            reset, update, candidate = own.chunk(3, dim=-1)
+            candidate.addcmul_(reset, recurrent[:, 2 * hidden :]).tanh_()
+            torch.lerp(candidate, before, update, out=before)
+    return states[None]
+
+
 def last_positions(sizes: tuple[int, ...]) -> Tensor:
     """int64 (B,), the position of each row's last item."""
     of_step = torch.tensor(sizes)

@@ -79,6 +79,20 @@ def test_a_position_depends_on_nothing_behind_it() -> None:
     assert not torch.equal(one[2:], other[2:])
 
 
+@pytest.mark.parametrize("kg", [True, False])
+@pytest.mark.parametrize("n_items", [9, 500])
+def test_encode_is_forward_at_the_last_items(n_items: int, kg: bool) -> None:
+    one_layer = SMALL.model_copy(update={"num_layers": 1})
+    model = make_model(one_layer, n_items, kg).eval()
+    rng = np.random.default_rng(0)
+    rows = [rng.integers(0, 9, rng.integers(1, 12)) for _ in range(30)]
+    items = torch.nn.utils.rnn.pad_sequence([torch.from_numpy(row) for row in rows], True)
+    found = model.encode(items, torch.tensor([len(row) for row in rows]))
+    for own, row in zip(found, rows, strict=True):
+        expected = model(Packed(torch.from_numpy(row), (1,) * len(row)))[-1]
+        torch.testing.assert_close(own, expected, rtol=1e-5, atol=1e-6)
+
+
 def test_encode_takes_the_state_after_the_last_item() -> None:
     model = make_model().eval()
     states = model(Packed(torch.tensor([1, 3, 2, 5, 4]), (2, 2, 1)))
