@@ -107,7 +107,8 @@ def sampled_softmax(
     unbiased, and the loss goes to that of `cross_entropy` as negatives become more (without the
     padding row, when that is never drawn). The target's score gets no correction: its expected
     count is 1. Sources: Bengio & Senecal 2008 (the estimate); Yi et al. 2019 (log-Q, there for
-    targets too, since they are drawn with the batch); Khrylchenko et al. 2025 (targets without).
+    targets too, since they are drawn with the batch); Khrylchenko et al. 2025,
+    arXiv 2507.09331 (targets without; the weight that they give each target is not used).
 
     Args:
         states: float (T, D).
