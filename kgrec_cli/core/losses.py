@@ -9,6 +9,8 @@ from torch.nn import functional
 BPR_GAMMA = 1e-10
 CHUNK_SCORES = 2**18
 """Scores held at once on the CPU: 1 MB, so that they stay in its cache."""
+MIN_ROWS = 32
+"""Targets in a chunk, however many items there are: products of fewer rows are slow."""
 
 
 class Seen(NamedTuple):
@@ -62,7 +64,7 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
         seen_items: Tensor | None,
         bias: Tensor | None,
     ) -> Tensor:
-        n_targets, rows = len(targets), max(1, CHUNK_SCORES // len(item_weight))
+        n_targets, rows = len(targets), max(MIN_ROWS, CHUNK_SCORES // len(item_weight))
         grad_states, grad_weight = torch.empty_like(states), torch.zeros_like(item_weight)
         grad_bias = None if bias is None else torch.zeros_like(bias)
         seen = targets.new_empty(0)

@@ -164,6 +164,7 @@ def test_cross_entropy_in_chunks_is_torchs(
     chunk_scores: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(losses, "CHUNK_SCORES", chunk_scores)
+    monkeypatch.setattr(losses, "MIN_ROWS", 1)
     generator = torch.Generator().manual_seed(0)
     states = torch.randn(23, 4, generator=generator, dtype=torch.float64, requires_grad=True)
     weight = torch.randn(9, 4, generator=generator, dtype=torch.float64, requires_grad=True)
@@ -184,6 +185,7 @@ def test_cross_entropy_with_a_number_for_seen_items_is_torchs(
     chunk_scores: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(losses, "CHUNK_SCORES", chunk_scores)
+    monkeypatch.setattr(losses, "MIN_ROWS", 1)
     generator = torch.Generator().manual_seed(0)
     states = torch.randn(23, 4, generator=generator, dtype=torch.float64, requires_grad=True)
     weight = torch.randn(9, 4, generator=generator, dtype=torch.float64, requires_grad=True)
