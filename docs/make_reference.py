@@ -19,6 +19,10 @@ OWN = {
     "loss_type": "CE, BPR, or SSM: the softmax over the target and sampled negatives",
     "train_neg_sample_args": "null: BPR one uniform; SSM 4096 a step, popularity, alpha 0.5",
     "train_batching": "sequence: one pass per window; prefix: one row per target, as RecBole",
+    "hidden_dropout_prob": "dropout on the GRUs' states, before the dense layer",
+    "seen_bias": "a learned number for the items that the history holds (see accuracy.md)",
+    "kg_scores": "items are scored by a map of their entity vectors, too (see accuracy.md)",
+    "shuffle_ties": "events of equal time in a new order each epoch (see accuracy.md)",
     "pretrain_kg": "the block of `kgrec pretrain-kg`",
     "model": "GRU4RecKG, or GRU4Rec: the same without the KG branch",
 }

@@ -25,6 +25,8 @@ _SETTINGS = """\
 # dropout_prob: 0.1
 # freeze_kg: true             # false trains the entity vectors too
 # loss_type: CE               # or BPR, SSM
+# seen_bias: false            # true: learns whether the data repeat items
+# shuffle_ties: false         # true: events of equal time in a new order each epoch
 # learning_rate: 0.001
 # train_batch_size: 2048
 # epochs: 300                 # at most; stops after stopping_step evaluations without progress
