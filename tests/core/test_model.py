@@ -159,30 +159,10 @@ def test_cross_entropy_by_hand() -> None:
     assert loss.item() == pytest.approx(expected, rel=1e-6)
 
 
+@pytest.mark.parametrize("has_seen", [False, True])
 @pytest.mark.parametrize("chunk_scores", [1, 40, 2**18])
 def test_cross_entropy_in_chunks_is_torchs(
-    chunk_scores: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(losses, "CHUNK_SCORES", chunk_scores)
-    monkeypatch.setattr(losses, "MIN_ROWS", 1)
-    generator = torch.Generator().manual_seed(0)
-    states = torch.randn(23, 4, generator=generator, dtype=torch.float64, requires_grad=True)
-    weight = torch.randn(9, 4, generator=generator, dtype=torch.float64, requires_grad=True)
-    targets = torch.randint(0, 9, (23,), generator=generator)
-    expected = torch.nn.functional.cross_entropy(states @ weight.T, targets)
-    found = cross_entropy(states, weight, targets)
-    torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
-    for own, other in zip(
-        torch.autograd.grad(found * 3, (states, weight)),
-        torch.autograd.grad(expected * 3, (states, weight)),
-        strict=True,
-    ):
-        torch.testing.assert_close(own, other, rtol=0, atol=1e-12)
-
-
-@pytest.mark.parametrize("chunk_scores", [1, 40, 2**18])
-def test_cross_entropy_with_a_number_for_seen_items_is_torchs(
-    chunk_scores: int, monkeypatch: pytest.MonkeyPatch
+    chunk_scores: int, has_seen: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(losses, "CHUNK_SCORES", chunk_scores)
     monkeypatch.setattr(losses, "MIN_ROWS", 1)
@@ -191,15 +171,17 @@ def test_cross_entropy_with_a_number_for_seen_items_is_torchs(
     weight = torch.randn(9, 4, generator=generator, dtype=torch.float64, requires_grad=True)
     bias = torch.tensor(-0.7, dtype=torch.float64, requires_grad=True)
     targets = torch.randint(0, 9, (23,), generator=generator)
-    is_seen = torch.rand(23, 9, generator=generator) < 0.3
+    is_seen = torch.rand(23, 9, generator=generator) < (0.3 if has_seen else 0)
     expected = torch.nn.functional.cross_entropy(states @ weight.T + bias * is_seen, targets)
     rows, items = is_seen.nonzero().unbind(1)
     backwards = torch.argsort(rows * 9 - items)  # the items of a row come in no order
-    found = cross_entropy(states, weight, targets, Seen(rows, items[backwards], bias))
+    seen = Seen(rows, items[backwards], bias) if has_seen else None
+    found = cross_entropy(states, weight, targets, seen)
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
+    inputs = (states, weight, bias) if has_seen else (states, weight)
     for own, other in zip(
-        torch.autograd.grad(found * 3, (states, weight, bias)),
-        torch.autograd.grad(expected * 3, (states, weight, bias)),
+        torch.autograd.grad(found * 3, inputs),
+        torch.autograd.grad(expected * 3, inputs),
         strict=True,
     ):
         torch.testing.assert_close(own, other, rtol=0, atol=1e-12)
