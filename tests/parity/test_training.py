@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from kgrec_cli.core import training
+from kgrec_cli.core import steps, training
 from kgrec_cli.core.sequences import train_targets
 from kgrec_cli.core.training import TrainingState, fit
 from tests.parity.conftest import N_EPOCHS, SCORE_SEQUENCES, STOPPING_STEP, RecBole
@@ -65,11 +65,11 @@ def test_epochs_of_prefix_batches_end_in_the_same_weights(
     told = ours.told.arrays
     n_batches = len(told["losses"]) // N_EPOCHS
     orders = orders_of_epochs(ours)
-    monkeypatch.setattr(training.np.random, "default_rng", lambda seed: next(orders))
+    monkeypatch.setattr(steps.np.random, "default_rng", lambda seed: next(orders))
     if ours.settings.loss_type == "BPR":
         numbers = iter(range(len(told["losses"])))
         monkeypatch.setattr(
-            training, "sample_negatives", lambda *_: their_negatives(ours, next(numbers))
+            steps, "sample_negatives", lambda *_: their_negatives(ours, next(numbers))
         )
     state = fit(
         ours.model.double(),
