@@ -55,7 +55,8 @@ def score_by(
         states = model.encode(
             torch.from_numpy(items).to(device), torch.from_numpy(lengths).to(device)
         )
-        return model.score(states, seen_pairs(histories, targets, device))
+        has_bias = model.seen_bias is not None
+        return model.score(states, seen_pairs(histories, targets, device) if has_bias else None)
 
     return score
 

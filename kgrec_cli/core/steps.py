@@ -40,7 +40,8 @@ class TrainingStep:
     ) -> None:
         self.model = model
         self.optimizer = optimizer
-        self.given = self.histories = histories
+        self.given = self.histories = histories  # the second one is the epoch's
+        self.is_first = np.zeros(0, dtype=np.bool_)
         self.split = split
         self.settings = settings
         self.device = device
