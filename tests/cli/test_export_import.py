@@ -154,6 +154,16 @@ def test_the_checkpoints_settings_are_the_runs(run_cli: RunCli, linked: Path) ->
     assert (config["data_path"], config["seed"]) == ("dataset", 7)
 
 
+@pytest.mark.parametrize("name", ["seen_bias", "kg_scores"])
+def test_the_folders_options_that_recbole_does_not_have_are_off(
+    run_cli: RunCli, linked: Path, name: str
+) -> None:
+    recbole_checkpoint(run_cli)
+    (linked / "kgrec.yaml").write_text(f"dataset: small\n{name}: true\n")
+    result = run_cli("import", "recbole.pth")
+    assert result.exit_code == 0, result.stderr
+
+
 @pytest.mark.parametrize(
     ("factor", "expected"),
     [
