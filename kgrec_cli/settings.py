@@ -36,7 +36,8 @@ class PretrainKGSettings(_Strict):
         epochs: Passes over the triples.
         batch_size: Triples a step.
         learning_rate: Adam's step size.
-        negatives: Corrupted triples for each true one.
+        negatives: Corrupted triples for each true one (16); for TransE, entities that both ends of
+            all triples of a step are told from (512).
         seed: Seed of initial values, order and negatives.
     """
 
@@ -45,7 +46,7 @@ class PretrainKGSettings(_Strict):
     epochs: int = Field(default=30, ge=1)
     batch_size: int = Field(default=2048, ge=1)
     learning_rate: float = Field(default=0.01, gt=0)
-    negatives: int = Field(default=16, ge=1)
+    negatives: int | None = Field(default=None, ge=1)
     seed: int = Field(default=2020, ge=0, lt=2**32)
 
 

@@ -21,7 +21,12 @@ def pretrain_kg(
     batch_size: Annotated[int | None, typer.Option(min=1, help="Triples a step.")] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Adam's step size.")] = None,
     negatives: Annotated[
-        int | None, typer.Option(min=1, help="Corrupted triples for each true one.")
+        int | None,
+        typer.Option(
+            min=1,
+            help="Corrupted triples for each true one (16); for TransE, entities that all triples "
+            "of a step are told from (512).",
+        ),
     ] = None,
     validate: Annotated[
         bool,

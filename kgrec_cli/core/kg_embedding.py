@@ -1,17 +1,14 @@
 """Entity vectors from knowledge graph triples, by any PyKEEN model whose entities are vectors.
 
-The only file that imports PyKEEN. `pretrain-kg` calls `fit_kg`, then `entity_vectors`.
-What PyKEEN would print, log, warn of or put into the home folder stays inside.
+`pretrain-kg` calls `fit_kg`, then `entity_vectors`. TransE takes the steps of
+`core/kg_translation.py`, other methods those of PyKEEN.
 """
 
 import gc
-import logging
-import os
 import tempfile
-import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,45 +16,18 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.optim import SparseAdam
 
 from kgrec_cli.core.allocator import keep_freed_memory
 from kgrec_cli.core.kg_holdout import Ints
+from kgrec_cli.core.kg_translation import SharedNegatives, TranslationLoop, touch_few_rows
+from kgrec_cli.core.quiet_pykeen import importing_pykeen, quiet_pykeen
 from kgrec_cli.errors import KgrecError, UsageError, unknown_name
 from kgrec_cli.settings import PretrainKGSettings
 
-
-@contextmanager
-def _quiet_pykeen() -> Iterator[None]:
-    """No log lines and no warnings of PyKEEN's; none of them is about what the user did."""
-    loggers = [logging.getLogger(name) for name in ("pykeen", "torch_max_mem", "pystow")]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.CRITICAL)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
-
-
-@contextmanager
-def _no_home_folder() -> Iterator[None]:
-    """Lets PyKEEN's import make its folders (~/.data/pykeen) in a place that is then removed."""
-    given = os.environ.get("PYSTOW_HOME")
-    with tempfile.TemporaryDirectory() as elsewhere:
-        os.environ["PYSTOW_HOME"] = given or elsewhere
-        try:
-            yield
-        finally:
-            if given is None:
-                del os.environ["PYSTOW_HOME"]
-
-
-with _quiet_pykeen(), _no_home_folder():
+with importing_pykeen():
     from pykeen.losses import CrossEntropyLoss, Loss, NSSALoss
-    from pykeen.models import ERModel, model_resolver
+    from pykeen.models import ERModel, TransE, model_resolver
     from pykeen.nn.modules import NormBasedInteraction
     from pykeen.training import SLCWATrainingLoop
     from pykeen.training.callbacks import TrainingCallback
@@ -68,6 +38,7 @@ with _quiet_pykeen(), _no_home_folder():
 KGModel = ERModel[Any, Any, Any]
 
 NSSA_MARGIN = 5.0
+NEGATIVES, SHARED_NEGATIVES = 16, 512  # unless told otherwise: of a triple, of TransE's steps
 
 _NEIGHBOURS = "it makes an entity's vector from the graph around it, over all of it at every step"
 _LITERALS = "it needs numbers that describe the entities, which a .kg does not hold"
@@ -163,9 +134,13 @@ def _triples_factory(
 
 def _make_model(method: str, factory: CoreTriplesFactory, dim: int) -> KGModel:
     options = {"embedding_dim": dim, **_EXTRA_OPTIONS.get(method, {})}
-    with _quiet_pykeen():
+    if method == TransE.__name__:
+        options |= {"scoring_fct_norm": 2, "entity_constrainer": None}
+    with quiet_pykeen():
         make: Any = model_resolver.lookup(method)
         model: KGModel = make(triples_factory=factory, random_seed=NoRandomSeedNecessary, **options)
+    if isinstance(model, TransE):
+        touch_few_rows(model)
     model.loss = choose_loss(model)
     return model
 
@@ -173,11 +148,11 @@ def _make_model(method: str, factory: CoreTriplesFactory, dim: int) -> KGModel:
 def choose_loss(model: KGModel) -> Loss:
     """The loss that a method is trained with, over one true triple and its corrupted ones.
 
-    Methods whose score is a distance (TransE, RotatE, MuRE, ...) take self-adversarial negative
-    sampling (Sun et al. 2019, margin 5, temperature 1), the others the cross entropy of the true
-    triple among all of them. PyKEEN's own default for most methods is a margin loss, with which
-    TransE ranked held-out triples about half as well (MRR 0.07 against 0.14 after 10 epochs of the
-    Freebase triples of ml-100k). Margins 3, 5 and 9 gave 0.13, 0.15 and 0.14 after 20 epochs.
+    Methods whose score is a distance (RotatE, MuRE, ...) take self-adversarial negative sampling
+    (Sun et al. 2019, margin 5, temperature 1), the others the cross entropy of the true triple
+    among all of them; TransE has its own (`core/kg_translation.py`). PyKEEN's default for most
+    methods is a margin loss, with which TransE ranked held-out triples about half as well (MRR 0.07
+    against 0.14 with NSSA after 10 epochs of the Freebase triples of ml-100k).
     """
     if isinstance(model.interaction, NormBasedInteraction):
         return NSSALoss(margin=NSSA_MARGIN, adversarial_temperature=1.0)
@@ -244,15 +219,7 @@ def fit_kg(
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(_epoch_seed(settings.seed, 0))
         model = _make_model(method, factory, _model_dim(method, embedding_size)).to(device)
-        optimizer = torch.optim.Adam(model.get_grad_params(), lr=settings.learning_rate, fused=True)
-        loop = SLCWATrainingLoop(
-            model=model,
-            triples_factory=factory,
-            optimizer=optimizer,
-            negative_sampler="basic",
-            negative_sampler_kwargs={"num_negs_per_pos": settings.negatives},
-            automatic_memory_optimization=False,
-        )
+        loop = _make_loop(model, factory, settings)
         if state is not None and state.epoch > 0:
             _restore(loop, state)
         torch.manual_seed(_epoch_seed(settings.seed, loop._epoch + 1))
@@ -261,7 +228,7 @@ def fit_kg(
         gc.freeze()
         try:
             if loop._epoch < settings.epochs:
-                with _quiet_pykeen():
+                with quiet_pykeen():
                     loop.train(
                         factory,
                         num_epochs=settings.epochs,
@@ -283,11 +250,34 @@ def fit_kg(
                 raise
             raise KgrecError(
                 f"{method}: not enough memory; try a smaller --batch-size than "
-                f"{settings.batch_size} or fewer --negatives than {settings.negatives}"
+                f"{settings.batch_size} or fewer --negatives"
             ) from error
         finally:
             gc.unfreeze()
     return model, list(loop.losses_per_epochs)
+
+
+def _make_loop(
+    model: KGModel, factory: CoreTriplesFactory, settings: PretrainKGSettings
+) -> SLCWATrainingLoop:
+    """PyKEEN's loop with Adam; TransE's own steps and sparse gradients for TransE."""
+    parameters = list(model.get_grad_params())
+    if isinstance(model, TransE):
+        make: Any = partial(TranslationLoop, negative_sampler=SharedNegatives)
+        optimizer: Any = SparseAdam(parameters, lr=settings.learning_rate)
+        negatives = settings.negatives or SHARED_NEGATIVES
+    else:
+        make = partial(SLCWATrainingLoop, negative_sampler="basic")
+        optimizer = torch.optim.Adam(parameters, lr=settings.learning_rate, fused=True)
+        negatives = settings.negatives or NEGATIVES
+    loop: SLCWATrainingLoop = make(
+        model=model,
+        triples_factory=factory,
+        optimizer=optimizer,
+        negative_sampler_kwargs={"num_negs_per_pos": negatives},
+        automatic_memory_optimization=False,
+    )
+    return loop
 
 
 def _epoch_seed(seed: int, epoch: int) -> int:
@@ -325,21 +315,23 @@ class _AfterEpoch(TrainingCallback):
         loop = self.training_loop
         tensors = {f"model.{name}": value for name, value in loop.model.state_dict().items()}
         for index, slots in loop.optimizer.state_dict()["state"].items():
-            tensors |= {f"adam.{index}.{name}": value for name, value in slots.items()}
+            for name, value in slots.items():  # SparseAdam counts its steps in a plain number
+                tensors[f"adam.{index}.{name}"] = torch.as_tensor(value)
         return KGState(loop._epoch, list(loop.losses_per_epochs), tensors)
 
 
 def _restore(loop: SLCWATrainingLoop, state: KGState) -> None:
     """Puts a state into a new training loop (PyKEEN's own way is a pickle)."""
     model: dict[str, Tensor] = {}
-    moments: dict[int, dict[str, Tensor]] = {}
+    moments: dict[int, dict[str, Tensor | float]] = {}
     for name, value in state.tensors.items():
         kind, _, rest = name.partition(".")
         if kind == "model":
             model[rest] = value
         else:
             index, _, slot = rest.partition(".")
-            moments.setdefault(int(index), {})[slot] = value
+            is_plain = isinstance(loop.optimizer, SparseAdam) and slot == "step"
+            moments.setdefault(int(index), {})[slot] = value.item() if is_plain else value
     loop.model.load_state_dict(model)
     groups = loop.optimizer.state_dict()["param_groups"]
     loop.optimizer.load_state_dict({"state": moments, "param_groups": groups})
@@ -358,7 +350,7 @@ def entity_vectors(model: KGModel) -> NDArray[np.float32]:
     """
     model.eval()
     blocks: list[Tensor] = []
-    with torch.inference_mode(), _quiet_pykeen():
+    with torch.inference_mode(), quiet_pykeen():
         for representation in model.entity_representations:
             values = representation(None).detach()
             if values.ndim < 2:
@@ -376,11 +368,11 @@ def scorers(model: KGModel) -> tuple[Callable[[Tensor], Tensor], Callable[[Tenso
     model.eval()
 
     def score_tails(asked: Tensor) -> Tensor:
-        with _quiet_pykeen():
+        with quiet_pykeen():
             return model.predict_t(asked)
 
     def score_heads(asked: Tensor) -> Tensor:
-        with _quiet_pykeen():
+        with quiet_pykeen():
             return model.predict_h(asked)
 
     return score_tails, score_heads

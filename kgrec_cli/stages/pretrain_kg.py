@@ -100,7 +100,7 @@ def run_pretrain_kg(
     set_threads(settings)
     device = choose_device(settings.device)
     kg_path = atomic_path(settings, folder, "kg")
-    entities, relations, triples = _read_triples(kg_path, settings)
+    entities, relations, triples = read_triples(kg_path, settings)
     _tell_links(settings, folder, entities, on_event)
     held = np.zeros(len(triples), dtype=bool)
     if validate:
@@ -173,7 +173,7 @@ def run_pretrain_kg(
     )
 
 
-def _read_triples(
+def read_triples(
     path: Path, settings: Settings
 ) -> tuple[Vocabulary, Vocabulary, NDArray[np.int64]]:
     """Entities, relations, and int64 (n, 3) triples of ids from 0, no row twice."""
