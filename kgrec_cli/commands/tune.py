@@ -29,6 +29,9 @@ def tune(
         int | None,
         typer.Option(min=1, help="End after this many trials without progress (RecBole: 10)."),
     ] = None,
+    jobs: Annotated[
+        int, typer.Option(min=1, help="Trials at a time, each in a process of its own.")
+    ] = 1,
     dataset: opt.Dataset = None,
     model: Annotated[str | None, typer.Option(help="GRU4RecKG or GRU4Rec.")] = None,
     seed: opt.Seed = None,
@@ -66,6 +69,7 @@ def tune(
             max_trials=max_trials,
             pruner=pruner,
             early_stop=early_stop,
+            jobs=jobs,
             on_event=on_event,
         )
     if json_output:

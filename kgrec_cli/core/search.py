@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 import optuna
@@ -38,15 +39,16 @@ from kgrec_cli.core.search_points import (
     point_key,
 )
 from kgrec_cli.core.search_report import Direction, SearchTrial, best_trial, describe_trial
+from kgrec_cli.core.search_workers import Outcome, Pruned, Team, TrialResult
 from kgrec_cli.errors import KgrecError, UsageError, unknown_name
 from kgrec_cli.events import Note, OnEvent, Progress, Warn, ignore_event
 
 SEARCHES = ("exhaustive", "random", "tpe")
-PRUNERS: dict[str, type[optuna.pruners.BasePruner]] = {
+PRUNERS: dict[str, Callable[[], optuna.pruners.BasePruner]] = {
     "none": optuna.pruners.NopPruner,
     "median": optuna.pruners.MedianPruner,
     "hyperband": optuna.pruners.HyperbandPruner,
-    "asha": optuna.pruners.SuccessiveHalvingPruner,
+    "asha": partial(optuna.pruners.SuccessiveHalvingPruner, min_resource=2),
 }
 DEFAULT_MAX_TRIALS = 100  # RecBole's max_evals, for searches that have no end of their own
 STATES: dict[TrialState, Literal["complete", "pruned", "failed"]] = {
@@ -56,23 +58,6 @@ STATES: dict[TrialState, Literal["complete", "pruned", "failed"]] = {
 }
 TPE_ATTEMPTS = 20  # proposals seen before, after which a point is drawn at random
 
-Report = Callable[[int, float], None]
-
-
-class Pruned(Exception):
-    """Raised by `report` when a trial is not worth its time; the objective lets it pass."""
-
-
-@dataclass(frozen=True)
-class TrialResult:
-    """What an objective found: metrics of its best epoch, and the score that is compared."""
-
-    valid: Mapping[str, float]
-    test: Mapping[str, float]
-    score: float
-
-
-Objective = Callable[[Params, Report], TrialResult]
 Stopped = Literal["exhausted", "max_trials", "early_stop"]
 
 
@@ -81,7 +66,7 @@ class SearchResult:
     """The state of a study after `run_search`.
 
     Attributes:
-        trials: All finished trials, those of earlier calls included, in the order of running.
+        trials: All finished trials, those of earlier calls included, in the order of ending.
         best: The complete trial with the best score (the first of equals), or None.
         n_new: How many of `trials` this call ran.
         stopped: Why it ended: every point visited, `max_trials` reached, or no progress.
@@ -95,7 +80,7 @@ class SearchResult:
 
 def run_search(
     space: Space,
-    objective: Objective,
+    team: Team,
     *,
     storage_url: str,
     study_name: str,
@@ -116,7 +101,9 @@ def run_search(
 
     Args:
         space: Setting name to range.
-        objective: Gets a point and `report(step, score)`, to call once for each evaluated epoch.
+        team: Runs the trials. Its objective gets a point and `report(step, score)`, to call once
+            for each evaluated epoch. With several at a time, which trials a pruner gives up and
+            which points TPE proposes depends on who ends first.
         storage_url: SQLAlchemy address of the study's database; a SQLite file's folder must exist.
         study_name: The study's name in it.
         search: `exhaustive` visits every point of choices once, in an order shuffled by `seed`
@@ -126,7 +113,8 @@ def run_search(
             an exhaustive search, else 100.
         seed: Seed of the order or the draws.
         pruner: `none`; `median` gives up below the median of earlier trials at the same step,
-            after five trials; `asha` is asynchronous successive halving; `hyperband` runs it at
+            after five trials; `asha` is asynchronous successive halving (Li et al. 2020): of the
+            trials that come to epoch 2, 8, 32, ... the best quarter goes on; `hyperband` runs it at
             several widths.
         direction: Whether a high or a low score is good.
         early_stop: Trials in a row without a better score after which the search ends
@@ -153,28 +141,38 @@ def run_search(
         _retire_interrupted(study, space)
         trials = _finished_trials(study)
         n_before = len(trials)
+        running: dict[int, optuna.Trial] = {}
+
+        def judge(number: int, step: int, score: float) -> bool:
+            running[number].report(score, step)
+            return running[number].should_prune()
+
         while True:
             best = best_trial(trials, direction)
             detail = "" if best is None else f"best {best.score:.4f}"
             on_event(Progress("tune", min(len(trials), total), total, "trials", detail))
-            visited = {point_key(trial.params) for trial in trials}
-            if n_points is not None and len(visited) >= n_points:
-                stopped: Stopped = "exhausted"
+            stopped: Stopped | None = None
+            while not stopped and len(running) < team.size:
+                visited = {point_key(trial.params) for trial in trials}
+                visited |= {point_key(trial.user_attrs["params"]) for trial in running.values()}
+                if n_points is not None and len(visited) >= n_points:
+                    stopped = "exhausted"
+                elif limit is not None and len(trials) + len(running) >= limit:
+                    stopped = "max_trials"
+                elif early_stop and best and len(trials) - best.number >= early_stop:
+                    stopped = "early_stop"
+                else:
+                    trial = _start_trial(study, space, team, search, seed, visited)
+                    running[trial.number] = trial
+            if stopped and not running:
                 break
-            if limit is not None and len(trials) >= limit:
-                stopped = "max_trials"
-                break
-            if early_stop and best and len(trials) - best.number >= early_stop:
-                stopped = "early_stop"
-                break
-            if not study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
-                _enqueue(study, space, _next_point(study, space, search, seed, visited))
-            _run_trial(study, space, objective)
+            number, outcome = team.next_outcome(judge)
+            _conclude(study, running.pop(number), outcome)
             trials = _finished_trials(study)
             line = describe_trial(trials[-1])
             if trials[-1].state != "failed":
                 on_event(Note(line))
-            elif best is not None:
+            elif best is not None or len(trials) < team.size:
                 on_event(Warn(line))
             else:
                 raise KgrecError(line)
@@ -182,7 +180,7 @@ def run_search(
 
 
 def read_trials(storage_url: str, study_name: str) -> list[SearchTrial]:
-    """The finished trials of an existing study, in the order of running.
+    """The finished trials of an existing study, in the order of ending.
 
     Raises:
         KgrecError: No such study, or a database that cannot be used.
@@ -250,29 +248,30 @@ def _enqueue(study: optuna.Study, space: Space, point: Params) -> None:
     study.enqueue_trial(encode_point(space, point), user_attrs={"params": point})
 
 
-def _run_trial(study: optuna.Study, space: Space, objective: Objective) -> None:
-    """Runs the next point of the queue. An interrupted trial stays marked as running."""
+def _start_trial(
+    study: optuna.Study, space: Space, team: Team, search: str, seed: int, visited: set[str]
+) -> optuna.Trial:
+    """Gives the next point of the queue to the team; an interrupted trial stays marked running."""
+    if not study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
+        _enqueue(study, space, _next_point(study, space, search, seed, visited))
     trial = study.ask()
-    point = suggest(trial, space)
+    team.start(trial.number, suggest(trial, space))
+    return trial
 
-    def report(step: int, score: float) -> None:
-        trial.report(score, step)
-        if trial.should_prune():
-            raise Pruned(f"trial {trial.number} given up at step {step}")
 
-    try:
-        result = objective(point, report)
-        if not math.isfinite(result.score):
-            raise KgrecError(f"the score is {result.score}, expected a finite number")
-    except Pruned:
+def _conclude(study: optuna.Study, trial: optuna.Trial, outcome: Outcome) -> None:
+    """Writes down how a trial ended."""
+    if isinstance(outcome, TrialResult) and not math.isfinite(outcome.score):
+        outcome = KgrecError(f"the score is {outcome.score}, expected a finite number")
+    if isinstance(outcome, Pruned):
         study.tell(trial, state=TrialState.PRUNED)
-    except KgrecError as error:
-        trial.set_user_attr("error", str(error))
+    elif isinstance(outcome, KgrecError):
+        trial.set_user_attr("error", str(outcome))
         study.tell(trial, state=TrialState.FAIL)
     else:
-        trial.set_user_attr("valid", dict(result.valid))
-        trial.set_user_attr("test", dict(result.test))
-        study.tell(trial, result.score)
+        trial.set_user_attr("valid", dict(outcome.valid))
+        trial.set_user_attr("test", dict(outcome.test))
+        study.tell(trial, outcome.score)
 
 
 def _retire_interrupted(study: optuna.Study, space: Space) -> None:
@@ -290,9 +289,14 @@ def _retire_interrupted(study: optuna.Study, space: Space) -> None:
 
 
 def _finished_trials(study: optuna.Study) -> list[SearchTrial]:
-    """Complete, pruned and failed trials in the order of running, without interrupted ones."""
+    """Complete, pruned and failed trials in the order of ending, without interrupted ones."""
     trials: list[SearchTrial] = []
-    for trial in study.get_trials(deepcopy=False):
+    ended = [
+        (trial.datetime_complete, trial.number, trial)
+        for trial in study.get_trials(deepcopy=False)
+        if trial.datetime_complete
+    ]
+    for _, _, trial in sorted(ended):
         error = trial.user_attrs.get("error", "")
         if trial.state not in STATES or (trial.state == TrialState.FAIL and not error):
             continue

@@ -17,7 +17,7 @@ class SearchTrial:
     """One finished trial.
 
     Attributes:
-        number: Its place in the order of running, from 1.
+        number: Its place in the order of ending, from 1.
         state: `pruned` was given up early, `failed` ended with `error`.
         params: The point: setting name to value.
         score: The objective's score; of a pruned trial the last one reported; None if none.

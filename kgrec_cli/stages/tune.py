@@ -3,8 +3,10 @@
 The data is loaded once; each trial is a training of its own whose weights are not kept.
 """
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +15,7 @@ import polars as pl
 from kgrec_cli.config import build_settings, merge, setting_names, write_config
 from kgrec_cli.core.evaluation import measure
 from kgrec_cli.core.ranking import score_by
-from kgrec_cli.core.search import (
-    Objective,
-    Report,
-    SearchResult,
-    TrialResult,
-    read_trials,
-    run_search,
-)
+from kgrec_cli.core.search import SearchResult, read_trials, run_search
 from kgrec_cli.core.search_report import (
     SearchTrial,
     best_trial,
@@ -28,10 +23,11 @@ from kgrec_cli.core.search_report import (
     draw_chart,
     write_result_text,
 )
+from kgrec_cli.core.search_workers import Alone, Objective, Processes, Report, Team, TrialResult
 from kgrec_cli.core.sequences import item_popularity
 from kgrec_cli.core.training import TrainingState, build_model, choose_device, fit
 from kgrec_cli.errors import Stopped
-from kgrec_cli.events import EpochDone, Note, OnEvent, Progress
+from kgrec_cli.events import EpochDone, Note, OnEvent, Progress, ignore_event
 from kgrec_cli.formats.exports import write_table
 from kgrec_cli.formats.files import cannot_write, write_text
 from kgrec_cli.formats.hyper_test import SearchSpace, check_parameter_names, read_hyper_test
@@ -71,6 +67,7 @@ def run_tune(
     max_trials: int | None = None,
     pruner: str = "none",
     early_stop: int | None = None,
+    jobs: int = 1,
     on_event: OnEvent,
 ) -> Tuning:
     """Searches a space for the best `valid_metric`; the same call goes on with what is there.
@@ -83,6 +80,7 @@ def run_tune(
         max_trials: Trials at most, those of earlier calls included.
         pruner: none, median, hyperband or asha.
         early_stop: Trials in a row without a better score that end the search.
+        jobs: Trials at a time, each in a process with its share of the CPU's threads.
         on_event: Hears the progress.
 
     Raises:
@@ -106,10 +104,15 @@ def run_tune(
     except OSError as error:
         raise cannot_write(study_dir, error) from error
     storage_url = f"sqlite:///{study_dir / 'study.db'}"
+    team: Team
+    if jobs == 1:
+        team = Alone(_make_objective(settings, dataset, folder, on_event))
+    else:
+        team = Processes(partial(_load_objective, settings, folder, jobs), jobs)
     try:
         result = run_search(
             space.ranges,
-            _make_objective(settings, dataset, folder, on_event),
+            team,
             storage_url=storage_url,
             study_name=study_name,
             search=search,
@@ -126,6 +129,8 @@ def run_tune(
         raise Stopped(
             f"stopped after {len(trials)} trials, all kept in {study_dir}; the same command goes on"
         ) from error
+    finally:
+        team.close()
     return _outcome(study_dir, settings, result)
 
 
@@ -145,6 +150,16 @@ def _shared_by_trials(settings: Settings, dataset: Dataset, space: SearchSpace) 
     """What the scores depend on beside the point: a study goes on only with the same."""
     shared = settings.model_dump(mode="json", exclude=set(NOT_TUNED) | set(space.ranges))
     return {**shared, "inter_sha256": dataset.inter_sha256}
+
+
+def _load_objective(settings: Settings, folder: Path, jobs: int) -> Objective:
+    """The objective of a process of its own, which loads the data for itself."""
+    if settings.threads is None:
+        share = max(1, (os.cpu_count() or 1) // jobs)
+        settings = settings.model_copy(update={"threads": share})
+    set_threads(settings)
+    dataset = load_dataset(settings, folder, ignore_event)
+    return _make_objective(settings, dataset, folder, ignore_event)
 
 
 def _make_objective(

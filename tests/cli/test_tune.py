@@ -52,6 +52,18 @@ def test_the_same_command_goes_on(run_cli: RunCli, folder: Path) -> None:
     assert json.loads(third.stdout)["stopped"] == "exhausted"
 
 
+def test_two_at_a_time_find_what_one_finds(run_cli: RunCli, folder: Path) -> None:
+    told = run_cli("tune", "hyper.test", "--json", *ONE_EPOCH, "--set=threads=1")
+    (folder / "hyper.test").rename(folder / "other.test")
+    both = run_cli("tune", "other.test", "--json", "--jobs", "2", *ONE_EPOCH, "--set=threads=1")
+    assert both.exit_code == 0, both.stderr
+    scores = [
+        {(row["learning_rate"], row["num_layers"]): row["score"] for row in boards}
+        for boards in (json.loads(run.stdout)["leaderboard"] for run in (told, both))
+    ]
+    assert scores[0] == scores[1]
+
+
 def test_a_stopped_search_keeps_its_trials(
     run_cli: RunCli, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

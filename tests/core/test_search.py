@@ -9,8 +9,9 @@ from pathlib import Path
 import optuna
 import pytest
 
-from kgrec_cli.core.search import SEARCHES, Pruned, TrialResult, read_trials, run_search
+from kgrec_cli.core.search import SEARCHES, read_trials, run_search
 from kgrec_cli.core.search_points import point_key
+from kgrec_cli.core.search_workers import Alone, Pruned, TrialResult
 from kgrec_cli.errors import KgrecError, UsageError
 from kgrec_cli.events import Note, Progress, Warn
 from kgrec_cli.formats.hyper_test import Choice, LogUniform, Uniform
@@ -42,7 +43,7 @@ class Visits:
 
 def search(space, objective, **options):
     options = {"storage_url": MEMORY, "study_name": "s"} | options
-    return run_search(space, objective, **options)
+    return run_search(space, Alone(objective), **options)
 
 
 def file_url(folder: Path) -> str:
@@ -151,7 +152,8 @@ def test_the_interrupted_point_comes_first_even_under_another_seed(tmp_path):
 
 KILLED = """
 import os, signal, sys
-from kgrec_cli.core.search import TrialResult, run_search
+from kgrec_cli.core.search import run_search
+from kgrec_cli.core.search_workers import Alone, TrialResult
 from kgrec_cli.formats.hyper_test import Choice
 
 url, log = sys.argv[1:]
@@ -165,7 +167,7 @@ def objective(point, report):
         file.write(repr(point) + "\\n")
     return TrialResult({}, {}, float(point["a"]))
 
-run_search(space, objective, storage_url=url, study_name="s")
+run_search(space, Alone(objective), storage_url=url, study_name="s")
 """
 
 
