@@ -48,7 +48,7 @@ PRUNERS: dict[str, Callable[[], optuna.pruners.BasePruner]] = {
     "none": optuna.pruners.NopPruner,
     "median": optuna.pruners.MedianPruner,
     "hyperband": optuna.pruners.HyperbandPruner,
-    "asha": partial(optuna.pruners.SuccessiveHalvingPruner, min_resource=2),
+    "asha": partial(optuna.pruners.SuccessiveHalvingPruner, min_resource=1),
 }
 DEFAULT_MAX_TRIALS = 100  # RecBole's max_evals, for searches that have no end of their own
 STATES: dict[TrialState, Literal["complete", "pruned", "failed"]] = {
@@ -114,7 +114,7 @@ def run_search(
         seed: Seed of the order or the draws.
         pruner: `none`; `median` gives up below the median of earlier trials at the same step,
             after five trials; `asha` is asynchronous successive halving (Li et al. 2020): of the
-            trials that come to epoch 2, 8, 32, ... the best quarter goes on; `hyperband` runs it at
+            trials that come to epoch 1, 4, 16, ... the best quarter goes on; `hyperband` runs it at
             several widths.
         direction: Whether a high or a low score is good.
         early_stop: Trials in a row without a better score after which the search ends

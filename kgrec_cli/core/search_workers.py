@@ -7,6 +7,7 @@ import multiprocessing
 import signal
 from collections import deque
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from typing import Any, Protocol
@@ -150,14 +151,12 @@ def _serve(connection: Connection, make_objective: Callable[[], Objective]) -> N
             raise Pruned
 
     objective: Objective | None = None
-    while True:
-        try:
+    with suppress(EOFError, ConnectionError):  # the parent is gone
+        while True:
             point = connection.recv()
-        except EOFError:
-            return
-        try:
-            objective = objective or make_objective()
-        except KgrecError as error:
-            connection.send(error)
-        else:
-            connection.send(_outcome(objective, point, report))
+            try:
+                objective = objective or make_objective()
+            except KgrecError as error:
+                connection.send(error)
+            else:
+                connection.send(_outcome(objective, point, report))
