@@ -1,7 +1,7 @@
 """What is the knowledge graph worth, and each option? The study behind docs/accuracy.md.
 
     .venv/bin/python -m benchmarks.accuracy --data DATA --folder FOLDER [--set ml-100k]
-        [--rows "NAME;NAME"] [--seeds 5] [--jobs 2] [--epochs 150] [--table]
+        [--against ROW] [--rows "NAME;NAME"] [--seeds 5] [--jobs 2] [--epochs 150] [--table]
 
 DATA as for `benchmarks.link_check`. Leave-one-out, full ranking, the best epoch of each run chosen
 by validation NDCG@10, seed 1 and on, one thread each. A run that is there already is kept, one that
@@ -16,19 +16,33 @@ from statistics import mean, stdev
 from typing import Any, NamedTuple
 
 import numpy as np
+import polars as pl
 
+from benchmarks.options import LOSSES, MODELS
 from benchmarks.trainings import kgrec, train_all
 from kgrec_cli.formats.run_dir import is_finished
 from kgrec_cli.settings import PRESETS
+from kgrec_cli.stages.doctor import inverse_relations
 
 BEST = [f"{name}={json.dumps(value)}" for name, value in PRESETS["best"].items()]
 
 
+SETS = ("ml-100k", "ml-1m", "ml-latest-small")
+METHODS = ("RotatE", "ComplEx", "DistMult")
+
+
 class Row(NamedTuple):
-    """One configuration: which variant of the data set it reads, and its settings."""
+    """One configuration.
+
+    Attributes:
+        variant: Which variant of the data set it reads.
+        settings: What differs from the defaults.
+        option: One of `benchmarks.options`.
+    """
 
     variant: str
     settings: list[str]
+    option: str | None = None
 
 
 ROWS = {
@@ -45,69 +59,95 @@ ROWS = {
     "KG, hidden dropout 0.3": Row("", ["hidden_dropout_prob=0.3"]),
     "KG, histories of 200": Row("", ["MAX_ITEM_LIST_LENGTH=200"]),
     "no KG, best": Row("", ["model=GRU4Rec", *BEST]),
+    "zero vectors, best": Row("-zeros", BEST),
     "RecBole's links, best": Row("-recbole", BEST),
+    "metadata KG, best": Row("-metadata", BEST),
     "best": Row("", BEST),
+    "best, one direction": Row("-one-direction", BEST),
+    **{f"best, {method}": Row(f"-{method}", BEST) for method in METHODS},
+    **{f"best, {option}": Row("", BEST, option) for option in [*MODELS, *LOSSES]},
 }
-REFERENCE = "KG"
 
 
 def prepare(name: str, data: Path, folder: Path) -> None:
     """The data set of a name (ml-100k, ml-100k-metadata, ...) and its entity vectors."""
     dataset_dir = folder / "dataset" / name
-    base, _, variant = name.removeprefix("ml-").partition("-")
-    base = f"ml-{base}"
     if (dataset_dir / f"{name}.ent_feature").is_file():
         return
-    if variant in ("zeros", "random"):
-        prepare(base, data, folder)
-        replace_vectors(folder / "dataset" / base, dataset_dir, variant)
-        return
-    freebase = data / "freebase"
-    sources = {
+    (base,) = (base for base in SETS if name.startswith(base))
+    freebase, dbpedia = data / "freebase", data / "ml-1m-dbpedia"
+    sources: dict[str, dict[str, Path | str]] = {
         "ml-100k": {
-            "raw": data / "ml-100k",
             "kg": freebase / "ml-100k.kg.gz",
             "links": freebase / "ml2fb.txt",
             "catalog": data / "ml-1m" / "movies.dat",
         },
         "ml-100k-recbole": {
-            "raw": data / "ml-100k",
             "kg": freebase / "ml-100k.kg.gz",
             "links": freebase / "ml-100k.recbole.link",
         },
-        "ml-100k-metadata": {"raw": data / "ml-100k", "kg": "metadata"},
+        "ml-100k-metadata": {"kg": "metadata"},
         "ml-1m": {
-            "raw": data / "ml-1m" / "interactions_ordered.tsv.gz",
-            "items": data / "ml-1m" / "movies.dat",
-            "time-col": "position",
-            "kg": data / "ml-1m-dbpedia" / "triples.tsv.gz",
-            "links": data / "ml-1m-dbpedia" / "MappingMovielens2DBpedia-1.2.tsv",
+            "kg": dbpedia / "triples.tsv.gz",
+            "links": dbpedia / "MappingMovielens2DBpedia-1.2.tsv",
         },
+        "ml-latest-small": {
+            "kg": freebase / "ml-100k.kg.gz",
+            "links": freebase / "ml2fb.txt",
+        },
+        "ml-latest-small-metadata": {"kg": "metadata"},
     }
-    options = [f"--{key}={value}" for key, value in sources[name].items()]
-    kgrec(folder, "prepare", name, *options)
-    kgrec(folder, "pretrain-kg", "--dataset", name, "--threads", "2")
+    method = "TransE"
+    if name in sources:
+        of_base: dict[str, Path | str] = {"raw": data / base}
+        if base == "ml-1m":
+            of_base = {
+                "raw": data / base / "interactions_ordered.tsv.gz",
+                "items": data / base / "movies.dat",
+                "time-col": "position",
+            }
+        options = [f"--{key}={value}" for key, value in (of_base | sources[name]).items()]
+        kgrec(folder, "prepare", name, *options)
+    else:
+        prepare(base, data, folder)
+        variant = name.removeprefix(f"{base}-")
+        vary(folder / "dataset" / base, dataset_dir, variant)
+        method = variant if variant in METHODS else method
+    if not (dataset_dir / f"{name}.ent_feature").is_file():
+        kgrec(folder, "pretrain-kg", "--dataset", name, "--threads", "2", "--method", method)
 
 
-def replace_vectors(source: Path, target: Path, kind: str) -> None:
-    """A copy of a data set whose entity vectors are zeros, or random ones of the same length."""
+def vary(source: Path, target: Path, variant: str) -> None:
+    """A copy of a data set; its vectors are zeros or random, or its relations have no inverses."""
     target.mkdir(parents=True, exist_ok=True)
     for suffix in ("inter", "item", "user", "kg", "link"):
-        shutil.copy(source / f"{source.name}.{suffix}", target / f"{target.name}.{suffix}")
+        if (source / f"{source.name}.{suffix}").is_file():
+            shutil.copy(source / f"{source.name}.{suffix}", target / f"{target.name}.{suffix}")
+    if variant == "one-direction":
+        kg = target / f"{target.name}.kg"
+        head, *rows = kg.read_text().splitlines()
+        triples = pl.DataFrame(
+            [row.split("\t") for row in rows], ["head_id", "relation_id", "tail_id"], orient="row"
+        )
+        twice = {second for _, second in inverse_relations(triples.unique())}
+        kept = [row for row in rows if row.split("\t")[1] not in twice]
+        kg.write_text("\n".join([head, *kept]) + "\n")
+    if variant not in ("zeros", "random"):
+        return
     head, *lines = (source / f"{source.name}.ent_feature").read_text().splitlines()
     rng, written = np.random.default_rng(0), [head]
     for line in lines:
         token, _, numbers = line.partition("\t")
         vector = np.array(numbers.split(" "), dtype=float)
-        drawn = rng.standard_normal(len(vector)) if kind == "random" else np.zeros(len(vector))
-        drawn *= np.linalg.norm(vector) / max(np.linalg.norm(drawn), 1e-9)
+        drawn = rng.standard_normal(len(vector)) if variant == "random" else np.zeros(len(vector))
+        drawn *= float(np.linalg.norm(vector)) / max(float(np.linalg.norm(drawn)), 1e-9)
         written.append(f"{token}\t{' '.join(f'{number:.6g}' for number in drawn)}")
     (target / f"{target.name}.ent_feature").write_text("\n".join(written) + "\n")
 
 
 def train(options: argparse.Namespace, chosen: dict[str, Row]) -> None:
     """Trains what is missing, the first seed of every row first."""
-    wanted = []
+    wanted, put_in = [], {}
     for seed in range(1, options.seeds + 1):
         for name, row in chosen.items():
             dataset = f"{options.set}{row.variant}"
@@ -115,7 +155,9 @@ def train(options: argparse.Namespace, chosen: dict[str, Row]) -> None:
             arguments += ["--epochs", str(options.epochs)]
             arguments += [part for setting in row.settings for part in ("--set", setting)]
             wanted.append((f"{options.set}/{name}/{seed}", arguments))
-    train_all(options.folder, wanted, options.jobs)
+            if row.option:
+                put_in[wanted[-1][0]] = row.option
+    train_all(options.folder, wanted, options.jobs, put_in)
 
 
 def finished(folder: Path, of_set: str, name: str) -> list[str]:
@@ -125,9 +167,9 @@ def finished(folder: Path, of_set: str, name: str) -> list[str]:
 
 
 def measure(options: argparse.Namespace, chosen: dict[str, Row]) -> dict[str, Any]:
-    """What the runs that are there reached, and each row's paired difference to REFERENCE."""
+    """What the runs that are there reached, and each row's paired difference to `--against`."""
     folder, of_set = options.folder, options.set
-    reference, report = finished(folder, of_set, REFERENCE), {}
+    reference, report = finished(folder, of_set, options.against), {}
     for name in chosen:
         runs = finished(folder, of_set, name)
         if not runs:
@@ -139,15 +181,15 @@ def measure(options: argparse.Namespace, chosen: dict[str, Row]) -> dict[str, An
         }
         epochs = [metrics["training"]["best_epoch"] for metrics in told]
         report[name] = {"ndcg@10": values, "best_epochs": epochs}
-        if name != REFERENCE and reference:
+        if name != options.against and reference:
             compared = json.loads(kgrec(folder, "compare", *reference, *runs, "--json"))
             report[name]["against"] = compared["pairs"][0]["differences"]
     return report
 
 
-def show(report: dict[str, Any]) -> None:
-    """The table in Markdown: mean over seeds, spread of the seeds, difference to REFERENCE."""
-    print(f"| row | seeds | valid | test | masked | test, less '{REFERENCE}' | masked, less |")
+def show(report: dict[str, Any], against: str) -> None:
+    """The table in Markdown: mean over seeds, spread of the seeds, difference to a row."""
+    print(f"| row | seeds | valid | test | masked | test, less '{against}' | masked, less |")
     print("|---|---|---|---|---|---|---|")
     for name, row in report.items():
         cells = [name, str(len(row["best_epochs"]))]
@@ -170,7 +212,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--folder", type=Path, required=True)
-    parser.add_argument("--set", choices=("ml-100k", "ml-1m"), default="ml-100k")
+    parser.add_argument("--set", choices=SETS, default="ml-100k")
+    parser.add_argument("--against", choices=ROWS, default="KG", help="the row to compare with")
     parser.add_argument("--rows", help="names, separated by semicolons; default: all")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--jobs", type=int, default=2, help="runs trained at a time")
@@ -185,7 +228,7 @@ def main() -> None:
             prepare(f"{options.set}{variant}", options.data.resolve(), options.folder)
         train(options, chosen)
     report = measure(options, ROWS)
-    show(report)
+    show(report, options.against)
     (options.folder / f"{options.set}.json").write_text(json.dumps(report, indent=2) + "\n")
 
 

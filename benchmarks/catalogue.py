@@ -29,7 +29,8 @@ import torch
 from benchmarks.training import best_product_rate
 from kgrec_cli.config import write_config
 from kgrec_cli.core.sequences import split_leave_one_out
-from kgrec_cli.core.training import _Step, build_model
+from kgrec_cli.core.steps import TrainingStep
+from kgrec_cli.core.training import build_model
 from kgrec_cli.events import ignore_event
 from kgrec_cli.formats import run_dir as runs
 from kgrec_cli.formats.files import write_json, write_text
@@ -78,7 +79,7 @@ def time_steps(folder: Path, loss_type: str, n_steps: int, threads: int) -> dict
     split = split_leave_one_out(dataset.histories)
     model = build_model(settings, len(dataset.items), {}, cpu).train()
     optimizer = torch.optim.Adam(model.parameters(), lr=settings.learning_rate, fused=True)
-    step = _Step(model, optimizer, dataset.histories, split, settings, cpu)
+    step = TrainingStep(model, optimizer, dataset.histories, split, settings, cpu)
     generator = torch.Generator().manual_seed(0)
     seconds, n_targets = [], []
     for batch, _ in zip(

@@ -97,7 +97,7 @@ def values_by_user(
     model.eval()
     states = model.encode(torch.from_numpy(read), torch.from_numpy(lengths))
     with torch.no_grad():
-        vectors = model.entity_score_layer(torch.from_numpy(table[cold]))
+        vectors = torch.from_numpy(table[cold]) @ model.get_parameter("entity_score_layer.weight").T
     methods = {
         "kg_scores": gains((states @ vectors.T).double().numpy(), wanted),
         "popularity by genre": gains(np.tile(shares[cold] @ of_genre, (len(users), 1)), wanted),

@@ -37,8 +37,8 @@ with importing_pykeen():
 
 CPU = torch.device("cpu")
 WIDTH = 64
-PYKEEN = {"p": 1, "batch_size": 2048, "lr": 0.01, "negatives": 16, "margin": 5.0}
-TRIED = [{}, {"p": 2}, {"negatives": 4}, {"batch_size": 1024}, {"lr": 0.02}]
+PYKEEN: dict[str, Any] = {"p": 1, "batch_size": 2048, "lr": 0.01, "negatives": 16, "margin": 5.0}
+TRIED: list[dict[str, Any]] = [{}, {"p": 2}, {"negatives": 4}, {"batch_size": 1024}, {"lr": 0.02}]
 
 
 class Reached(Exception):
@@ -49,7 +49,7 @@ class Clock(TrainingCallback):
     """Adds up the time of epochs and tells the MRR after each; stops at the target."""
 
     def __init__(self, measure: Callable[[], float], target: float, every: int) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.measure, self.target, self.every = measure, target, every
         self.seconds, self.best = 0.0, 0.0
         self.began = time.perf_counter()
@@ -98,11 +98,9 @@ def run_pykeen(training: Ints, held: Ints, known: Ints, options: argparse.Namesp
 
         def measure() -> float:
             with torch.inference_mode():
-                vectors = [
-                    part[0](None)
-                    for part in (model.entity_representations, model.relation_representations)
-                ]
-                return mrr(*translations(*vectors, chosen["p"]), held, known)
+                entities: Any = model.entity_representations[0](None)
+                relations: Any = model.relation_representations[0](None)
+                return mrr(*translations(entities, relations, chosen["p"]), held, known)
 
         clock = Clock(measure, options.target, options.every)
         try:

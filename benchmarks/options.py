@@ -1,0 +1,173 @@
+"""`kgrec` with an option that it does not have, so that the study can measure what it is worth.
+
+    python -m benchmarks.options "layer norm" train --dataset ml-100k --preset best
+
+`benchmarks.accuracy` trains its rows of such options by this command, from FOLDER.
+"""
+
+import sys
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from kgrec_cli.cli import main as run_kgrec
+from kgrec_cli.core import steps, training
+from kgrec_cli.core.losses import Seen
+from kgrec_cli.core.model import GRU4RecKG
+from kgrec_cli.settings import Settings
+
+Tables = Mapping[str, Tensor] | None
+
+
+class LayerNorm(GRU4RecKG):
+    """Normalises the vector that scores the items (Ba et al. 2016)."""
+
+    def __init__(self, settings: Settings, n_items: int, tables: Tables = None) -> None:
+        super().__init__(settings, n_items, tables)
+        self.norm = nn.LayerNorm(settings.embedding_size)
+
+    def forward(self, *read: Any) -> Tensor:
+        """As of the parent."""
+        normed: Tensor = self.norm(super().forward(*read))
+        return normed
+
+    @torch.no_grad()
+    def encode(self, items: Tensor, lengths: Tensor) -> Tensor:
+        """As of the parent."""
+        normed: Tensor = self.norm(super().encode(items, lengths))
+        return normed
+
+
+class Cosines(GRU4RecKG):
+    """Scores by the cosine over a learned temperature, 0.1 at first."""
+
+    def __init__(self, settings: Settings, n_items: int, tables: Tables = None) -> None:
+        super().__init__(settings, n_items, tables)
+        self.sharpness = nn.Parameter(torch.tensor(10.0))
+
+    def forward(self, *read: Any) -> Tensor:
+        """As of the parent."""
+        return functional.normalize(super().forward(*read), dim=-1) * self.sharpness
+
+    @torch.no_grad()
+    def encode(self, items: Tensor, lengths: Tensor) -> Tensor:
+        """As of the parent."""
+        return functional.normalize(super().encode(items, lengths), dim=-1) * self.sharpness
+
+    def item_vectors(self) -> Tensor:
+        """As of the parent."""
+        return functional.normalize(super().item_vectors(), dim=-1)
+
+
+class Scaled(GRU4RecKG):
+    """Brings the given vectors to the mean length of the items' own at first."""
+
+    def __init__(self, settings: Settings, n_items: int, tables: Tables = None) -> None:
+        length = (2 / (n_items + settings.embedding_size) * settings.embedding_size) ** 0.5
+        scaled = {}
+        for name, table in (tables or {}).items():
+            norms = table.norm(dim=1)
+            scaled[name] = table * (length / norms[norms > 0].mean())
+        super().__init__(settings, n_items, scaled)
+
+
+class UnlinkedMean(GRU4RecKG):
+    """Gives items without a vector the mean of the others'."""
+
+    def __init__(self, settings: Settings, n_items: int, tables: Tables = None) -> None:
+        filled = {}
+        for name, table in (tables or {}).items():
+            has_none = ~table.any(dim=1)
+            has_none[0] = False
+            filled[name] = table.clone()
+            filled[name][has_none] = table[table.any(dim=1)].mean(0)
+        super().__init__(settings, n_items, filled)
+
+
+class UnlinkedLearned(GRU4RecKG):
+    """Trains the vectors of items that have none given, and no others."""
+
+    def __init__(self, settings: Settings, n_items: int, tables: Tables = None) -> None:
+        super().__init__(settings, n_items, tables)
+        for name, table in (tables or {}).items():
+            is_free = (~table.any(dim=1)).float()[:, None]
+            is_free[0] = 0
+            weight = self.table_of(name).weight
+            weight.requires_grad_(True)
+            weight.register_hook(partial(torch.mul, is_free))  # type: ignore[no-untyped-call]
+
+
+class AddedToItems(GRU4RecKG):
+    """Adds a learned map of the given vectors to what the item GRU reads."""
+
+    def __init__(self, settings: Settings, n_items: int, tables: Tables = None) -> None:
+        super().__init__(settings, n_items, tables)
+        width = self.table_of("entity").weight.shape[1]
+        self.to_items = nn.Linear(width, settings.embedding_size, bias=False)
+        nn.init.zeros_(self.to_items.weight)
+
+    def _vectors(self, items: Tensor) -> list[Tensor]:
+        item, *others = super()._vectors(items)
+        return [item + self.to_items(self.table_of("entity")(items)), *others]
+
+    def _pays_by_item(self, n_positions: int) -> bool:
+        return False
+
+
+def all_scores(states: Tensor, item_weight: Tensor, seen: Seen | None) -> Tensor:
+    """Scores of all items at once, (T, N)."""
+    scores = states @ item_weight.T
+    if seen is None:
+        return scores
+    return scores.index_put(
+        (seen.rows, seen.items), seen.bias.expand(len(seen.rows)), accumulate=True
+    )
+
+
+def smoothed(
+    states: Tensor, item_weight: Tensor, targets: Tensor, seen: Seen | None = None
+) -> Tensor:
+    """Cross-entropy with a tenth of the mass on all items alike (Szegedy et al. 2016)."""
+    scores = all_scores(states, item_weight, seen)
+    return functional.cross_entropy(scores, targets, label_smoothing=0.1)
+
+
+def bpr_max(
+    states: Tensor, item_weight: Tensor, targets: Tensor, seen: Seen | None = None
+) -> Tensor:
+    """BPR-max over all other items, score regularisation 1 (Hidasi & Karatzoglou 2018)."""
+    scores = all_scores(states, item_weight, seen)
+    right = scores.gather(1, targets[:, None])
+    others = scores.scatter(1, targets[:, None], -torch.inf)
+    weights = torch.softmax(others, dim=1)
+    won = (weights * torch.sigmoid(right - scores)).sum(1)
+    return (-torch.log(won + 1e-10) + (weights * scores.square()).sum(1)).mean()
+
+
+MODELS: dict[str, type[GRU4RecKG]] = {
+    "layer norm": LayerNorm,
+    "cosines": Cosines,
+    "vectors scaled": Scaled,
+    "unlinked items the mean": UnlinkedMean,
+    "unlinked items learned": UnlinkedLearned,
+    "vectors added to items": AddedToItems,
+}
+LOSSES: dict[str, Callable[..., Tensor]] = {"label smoothing 0.1": smoothed, "BPR-max": bpr_max}
+
+
+def main() -> None:
+    """Puts the option in, runs the command."""
+    _, option, *arguments = sys.argv
+    if option in MODELS:
+        vars(training)["GRU4RecKG"] = MODELS[option]
+    else:
+        vars(steps)["cross_entropy"] = LOSSES[option]
+    run_kgrec(arguments)
+
+
+if __name__ == "__main__":
+    main()
