@@ -182,7 +182,9 @@ def measure(options: argparse.Namespace, chosen: dict[str, Row]) -> dict[str, An
         epochs = [metrics["training"]["best_epoch"] for metrics in told]
         report[name] = {"ndcg@10": values, "best_epochs": epochs}
         if name != options.against and reference:
-            compared = json.loads(kgrec(folder, "compare", *reference, *runs, "--json"))
+            compared = json.loads(
+                kgrec(folder, "compare", *reference, *runs, "--json", option=ROWS[name].option)
+            )
             report[name]["against"] = compared["pairs"][0]["differences"]
     return report
 

@@ -23,7 +23,23 @@ from kgrec_cli.settings import Settings
 Tables = Mapping[str, Tensor] | None
 
 
-class LayerNorm(GRU4RecKG):
+class Extended(GRU4RecKG):
+    """A model with weights of its own; the plain one once it is given a plain one's weights.
+
+    So `kgrec compare` takes runs of both.
+    """
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], *options: Any, **named: Any) -> Any:
+        """As of the parent."""
+        own = {name.partition(".")[0] for name in set(self.state_dict()) - set(state_dict)}
+        if own:
+            for name in own:
+                delattr(self, name)
+            self.__class__ = GRU4RecKG  # type: ignore[assignment]
+        return GRU4RecKG.load_state_dict(self, state_dict, *options, **named)
+
+
+class LayerNorm(Extended):
     """Normalises the vector that scores the items (Ba et al. 2016)."""
 
     def __init__(self, settings: Settings, n_items: int, tables: Tables = None) -> None:
@@ -42,7 +58,7 @@ class LayerNorm(GRU4RecKG):
         return normed
 
 
-class Cosines(GRU4RecKG):
+class Cosines(Extended):
     """Scores by the cosine over a learned temperature, 0.1 at first."""
 
     def __init__(self, settings: Settings, n_items: int, tables: Tables = None) -> None:
@@ -101,7 +117,7 @@ class UnlinkedLearned(GRU4RecKG):
             weight.register_hook(partial(torch.mul, is_free))  # type: ignore[no-untyped-call]
 
 
-class AddedToItems(GRU4RecKG):
+class AddedToItems(Extended):
     """Adds a learned map of the given vectors to what the item GRU reads."""
 
     def __init__(self, settings: Settings, n_items: int, tables: Tables = None) -> None:
