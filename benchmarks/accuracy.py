@@ -25,8 +25,6 @@ from kgrec_cli.settings import PRESETS
 from kgrec_cli.stages.doctor import inverse_relations
 
 BEST = [f"{name}={json.dumps(value)}" for name, value in PRESETS["best"].items()]
-
-
 SETS = ("ml-100k", "ml-1m", "ml-latest-small")
 METHODS = ("RotatE", "ComplEx", "DistMult")
 

@@ -1,37 +1,29 @@
 """The search for good settings: points of a space, one trial each, kept in an Optuna study.
 
 `run_search` knows no model: the tune stage hands it an objective (settings in, scores out) and the
-ranges of a `hyper.test`; `core.search_report` turns the trials into tables and a chart.
+ranges of a `hyper.test`; `core.search_study` keeps the trials, and `core.search_report` turns them
+into tables and a chart.
 A point is chosen from the seed and the finished trials alone, so a search that was killed and
 started again visits the points of an uninterrupted one.
 """
 
-import math
 import random
-import warnings
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
 
 import optuna
-from optuna.exceptions import ExperimentalWarning, StorageInternalError, UpdateFinishedTrialError
-from optuna.storages import RDBStorage
 from optuna.trial import TrialState
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import SQLAlchemyError
 
 from kgrec_cli.core.search_points import (
     Params,
     Space,
     check_listable,
-    check_made_with,
     choice_options,
     count_points,
     describe_space,
     draw_point,
-    encode_point,
     list_points,
     log_bounds,
     multiple,
@@ -39,7 +31,14 @@ from kgrec_cli.core.search_points import (
     point_key,
 )
 from kgrec_cli.core.search_report import Direction, SearchTrial, best_trial, describe_trial
-from kgrec_cli.core.search_workers import Outcome, Pruned, Team, TrialResult
+from kgrec_cli.core.search_study import (
+    conclude,
+    enqueue,
+    finished_trials,
+    open_study,
+    retire_interrupted,
+)
+from kgrec_cli.core.search_workers import Team
 from kgrec_cli.errors import KgrecError, UsageError, unknown_name
 from kgrec_cli.events import Note, OnEvent, Progress, Warn, ignore_event
 
@@ -51,11 +50,6 @@ PRUNERS: dict[str, Callable[[], optuna.pruners.BasePruner]] = {
     "asha": partial(optuna.pruners.SuccessiveHalvingPruner, min_resource=1),
 }
 DEFAULT_MAX_TRIALS = 100  # RecBole's max_evals, for searches that have no end of their own
-STATES: dict[TrialState, Literal["complete", "pruned", "failed"]] = {
-    TrialState.COMPLETE: "complete",
-    TrialState.PRUNED: "pruned",
-    TrialState.FAIL: "failed",
-}
 TPE_ATTEMPTS = 20  # proposals seen before, after which a point is drawn at random
 
 Stopped = Literal["exhausted", "max_trials", "early_stop"]
@@ -136,10 +130,10 @@ def run_search(
         "space": describe_space(space),
         "settings": {**(settings or {}), "direction": direction},
     }
-    with _study(storage_url, study_name, direction, made_with) as study:
+    with open_study(storage_url, study_name, direction, made_with) as study:
         study.pruner = PRUNERS[pruner]()
-        _retire_interrupted(study, space)
-        trials = _finished_trials(study)
+        retire_interrupted(study, space)
+        trials = finished_trials(study)
         n_before = len(trials)
         running: dict[int, optuna.Trial] = {}
 
@@ -167,8 +161,8 @@ def run_search(
             if stopped and not running:
                 break
             number, outcome = team.next_outcome(judge)
-            _conclude(study, running.pop(number), outcome)
-            trials = _finished_trials(study)
+            conclude(study, running.pop(number), outcome)
+            trials = finished_trials(study)
             line = describe_trial(trials[-1])
             if trials[-1].state != "failed":
                 on_event(Note(line))
@@ -177,16 +171,6 @@ def run_search(
             else:
                 raise KgrecError(line)
     return SearchResult(tuple(trials), best, len(trials) - n_before, stopped)
-
-
-def read_trials(storage_url: str, study_name: str) -> list[SearchTrial]:
-    """The finished trials of an existing study, in the order of ending.
-
-    Raises:
-        KgrecError: No such study, or a database that cannot be used.
-    """
-    with _study(storage_url, study_name) as study:
-        return _finished_trials(study)
 
 
 def suggest(trial: optuna.Trial, space: Space) -> Params:
@@ -243,77 +227,15 @@ def _propose(study: optuna.Study, space: Space, seed: int, visited: set[str]) ->
     return None
 
 
-def _enqueue(study: optuna.Study, space: Space, point: Params) -> None:
-    """Puts a point into the study's queue; the trial carries it from then on."""
-    study.enqueue_trial(encode_point(space, point), user_attrs={"params": point})
-
-
 def _start_trial(
     study: optuna.Study, space: Space, team: Team, search: str, seed: int, visited: set[str]
 ) -> optuna.Trial:
     """Gives the next point of the queue to the team; an interrupted trial stays marked running."""
     if not study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
-        _enqueue(study, space, _next_point(study, space, search, seed, visited))
+        enqueue(study, space, _next_point(study, space, search, seed, visited))
     trial = study.ask()
     team.start(trial.number, suggest(trial, space))
     return trial
-
-
-def _conclude(study: optuna.Study, trial: optuna.Trial, outcome: Outcome) -> None:
-    """Writes down how a trial ended."""
-    if isinstance(outcome, TrialResult) and not math.isfinite(outcome.score):
-        outcome = KgrecError(f"the score is {outcome.score}, expected a finite number")
-    if isinstance(outcome, Pruned):
-        study.tell(trial, state=TrialState.PRUNED)
-    elif isinstance(outcome, KgrecError):
-        trial.set_user_attr("error", str(outcome))
-        study.tell(trial, state=TrialState.FAIL)
-    else:
-        trial.set_user_attr("valid", dict(outcome.valid))
-        trial.set_user_attr("test", dict(outcome.test))
-        study.tell(trial, outcome.score)
-
-
-def _retire_interrupted(study: optuna.Study, space: Space) -> None:
-    """Marks trials that were running when their process ended as failed, and queues their points.
-
-    The queue comes first: ending between the two loses nothing.
-    """
-    waiting = study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
-    queued = {point_key(trial.user_attrs["params"]) for trial in waiting}
-    for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-        point = trial.user_attrs["params"]
-        if point_key(point) not in queued and "error" not in trial.user_attrs:
-            _enqueue(study, space, point)
-        study.tell(trial.number, state=TrialState.FAIL)
-
-
-def _finished_trials(study: optuna.Study) -> list[SearchTrial]:
-    """Complete, pruned and failed trials in the order of ending, without interrupted ones."""
-    trials: list[SearchTrial] = []
-    ended = [
-        (trial.datetime_complete, trial.number, trial)
-        for trial in study.get_trials(deepcopy=False)
-        if trial.datetime_complete
-    ]
-    for _, _, trial in sorted(ended):
-        error = trial.user_attrs.get("error", "")
-        if trial.state not in STATES or (trial.state == TrialState.FAIL and not error):
-            continue
-        trials.append(
-            SearchTrial(
-                number=len(trials) + 1,
-                state=STATES[trial.state],
-                params=trial.user_attrs["params"],
-                score=trial.value,
-                valid=trial.user_attrs.get("valid", {}),
-                test=trial.user_attrs.get("test", {}),
-                n_reports=len(trial.intermediate_values),
-                elapsed_s=trial.duration.total_seconds() if trial.duration else 0.0,
-                error=error,
-            )
-        )
-    return trials
 
 
 def _check_arguments(
@@ -328,76 +250,3 @@ def _check_arguments(
             raise UsageError(f"{name}: found {limit}, expected 1 or more")
     if search == "exhaustive":
         check_listable(space)
-
-
-@contextmanager
-def _study(
-    storage_url: str,
-    study_name: str,
-    direction: Direction = "maximize",
-    made_with: Mapping[str, Mapping[str, Any]] | None = None,
-) -> Iterator[optuna.Study]:
-    """An open study; one that is not there is made if `made_with` is given."""
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    storage = None
-    where = storage_url
-    try:
-        url = make_url(storage_url)
-        where = url.render_as_string(hide_password=True).removeprefix("sqlite:///")
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ExperimentalWarning)
-            storage = _open_storage(storage_url, where)
-            if made_with is None:
-                study = _load_study(storage, study_name, where)
-            else:
-                study = optuna.create_study(
-                    storage=storage,
-                    sampler=optuna.samplers.RandomSampler(),  # idle: every point is queued
-                    study_name=study_name,
-                    direction=direction,
-                    load_if_exists=True,
-                )
-                _check_made_with(study, made_with)
-            yield study
-    except UpdateFinishedTrialError as error:
-        raise KgrecError(
-            f"{where}: another process ended this trial; run one search of a study at a time"
-        ) from error
-    except (StorageInternalError, SQLAlchemyError) as error:
-        raise KgrecError(
-            f"{where}: the study's database failed ({_reason(error)}); finished trials stay in it"
-        ) from error
-    finally:
-        if storage is not None:
-            storage.remove_session()
-            storage.engine.dispose()
-
-
-def _open_storage(storage_url: str, where: str) -> RDBStorage:
-    try:
-        return RDBStorage(storage_url)
-    except (RuntimeError, ImportError) as error:  # made by another Optuna; no driver
-        raise KgrecError(f"{where}: cannot open the study's database ({_reason(error)})") from error
-
-
-def _load_study(storage: RDBStorage, study_name: str, where: str) -> optuna.Study:
-    try:
-        return optuna.load_study(storage=storage, study_name=study_name)
-    except KeyError as error:
-        raise KgrecError(f"{where}: no study '{study_name}'; `kgrec tune` makes it") from error
-
-
-def _check_made_with(study: optuna.Study, made_with: Mapping[str, Mapping[str, Any]]) -> None:
-    """Notes in a new study what its scores depend on; compares with what an old one notes."""
-    if "made_with" not in study.user_attrs:
-        if study.get_trials(deepcopy=False):
-            raise KgrecError(f"study '{study.study_name}' was not made by kgrec; choose another")
-        study.set_user_attr("made_with", made_with)
-    check_made_with(study.study_name, study.user_attrs["made_with"], made_with)
-
-
-def _reason(error: BaseException) -> str:
-    """The first line of the error at the bottom of the chain."""
-    while error.__cause__ is not None:
-        error = error.__cause__
-    return str(error).strip().partition("\n")[0] or type(error).__name__

@@ -15,7 +15,7 @@ import polars as pl
 from kgrec_cli.config import build_settings, merge, setting_names, write_config
 from kgrec_cli.core.evaluation import measure
 from kgrec_cli.core.ranking import score_by
-from kgrec_cli.core.search import SearchResult, read_trials, run_search
+from kgrec_cli.core.search import SearchResult, run_search
 from kgrec_cli.core.search_report import (
     SearchTrial,
     best_trial,
@@ -23,6 +23,7 @@ from kgrec_cli.core.search_report import (
     draw_chart,
     write_result_text,
 )
+from kgrec_cli.core.search_study import read_trials
 from kgrec_cli.core.search_workers import Alone, Objective, Processes, Report, Team, TrialResult
 from kgrec_cli.core.sequences import item_popularity
 from kgrec_cli.core.training import TrainingState, build_model, choose_device, fit

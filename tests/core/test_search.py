@@ -9,8 +9,9 @@ from pathlib import Path
 import optuna
 import pytest
 
-from kgrec_cli.core.search import SEARCHES, read_trials, run_search
+from kgrec_cli.core.search import SEARCHES, run_search
 from kgrec_cli.core.search_points import point_key
+from kgrec_cli.core.search_study import read_trials
 from kgrec_cli.core.search_workers import Alone, Pruned, TrialResult
 from kgrec_cli.errors import KgrecError, UsageError
 from kgrec_cli.events import Note, Progress, Warn
