@@ -220,6 +220,17 @@ def test_halving_prunes_and_keeps_the_best(pruner):
     assert result.best.params["slope"] >= 12
 
 
+def test_asha_asks_at_epochs_1_4_and_16():
+    def climb(point, report):
+        for step in range(1, 21):
+            report(step, step * point["slope"])
+        return score(20 * point["slope"])
+
+    result = search({"slope": Choice(tuple(range(40)))}, climb, pruner="asha")
+    ends = {trial.n_reports for trial in result.trials if trial.state == "pruned"}
+    assert ends == {1, 4, 16}
+
+
 def test_an_objective_may_not_swallow_the_pruning():
     assert not issubclass(Pruned, KgrecError)
 
