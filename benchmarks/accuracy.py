@@ -221,6 +221,8 @@ def main() -> None:
     parser.add_argument("--table", action="store_true", help="train nothing")
     options = parser.parse_args()
     names = options.rows.split(";") if options.rows else list(ROWS)
+    if unknown := set(names) - set(ROWS):
+        parser.error(f"no row {min(unknown)!r}; expected some of: {'; '.join(ROWS)}")
     chosen = {name: ROWS[name] for name in names}
     options.folder.mkdir(parents=True, exist_ok=True)
     if not options.table:

@@ -134,6 +134,24 @@ class AddedToItems(Extended):
         return False
 
 
+class ItemsByMap(AddedToItems):
+    """Also scores the items by it; the items' own vectors begin at a tenth of their length.
+
+    So what is known of a rare item is mostly what the graph says.
+    """
+
+    def __init__(self, settings: Settings, n_items: int, tables: Tables = None) -> None:
+        super().__init__(settings, n_items, tables)
+        nn.init.xavier_normal_(self.to_items.weight)
+        with torch.no_grad():
+            self.item_embedding.weight.mul_(0.1)
+
+    def item_vectors(self) -> Tensor:
+        """As of the parent."""
+        mapped: Tensor = self.to_items(self.table_of("entity").weight)
+        return super().item_vectors() + mapped
+
+
 def all_scores(states: Tensor, item_weight: Tensor, seen: Seen | None) -> Tensor:
     """Scores of all items at once, (T, N)."""
     scores = states @ item_weight.T
@@ -171,13 +189,16 @@ MODELS: dict[str, type[GRU4RecKG]] = {
     "unlinked items the mean": UnlinkedMean,
     "unlinked items learned": UnlinkedLearned,
     "vectors added to items": AddedToItems,
+    "items by a map": ItemsByMap,
 }
 LOSSES: dict[str, Callable[..., Tensor]] = {"label smoothing 0.1": smoothed, "BPR-max": bpr_max}
 
 
 def main() -> None:
     """Puts the option in, runs the command."""
-    _, option, *arguments = sys.argv
+    option, *arguments = sys.argv[1:] or [""]
+    if option not in MODELS | LOSSES:
+        sys.exit(f"no option {option!r}; expected one of: {', '.join(MODELS | LOSSES)}")
     if option in MODELS:
         vars(training)["GRU4RecKG"] = MODELS[option]
     else:
