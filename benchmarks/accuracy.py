@@ -18,13 +18,19 @@ from typing import Any, NamedTuple
 import numpy as np
 import polars as pl
 
-from benchmarks.options import LOSSES, MODELS
+from benchmarks.options import LOSSES, MODELS, STEPS
 from benchmarks.trainings import kgrec, train_all
 from kgrec_cli.formats.run_dir import is_finished
 from kgrec_cli.settings import PRESETS
 from kgrec_cli.stages.doctor import inverse_relations
 
 BEST = [f"{name}={json.dumps(value)}" for name, value in PRESETS["best"].items()]
+SIXTY = ["epochs=60", "stopping_step=60"]
+LARGE = [
+    *BEST,
+    *("hidden_size=256", "embedding_size=128", "MAX_ITEM_LIST_LENGTH=100", "learning_rate=0.002"),
+    *("dropout_prob=0.3", "hidden_dropout_prob=0.3", "epochs=20", "stopping_step=20"),
+]
 SETS = ("ml-100k", "ml-1m", "ml-latest-small")
 METHODS = ("RotatE", "ComplEx", "DistMult")
 
@@ -64,6 +70,12 @@ ROWS = {
     "best, one direction": Row("-one-direction", BEST),
     **{f"best, {method}": Row(f"-{method}", BEST) for method in METHODS},
     **{f"best, {option}": Row("", BEST, option) for option in [*MODELS, *LOSSES]},
+    "best, 60 epochs": Row("", [*BEST, *SIXTY]),
+    **{f"best, 60 epochs, {option}": Row("", [*BEST, *SIXTY], option) for option in STEPS},
+    "no KG, large": Row("", ["model=GRU4Rec", *LARGE]),
+    "large": Row("", LARGE),
+    **{f"no KG, large, {key}": Row("", ["model=GRU4Rec", *LARGE], key) for key in STEPS},
+    **{f"large, {option}": Row("", LARGE, option) for option in STEPS},
 }
 
 
@@ -149,9 +161,9 @@ def train(options: argparse.Namespace, chosen: dict[str, Row]) -> None:
     for seed in range(1, options.seeds + 1):
         for name, row in chosen.items():
             dataset = f"{options.set}{row.variant}"
-            arguments = ["--dataset", dataset, "--seed", str(seed), "--stopping-step", "20"]
-            arguments += ["--epochs", str(options.epochs)]
-            arguments += [part for setting in row.settings for part in ("--set", setting)]
+            arguments = ["--dataset", dataset, "--seed", str(seed)]
+            common = [f"epochs={options.epochs}", "stopping_step=20"]
+            arguments += [part for setting in common + row.settings for part in ("--set", setting)]
             wanted.append((f"{options.set}/{name}/{seed}", arguments))
             if row.option:
                 put_in[wanted[-1][0]] = row.option
