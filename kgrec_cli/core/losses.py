@@ -112,19 +112,62 @@ def sampled_softmax(
     targets too, since they are drawn with the batch); Khrylchenko et al. 2025,
     arXiv 2507.09331 (targets without; the weight that they give each target is not used).
 
+    On the CPU the scores are made, and their gradient is taken, a chunk of targets at a time.
+
     Args:
         states: float (T, D).
         item_weight: float (N, D).
         targets: int64 (T,).
-        negatives: int64 (n,); an item drawn twice stands twice.
-        log_counts: float (n,), the log of the expected number of times each negative is drawn.
+        negatives: int64 (n,), n at least 1, ascending; each stands once.
+        log_counts: float (n,), the log of the expected number of times each negative is drawn, less
+            that of the number of times it was.
     """
     vectors = functional.embedding(torch.cat([targets, negatives]), item_weight)
     own, others = vectors[: len(targets)], vectors[len(targets) :]
-    scores = states @ others.T - log_counts
-    scores = scores.masked_fill(targets[:, None] == negatives, -torch.inf)
-    scores = torch.cat([(states * own).sum(1, keepdim=True), scores], dim=1)
+    places = torch.searchsorted(negatives, targets).clamp(max=len(negatives) - 1)
+    hits = torch.where(negatives[places] == targets, places + 1, 0)
+    if not states.is_cuda:
+        loss: Tensor = _ChunkedSampledSoftmax.apply(states, own, others, log_counts, hits)  # type: ignore[no-untyped-call]
+        return loss
+    scores = functional.pad(states @ others.T - log_counts, (1, 0))
+    scores = scores.scatter(1, hits[:, None], -torch.inf)
+    scores = torch.cat([(states * own).sum(1, keepdim=True), scores[:, 1:]], dim=1)
     return functional.cross_entropy(scores, torch.zeros_like(targets))
+
+
+class _ChunkedSampledSoftmax(torch.autograd.Function):
+    """The first column is the target's; `hits` (T,) is the column to leave out, 0 for none."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, states: Tensor, own: Tensor, others: Tensor, log_counts: Tensor, hits: Tensor
+    ) -> Tensor:
+        n_targets, rows = len(states), max(MIN_ROWS, CHUNK_SCORES // (len(others) + 1))
+        columns = functional.pad(others, (0, 0, 1, 0))
+        shift = functional.pad(-log_counts.to(states.dtype), (1, 0))
+        grad_states, grad_own = torch.empty_like(states), torch.empty_like(own)
+        grad_columns, loss = torch.zeros_like(columns), states.new_zeros(())
+        smallest = torch.finfo(states.dtype).tiny
+        for begin in range(0, n_targets, rows):
+            part = slice(begin, begin + rows)
+            chunk = states[part]
+            scores = torch.addmm(shift, chunk, columns.T)
+            scores.scatter_(1, hits[part, None], -torch.inf)
+            scores[:, 0] = (chunk * own[part]).sum(1)
+            shares = torch.softmax(scores, dim=1)
+            loss -= shares[:, 0].clamp(min=smallest).log().sum()
+            shares[:, 0] -= 1
+            torch.mul(shares[:, :1], chunk, out=grad_own[part])
+            torch.mul(shares[:, :1], own[part], out=grad_states[part])
+            grad_states[part].addmm_(shares, columns)
+            grad_columns.addmm_(shares.T, chunk)
+        grads = grad_states, grad_own, grad_columns[1:]
+        ctx.save_for_backward(*(grad.div_(n_targets) for grad in grads))
+        return loss / n_targets
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        return *(found * grad for found in ctx.saved_tensors), None, None
 
 
 def bpr(states: Tensor, item_weight: Tensor, targets: Tensor, negatives: Tensor) -> Tensor:
@@ -208,7 +251,8 @@ class SharedNegatives:
         self.log_counts = (shares * sample_num).log().float()
 
     def draw(self, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Negatives, int64 (sample_num,), and the log of their expected counts, float."""
+        """What was drawn, int64 (n,), ascending, each item once, and its `log_counts`, float."""
         places = torch.rand(self.sample_num, generator=generator, dtype=torch.float64)
         drawn = torch.searchsorted(self.borders, places * self.borders[-1], right=True)
-        return drawn, self.log_counts[drawn]
+        items, times = drawn.unique(return_counts=True)  # type: ignore[no-untyped-call]
+        return items, self.log_counts[items] - times.log()
