@@ -99,18 +99,18 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
 
 
 def sampled_softmax(
-    states: Tensor, item_weight: Tensor, targets: Tensor, negatives: Tensor, log_counts: Tensor
+    states: Tensor, item_weight: Tensor, targets: Tensor, negatives: Tensor, log_q: Tensor
 ) -> Tensor:
     """Mean of -log softmax over the target and negatives that all targets share.
 
     A row's sum over all items is estimated by its target's term, which is always there, and by the
-    terms of the negatives, each divided by how often it is expected among them (the log-Q
+    terms of the negatives, each divided by how likely it was to be among them (the log-Q
     correction); a negative that is the row's own target is left out. So the estimate of the sum is
-    unbiased, and the loss goes to that of `cross_entropy` as negatives become more (without the
-    padding row, when that is never drawn). The target's score gets no correction: its expected
-    count is 1. Sources: Bengio & Senecal 2008 (the estimate); Yi et al. 2019 (log-Q, there for
-    targets too, since they are drawn with the batch); Khrylchenko et al. 2025,
-    arXiv 2507.09331 (targets without; the weight that they give each target is not used).
+    unbiased, and with all items among the negatives the loss is that of `cross_entropy` without the
+    padding row. The target's score gets no correction: it is there for certain. Sources: Bengio &
+    Senecal 2008 (the estimate); Yi et al. 2019 (log-Q, there for targets too, since they are drawn
+    with the batch); Khrylchenko et al. 2025, arXiv 2507.09331 (targets without; the weight that
+    they give each target is not used).
 
     On the CPU the scores are made, and their gradient is taken, a chunk of targets at a time.
 
@@ -119,17 +119,16 @@ def sampled_softmax(
         item_weight: float (N, D).
         targets: int64 (T,).
         negatives: int64 (n,), n at least 1, ascending; each stands once.
-        log_counts: float (n,), the log of the expected number of times each negative is drawn, less
-            that of the number of times it was.
+        log_q: float (n,), the log of how likely each was to be among the negatives.
     """
     vectors = functional.embedding(torch.cat([targets, negatives]), item_weight)
     own, others = vectors[: len(targets)], vectors[len(targets) :]
     places = torch.searchsorted(negatives, targets).clamp(max=len(negatives) - 1)
     hits = torch.where(negatives[places] == targets, places + 1, 0)
     if not states.is_cuda:
-        loss: Tensor = _ChunkedSampledSoftmax.apply(states, own, others, log_counts, hits)  # type: ignore[no-untyped-call]
+        loss: Tensor = _ChunkedSampledSoftmax.apply(states, own, others, log_q, hits)  # type: ignore[no-untyped-call]
         return loss
-    scores = functional.pad(states @ others.T - log_counts, (1, 0))
+    scores = functional.pad(states @ others.T - log_q, (1, 0))
     scores = scores.scatter(1, hits[:, None], -torch.inf)
     scores = torch.cat([(states * own).sum(1, keepdim=True), scores[:, 1:]], dim=1)
     return functional.cross_entropy(scores, torch.zeros_like(targets))
@@ -140,11 +139,11 @@ class _ChunkedSampledSoftmax(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, states: Tensor, own: Tensor, others: Tensor, log_counts: Tensor, hits: Tensor
+        ctx: Any, states: Tensor, own: Tensor, others: Tensor, log_q: Tensor, hits: Tensor
     ) -> Tensor:
         n_targets, rows = len(states), max(MIN_ROWS, CHUNK_SCORES // (len(others) + 1))
         columns = functional.pad(others, (0, 0, 1, 0))
-        shift = functional.pad(-log_counts.to(states.dtype), (1, 0))
+        shift = functional.pad(-log_q.to(states.dtype), (1, 0))
         grad_states, grad_own = torch.empty_like(states), torch.empty_like(own)
         grad_columns, loss = torch.zeros_like(columns), states.new_zeros(())
         smallest = torch.finfo(states.dtype).tiny
@@ -223,7 +222,7 @@ def sample_negatives(
 
 
 def draw_shares(counts: Tensor, alpha: float) -> Tensor:
-    """How likely each item is to be drawn as a shared negative: float64 (N,), 0 for the padding.
+    """How much oftener one item is to be drawn as a shared negative than another.
 
     Proportional to (count + 1) ** alpha: an item that nobody chose is drawn too, since in the full
     softmax its score is pushed down as well. `alpha` 0 is uniform.
@@ -231,14 +230,37 @@ def draw_shares(counts: Tensor, alpha: float) -> Tensor:
     Args:
         counts: int64 (N,), the training interactions of each item, padding first.
         alpha: The power.
+
+    Returns:
+        float64 (N,), 0 for the padding; their sum is 1.
     """
     shares = (counts.double() + 1) ** alpha
     shares[0] = 0
     return shares / shares.sum()
 
 
+def inclusion_probabilities(shares: Tensor, sample_num: int) -> Tensor:
+    """How likely each item is among `sample_num` different ones: float64 (N,).
+
+    Proportional to the shares, but 1 at most: what is above is given to the others. When there are
+    no more items with a share than `sample_num`, all are certain.
+    """
+    certain = torch.zeros_like(shares, dtype=torch.bool)
+    while True:
+        left = torch.where(certain, 0, shares)
+        wanted = max(sample_num - int(certain.sum()), 0)
+        found = left / left.sum().clamp(min=torch.finfo(left.dtype).tiny) * wanted
+        too_likely = found > 1 - 1e-9
+        if not too_likely.any():
+            return torch.where(certain, 1, found)
+        certain |= too_likely
+
+
 class SharedNegatives:
-    """Draws the negatives of `sampled_softmax`, with replacement.
+    """Draws the negatives of `sampled_softmax`, each item once at most.
+
+    Systematic sampling (Madow 1949): the items lie side by side, each as long as it is likely, and
+    are hit by points one apart; a draw shifts the points.
 
     Args:
         shares: float64 (N,), as `draw_shares` gives them.
@@ -246,13 +268,17 @@ class SharedNegatives:
     """
 
     def __init__(self, shares: Tensor, sample_num: int) -> None:
-        self.sample_num = sample_num
-        self.borders = shares.cumsum(0)
-        self.log_counts = (shares * sample_num).log().float()
+        likely = inclusion_probabilities(shares, sample_num)
+        self.certain = torch.nonzero(likely == 1)[:, 0]
+        self.n_others = min(sample_num, int((shares > 0).sum())) - len(self.certain)
+        borders = torch.where(likely == 1, 0, likely).cumsum(0)
+        self.borders = borders / max(borders[-1].item(), 1e-9) * self.n_others
+        self.log_q = likely.log().float()
 
     def draw(self, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """What was drawn, int64 (n,), ascending, each item once, and its `log_counts`, float."""
-        places = torch.rand(self.sample_num, generator=generator, dtype=torch.float64)
-        drawn = torch.searchsorted(self.borders, places * self.borders[-1], right=True)
-        items, times = drawn.unique(return_counts=True)  # type: ignore[no-untyped-call]
-        return items, self.log_counts[items] - times.log()
+        """What was drawn, int64 (n,), ascending, and the log of how likely each was, float (n,)."""
+        shift = torch.rand((), generator=generator, dtype=torch.float64) * (1 - 1e-9)
+        points = torch.arange(self.n_others, dtype=torch.float64) + shift
+        hit = torch.searchsorted(self.borders, points, right=True)
+        items = torch.cat([self.certain, hit]).sort().values
+        return items, self.log_q[items]

@@ -123,9 +123,9 @@ class TrainingStep:
                 places = part.rows.places if where is None else part.rows.places[part.targets > 0]
                 return cross_entropy(states, weight, targets, self.seen(places + 1))
             if self.settings.loss_type == "SSM":
-                drawn, log_counts = self.shared.draw(negatives)
+                drawn, log_q = self.shared.draw(negatives)
                 return sampled_softmax(
-                    states, weight, targets, drawn.to(self.device), log_counts.to(self.device)
+                    states, weight, targets, drawn.to(self.device), log_q.to(self.device)
                 )
             sampled = sample_negatives(
                 targets.cpu(),
