@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import polars as pl
 
-from benchmarks.options import LOSSES, MODELS, STEPS
+from benchmarks.options import LOSSES, MODELS
 from benchmarks.trainings import kgrec, train_all
 from kgrec_cli.formats.run_dir import is_finished
 from kgrec_cli.settings import PRESETS
@@ -26,10 +26,11 @@ from kgrec_cli.stages.doctor import inverse_relations
 
 BEST = [f"{name}={json.dumps(value)}" for name, value in PRESETS["best"].items()]
 SIXTY = ["epochs=60", "stopping_step=60"]
+FALLING = ["lr_scheduler=linear"]
 LARGE = [
     *BEST,
     *("hidden_size=256", "embedding_size=128", "MAX_ITEM_LIST_LENGTH=100", "learning_rate=0.002"),
-    *("dropout_prob=0.3", "hidden_dropout_prob=0.3", "epochs=20", "stopping_step=20"),
+    *("dropout_prob=0.3", "hidden_dropout_prob=0.3"),
 ]
 SETS = ("ml-100k", "ml-1m", "ml-latest-small")
 METHODS = ("RotatE", "ComplEx", "DistMult")
@@ -71,11 +72,11 @@ ROWS = {
     **{f"best, {method}": Row(f"-{method}", BEST) for method in METHODS},
     **{f"best, {option}": Row("", BEST, option) for option in [*MODELS, *LOSSES]},
     "best, 60 epochs": Row("", [*BEST, *SIXTY]),
-    **{f"best, 60 epochs, {option}": Row("", [*BEST, *SIXTY], option) for option in STEPS},
+    "best, 60 epochs, falling rate": Row("", [*BEST, *SIXTY, *FALLING]),
     "no KG, large": Row("", ["model=GRU4Rec", *LARGE]),
+    "no KG, large, falling rate": Row("", ["model=GRU4Rec", *LARGE, *FALLING]),
     "large": Row("", LARGE),
-    **{f"no KG, large, {key}": Row("", ["model=GRU4Rec", *LARGE], key) for key in STEPS},
-    **{f"large, {option}": Row("", LARGE, option) for option in STEPS},
+    "large, falling rate": Row("", [*LARGE, *FALLING]),
 }
 
 

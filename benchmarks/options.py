@@ -18,7 +18,6 @@ from kgrec_cli.cli import main as run_kgrec
 from kgrec_cli.core import steps, training
 from kgrec_cli.core.losses import Seen
 from kgrec_cli.core.model import GRU4RecKG
-from kgrec_cli.events import OnEvent
 from kgrec_cli.settings import Settings
 
 Tables = Mapping[str, Tensor] | None
@@ -183,17 +182,6 @@ def bpr_max(
     return (-torch.log(won + 1e-10) + (weights * scores.square()).sum(1)).mean()
 
 
-class FallingRate(steps.TrainingStep):
-    """The learning rate falls on a line, epoch by epoch, to a part of it in the last."""
-
-    def run_epoch(self, epoch: int, n_targets: int, on_event: OnEvent) -> float:
-        """As of the parent."""
-        left = 1 - (epoch - 1) / self.settings.epochs
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.settings.learning_rate * left
-        return super().run_epoch(epoch, n_targets, on_event)
-
-
 MODELS: dict[str, type[GRU4RecKG]] = {
     "layer norm": LayerNorm,
     "cosines": Cosines,
@@ -204,7 +192,6 @@ MODELS: dict[str, type[GRU4RecKG]] = {
     "items by a map": ItemsByMap,
 }
 LOSSES: dict[str, Callable[..., Tensor]] = {"label smoothing 0.1": smoothed, "BPR-max": bpr_max}
-STEPS: dict[str, type[steps.TrainingStep]] = {"falling rate": FallingRate}
 
 
 def main() -> None:
@@ -214,10 +201,8 @@ def main() -> None:
         vars(training)["GRU4RecKG"] = MODELS[option]
     elif option in LOSSES:
         vars(steps)["cross_entropy"] = LOSSES[option]
-    elif option in STEPS:
-        vars(training)["TrainingStep"] = STEPS[option]
     else:
-        sys.exit(f"no option {option!r}; expected one of: {', '.join([*MODELS, *LOSSES, *STEPS])}")
+        sys.exit(f"no option {option!r}; expected one of: {', '.join([*MODELS, *LOSSES])}")
     run_kgrec(arguments)
 
 

@@ -151,6 +151,8 @@ class Settings(_Strict):
         hidden_dropout_prob: Dropout on their states, before the dense layer (kgrec).
         kg_scores: Adds a learned map of an item's entity vector to what it is scored by (kgrec).
         shuffle_ties: Each epoch puts a user's training events of equal time in a new order (kgrec).
+        lr_scheduler: `linear` lets learning_rate fall on a line, epoch by epoch, to a part of it in
+            the last: `epochs` then says how long to train, and is no mere bound (kgrec).
         train_batch_size: Targets a step.
         stopping_step: Evaluations in a row without progress after which training stops.
         device: auto, cpu, cuda or cuda:N (kgrec; RecBole's use_gpu and gpu_id).
@@ -220,6 +222,7 @@ class Settings(_Strict):
     shuffle_ties: bool = False
     learner: Literal["adam"] = "adam"
     learning_rate: float = Field(default=0.001, gt=0)
+    lr_scheduler: Literal["constant", "linear"] = "constant"
     weight_decay: float = Field(default=0.0, ge=0)
     clip_grad_norm: GradientNorm | None = None
     eval_step: int = Field(default=1, ge=1)

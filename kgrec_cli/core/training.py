@@ -156,6 +156,8 @@ def fit(
     step = TrainingStep(model, optimizer, histories, split, settings, device)
     while not state.is_finished(settings):
         began = time.perf_counter()
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate(settings, state.epoch + 1)
         loss = step.run_epoch(state.epoch + 1, len(targets), on_event)
         trained_s = time.perf_counter() - began
         state.epoch += 1
@@ -189,6 +191,13 @@ def fit(
     if state.best_model:
         model.load_state_dict(state.best_model)
     return state
+
+
+def learning_rate(settings: Settings, epoch: int) -> float:
+    """Adam's step size in an epoch; the first is 1."""
+    if settings.lr_scheduler == "constant":
+        return settings.learning_rate
+    return settings.learning_rate * (1 - (epoch - 1) / settings.epochs)
 
 
 def _update_best(

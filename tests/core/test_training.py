@@ -88,7 +88,7 @@ class Kill(Exception):
         {"loss_type": "CE"},
         {"loss_type": "BPR"},
         {"loss_type": "SSM"},
-        {"seen_bias": True, "shuffle_ties": True},
+        {"seen_bias": True, "shuffle_ties": True, "lr_scheduler": "linear"},
     ],
     ids=["ce", "bpr", "ssm", "options"],
 )
@@ -134,6 +134,24 @@ def test_the_best_weights_are_left_in_the_model(monkeypatch: pytest.MonkeyPatch)
     _, model = train(CYCLE.model_copy(update={"epochs": 3}), cycle(), on_epoch=remember)
     assert torch.equal(model.dense_layer.weight, seen[1])
     assert not torch.equal(model.dense_layer.weight, seen[2])
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "rates"),
+    [("constant", [0.02] * 4), ("linear", [0.02, 0.015, 0.01, 0.005])],
+)
+def test_the_learning_rate_falls_on_a_line_when_asked(scheduler: str, rates: list) -> None:
+    seen = []
+
+    def remember(state: TrainingState, event: object) -> None:
+        seen.append(state.optimizer["param_groups"][0]["lr"])
+
+    train(
+        CYCLE.model_copy(update={"epochs": 4, "lr_scheduler": scheduler}),
+        cycle(),
+        on_epoch=remember,
+    )
+    assert seen == pytest.approx(rates)
 
 
 def test_eval_step_leaves_epochs_without_metrics() -> None:
