@@ -17,7 +17,7 @@ OWN = {
     "threads": "CPU threads; null: torch's choice",
     "recbole_compat": "do what RecBole does wherever kgrec chose otherwise (see recbole.md)",
     "loss_type": "CE, BPR, or SSM: the softmax over the target and sampled negatives",
-    "train_neg_sample_args": "null: BPR one uniform; SSM 4096 a step, popularity, alpha 0.5",
+    "train_neg_sample_args": "null: BPR one uniform; SSM 4096 a step, popularity, alpha 0.75",
     "train_batching": "sequence: one pass per window; prefix: one row per target, as RecBole",
     "hidden_dropout_prob": "dropout on the GRUs' states, before the dense layer",
     "seen_bias": "a learned number for the items that the history holds (see accuracy.md)",

@@ -65,7 +65,7 @@ class NegativeSampling(_Strict):
     candidate_num: Literal[0] = 0
 
 
-SSM_NEGATIVES = {"distribution": "popularity", "sample_num": 4096, "alpha": 0.5}
+SSM_NEGATIVES = {"distribution": "popularity", "sample_num": 4096, "alpha": 0.75}
 """What SSM takes where `train_neg_sample_args` says nothing."""
 
 

@@ -113,10 +113,10 @@ def test_draws_are_of_different_items_as_often_as_they_are_likely() -> None:
 
 def test_what_is_not_given_is_for_a_whole_step() -> None:
     plain = build_settings({"loss_type": "SSM"}, "test").negatives
-    assert (plain.distribution, plain.sample_num, plain.alpha) == ("popularity", 4096, 0.5)
-    given = {"loss_type": "SSM", "train_neg_sample_args": {"alpha": 0.75}}
+    assert (plain.distribution, plain.sample_num, plain.alpha) == ("popularity", 4096, 0.75)
+    given = {"loss_type": "SSM", "train_neg_sample_args": {"alpha": 0.25}}
     settings = build_settings(given, "test")
-    assert (settings.negatives.sample_num, settings.negatives.alpha) == (4096, 0.75)
+    assert (settings.negatives.sample_num, settings.negatives.alpha) == (4096, 0.25)
     assert build_settings(settings.model_dump(mode="json"), "test") == settings
     with pytest.raises(KgrecError, match="sample_num"):
         build_settings({**given, "train_neg_sample_args": {"sample_num": 0}}, "test")
