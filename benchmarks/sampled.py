@@ -1,7 +1,7 @@
 """Does the sampled softmax cost accuracy? Against the full one on all interactions of ml-1m.
 
     .venv/bin/python -m benchmarks.sampled --folder FOLDER --interactions FILE
-        [--seeds 3] [--epochs 20] [--jobs 2] [--sample-num 1024]
+        [--seeds 3] [--epochs 20] [--jobs 2] [--sample-num 2048]
 
 FILE is a table with columns user_id, item_id, position (the time order). Trains GRU4Rec with both
 losses for a fixed number of epochs, seed 1 and on, one thread each; the best epoch's weights are
@@ -43,7 +43,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--jobs", type=int, default=2, help="runs at a time")
-    parser.add_argument("--sample-num", type=int, default=1024, help="negatives of a step")
+    parser.add_argument("--sample-num", type=int, default=2048, help="negatives of a step")
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
     prepare(options.folder, options.interactions)
