@@ -73,7 +73,7 @@ def test_the_estimated_sum_is_unbiased_for_few_draws(sample_num: int) -> None:
         for _ in range(4_000)
     ]
     expected = (states @ weight[1:].T).exp().sum().item()
-    assert sum(sums) / len(sums) == pytest.approx(expected, rel=0.03)
+    assert sum(sums) / len(sums) == pytest.approx(expected, rel=0.02)
 
 
 def test_sampled_softmax_by_hand() -> None:
@@ -107,7 +107,7 @@ def test_draws_are_of_different_items_as_often_as_they_are_likely() -> None:
         assert drawn.tolist() == sorted(drawn.tolist())
         counts[drawn] += 1
     expected = torch.tensor([0, 0.8, 0.2, 0.4, 0.4, 0.2, 1])
-    torch.testing.assert_close(counts / 4_000, expected, rtol=0, atol=0.03)
+    torch.testing.assert_close(counts / 4_000, expected, rtol=0, atol=0.01)
     torch.testing.assert_close(log_q.exp(), expected[drawn])
 
 
