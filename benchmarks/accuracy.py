@@ -75,8 +75,8 @@ ROWS = {
     "best, 60 epochs, falling rate": Row("", [*BEST, *SIXTY, *FALLING]),
     "no KG, large": Row("", ["model=GRU4Rec", *LARGE]),
     "no KG, large, falling rate": Row("", ["model=GRU4Rec", *LARGE, *FALLING]),
-    "large": Row("", LARGE),
-    "large, falling rate": Row("", [*LARGE, *FALLING]),
+    "large": Row("", [*LARGE, "embedding_size=64"]),  # as wide as the vectors
+    "large, falling rate": Row("", [*LARGE, "embedding_size=64", *FALLING]),
 }
 
 

@@ -69,9 +69,7 @@ def table(title: str | None, columns: Sequence[str], rows: Sequence[Sequence[Any
             escape(name),
             justify="right" if numeric else "left",
             overflow="fold",
-            min_width=max((len(format_cell(row[index])) for row in rows), default=0)
-            if numeric or index == 0
-            else None,
+            no_wrap=numeric or index == 0,
         )
     for row in rows:
         drawn.add_row(*(escape(format_cell(cell)) for cell in row))

@@ -109,6 +109,9 @@ class EvalArgs(_Strict):
         for mode in value.values() if isinstance(value, dict) else [value]:
             if not re.fullmatch(r"full|(uni|pop)[1-9]\d*", mode):
                 raise ValueError(f"found '{mode}', expected full, uniN or popN, such as uni100")
+        if isinstance(value, dict):
+            modes = {value.get(part, "full") for part in ("valid", "test")}
+            return modes.pop() if len(modes) == 1 else value
         return value
 
     @field_validator("split")

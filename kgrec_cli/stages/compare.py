@@ -22,6 +22,7 @@ from kgrec_cli.stages.trained import Trained, read_run_settings
 
 VIEWS = ("test", "test_masked")
 FEW_USERS = 30
+LEFT_OUT = {*OF_THIS_MACHINE, "metrics", "topk", "metric_decimal_place"}  # the same for all here
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,7 @@ class Side:
         settings: Name (of a block "block.name") to value, and `entity_vectors`: which ones a run
             read, when it kept them as they were.
         items: The item tokens that its targets are ranked among.
+        mode: Among which of them (`eval_args.mode` of the test).
         metrics: By view, then by name; over the seeds the mean.
         n_targets: int64 (U,), test targets of each user.
         targets: By user token, in the order of `n_targets`: what the user's targets are and the
@@ -45,6 +47,7 @@ class Side:
     seeds: tuple[int, ...]
     settings: dict[str, Any]
     items: frozenset[str]
+    mode: str
     metrics: dict[str, dict[str, float]]
     n_targets: NDArray[np.int64]
     targets: dict[str, bytes]
@@ -172,6 +175,7 @@ def _measure(
         seeds=(settings.seed,),
         settings=_described(run_dir, held.trained),
         items=frozenset(dataset.items.tokens),
+        mode=settings.eval_args.mode_of("test"),
         metrics=measured.metrics,
         n_targets=np.bincount(rows),
         targets=_hash_targets(measured, dataset),
@@ -206,7 +210,7 @@ def _described(run_dir: Path, trained: Trained) -> dict[str, Any]:
     frozen = model.branches[1:] if settings.freeze_kg else ()
     tables = [model.table_of(branch).weight.detach().cpu().numpy().tobytes() for branch in frozen]
     return {
-        **dict(_flat(settings.model_dump(mode="json", exclude=set(OF_THIS_MACHINE)))),
+        **dict(_flat(settings.model_dump(mode="json", exclude=LEFT_OUT))),
         "entity_vectors": hashlib.blake2b(b"".join(tables)).hexdigest()[:8] if tables else None,
     }
 
@@ -243,6 +247,7 @@ def _add_seed(side: Side, new: Side) -> Side:
         seeds=side.seeds + new.seeds,
         settings=side.settings,
         items=side.items,
+        mode=side.mode,
         metrics=mean(side.metrics, new.metrics),
         n_targets=side.n_targets,
         targets=side.targets,
@@ -252,7 +257,7 @@ def _add_seed(side: Side, new: Side) -> Side:
 
 def _compare(first: Side, other: Side, on_event: OnEvent) -> Pair:
     here, there = (_candidates(side) for side in (other, first))
-    if first.items != other.items or here != there:
+    if first.items != other.items or first.mode != other.mode:
         on_event(
             Warn(
                 f"{other.name} ranks among {here}, {first.name} among {there}: "
@@ -293,8 +298,7 @@ def _compare(first: Side, other: Side, on_event: OnEvent) -> Pair:
 
 
 def _candidates(side: Side) -> str:
-    modes = [value for name, value in side.settings.items() if name.startswith("eval_args.mode")]
-    return f"{len(side.items) - 1:,} items ({', '.join(modes)})"
+    return f"{len(side.items) - 1:,} items ({side.mode})"
 
 
 def _differing(sides: Sequence[Side]) -> dict[str, list[Any]]:

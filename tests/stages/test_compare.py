@@ -188,6 +188,25 @@ def test_ranking_among_sampled_items_is_told(
     assert "among 13 items (uni5)" in among
 
 
+def test_a_mode_for_each_part_is_the_same_mode(
+    folder: Path, without_kg: Path, events: list[Event]
+) -> None:
+    parts = "--set=eval_args.mode={valid: full, test: full}"  # as RecBole's checkpoints have it
+    (run,) = train(folder, "--dataset=small", "--model=GRU4Rec", "--dropout-prob=0.5", parts)
+    found = compare(folder, without_kg, run, events=events)
+    assert not warnings(events)
+    assert set(found.settings) == {"dropout_prob"}
+
+
+def test_how_validation_was_ranked_is_no_difference_of_the_test(
+    folder: Path, without_kg: Path, events: list[Event]
+) -> None:
+    parts = "--set=eval_args.mode={valid: uni5}"
+    (run,) = train(folder, "--dataset=small", "--model=GRU4Rec", "--dropout-prob=0.5", parts)
+    compare(folder, without_kg, run, events=events)
+    assert not warnings(events)
+
+
 def test_another_target_leaves_a_user_out(folder: Path, whole: Path, events: list[Event]) -> None:
     rule = "--set=val_interval={timestamp: '(-inf,1007]', rating: '(-inf,8]'}"
     (cut,) = train(folder, "--dataset=small", "--model=GRU4Rec", rule)
