@@ -97,7 +97,7 @@ def read_entity_features(
         raise KgrecError(
             f"{path}: vectors of width {vectors.shape[1]}, expected {expected_width} "
             f"(embedding_size); run `kgrec pretrain-kg --embedding-size {expected_width}`, "
-            f"or set embedding_size to {vectors.shape[1]}"
+            f"set embedding_size to {vectors.shape[1]}, or leave out recbole_compat"
         )
     return entities.to_list(), vectors
 

@@ -286,8 +286,9 @@ def _vectors(
         findings.append(Finding("ok", name, text))
         if feature.name == "entity" and width != settings.embedding_size:
             text = f"its width is {width}, embedding_size {settings.embedding_size}"
+            text += "; RecBole takes no other width than embedding_size"
             cure = f"`kgrec pretrain-kg --embedding-size {settings.embedding_size}`"
-            findings.append(Finding("bad", name, text, cure))
+            findings.append(Finding("bad" if settings.recbole_compat else "note", name, text, cure))
         if (norms == 0).any():
             text = f"{int((norms == 0).sum()):,} vectors are all zeros"
             findings.append(Finding("note", name, text))

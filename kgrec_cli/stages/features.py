@@ -27,7 +27,7 @@ def load_feature_tables(
 ) -> FeatureTables:
     """The vectors of every item, float32 (N, width), by branch; none for GRU4Rec.
 
-    The entity branch's width must be `embedding_size`, as in RecBole; further ones take any.
+    Vectors may have any width; with `recbole_compat` the entities' only `embedding_size`.
 
     Raises:
         KgrecError: A missing file, one that no setting ties to entities or items, vectors of the
@@ -44,9 +44,10 @@ def load_feature_tables(
                 f"{atomic_path(settings, folder, 'link')}: no item is linked to an entity, so the "
                 "vectors belong to nothing; give links to `kgrec prepare --links FILE`"
             )
+        of_recbole = settings.recbole_compat and feature.name == ENTITY
         tokens, vectors = read_entity_features(
             feature.path,
-            expected_width=settings.embedding_size if feature.name == ENTITY else None,
+            expected_width=settings.embedding_size if of_recbole else None,
             id_field=feature.id_field,
             vec_field=feature.vec_field,
             field_separator=settings.field_separator,

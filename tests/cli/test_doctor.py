@@ -12,7 +12,7 @@ def test_findings_and_exit_code(run_cli, tmp_path: Path) -> None:
     assert result.exit_code == 0, result.stderr
     assert "ok   .inter       270 interactions" in result.stdout
     assert result.stdout.rstrip().endswith("small: fit for use")
-    result = run_cli("doctor")
+    result = run_cli("doctor", "--set", "recbole_compat=true")
     assert result.exit_code == 1
     assert "-> `kgrec pretrain-kg --embedding-size 64`" in result.stdout
 

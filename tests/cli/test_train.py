@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from safetensors.numpy import load_file
 
 from kgrec_cli.core import training
 from tests.conftest import QUICK, RunCli
@@ -49,6 +50,20 @@ def test_gru4rec_needs_no_vectors(run_cli: RunCli, small_folder: Path) -> None:
     result = run_cli("train", "--epochs", "1", *QUICK)
     assert result.exit_code == 1
     assert "`kgrec pretrain-kg` makes it" in result.stderr
+
+
+def test_entity_vectors_may_have_another_width(run_cli: RunCli, small_folder: Path) -> None:
+    result = run_cli("train", "--epochs", "2", *QUICK, "--set", "embedding_size=5")
+    assert result.exit_code == 0, result.stderr
+    run_dir = only_run(small_folder)
+    weights = load_file(run_dir / "model.safetensors")
+    assert weights["item_embedding.weight"].shape == (13, 5)
+    assert weights["entity_embedding.weight"].shape == (13, 8)
+    trained = json.loads((run_dir / "metrics.json").read_text())["test"]
+    assert run_cli("evaluate").exit_code == 0
+    measured = json.loads((run_dir / "metrics.json").read_text())["test"]
+    assert trained.items() <= measured.items()
+    assert run_cli("recommend", "--user", "u1").exit_code == 0
 
 
 def test_a_killed_run_resumes_to_the_numbers_of_a_whole_one(
@@ -137,6 +152,7 @@ def test_a_final_fit_takes_settings_and_epochs_of_the_run(
     assert (wrong.exit_code, "name a run that held data out" in wrong.stderr) == (1, True)
 
 
+OTHER_WIDTH = ("--set", "embedding_size=5")
 MISTAKES = [
     (("--model", "GRU4RecKGG"), 2, "did you mean GRU4RecKG?"),
     (("--dataset", "smal"), 1, "did you mean 'small'?"),
@@ -147,10 +163,10 @@ MISTAKES = [
     (("--config", "none.yaml"), 1, "none.yaml: no such settings file"),
     (("--resume", "x"), 2, "give it alone"),
     (("--like", "x"), 2, "--like goes with --on-all-data"),
-    (("--set", "embedding_size=5"), 1, "small.ent_feature"),
+    ((*OTHER_WIDTH, "--set", "recbole_compat=true"), 1, "small.ent_feature"),
     (("--device", "cuda:42"), 1, "CUDA devices"),
     (("--set", "eval_args.split={RS: [1.0, 0.0, 0.0]}"), 1, "validation part is empty"),
-    (("--set", "embedding_size=5"), 1, "vectors of width 8, expected 5"),
+    ((*OTHER_WIDTH, "--set", "recbole_compat=true"), 1, "vectors of width 8, expected 5"),
 ]
 
 

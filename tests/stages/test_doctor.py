@@ -43,7 +43,11 @@ def test_a_good_data_set_is_fit(folder: Path) -> None:
 
 
 def test_wrong_width_and_stale_vectors_are_bad(folder: Path) -> None:
-    assert "its width is 8, embedding_size 64" in texts(diagnose(folder, embedding_size=64), "bad")
+    width = "its width is 8, embedding_size 64"
+    assert width in texts(diagnose(folder, embedding_size=64, recbole_compat=True), "bad")
+    free = diagnose(folder, embedding_size=64)
+    assert width in texts(free, "note")
+    assert not free.is_bad
     sidecar = path_of(folder, "ent_feature.json")
     sidecar.write_text(json.dumps({"kg_sha256": "0" * 64}))
     bad = texts(diagnose(folder), "bad")
