@@ -71,6 +71,7 @@ ROWS = {
     "best, ties in the file's order": Row("", [*BEST, "shuffle_ties=false"]),
     "best, seen items not told apart": Row("", [*BEST, "seen_bias=false"]),
     "best, hidden dropout 0.3": Row("", [*BEST, "hidden_dropout_prob=0.3"]),
+    "best, kg_scores": Row("", [*BEST, "kg_scores=true"]),
     "best, one direction": Row("-one-direction", BEST),
     **{f"best, {method}": Row(f"-{method}", BEST) for method in METHODS},
     **{f"best, {option}": Row("", BEST, option) for option in [*MODELS, *LOSSES]},
