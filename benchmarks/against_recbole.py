@@ -4,13 +4,13 @@
     .venv/bin/python -m benchmarks.against_recbole --data DATA --folder FOLDER
         [--recbole 2020 2021] [--seeds 5] [--jobs 1]
 
-DATA and FOLDER as for `benchmarks.accuracy`. RecBole 1.2.1 trains on its bundled ml-100k with its
-links and its defaults, to early stopping on NDCG@10 (about 80 minutes of one core a seed); then
-`kgrec import` makes a run of its checkpoint, and `kgrec compare` measures it beside runs of
-`--preset best` on the same events. Both sides know the 1,598 items that RecBole's links name.
-Times are replaced by their dense ranks, which float32 holds exactly: so RecBole sees the events in
-their true order, and every user has one history and one target on both sides. What is there
-already is kept.
+DATA and FOLDER as for `benchmarks.accuracy`; all is kept in FOLDER/against-recbole. RecBole 1.2.1
+trains on its bundled ml-100k with its links and its defaults, to early stopping on NDCG@10 (two and
+a half hours of one core a seed); then `kgrec import` makes a run of its checkpoint, and `kgrec
+compare` measures it beside runs of `--preset best` on the same events. Both sides know the 1,598
+items that RecBole's links name. Times are replaced by their dense ranks, which float32 holds
+exactly: so RecBole sees the events in their true order, and every user has one history and one
+target on both sides. What is there already is kept; a RecBole that was stopped begins anew.
 """
 
 import argparse
@@ -33,16 +33,15 @@ ROWS = {
 SETTINGS = {"valid_metric": "NDCG@10", "topk": [5, 10, 20]}
 
 
-def write_datasets(data: Path, folder: Path) -> None:
-    """FOLDER/dataset/bundled and repaired: the same events, RecBole's links and the right ones."""
-    prepare("ml-100k", data, folder)
+def write_datasets(linked: Path, folder: Path) -> None:
+    """Data sets bundled and repaired: the same events, RecBole's links and those of `linked`."""
     bundled = folder / "dataset" / "bundled"
     if not bundled.is_dir():
         write_bundled(folder / "dataset", example_dir())
         (bundled / "bundled.ent_feature").unlink()
-        linked = {line.split("\t")[0] for line in (bundled / "bundled.link").open()}
+        known = {line.split("\t")[0] for line in (bundled / "bundled.link").open()}
         head, *rows = (bundled / "bundled.inter").read_text().splitlines()
-        kept = [row for row in rows if row.split("\t")[1] in linked]
+        kept = [row for row in rows if row.split("\t")[1] in known]
         (bundled / "bundled.inter").write_text("\n".join([head, *kept, ""]))
     if not (bundled / "bundled.ent_feature").is_file():
         kgrec(folder, "pretrain-kg", "--dataset", "bundled", "--threads", "1")
@@ -50,7 +49,7 @@ def write_datasets(data: Path, folder: Path) -> None:
     repaired.mkdir(exist_ok=True)
     shutil.copy(bundled / "bundled.inter", repaired / "repaired.inter")
     for suffix in ("kg", "link", "ent_feature"):
-        shutil.copy(folder / f"dataset/ml-100k/ml-100k.{suffix}", repaired / f"repaired.{suffix}")
+        shutil.copy(linked / f"{linked.name}.{suffix}", repaired / f"repaired.{suffix}")
 
 
 def recbole_run(folder: Path, seed: int) -> str:
@@ -82,9 +81,10 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=1, help="our runs trained at a time")
     options = parser.parse_args()
     os.environ["OMP_NUM_THREADS"] = "1"
-    folder = options.folder.resolve()
+    folder = options.folder.resolve() / "against-recbole"
     folder.mkdir(parents=True, exist_ok=True)
-    write_datasets(options.data.resolve(), folder)
+    prepare("ml-100k", options.data.resolve(), folder.parent)
+    write_datasets(folder.parent / "dataset" / "ml-100k", folder)
     theirs = [recbole_run(folder, seed) for seed in options.recbole]
     wanted = []
     for seed in range(1, options.seeds + 1):
@@ -92,7 +92,7 @@ def main() -> None:
             values = ["epochs=150", *BEST, *settings]
             arguments = [part for value in values for part in ("--set", value)]
             arguments += ["--dataset", dataset, "--seed", str(seed)]
-            wanted.append((f"against-recbole/{name}/{seed}", arguments))
+            wanted.append((f"{name}/{seed}", arguments))
     ours = train_all(folder, wanted, options.jobs)
     print(kgrec(folder, "compare", *theirs, *sorted(ours.values())))
 
