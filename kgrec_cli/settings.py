@@ -101,18 +101,17 @@ class EvalArgs(_Strict):
     mode: str | dict[str, str] = "full"
     group_by: Literal["user", "none"] | None = "user"
 
-    @field_validator("mode")
+    @field_validator("mode", mode="before")
     @classmethod
     def _known_mode(cls, value: Any) -> Any:
-        if isinstance(value, dict) and not value.keys() <= {"valid", "test"}:
+        modes = value if isinstance(value, dict) else {"valid": value, "test": value}
+        if not modes.keys() <= {"valid", "test"}:
             raise ValueError("takes one mode, or {valid: MODE, test: MODE}")
-        for mode in value.values() if isinstance(value, dict) else [value]:
-            if not re.fullmatch(r"full|(uni|pop)[1-9]\d*", mode):
+        for mode in modes.values():
+            if not re.fullmatch(r"full|(uni|pop)[1-9]\d*", str(mode)):
                 raise ValueError(f"found '{mode}', expected full, uniN or popN, such as uni100")
-        if isinstance(value, dict):
-            modes = {value.get(part, "full") for part in ("valid", "test")}
-            return modes.pop() if len(modes) == 1 else value
-        return value
+        same = {modes.get(part, "full") for part in ("valid", "test")}
+        return same.pop() if len(same) == 1 else modes
 
     @field_validator("split")
     @classmethod

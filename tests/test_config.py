@@ -112,6 +112,8 @@ def test_keys_without_an_effect_are_left_out_with_a_line(tmp_path: Path) -> None
         ("learner: sgd", "learner: found 'sgd'"),
         ("eval_args: {order: RO}", "eval_args.order: found 'RO', expected 'TO'"),
         ("eval_args: {mode: uni}", "expected full, uniN or popN"),
+        ("eval_args: {mode: {'valid:full': }}", "takes one mode, or {valid: MODE, test: MODE}"),
+        ("eval_args: {mode: {valid: 3}}", "expected full, uniN or popN"),
     ],
 )
 def test_keys_that_cannot_be_followed_are_refused(tmp_path: Path, text: str, expected: str) -> None:
