@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 
 from benchmarks.accuracy import ROWS, SETS, finished
 from kgrec_cli.core.comparison import paired_differences
-from kgrec_cli.core.evaluation import measure, popularity_groups
+from kgrec_cli.core.evaluation import measure
 from kgrec_cli.core.metrics import gains
 from kgrec_cli.events import ignore_event
-from kgrec_cli.stages.evaluate import evaluation_settings, load_held_out
+from kgrec_cli.stages.evaluate import evaluation_settings, item_groups, load_held_out
 
 Groups = dict[str, NDArray[np.bool_]]
 
@@ -37,12 +37,11 @@ def measured_row(folder: Path, of_set: str, name: str) -> tuple[NDArray[np.float
             held.score, dataset.histories, held.split, "test", settings, held.popularity
         )
         values.append(gains("NDCG", measured.ranking.ranks_masked, 10))
-        of_items = popularity_groups(held.popularity)
-        if dataset.entities:
-            linked = np.array([token in dataset.entities for token in dataset.items.tokens])
-            of_items |= {"linked": linked, "not linked": ~linked}
         targets = dataset.histories.items[measured.targets]
+        of_items = item_groups(dataset, held.popularity)
         groups = {group: members[targets] for group, members in of_items.items()}
+    if not values:
+        raise SystemExit(f"no finished run of {name!r}; `benchmarks.accuracy` trains them")
     return np.mean(values, axis=0), groups
 
 

@@ -200,10 +200,7 @@ def run_evaluate(
 def _slices(
     measured: Measured, dataset: Dataset, popularity: NDArray[np.int64], settings: Settings
 ) -> dict[str, dict[str, dict[str, float]]]:
-    groups = popularity_groups(popularity)
-    if dataset.entities:
-        linked = np.array([token in dataset.entities for token in dataset.items.tokens])
-        groups |= {"linked items": linked, "unlinked items": ~linked}
+    groups = item_groups(dataset, popularity)
     items = dataset.histories.items[measured.targets]
     ranking = measured.ranking
     views = {"test": ranking.ranks, "test_masked": ranking.ranks_masked}
@@ -212,6 +209,20 @@ def _slices(
         view: slice_metrics(ranks, items, groups, metrics, settings.topk)
         for view, ranks in views.items()
     }
+
+
+def item_groups(dataset: Dataset, popularity: NDArray[np.int64]) -> dict[str, NDArray[np.bool_]]:
+    """Bool (N,) by name: items by popularity and, where there are links, by whether they have one.
+
+    Args:
+        dataset: Whose items.
+        popularity: int64 (N,), training interactions of each item, padding first.
+    """
+    groups = popularity_groups(popularity)
+    if dataset.entities:
+        linked = np.array([token in dataset.entities for token in dataset.items.tokens])
+        groups |= {"linked items": linked, "unlinked items": ~linked}
+    return groups
 
 
 def per_user_table(measured: Measured, dataset: Dataset) -> pl.DataFrame:

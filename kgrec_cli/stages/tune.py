@@ -168,17 +168,18 @@ def _make_objective(
 ) -> Objective:
     """The function that trains one point of the space and gives its scores."""
     device = choose_device(settings.device)
-    tables: dict[str, FeatureTables] = {}
+    tables: dict[tuple[str, int], FeatureTables] = {}
     number = 0
 
     def train(point: dict[str, Any], report: Report) -> TrialResult:
         nonlocal number
         number += 1
         tried = _with_point(settings, point, "trial")
-        if tried.model not in tables:
-            tables[tried.model] = load_feature_tables(tried, dataset, folder, on_event)
+        key = (tried.model, tried.embedding_size)
+        if key not in tables:
+            tables[key] = load_feature_tables(tried, dataset, folder, on_event)
         split = split_dataset(tried, dataset)
-        model = build_model(tried, len(dataset.items), tables[tried.model], device)
+        model = build_model(tried, len(dataset.items), tables[key], device)
         metric = tried.valid_metric.casefold()
 
         def tell(state: TrainingState, event: EpochDone) -> None:
