@@ -44,6 +44,15 @@ def test_every_point_is_tried_and_the_best_can_be_trained(run_cli: RunCli, folde
     assert run["metrics"]["valid"]["ndcg@10"] == pytest.approx(table["score"][0])
 
 
+def test_one_set_of_vectors_serves_every_embedding_size(run_cli: RunCli, folder: Path) -> None:
+    (folder / "hyper.test").write_text("embedding_size choice [5,8]\n")
+    result = run_cli("tune", "hyper.test", *ONE_EPOCH)
+    assert result.exit_code == 0, result.stderr
+    table = pl.read_csv(folder / STUDY / "leaderboard.csv")
+    assert set(table["embedding_size"]) == {5, 8}
+    assert table["score"].is_not_null().all()
+
+
 def test_the_same_command_goes_on(run_cli: RunCli, folder: Path) -> None:
     first = run_cli("tune", "hyper.test", "--max-trials", "1", "--json", *ONE_EPOCH)
     second = run_cli("tune", "hyper.test", "--json", *ONE_EPOCH)
