@@ -155,6 +155,8 @@ class Settings(_Strict):
         shuffle_ties: Each epoch puts a user's training events of equal time in a new order (kgrec).
         lr_scheduler: `linear` lets learning_rate fall on a line, epoch by epoch, to a part of it in
             the last: `epochs` then says how long to train, and is no mere bound (kgrec).
+        ema_decay: Weights averaged over about the last 1 / (1 - ema_decay) steps are those that
+            are validated and kept; 0 takes the weights as they are (kgrec).
         train_batch_size: Targets a step.
         stopping_step: Evaluations in a row without progress after which training stops.
         device: auto, cpu, cuda or cuda:N (kgrec; RecBole's use_gpu and gpu_id).
@@ -225,6 +227,7 @@ class Settings(_Strict):
     learner: Literal["adam"] = "adam"
     learning_rate: float = Field(default=0.001, gt=0)
     lr_scheduler: Literal["constant", "linear"] = "constant"
+    ema_decay: float = Field(default=0.0, ge=0, lt=1)
     weight_decay: float = Field(default=0.0, ge=0)
     clip_grad_norm: GradientNorm | None = None
     eval_step: int = Field(default=1, ge=1)

@@ -7,11 +7,12 @@ continues to the numbers of one that did not.
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.optim.swa_utils import AveragedModel
 
 from kgrec_cli.core import sequences
 from kgrec_cli.core.metrics import rank_metrics
@@ -31,6 +32,7 @@ class TrainingState:
     Attributes:
         epoch: Finished epochs.
         model: Weights now.
+        averaged: With `ema_decay` the averages of the weights and how many steps are in them.
         optimizer: Adam's state, as `torch.optim.Optimizer.state_dict` gives it.
         best_epoch: The epoch whose validation score was best; 0 before the first evaluation.
         best_score: Its score, in `valid_metric`.
@@ -41,6 +43,7 @@ class TrainingState:
 
     epoch: int = 0
     model: dict[str, Tensor] = field(default_factory=dict)
+    averaged: dict[str, Tensor] = field(default_factory=dict)
     optimizer: dict[str, Any] = field(default_factory=dict)
     best_epoch: int = 0
     best_score: float = -1.0
@@ -116,7 +119,8 @@ def fit(
     """Trains until early stopping or the last epoch, and leaves the best weights in the model.
 
     As in RecBole a score equal to the best counts as better, and training stops when more than
-    `stopping_step` evaluations in a row were not better.
+    `stopping_step` evaluations in a row were not better. With `ema_decay` the averaged weights are
+    those that are evaluated and kept.
 
     Args:
         model: On `device`; its weights are the initial ones unless `state` is given.
@@ -153,6 +157,10 @@ def fit(
     if state.epoch:
         model.load_state_dict(state.model)
         optimizer.load_state_dict(state.optimizer)
+    averaged = average_weights(model, optimizer, settings.ema_decay) if settings.ema_decay else None
+    if averaged is not None and state.epoch:
+        averaged.load_state_dict(state.averaged)
+    measured = cast(GRU4RecKG, model if averaged is None else averaged.module)
     step = TrainingStep(model, optimizer, histories, split, settings, device)
     while not state.is_finished(settings):
         began = time.perf_counter()
@@ -163,8 +171,8 @@ def fit(
         state.epoch += 1
         metrics: dict[str, float] = {}
         if validate and state.epoch % settings.eval_step == 0:
-            metrics = evaluate(model, histories, valid, settings, device)
-        is_best = _update_best(state, model, metrics, settings, validate)
+            metrics = evaluate(measured, histories, valid, settings, device)
+        is_best = _update_best(state, measured, metrics, settings, validate)
         elapsed_s = time.perf_counter() - began
         event = EpochDone(
             epoch=state.epoch,
@@ -177,6 +185,7 @@ def fit(
             valid=metrics,
         )
         state.model = model.state_dict()
+        state.averaged = {} if averaged is None else averaged.state_dict()
         state.optimizer = optimizer.state_dict()
         state.history.append(
             {
@@ -198,6 +207,25 @@ def learning_rate(settings: Settings, epoch: int) -> float:
     if settings.lr_scheduler == "constant":
         return settings.learning_rate
     return settings.learning_rate * (1 - (epoch - 1) / settings.epochs)
+
+
+def average_weights(
+    model: GRU4RecKG, optimizer: torch.optim.Optimizer, decay: float
+) -> AveragedModel:
+    """Weights that follow the model's after every step of the optimizer.
+
+    Exponential moving averages (Polyak & Juditsky 1992; Tarvainen & Valpola 2017): a step counts
+    for `1 - decay`, and for its part of a plain mean while there have been fewer steps than that.
+    """
+
+    def follow(averages: Any, weights: Any, n_steps: Any) -> None:
+        share = max(1 - decay, 1 / (int(n_steps) + 1))
+        for average, weight in zip(averages, weights, strict=True):
+            average.lerp_(weight, share)
+
+    averaged = AveragedModel(model, multi_avg_fn=follow)
+    optimizer.register_step_post_hook(lambda *_: averaged.update_parameters(model))
+    return averaged
 
 
 def _update_best(
@@ -250,6 +278,7 @@ def pack_state(state: TrainingState) -> tuple[dict[str, Tensor], dict[str, Any]]
     """A state as tensors by name and a JSON value, for a checkpoint file."""
     tensors = {f"model.{name}": value for name, value in state.model.items()}
     tensors |= {f"best.{name}": value for name, value in state.best_model.items()}
+    tensors |= {f"averaged.{name}": value for name, value in state.averaged.items()}
     for index, slots in state.optimizer["state"].items():
         tensors |= {f"optimizer.{index}.{name}": value for name, value in slots.items()}
     meta = {
@@ -266,7 +295,7 @@ def pack_state(state: TrainingState) -> tuple[dict[str, Tensor], dict[str, Any]]
 def unpack_state(tensors: dict[str, Tensor], meta: dict[str, Any]) -> TrainingState:
     """The state that `pack_state` packed."""
     slots: dict[int, dict[str, Tensor]] = {}
-    weights: dict[str, dict[str, Tensor]] = {"model": {}, "best": {}}
+    weights: dict[str, dict[str, Tensor]] = {"model": {}, "best": {}, "averaged": {}}
     for name, value in tensors.items():
         kind, _, rest = name.partition(".")
         if kind == "optimizer":
@@ -277,6 +306,7 @@ def unpack_state(tensors: dict[str, Tensor], meta: dict[str, Any]) -> TrainingSt
     return TrainingState(
         epoch=meta["epoch"],
         model=weights["model"],
+        averaged=weights["averaged"],
         optimizer={"state": slots, "param_groups": meta["param_groups"]},
         best_epoch=meta["best_epoch"],
         best_score=meta["best_score"],

@@ -1,5 +1,7 @@
 """Training: a known answer, early stopping, determinism, resume to the same numbers."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -89,8 +91,9 @@ class Kill(Exception):
         {"loss_type": "BPR"},
         {"loss_type": "SSM"},
         {"seen_bias": True, "shuffle_ties": True, "lr_scheduler": "linear"},
+        {"ema_decay": 0.9},
     ],
-    ids=["ce", "bpr", "ssm", "options"],
+    ids=["ce", "bpr", "ssm", "options", "averaged"],
 )
 def test_a_run_that_was_killed_resumes_to_the_same_numbers(stop_after: int, more: dict) -> None:
     changes = {"epochs": 6, "dropout_prob": 0.3, "model": "GRU4RecKG", **more}
@@ -152,6 +155,37 @@ def test_the_learning_rate_falls_on_a_line_when_asked(scheduler: str, rates: lis
         on_epoch=remember,
     )
     assert seen == pytest.approx(rates)
+
+
+@pytest.mark.parametrize("decay", [0.5, 0.95])
+def test_averaged_weights_are_measured_and_kept(
+    decay: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weights, measured = [], []
+    run = training.TrainingStep.run
+
+    def remember(step: training.TrainingStep, *given: Any) -> Any:
+        loss = run(step, *given)
+        weights.append(step.model.dense_layer.weight.detach().clone())
+        return loss
+
+    def measure(model: Any, *given: Any) -> dict[str, float]:
+        measured.append(model.dense_layer.weight.detach().clone())
+        return {"hit@1": [0.1, 0.3, 0.2][len(measured) - 1]}
+
+    monkeypatch.setattr(training.TrainingStep, "run", remember)
+    monkeypatch.setattr(training, "evaluate", measure)
+    changes = {"ema_decay": decay, "epochs": 3, "train_batch_size": 32}
+    _, model = train(CYCLE.model_copy(update=changes), cycle())
+    average, averages = torch.zeros_like(weights[0]), []
+    for number, weight in enumerate(weights, start=1):
+        average = average + max(1 - decay, 1 / number) * (weight - average)
+        averages.append(average)
+    n_steps = len(weights) // 3
+    assert n_steps > 4  # a plain mean at first, and with the lower decay not for long
+    for found, expected in zip(measured, averages[n_steps - 1 :: n_steps], strict=True):
+        assert torch.allclose(found, expected, atol=1e-6)
+    assert torch.equal(model.dense_layer.weight, measured[1])
 
 
 def test_eval_step_leaves_epochs_without_metrics() -> None:
