@@ -1,7 +1,8 @@
 """What is the knowledge graph worth, and each option? The study behind docs/accuracy.md.
 
     .venv/bin/python -m benchmarks.accuracy --data DATA --folder FOLDER [--set ml-100k]
-        [--against ROW] [--rows "NAME;NAME"] [--seeds 5] [--jobs 2] [--epochs 150] [--table]
+        [--against ROW] [--rows "NAME;NAME"] [--seeds 5] [--jobs 2] [--epochs 150]
+        [--also NAME=VALUE ...] [--table]
 
 DATA as for `benchmarks.link_check`. Leave-one-out, full ranking, the best epoch of each run chosen
 by validation NDCG@10, seed 1 and on, one thread each. A run that is there already is kept, one that
@@ -25,8 +26,7 @@ from kgrec_cli.settings import PRESETS
 from kgrec_cli.stages.doctor import inverse_relations
 
 BEST = [f"{name}={json.dumps(value)}" for name, value in PRESETS["best"].items()]
-SIXTY = ["epochs=60", "stopping_step=60"]
-FALLING = ["lr_scheduler=linear"]
+NOT_AVERAGED = ["ema_decay=0"]
 LARGE = [
     *BEST,
     *("hidden_size=256", "embedding_size=128", "MAX_ITEM_LIST_LENGTH=100", "learning_rate=0.002"),
@@ -75,12 +75,10 @@ ROWS = {
     "best, one direction": Row("-one-direction", BEST),
     **{f"best, {method}": Row(f"-{method}", BEST) for method in METHODS},
     **{f"best, {option}": Row("", BEST, option) for option in [*MODELS, *LOSSES]},
-    "best, 60 epochs": Row("", [*BEST, *SIXTY]),
-    "best, 60 epochs, falling rate": Row("", [*BEST, *SIXTY, *FALLING]),
+    "best, weights not averaged": Row("", [*BEST, *NOT_AVERAGED]),
     "no KG, large": Row("", ["model=GRU4Rec", *LARGE]),
-    "no KG, large, falling rate": Row("", ["model=GRU4Rec", *LARGE, *FALLING]),
+    "no KG, large, weights not averaged": Row("", ["model=GRU4Rec", *LARGE, *NOT_AVERAGED]),
     "large": Row("", [*LARGE, "embedding_size=64"]),  # as wide as the vectors
-    "large, falling rate": Row("", [*LARGE, "embedding_size=64", *FALLING]),
 }
 
 
@@ -168,7 +166,8 @@ def train(options: argparse.Namespace, chosen: dict[str, Row]) -> None:
             dataset = f"{options.set}{row.variant}"
             arguments = ["--dataset", dataset, "--seed", str(seed)]
             common = [f"epochs={options.epochs}", "stopping_step=20"]
-            arguments += [part for setting in common + row.settings for part in ("--set", setting)]
+            settings = [*common, *row.settings, *options.also]
+            arguments += [part for setting in settings for part in ("--set", setting)]
             wanted.append((f"{options.set}/{name}/{seed}", arguments))
             if row.option:
                 put_in[wanted[-1][0]] = row.option
@@ -235,6 +234,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--jobs", type=int, default=2, help="runs trained at a time")
     parser.add_argument("--epochs", type=int, default=150, help="at most")
+    parser.add_argument("--also", nargs="*", default=[], help="settings of every run")
     parser.add_argument("--table", action="store_true", help="train nothing")
     options = parser.parse_args()
     names = options.rows.split(";") if options.rows else list(ROWS)

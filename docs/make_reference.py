@@ -23,7 +23,6 @@ OWN = {
     "seen_bias": "a learned number for the items that the history holds (see accuracy.md)",
     "kg_scores": "items are scored by a map of their entity vectors, too (see accuracy.md)",
     "shuffle_ties": "events of equal time in a new order each epoch (see accuracy.md)",
-    "lr_scheduler": "linear: learning_rate falls on a line over all `epochs` (see accuracy.md)",
     "ema_decay": "above 0: weights averaged over the last steps are kept (see accuracy.md)",
     "pretrain_kg": "the block of `kgrec pretrain-kg`",
     "model": "GRU4RecKG, or GRU4Rec: the same without the KG branch",

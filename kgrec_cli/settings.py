@@ -70,7 +70,7 @@ SSM_NEGATIVES = {"distribution": "popularity", "sample_num": 4096, "alpha": 0.75
 
 
 PRESETS: dict[str, dict[str, Any]] = {
-    "best": {"seen_bias": True, "shuffle_ties": True, "stopping_step": 20},
+    "best": {"seen_bias": True, "shuffle_ties": True, "ema_decay": 0.999, "stopping_step": 20},
 }
 """Settings by preset: those that did best in the study of docs/accuracy.md."""
 
@@ -153,10 +153,8 @@ class Settings(_Strict):
         hidden_dropout_prob: Dropout on their states, before the dense layer (kgrec).
         kg_scores: Adds a learned map of an item's entity vector to what it is scored by (kgrec).
         shuffle_ties: Each epoch puts a user's training events of equal time in a new order (kgrec).
-        lr_scheduler: `linear` lets learning_rate fall on a line, epoch by epoch, to a part of it in
-            the last: `epochs` then says how long to train, and is no mere bound (kgrec).
-        ema_decay: Weights averaged over about the last 1 / (1 - ema_decay) steps are those that
-            are validated and kept; 0 takes the weights as they are (kgrec).
+        ema_decay: Weights averaged over the last steps are those that are validated and kept: over
+            a ninth of all steps so far, and 1 / (1 - ema_decay) at most; 0: as they are (kgrec).
         train_batch_size: Targets a step.
         stopping_step: Evaluations in a row without progress after which training stops.
         device: auto, cpu, cuda or cuda:N (kgrec; RecBole's use_gpu and gpu_id).
@@ -226,7 +224,6 @@ class Settings(_Strict):
     shuffle_ties: bool = False
     learner: Literal["adam"] = "adam"
     learning_rate: float = Field(default=0.001, gt=0)
-    lr_scheduler: Literal["constant", "linear"] = "constant"
     ema_decay: float = Field(default=0.0, ge=0, lt=1)
     weight_decay: float = Field(default=0.0, ge=0)
     clip_grad_norm: GradientNorm | None = None

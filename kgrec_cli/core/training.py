@@ -164,8 +164,6 @@ def fit(
     step = TrainingStep(model, optimizer, histories, split, settings, device)
     while not state.is_finished(settings):
         began = time.perf_counter()
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate(settings, state.epoch + 1)
         loss = step.run_epoch(state.epoch + 1, len(targets), on_event)
         trained_s = time.perf_counter() - began
         state.epoch += 1
@@ -202,24 +200,18 @@ def fit(
     return state
 
 
-def learning_rate(settings: Settings, epoch: int) -> float:
-    """Adam's step size in an epoch; the first is 1."""
-    if settings.lr_scheduler == "constant":
-        return settings.learning_rate
-    return settings.learning_rate * (1 - (epoch - 1) / settings.epochs)
-
-
 def average_weights(
     model: GRU4RecKG, optimizer: torch.optim.Optimizer, decay: float
 ) -> AveragedModel:
     """Weights that follow the model's after every step of the optimizer.
 
-    Exponential moving averages (Polyak & Juditsky 1992; Tarvainen & Valpola 2017): a step counts
-    for `1 - decay`, and for its part of a plain mean while there have been fewer steps than that.
+    Exponential moving averages (Polyak & Juditsky 1992) whose decay begins low: after n steps it
+    is (1 + n) / (10 + n) and `decay` at most, so they are over the last ninth of the steps or so,
+    however many an epoch has (Shamir & Zhang 2013 average so; TensorFlow's rule and numbers).
     """
 
     def follow(averages: Any, weights: Any, n_steps: Any) -> None:
-        share = max(1 - decay, 1 / (int(n_steps) + 1))
+        share = max(1 - decay, 9 / (int(n_steps) + 10))
         for average, weight in zip(averages, weights, strict=True):
             average.lerp_(weight, share)
 

@@ -22,7 +22,7 @@ BRANCHES = {"GRU4RecKG": ("item", "entity"), "GRU4Rec": ("item",)}
 
 NOT_RECBOLES = (
     "device", "threads", "recbole_compat", "train_batching", "pretrain_kg", "seen_bias",
-    "kg_scores", "shuffle_ties", "hidden_dropout_prob", "lr_scheduler", "ema_decay",
+    "kg_scores", "shuffle_ties", "hidden_dropout_prob", "ema_decay",
 )  # fmt: skip
 OF_THIS_MACHINE = ("data_path", "checkpoint_dir")
 
