@@ -210,8 +210,9 @@ def average_weights(
     however many an epoch has (Shamir & Zhang 2013 average so; TensorFlow's rule and numbers).
     """
 
-    def follow(averages: Any, weights: Any, n_steps: Any) -> None:
-        share = max(1 - decay, 9 / (int(n_steps) + 10))
+    def follow(averages: Any, weights: Any, _: Any) -> None:
+        n_steps = int(averaged.n_averaged)  # on the CPU, so that nothing waits for the device
+        share = max(1 - decay, 9 / (n_steps + 10))
         for average, weight in zip(averages, weights, strict=True):
             average.lerp_(weight, share)
 
