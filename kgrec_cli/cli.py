@@ -24,6 +24,13 @@ from kgrec_cli.commands.train import train
 from kgrec_cli.commands.tune import tune
 from kgrec_cli.errors import KgrecError
 
+SPIN_COUNT = "1000"
+"""How long torch's threads spin for each other before they sleep: briefly.
+
+By OpenMP's own choice it is long, and beside another busy program TransE took over 20 times as long
+(docs/performance.md).
+"""
+
 app = typer.Typer(
     name="kgrec",
     help="From raw interactions and a knowledge graph to a trained, measured GRU4RecKG.",
@@ -62,6 +69,7 @@ def _kgrec(
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the command line and exits: 0, 1 for a mistake, 2 for a usage error, 130 for Ctrl-C."""
+    os.environ.setdefault("GOMP_SPINCOUNT", SPIN_COUNT)  # read by OpenMP when torch is loaded
     sys.exit(run(sys.argv[1:] if arguments is None else list(arguments)))
 
 

@@ -1,5 +1,6 @@
 """The command line itself: help, versions, usage errors, and what importing it loads."""
 
+import os
 import subprocess
 import sys
 
@@ -75,3 +76,17 @@ def test_no_arguments_show_the_help(run_cli: RunCli) -> None:
     result = run_cli()
     assert result.exit_code == 2
     assert "pretrain-kg" in result.stdout + result.stderr
+
+
+@pytest.mark.parametrize(("given", "expected"), [(None, "1000"), ("7", "7")])
+def test_threads_spin_briefly_unless_told_otherwise(given: str | None, expected: str) -> None:
+    code = (
+        "import os, sys\n"
+        "from kgrec_cli.cli import main\n"
+        "try: main(['--version'])\n"
+        "except SystemExit: print(os.environ['GOMP_SPINCOUNT'], 'torch' in sys.modules)\n"
+    )
+    env = {name: value for name, value in os.environ.items() if name != "GOMP_SPINCOUNT"}
+    env |= {} if given is None else {"GOMP_SPINCOUNT": given}
+    told = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True)
+    assert told.stdout.split()[-2:] == [expected, "False"]
