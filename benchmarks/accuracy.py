@@ -67,6 +67,7 @@ ROWS = {
     "zero vectors, best": Row("-zeros", BEST),
     "RecBole's links, best": Row("-recbole", BEST),
     "metadata KG, best": Row("-metadata", BEST),
+    "metadata KG, best, kg_scores": Row("-metadata", [*BEST, "kg_scores=true"]),
     "best": Row("", BEST),
     "best, ties in the file's order": Row("", [*BEST, "shuffle_ties=false"]),
     "best, seen items not told apart": Row("", [*BEST, "seen_bias=false"]),
@@ -78,7 +79,7 @@ ROWS = {
     "best, weights not averaged": Row("", [*BEST, *NOT_AVERAGED]),
     "no KG, large": Row("", ["model=GRU4Rec", *LARGE]),
     "no KG, large, weights not averaged": Row("", ["model=GRU4Rec", *LARGE, *NOT_AVERAGED]),
-    "large": Row("", [*LARGE, "embedding_size=64"]),  # as wide as the vectors
+    "large": Row("", LARGE),
 }
 
 
