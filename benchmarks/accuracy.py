@@ -27,6 +27,7 @@ from kgrec_cli.stages.doctor import inverse_relations
 
 BEST = [f"{name}={json.dumps(value)}" for name, value in PRESETS["best"].items()]
 NOT_AVERAGED = ["ema_decay=0"]
+LAYER_NORM = ["layer_norm=true"]
 LARGE = [
     *BEST,
     *("hidden_size=256", "embedding_size=128", "MAX_ITEM_LIST_LENGTH=100", "learning_rate=0.002"),
@@ -76,9 +77,15 @@ ROWS = {
     "best, one direction": Row("-one-direction", BEST),
     **{f"best, {method}": Row(f"-{method}", BEST) for method in METHODS},
     **{f"best, {option}": Row("", BEST, option) for option in [*MODELS, *LOSSES]},
+    "no KG, best, layer norm": Row("", ["model=GRU4Rec", *BEST, *LAYER_NORM]),
+    "best, layer norm": Row("", [*BEST, *LAYER_NORM]),
+    "best, layer norm, hidden dropout 0.3": Row(
+        "", [*BEST, *LAYER_NORM, "hidden_dropout_prob=0.3"]
+    ),
     "best, weights not averaged": Row("", [*BEST, *NOT_AVERAGED]),
     "no KG, large": Row("", ["model=GRU4Rec", *LARGE]),
     "no KG, large, weights not averaged": Row("", ["model=GRU4Rec", *LARGE, *NOT_AVERAGED]),
+    "no KG, large, layer norm": Row("", ["model=GRU4Rec", *LARGE, *LAYER_NORM]),
     "large": Row("", LARGE),
 }
 
@@ -196,9 +203,11 @@ def measure(options: argparse.Namespace, chosen: dict[str, Row]) -> dict[str, An
         }
         epochs = [metrics["training"]["best_epoch"] for metrics in told]
         report[name] = {"ndcg@10": values, "best_epochs": epochs}
-        if name != options.against and reference:
+        options_of_both = {ROWS[row].option for row in (name, options.against)} - {None}
+        if name != options.against and reference and len(options_of_both) < 2:
+            option = next(iter(options_of_both), None)
             compared = json.loads(
-                kgrec(folder, "compare", *reference, *runs, "--json", option=ROWS[name].option)
+                kgrec(folder, "compare", *reference, *runs, "--json", option=option)
             )
             report[name]["against"] = compared["pairs"][0]["differences"]
     return report

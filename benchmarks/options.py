@@ -1,6 +1,6 @@
 """`kgrec` with an option that it does not have, so that the study can measure what it is worth.
 
-    python -m benchmarks.options "layer norm" train --dataset ml-100k --preset best
+    python -m benchmarks.options cosines train --dataset ml-100k --preset best
 
 `benchmarks.accuracy` trains its rows of such options by this command, from FOLDER.
 """
@@ -37,25 +37,6 @@ class Extended(GRU4RecKG):
                 delattr(self, name)
             self.__class__ = GRU4RecKG  # type: ignore[assignment]
         return GRU4RecKG.load_state_dict(self, state_dict, *options, **named)
-
-
-class LayerNorm(Extended):
-    """Normalises the vector that scores the items (Ba et al. 2016)."""
-
-    def __init__(self, settings: Settings, n_items: int, tables: Tables = None) -> None:
-        super().__init__(settings, n_items, tables)
-        self.norm = nn.LayerNorm(settings.embedding_size)
-
-    def forward(self, *read: Any) -> Tensor:
-        """As of the parent."""
-        normed: Tensor = self.norm(super().forward(*read))
-        return normed
-
-    @torch.no_grad()
-    def encode(self, items: Tensor, lengths: Tensor) -> Tensor:
-        """As of the parent."""
-        normed: Tensor = self.norm(super().encode(items, lengths))
-        return normed
 
 
 class Cosines(Extended):
@@ -183,7 +164,6 @@ def bpr_max(
 
 
 MODELS: dict[str, type[GRU4RecKG]] = {
-    "layer norm": LayerNorm,
     "cosines": Cosines,
     "vectors scaled": Scaled,
     "unlinked items the mean": UnlinkedMean,

@@ -20,6 +20,7 @@ OWN = {
     "train_neg_sample_args": "null: BPR one uniform; SSM 4096 a step, popularity, alpha 0.75",
     "train_batching": "sequence: one pass per window; prefix: one row per target, as RecBole",
     "hidden_dropout_prob": "dropout on the GRUs' states, before the dense layer",
+    "layer_norm": "the vector that scores the items is normalised (see accuracy.md)",
     "seen_bias": "a learned number for the items that the history holds (see accuracy.md)",
     "kg_scores": "items are scored by a map of their entity vectors, too (see accuracy.md)",
     "shuffle_ties": "events of equal time in a new order each epoch (see accuracy.md)",

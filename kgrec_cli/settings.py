@@ -151,6 +151,8 @@ class Settings(_Strict):
             (kgrec).
         dropout_prob: Dropout on what the GRUs read.
         hidden_dropout_prob: Dropout on their states, before the dense layer (kgrec).
+        layer_norm: Brings the vector that scores the items to one mean and length, then to learned
+            ones (kgrec; Ba et al. 2016).
         kg_scores: Adds a learned map of an item's entity vector to what it is scored by (kgrec).
         shuffle_ties: Each epoch puts a user's training events of equal time in a new order (kgrec).
         ema_decay: Weights averaged over the last steps are those that are validated and kept: over
@@ -211,6 +213,7 @@ class Settings(_Strict):
     num_layers: int = Field(default=1, ge=1)
     dropout_prob: float = Field(default=0.1, ge=0, lt=1)
     hidden_dropout_prob: float = Field(default=0.0, ge=0, lt=1)
+    layer_norm: bool = False
     freeze_kg: bool = True
     loss_type: Literal["CE", "BPR", "SSM"] = "CE"
     train_neg_sample_args: NegativeSampling | None = None

@@ -33,7 +33,7 @@ class GRU4RecKG(nn.Module):
 
     Args:
         settings: embedding_size D, hidden_size H, num_layers, dropout_prob,
-            hidden_dropout_prob, freeze_kg, seen_bias, kg_scores.
+            hidden_dropout_prob, layer_norm, freeze_kg, seen_bias, kg_scores.
         n_items: N, padding included.
         tables: By branch name, float32 (N, width): the vector of each item in that branch.
 
@@ -63,6 +63,9 @@ class GRU4RecKG(nn.Module):
         self.emb_dropout = nn.Dropout(settings.dropout_prob)
         self.hidden_dropout = nn.Dropout(settings.hidden_dropout_prob)
         self.dense_layer = nn.Linear(hidden * len(widths), settings.embedding_size)
+        self.layer_norm = (
+            nn.LayerNorm(settings.embedding_size) if settings.layer_norm else nn.Identity()
+        )
         self.seen_bias = nn.Parameter(torch.zeros(())) if settings.seen_bias else None
         self._set_initial_values(tables, settings)
 
@@ -107,8 +110,8 @@ class GRU4RecKG(nn.Module):
         """
         states = run_grus(self._grus, self._vectors(read.items), read.sizes, start)
         wanted = drop(states if where is None else states[where], self.hidden_dropout)
-        dense: Tensor = self.dense_layer(wanted)
-        return dense
+        scoring: Tensor = self.layer_norm(self.dense_layer(wanted))
+        return scoring
 
     @torch.no_grad()
     def remember(self, read: Packed) -> Tensor:
@@ -139,8 +142,9 @@ class GRU4RecKG(nn.Module):
             else:
                 found = last_states_by_item(self._grus, inputs, read)
             states.append(torch.cat(found[-1].unbind(), dim=-1))
-        dense: Tensor = self.dense_layer(torch.cat(states)[torch.argsort(order)])
-        return dense
+        ordered = torch.cat(states)[torch.argsort(order)]
+        scoring: Tensor = self.layer_norm(self.dense_layer(ordered))
+        return scoring
 
     def _pays_by_item(self, n_positions: int) -> bool:
         """Whether the inputs' products are to be made for every item, not for every position."""

@@ -26,6 +26,7 @@ _SETTINGS = """\
 # freeze_kg: true             # false trains the entity vectors too
 # loss_type: CE               # or BPR, SSM
 # seen_bias: false            # true: learns whether the data repeat items
+# layer_norm: false           # true: learns faster where items are many and events few
 # shuffle_ties: false         # true: events of equal time in a new order each epoch
 # learning_rate: 0.001
 # train_batch_size: 2048

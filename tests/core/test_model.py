@@ -215,6 +215,22 @@ def test_kg_scores_add_a_map_of_the_entity_vectors() -> None:
     assert "entity_score_layer.weight" not in make_model().state_dict()
 
 
+def test_layer_norm_brings_scoring_vectors_to_one_mean_and_length() -> None:
+    settings = SMALL.model_copy(update={"layer_norm": True})
+    model, plain = make_model(settings), make_model()
+    plain.load_state_dict(model.state_dict(), strict=False)
+    read = Packed(torch.tensor([1, 2, 3, 4]), (2, 2))
+    dense = plain(read)
+    centred = dense - dense.mean(1, keepdim=True)
+    expected = centred / (centred.square().mean(1, keepdim=True) + 1e-5).sqrt()
+    torch.testing.assert_close(model(read), expected)
+    items, lengths = torch.tensor([[1, 3], [2, 4]]), torch.tensor([2, 2])
+    torch.testing.assert_close(model.encode(items, lengths), expected[2:].detach())
+    with torch.no_grad():
+        model.layer_norm.weight.fill_(3.0)
+    torch.testing.assert_close(model(read), 3 * expected)
+
+
 def test_hidden_dropout_drops_states_in_training_alone() -> None:
     model = make_model(SMALL.model_copy(update={"hidden_dropout_prob": 0.5}))
     model.dense_layer = torch.nn.Identity()  # type: ignore[assignment]

@@ -50,8 +50,12 @@ def train(
         {"seen_bias": True},
         {"shuffle_ties": True},
         {"model": "GRU4RecKG", "kg_scores": True},
+        {"layer_norm": True},
     ],
-    ids=["sequence", "prefix", "bpr", "ssm", "kg", "two-layers", "seen", "ties", "kg-scores"],
+    ids=[
+        *("sequence", "prefix", "bpr", "ssm", "kg", "two-layers", "seen", "ties", "kg-scores"),
+        "layer-norm",
+    ],
 )
 def test_a_small_model_learns_a_cycle(changes: dict) -> None:
     settings = Settings.model_validate({**CYCLE.model_dump(), **changes})
