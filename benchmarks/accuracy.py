@@ -27,9 +27,10 @@ from kgrec_cli.stages.doctor import inverse_relations
 
 BEST = [f"{name}={json.dumps(value)}" for name, value in PRESETS["best"].items()]
 NOT_AVERAGED = ["ema_decay=0"]
-LAYER_NORM = ["layer_norm=true"]
+NO_LAYER_NORM = ["layer_norm=false"]
 LARGE = [
     *BEST,
+    *NO_LAYER_NORM,
     *("hidden_size=256", "embedding_size=128", "MAX_ITEM_LIST_LENGTH=100", "learning_rate=0.002"),
     *("dropout_prob=0.3", "hidden_dropout_prob=0.3"),
 ]
@@ -77,15 +78,12 @@ ROWS = {
     "best, one direction": Row("-one-direction", BEST),
     **{f"best, {method}": Row(f"-{method}", BEST) for method in METHODS},
     **{f"best, {option}": Row("", BEST, option) for option in [*MODELS, *LOSSES]},
-    "no KG, best, layer norm": Row("", ["model=GRU4Rec", *BEST, *LAYER_NORM]),
-    "best, layer norm": Row("", [*BEST, *LAYER_NORM]),
-    "best, layer norm, hidden dropout 0.3": Row(
-        "", [*BEST, *LAYER_NORM, "hidden_dropout_prob=0.3"]
-    ),
+    "no KG, best, no layer norm": Row("", ["model=GRU4Rec", *BEST, *NO_LAYER_NORM]),
+    "best, no layer norm": Row("", [*BEST, *NO_LAYER_NORM]),
     "best, weights not averaged": Row("", [*BEST, *NOT_AVERAGED]),
     "no KG, large": Row("", ["model=GRU4Rec", *LARGE]),
     "no KG, large, weights not averaged": Row("", ["model=GRU4Rec", *LARGE, *NOT_AVERAGED]),
-    "no KG, large, layer norm": Row("", ["model=GRU4Rec", *LARGE, *LAYER_NORM]),
+    "no KG, large, layer norm": Row("", ["model=GRU4Rec", *LARGE, "layer_norm=true"]),
     "large": Row("", LARGE),
 }
 

@@ -70,7 +70,13 @@ SSM_NEGATIVES = {"distribution": "popularity", "sample_num": 4096, "alpha": 0.75
 
 
 PRESETS: dict[str, dict[str, Any]] = {
-    "best": {"seen_bias": True, "shuffle_ties": True, "ema_decay": 0.999, "stopping_step": 20},
+    "best": {
+        "seen_bias": True,
+        "shuffle_ties": True,
+        "layer_norm": True,
+        "ema_decay": 0.999,
+        "stopping_step": 20,
+    },
 }
 """Settings by preset: those that did best in the study of docs/accuracy.md."""
 
