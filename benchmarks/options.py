@@ -103,7 +103,7 @@ class AddedToItems(Extended):
 
     def __init__(self, settings: Settings, n_items: int, tables: Tables = None) -> None:
         super().__init__(settings, n_items, tables)
-        width = self.table_of("entity").weight.shape[1]
+        width = tables["entity"].shape[1] if tables else 1  # 1: a run without a graph, compared
         self.to_items = nn.Linear(width, settings.embedding_size, bias=False)
         nn.init.zeros_(self.to_items.weight)
 
