@@ -78,9 +78,11 @@ def run_export(run_dir: Path, folder: Path, out_path: Path, *, on_event: OnEvent
 
 def _check_model(trained: Trained) -> None:
     model, settings = trained.model, trained.settings
-    for name in ("seen_bias", "kg_scores", "layer_norm"):
-        if getattr(settings, name):
-            raise KgrecError(f"{trained.run_dir}: trained with {name}, which RecBole does not have")
+    own = [name for name in ("seen_bias", "kg_scores", "layer_norm") if getattr(settings, name)]
+    if own:
+        raise KgrecError(
+            f"{trained.run_dir}: trained with {', '.join(own)}, which RecBole does not have"
+        )
     if model.branches != BRANCHES[settings.model]:
         raise KgrecError(
             f"{trained.run_dir}: its branches are {', '.join(model.branches)}; "
