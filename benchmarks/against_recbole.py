@@ -5,8 +5,8 @@
         [--recbole 2020 2021] [--seeds 5] [--jobs 1]
 
 DATA and FOLDER as for `benchmarks.accuracy`; all is kept in FOLDER/against-recbole. RecBole 1.2.1
-trains on its bundled ml-100k with its links and its defaults, to early stopping on NDCG@10 (100 to
-140 s an epoch of one core, 40 to 60 epochs); then `kgrec import` makes a run of its checkpoint, and
+trains on its bundled ml-100k with its links and its defaults, to early stopping on NDCG@10 (50 to
+70 minutes of one core a seed); then `kgrec import` makes a run of its checkpoint, and
 `kgrec compare` measures it beside runs of `--preset best` on the same events. Both sides know the
 1,598 items that RecBole's links name. Times are replaced by their dense ranks, which float32 holds
 exactly: so RecBole sees the events in their true order, and every user has one history and one
