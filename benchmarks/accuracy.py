@@ -67,9 +67,11 @@ ROWS = {
     "KG, histories of 200": Row("", ["MAX_ITEM_LIST_LENGTH=200"]),
     "no KG, best": Row("", ["model=GRU4Rec", *BEST]),
     "zero vectors, best": Row("-zeros", BEST),
+    "random vectors, best": Row("-random", BEST),
     "RecBole's links, best": Row("-recbole", BEST),
     "metadata KG, best": Row("-metadata", BEST),
     "metadata KG, best, kg_scores": Row("-metadata", [*BEST, "kg_scores=true"]),
+    "metadata KG, best, items by a map": Row("-metadata", BEST, "items by a map"),
     "best": Row("", BEST),
     "best, ties in the file's order": Row("", [*BEST, "shuffle_ties=false"]),
     "best, seen items not told apart": Row("", [*BEST, "seen_bias=false"]),
@@ -84,6 +86,7 @@ ROWS = {
     "no KG, large": Row("", ["model=GRU4Rec", *LARGE]),
     "no KG, large, weights not averaged": Row("", ["model=GRU4Rec", *LARGE, *NOT_AVERAGED]),
     "no KG, large, layer norm": Row("", ["model=GRU4Rec", *LARGE, "layer_norm=true"]),
+    "no KG, large, no hidden dropout": Row("", ["model=GRU4Rec", *LARGE, "hidden_dropout_prob=0"]),
     "large": Row("", LARGE),
 }
 

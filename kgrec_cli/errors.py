@@ -7,6 +7,8 @@ Any other exception that reaches the user is a bug.
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+MAX_LISTED = 60
+
 
 class KgrecError(Exception):
     """A mistake in a file, a setting or the state of a folder. Exit code 1."""
@@ -23,12 +25,12 @@ class UsageError(KgrecError):
 def nearest(name: str, valid: Iterable[str]) -> str | None:
     """The valid name most like `name`, case aside, or None when none is close."""
     by_fold = {choice.casefold(): choice for choice in valid}
-    matches = get_close_matches(name.casefold(), by_fold, n=1, cutoff=0.5)
+    matches = get_close_matches(name.casefold(), by_fold, n=1, cutoff=0.6)
     return by_fold[matches[0]] if matches else None
 
 
 def unknown_name(kind: str, name: str, valid: Iterable[str]) -> str:
-    """One line for a name nobody knows: the nearest valid one, else the whole list.
+    """One line for a name nobody knows: the nearest valid one, else the list if it can be read.
 
     Args:
         kind: What the name should have been, for instance "metric".
@@ -39,6 +41,8 @@ def unknown_name(kind: str, name: str, valid: Iterable[str]) -> str:
     guess = nearest(name, choices)
     if guess is not None:
         return f"unknown {kind} '{name}': did you mean '{guess}'?"
+    if len(choices) > MAX_LISTED:
+        return f"unknown {kind} '{name}': none of the {len(choices)} known ones is spelled like it"
     return f"unknown {kind} '{name}': choose one of {', '.join(choices)}"
 
 

@@ -237,6 +237,7 @@ def test_names_of_metrics_are_taken_in_any_case() -> None:
 MISTAKES = [
     ("embeding_size=3", "unknown key 'embeding_size': did you mean 'embedding_size'?"),
     ("pretrain_kg.epoch=3", "unknown key 'epoch': did you mean 'epochs'?"),
+    ("lr_scheduler=x", "unknown key 'lr_scheduler': none of the "),
     ("train_neg_sample_args.sample=3", "unknown key 'sample': did you mean 'sample_num'?"),
     ("valid_metric=NDGC@10", "unknown metric 'NDGC': did you mean 'NDCG'?"),
     ("valid_metric=NDCG@ten", "valid_metric takes METRIC@K"),
