@@ -3,7 +3,7 @@
     .venv/bin/python -m benchmarks.cold --folder FOLDER [--dataset ml-100k] [--seeds 3]
 
 FOLDER is one that `benchmarks.accuracy` prepared. A tenth of the items is taken out altogether: the
-model (`--preset best` with kg_scores) knows neither their events nor that they exist. Then each
+model (`--preset best` with kg_items) knows neither their events nor that they exist. Then each
 user's last event of such an item is to be found among them, after the user's earlier events of the
 other items. An item's vector is the learned map of its entity vector. Beside it: chance; popularity
 by genre (the mean number of events of the other items of each genre); the user's own genres. Every
@@ -75,7 +75,7 @@ def values_by_user(
     is_warm = np.ones(n_items, dtype=np.bool_)
     is_warm[cold] = False
     warm, before = without(histories, np.where(is_warm, np.cumsum(is_warm) - 1, 0))
-    settings = Settings.model_validate(PRESETS["best"] | {"kg_scores": True, "seed": seed})
+    settings = Settings.model_validate(PRESETS["best"] | {"kg_items": True, "seed": seed})
     model = build_model(settings, int(is_warm.sum()), {"entity": table[is_warm]}, CPU)
     state = fit(model, warm, split_leave_one_out(warm), settings, device=CPU)
     print(f"seed {seed}: best epoch {state.best_epoch} of {state.epoch}", flush=True)
@@ -97,9 +97,9 @@ def values_by_user(
     model.eval()
     states = model.encode(torch.from_numpy(read), torch.from_numpy(lengths))
     with torch.no_grad():
-        vectors = torch.from_numpy(table[cold]) @ model.get_parameter("entity_score_layer.weight").T
+        vectors = torch.from_numpy(table[cold]) @ model.get_parameter("entity_item_layer.weight").T
     methods = {
-        "kg_scores": gains((states @ vectors.T).double().numpy(), wanted),
+        "kg_items": gains((states @ vectors.T).double().numpy(), wanted),
         "popularity by genre": gains(np.tile(shares[cold] @ of_genre, (len(users), 1)), wanted),
         "the user's own genres": gains(own @ shares[cold].T, wanted),
         "chance": np.full(len(users), gains_of_chance(len(cold))),
@@ -137,10 +137,10 @@ def main() -> None:
     report = {}
     print(f"{len(ones)} users, {options.seeds} seeds")
     for name, values in means.items():
-        (found,) = paired_differences(values[:, None], means["kg_scores"][:, None], ones)
+        (found,) = paired_differences(values[:, None], means["kg_items"][:, None], ones)
         report[name] = asdict(found)
         print(
-            f"{name:24}{values.mean():8.4f}   kg_scores less it {found.difference:+.4f} "
+            f"{name:24}{values.mean():8.4f}   kg_items less it {found.difference:+.4f} "
             f"({found.low:+.4f} to {found.high:+.4f}), p {found.p_value:.3g}"
         )
     (options.folder / f"{options.dataset}-cold.json").write_text(json.dumps(report, indent=2))

@@ -59,6 +59,9 @@ class Cosines(Extended):
         """As of the parent."""
         return functional.normalize(super().item_vectors(), dim=-1)
 
+    def _table(self, branch: str) -> Tensor:
+        return self.table_of(branch).weight
+
 
 class Scaled(GRU4RecKG):
     """Brings the given vectors to the mean length of the items' own at first."""
@@ -115,24 +118,6 @@ class AddedToItems(Extended):
         return False
 
 
-class ItemsByMap(AddedToItems):
-    """Also scores the items by it; the items' own vectors begin at a tenth of their length.
-
-    So what is known of a rare item is mostly what the graph says.
-    """
-
-    def __init__(self, settings: Settings, n_items: int, tables: Tables = None) -> None:
-        super().__init__(settings, n_items, tables)
-        nn.init.xavier_normal_(self.to_items.weight)
-        with torch.no_grad():
-            self.item_embedding.weight.mul_(0.1)
-
-    def item_vectors(self) -> Tensor:
-        """As of the parent."""
-        mapped: Tensor = self.to_items(self.table_of("entity").weight)
-        return super().item_vectors() + mapped
-
-
 def all_scores(states: Tensor, item_weight: Tensor, seen: Seen | None) -> Tensor:
     """Scores of all items at once, (T, N)."""
     scores = states @ item_weight.T
@@ -169,7 +154,6 @@ MODELS: dict[str, type[GRU4RecKG]] = {
     "unlinked items the mean": UnlinkedMean,
     "unlinked items learned": UnlinkedLearned,
     "vectors added to items": AddedToItems,
-    "items by a map": ItemsByMap,
 }
 LOSSES: dict[str, Callable[..., Tensor]] = {"label smoothing 0.1": smoothed, "BPR-max": bpr_max}
 

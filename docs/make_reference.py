@@ -22,7 +22,7 @@ OWN = {
     "hidden_dropout_prob": "dropout on the GRUs' states, before the dense layer",
     "layer_norm": "the vector that scores the items is normalised (see accuracy.md)",
     "seen_bias": "a learned number for the items that the history holds (see accuracy.md)",
-    "kg_scores": "items are scored by a map of their entity vectors, too (see accuracy.md)",
+    "kg_items": "an item is also what a learned map makes of its entity vector (see accuracy.md)",
     "shuffle_ties": "events of equal time in a new order each epoch (see accuracy.md)",
     "ema_decay": "above 0: weights averaged over the last steps are kept (see accuracy.md)",
     "pretrain_kg": "the block of `kgrec pretrain-kg`",

@@ -159,7 +159,8 @@ class Settings(_Strict):
         hidden_dropout_prob: Dropout on their states, before the dense layer (kgrec).
         layer_norm: Brings the vector that scores the items to one mean and length, then to learned
             ones (kgrec; Ba et al. 2016).
-        kg_scores: Adds a learned map of an item's entity vector to what it is scored by (kgrec).
+        kg_items: Adds a learned map of an item's entity vector to the item's own embedding, where
+            it is read and where it is scored (kgrec).
         shuffle_ties: Each epoch puts a user's training events of equal time in a new order (kgrec).
         ema_decay: Weights averaged over the last steps are those that are validated and kept: over
             a ninth of all steps so far, and 1 / (1 - ema_decay) at most; 0: as they are (kgrec).
@@ -225,7 +226,7 @@ class Settings(_Strict):
     train_neg_sample_args: NegativeSampling | None = None
     MAX_ITEM_LIST_LENGTH: int = Field(default=50, ge=1)
     seen_bias: bool = False
-    kg_scores: bool = False
+    kg_items: bool = False
 
     epochs: int = Field(default=300, ge=1)
     train_batch_size: int = Field(default=2048, ge=1)
@@ -333,9 +334,9 @@ class Settings(_Strict):
         return self
 
     @model_validator(mode="after")
-    def _kg_scores_of_a_kg(self) -> Self:
-        if self.kg_scores and self.model != "GRU4RecKG":
-            raise ValueError(f"kg_scores needs model GRU4RecKG, found {self.model}")
+    def _kg_items_of_a_kg(self) -> Self:
+        if self.kg_items and self.model != "GRU4RecKG":
+            raise ValueError(f"kg_items needs model GRU4RecKG, found {self.model}")
         return self
 
     @model_validator(mode="after")

@@ -13,6 +13,7 @@ from typing import cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from kgrec_cli.core.dropout import drop
 from kgrec_cli.core.recurrence import Packed, last_states, last_states_by_item, pack, run_grus
@@ -24,6 +25,9 @@ Pairs = tuple[Tensor, Tensor]
 ROWS_AT_ONCE = 256
 """Histories encoded at once: what they need stays in the processor's cache."""
 
+OWN_SHARE = 0.1
+"""What Xavier's item embeddings are multiplied by at first with `kg_items`."""
+
 
 class GRU4RecKG(nn.Module):
     """Reads item histories, returns a vector per position whose dot products score all items.
@@ -33,7 +37,7 @@ class GRU4RecKG(nn.Module):
 
     Args:
         settings: embedding_size D, hidden_size H, num_layers, dropout_prob,
-            hidden_dropout_prob, layer_norm, freeze_kg, seen_bias, kg_scores.
+            hidden_dropout_prob, layer_norm, freeze_kg, seen_bias, kg_items.
         n_items: N, padding included.
         tables: By branch name, float32 (N, width): the vector of each item in that branch.
 
@@ -57,9 +61,9 @@ class GRU4RecKG(nn.Module):
             gru = nn.GRU(width, hidden, layers, bias=False, batch_first=True)
             setattr(self, f"{name}_embedding", embedding)
             setattr(self, f"{name}_gru_layers", gru)
-            if name in tables and settings.kg_scores:
-                to_scores = nn.Linear(width, settings.embedding_size, bias=False)
-                setattr(self, f"{name}_score_layer", to_scores)
+            if name in tables and settings.kg_items:
+                to_items = nn.Linear(width, settings.embedding_size, bias=False)
+                setattr(self, f"{name}_item_layer", to_items)
         self.emb_dropout = nn.Dropout(settings.dropout_prob)
         self.hidden_dropout = nn.Dropout(settings.hidden_dropout_prob)
         self.dense_layer = nn.Linear(hidden * len(widths), settings.embedding_size)
@@ -76,7 +80,8 @@ class GRU4RecKG(nn.Module):
         """Xavier-normal item embeddings and dense layer, zero bias, torch's values for the GRUs.
 
         Differs from RecBole: the padding row stays zero (there, and with `recbole_compat`, the
-        padding row is drawn too).
+        padding row is drawn too). With `kg_items` the items' own embeddings begin at a tenth, so
+        that what is known of a rare item is at first what the graph says.
         """
         nn.init.xavier_normal_(self.item_embedding.weight)
         nn.init.xavier_normal_(self.dense_layer.weight)
@@ -84,12 +89,14 @@ class GRU4RecKG(nn.Module):
         with torch.no_grad():
             if not settings.recbole_compat:
                 self.item_embedding.weight[0] = 0
+            if tables and settings.kg_items:
+                self.item_embedding.weight.mul_(OWN_SHARE)
             for name, table in tables.items():
                 self.table_of(name).weight.copy_(table)
         for name in tables:
             self.table_of(name).weight.requires_grad_(not settings.freeze_kg)
-            if settings.kg_scores:
-                nn.init.zeros_(getattr(self, f"{name}_score_layer").weight)
+            if settings.kg_items:
+                nn.init.xavier_normal_(getattr(self, f"{name}_item_layer").weight)
 
     def table_of(self, branch: str) -> nn.Embedding:
         """The table of a branch."""
@@ -133,7 +140,7 @@ class GRU4RecKG(nn.Module):
         inputs = None
         if self._pays_by_item(int(lengths.sum())):
             pairs = zip(self.branches, self._grus, strict=True)
-            inputs = [self.table_of(name).weight @ gru.all_weights[0][0].T for name, gru in pairs]
+            inputs = [self._table(name) @ gru.all_weights[0][0].T for name, gru in pairs]
         states = []
         for rows in torch.split(order, ROWS_AT_ONCE):
             read = pack(items[rows], lengths[rows])
@@ -156,17 +163,26 @@ class GRU4RecKG(nn.Module):
     def _grus(self) -> list[nn.GRU]:
         return [getattr(self, f"{name}_gru_layers") for name in self.branches]
 
+    def _table(self, branch: str) -> Tensor:
+        """What a branch reads for every item, float (N, width)."""
+        return self.item_vectors() if branch == "item" else self.table_of(branch).weight
+
     def _vectors(self, items: Tensor) -> list[Tensor]:
         """What each branch reads for the items (P,): float (P, width)."""
-        return [drop(self.table_of(name)(items), self.emb_dropout) for name in self.branches]
+        tables = [self._table(name) for name in self.branches]
+        read = [functional.embedding(items, table, padding_idx=0) for table in tables]
+        return [drop(vectors, self.emb_dropout) for vectors in read]
 
     def item_vectors(self) -> Tensor:
-        """What items are scored by, float (N, D); with `kg_scores` maps of their vectors too."""
+        """What the item GRU reads and items are scored by, float (N, D).
+
+        The items' own embeddings; with `kg_items` plus a learned map of each given vector.
+        """
         vectors: Tensor = self.item_embedding.weight
         for name in self.branches:
-            to_scores = getattr(self, f"{name}_score_layer", None)
-            if to_scores is not None:
-                vectors = vectors + to_scores(self.table_of(name).weight)
+            to_items = getattr(self, f"{name}_item_layer", None)
+            if to_items is not None:
+                vectors = vectors + to_items(self.table_of(name).weight)
         return vectors
 
     def score(self, states: Tensor, seen: Pairs | None = None) -> Tensor:

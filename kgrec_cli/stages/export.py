@@ -22,7 +22,7 @@ BRANCHES = {"GRU4RecKG": ("item", "entity"), "GRU4Rec": ("item",)}
 
 NOT_RECBOLES = (
     "device", "threads", "recbole_compat", "train_batching", "pretrain_kg", "seen_bias",
-    "kg_scores", "layer_norm", "shuffle_ties", "hidden_dropout_prob", "ema_decay",
+    "kg_items", "layer_norm", "shuffle_ties", "hidden_dropout_prob", "ema_decay",
 )  # fmt: skip
 OF_THIS_MACHINE = ("data_path", "checkpoint_dir")
 
@@ -45,7 +45,7 @@ def run_export(run_dir: Path, folder: Path, out_path: Path, *, on_event: OnEvent
     a mapping that RecBole's `Config(config_dict=...)` takes.
 
     Raises:
-        KgrecError: A run with seen_bias, kg_scores or layer_norm, with further feature files, or
+        KgrecError: A run with seen_bias, kg_items or layer_norm, with further feature files, or
             with vectors of another width than `embedding_size`; a missing `.kg`.
     """
     trained = load_trained(run_dir, device="cpu", threads=None)
@@ -78,7 +78,7 @@ def run_export(run_dir: Path, folder: Path, out_path: Path, *, on_event: OnEvent
 
 def _check_model(trained: Trained) -> None:
     model, settings = trained.model, trained.settings
-    own = [name for name in ("seen_bias", "kg_scores", "layer_norm") if getattr(settings, name)]
+    own = [name for name in ("seen_bias", "kg_items", "layer_norm") if getattr(settings, name)]
     if own:
         raise KgrecError(
             f"{trained.run_dir}: trained with {', '.join(own)}, which RecBole does not have"

@@ -202,7 +202,7 @@ def _sizes(weights: Mapping[str, Tensor], where: str) -> dict[str, Any]:
         "embedding_size": own["item_embedding.weight"].shape[1],
         "hidden_size": own["dense_layer.weight"].shape[1] // (len(expected[model]) - 1),
         "seen_bias": False,
-        "kg_scores": False,
+        "kg_items": False,
         "layer_norm": False,
         "num_layers": sum(name.startswith("item_gru_layers.weight_hh_l") for name in own),
     }

@@ -119,7 +119,7 @@ def test_further_branches_cannot_be_exported(run_cli: RunCli, linked: Path) -> N
     assert "its branches are item, entity, text; RecBole's GRU4RecKG has item and" in result.stderr
 
 
-@pytest.mark.parametrize("name", ["seen_bias", "kg_scores", "layer_norm"])
+@pytest.mark.parametrize("name", ["seen_bias", "kg_items", "layer_norm"])
 def test_what_recbole_does_not_have_cannot_be_exported(
     run_cli: RunCli, linked: Path, name: str
 ) -> None:
@@ -154,7 +154,7 @@ def test_the_checkpoints_settings_are_the_runs(run_cli: RunCli, linked: Path) ->
     assert (config["data_path"], config["seed"]) == ("dataset", 7)
 
 
-@pytest.mark.parametrize("name", ["seen_bias", "kg_scores", "layer_norm"])
+@pytest.mark.parametrize("name", ["seen_bias", "kg_items", "layer_norm"])
 def test_the_folders_options_that_recbole_does_not_have_are_off(
     run_cli: RunCli, linked: Path, name: str
 ) -> None:

@@ -202,17 +202,35 @@ def test_seen_items_get_the_number_once_and_others_none() -> None:
     assert "seen_bias" not in make_model().state_dict()
 
 
-def test_kg_scores_add_a_map_of_the_entity_vectors() -> None:
-    model = make_model(SMALL.model_copy(update={"kg_scores": True}))
-    own = model.item_embedding.weight
-    torch.testing.assert_close(model.item_vectors(), own)  # begins as without
+@pytest.mark.parametrize("num_layers", [1, 2])
+def test_kg_items_are_read_and_scored_with_a_map_of_their_entity_vectors(num_layers: int) -> None:
+    chosen = SMALL.model_copy(update={"kg_items": True, "num_layers": num_layers})
+    model = make_model(chosen).eval()
     with torch.no_grad():
-        model.entity_score_layer.weight.copy_(2 * torch.eye(4))
-    expected = own + 2 * model.table_of("entity").weight
+        model.item_embedding.weight.copy_(torch.arange(36.0).view(9, 4) / 36)
+        model.entity_item_layer.weight.copy_(2 * torch.eye(4))
+    expected = model.item_embedding.weight + 2 * model.table_of("entity").weight
     torch.testing.assert_close(model.item_vectors(), expected)
-    states = torch.ones(1, 4)
+    plain = make_model(chosen.model_copy(update={"kg_items": False})).eval()
+    assert "entity_item_layer.weight" not in plain.state_dict()
+    plain.load_state_dict(model.state_dict(), strict=False)
+    with torch.no_grad():
+        plain.item_embedding.weight.copy_(expected)
+    read = Packed(torch.tensor([1, 2, 3, 4]), (2, 2))
+    torch.testing.assert_close(model(read), plain(read))
+    items, lengths = torch.arange(1, 9).repeat(2, 1), torch.tensor([8, 7])
+    states = plain.encode(items, lengths)
+    torch.testing.assert_close(model.encode(items, lengths), states)
     torch.testing.assert_close(model.score(states), states @ expected.T)
-    assert "entity_score_layer.weight" not in make_model().state_dict()
+
+
+def test_with_kg_items_the_items_own_embeddings_begin_at_a_tenth() -> None:
+    chosen = Settings(embedding_size=64, hidden_size=8, kg_items=True)
+    model = make_model(chosen, n_items=500)
+    xavier = math.sqrt(2 / (500 + 64))
+    assert model.item_embedding.weight[1:].std().item() == pytest.approx(xavier / 10, rel=0.05)
+    mapped = model.get_parameter("entity_item_layer.weight")
+    assert mapped.std().item() == pytest.approx(math.sqrt(2 / (64 + 64)), rel=0.05)
 
 
 def test_layer_norm_brings_scoring_vectors_to_one_mean_and_length() -> None:

@@ -49,11 +49,11 @@ def train(
         {"num_layers": 2},
         {"seen_bias": True},
         {"shuffle_ties": True},
-        {"model": "GRU4RecKG", "kg_scores": True},
+        {"model": "GRU4RecKG", "kg_items": True},
         {"layer_norm": True},
     ],
     ids=[
-        *("sequence", "prefix", "bpr", "ssm", "kg", "two-layers", "seen", "ties", "kg-scores"),
+        *("sequence", "prefix", "bpr", "ssm", "kg", "two-layers", "seen", "ties", "kg-items"),
         "layer-norm",
     ],
 )
