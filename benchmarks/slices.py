@@ -5,7 +5,8 @@
 
 NDCG@10 of the test targets (seen items masked), averaged over the seeds that are there; targets
 are sliced by the popularity of their item (five groups with a fifth of the training events each)
-and by whether it is linked to an entity. Differences are paired by user (bootstrap).
+and by whether it is linked to an entity. Differences are paired by user (bootstrap), also where a
+user has several targets.
 """
 
 import argparse
@@ -15,17 +16,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.accuracy import ROWS, SETS, finished
-from kgrec_cli.core.comparison import paired_differences
+from kgrec_cli.core.comparison import paired_differences, user_means
 from kgrec_cli.core.evaluation import measure
 from kgrec_cli.core.metrics import gains
 from kgrec_cli.events import ignore_event
 from kgrec_cli.stages.evaluate import evaluation_settings, item_groups, load_held_out
 
-Groups = dict[str, NDArray[np.bool_]]
+Groups = dict[str, NDArray[np.int64]]
 
 
 def measured_row(folder: Path, of_set: str, name: str) -> tuple[NDArray[np.float64], Groups]:
-    """Each user's mean NDCG@10 over the seeds of a row, and which users' targets are in a slice."""
+    """Each target's mean NDCG@10 over the seeds of a row; its user by slice, -1 outside of it."""
     values, groups = [], Groups()
     for run in finished(folder, of_set, name):
         settings = evaluation_settings(folder / run, topk="10", metrics="NDCG", values={})
@@ -37,9 +38,10 @@ def measured_row(folder: Path, of_set: str, name: str) -> tuple[NDArray[np.float
             held.score, dataset.histories, held.split, "test", settings, held.popularity
         )
         values.append(gains("NDCG", measured.ranking.ranks_masked, 10))
-        targets = dataset.histories.items[measured.targets]
+        items = dataset.histories.items[measured.targets]
+        users = dataset.histories.owners[measured.targets]
         of_items = item_groups(dataset, held.popularity)
-        groups = {group: members[targets] for group, members in of_items.items()}
+        groups = {name: np.where(of[items], users, -1) for name, of in of_items.items()}
     if not values:
         raise SystemExit(f"no finished run of {name!r}; `benchmarks.accuracy` trains them")
     return np.mean(values, axis=0), groups
@@ -55,18 +57,20 @@ def main() -> None:
     options = parser.parse_args()
     first, _ = measured_row(options.folder, options.set, options.against)
     other, groups = measured_row(options.folder, options.set, options.row)
-    print(f"| targets | users | {options.against} | {options.row} | difference (95 %) | p |")
-    print("|---|---|---|---|---|---|")
-    for group, members in groups.items():
-        if not members.any():
+    print(f"| slice | targets | users | {options.against} | {options.row} | difference | p |")
+    print("|---|---|---|---|---|---|---|")
+    for group, users in groups.items():
+        inside = users >= 0
+        if not inside.any():
             continue
+        _, rows, n_targets = np.unique(users[inside], return_inverse=True, return_counts=True)
         (found,) = paired_differences(
-            first[members][:, None],
-            other[members][:, None],
-            np.ones(int(members.sum()), dtype=np.int64),
+            user_means(rows, first[inside])[:, None],
+            user_means(rows, other[inside])[:, None],
+            n_targets,
         )
         print(
-            f"| {group} | {members.sum()} | {found.first:.4f} | {found.other:.4f} "
+            f"| {group} | {len(rows)} | {len(n_targets)} | {found.first:.4f} | {found.other:.4f} "
             f"| {found.difference:+.4f} ({found.low:+.4f} to {found.high:+.4f}) "
             f"| {found.p_value:.2g} |"
         )
