@@ -28,9 +28,11 @@ from kgrec_cli.stages.doctor import inverse_relations
 BEST = [f"{name}={json.dumps(value)}" for name, value in PRESETS["best"].items()]
 NOT_AVERAGED = ["ema_decay=0"]
 NO_LAYER_NORM = ["layer_norm=false"]
+NO_KG_ITEMS = ["kg_items=false"]
 LARGE = [
     *BEST,
     *NO_LAYER_NORM,
+    *NO_KG_ITEMS,
     *("hidden_size=256", "embedding_size=128", "MAX_ITEM_LIST_LENGTH=100", "learning_rate=0.002"),
     *("dropout_prob=0.3", "hidden_dropout_prob=0.3"),
 ]
@@ -68,14 +70,15 @@ ROWS = {
     "no KG, best": Row("", ["model=GRU4Rec", *BEST]),
     "zero vectors, best": Row("-zeros", BEST),
     "random vectors, best": Row("-random", BEST),
+    "random vectors, best, no kg_items": Row("-random", [*BEST, *NO_KG_ITEMS]),
     "RecBole's links, best": Row("-recbole", BEST),
     "metadata KG, best": Row("-metadata", BEST),
-    "metadata KG, best, kg_items": Row("-metadata", [*BEST, "kg_items=true"]),
+    "metadata KG, best, no kg_items": Row("-metadata", [*BEST, *NO_KG_ITEMS]),
     "best": Row("", BEST),
     "best, ties in the file's order": Row("", [*BEST, "shuffle_ties=false"]),
     "best, seen items not told apart": Row("", [*BEST, "seen_bias=false"]),
     "best, hidden dropout 0.3": Row("", [*BEST, "hidden_dropout_prob=0.3"]),
-    "best, kg_items": Row("", [*BEST, "kg_items=true"]),
+    "best, no kg_items": Row("", [*BEST, *NO_KG_ITEMS]),
     "best, trained": Row("", [*BEST, "freeze_kg=false"]),
     "best, histories of 200": Row("", [*BEST, "MAX_ITEM_LIST_LENGTH=200"]),
     "best, one direction": Row("-one-direction", BEST),

@@ -3,7 +3,7 @@
     .venv/bin/python -m benchmarks.cold --folder FOLDER [--dataset ml-100k] [--seeds 3]
 
 FOLDER is one that `benchmarks.accuracy` prepared. A tenth of the items is taken out altogether: the
-model (`--preset best` with kg_items) knows neither their events nor that they exist. Then each
+model (`--preset best`) knows neither their events nor that they exist. Then each
 user's last event of such an item is to be found among them, after the user's earlier events of the
 other items. An item's vector is the learned map of its entity vector. Beside it: chance; popularity
 by genre (the mean number of events of the other items of each genre); the user's own genres. Every
@@ -75,7 +75,7 @@ def values_by_user(
     is_warm = np.ones(n_items, dtype=np.bool_)
     is_warm[cold] = False
     warm, before = without(histories, np.where(is_warm, np.cumsum(is_warm) - 1, 0))
-    settings = Settings.model_validate(PRESETS["best"] | {"kg_items": True, "seed": seed})
+    settings = Settings.model_validate(PRESETS["best"] | {"seed": seed})
     model = build_model(settings, int(is_warm.sum()), {"entity": table[is_warm]}, CPU)
     state = fit(model, warm, split_leave_one_out(warm), settings, device=CPU)
     print(f"seed {seed}: best epoch {state.best_epoch} of {state.epoch}", flush=True)

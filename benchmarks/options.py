@@ -23,28 +23,22 @@ from kgrec_cli.settings import Settings
 Tables = Mapping[str, Tensor] | None
 
 
-class Extended(GRU4RecKG):
-    """A model with weights of its own; the plain one once it is given a plain one's weights.
+class Cosines(GRU4RecKG):
+    """Scores by the cosine over a learned temperature, 0.1 at first.
 
-    So `kgrec compare` takes runs of both.
+    The plain model once it is given a plain one's weights: so `kgrec compare` takes runs of both.
     """
-
-    def load_state_dict(self, state_dict: Mapping[str, Any], *options: Any, **named: Any) -> Any:
-        """As of the parent."""
-        own = {name.partition(".")[0] for name in set(self.state_dict()) - set(state_dict)}
-        if own:
-            for name in own:
-                delattr(self, name)
-            self.__class__ = GRU4RecKG  # type: ignore[assignment]
-        return GRU4RecKG.load_state_dict(self, state_dict, *options, **named)
-
-
-class Cosines(Extended):
-    """Scores by the cosine over a learned temperature, 0.1 at first."""
 
     def __init__(self, settings: Settings, n_items: int, tables: Tables = None) -> None:
         super().__init__(settings, n_items, tables)
         self.sharpness = nn.Parameter(torch.tensor(10.0))
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], *options: Any, **named: Any) -> Any:
+        """As of the parent."""
+        if "sharpness" not in state_dict:
+            del self.sharpness
+            self.__class__ = GRU4RecKG  # type: ignore[assignment]
+        return GRU4RecKG.load_state_dict(self, state_dict, *options, **named)
 
     def forward(self, *read: Any) -> Tensor:
         """As of the parent."""
@@ -60,7 +54,7 @@ class Cosines(Extended):
         return functional.normalize(super().item_vectors(), dim=-1)
 
     def _table(self, branch: str) -> Tensor:
-        return self.table_of(branch).weight
+        return super().item_vectors() if branch == "item" else super()._table(branch)
 
 
 class Scaled(GRU4RecKG):
@@ -101,23 +95,6 @@ class UnlinkedLearned(GRU4RecKG):
             weight.register_hook(partial(torch.mul, is_free))  # type: ignore[no-untyped-call]
 
 
-class AddedToItems(Extended):
-    """Adds a learned map of the given vectors to what the item GRU reads."""
-
-    def __init__(self, settings: Settings, n_items: int, tables: Tables = None) -> None:
-        super().__init__(settings, n_items, tables)
-        width = tables["entity"].shape[1] if tables else 1  # 1: a run without a graph, compared
-        self.to_items = nn.Linear(width, settings.embedding_size, bias=False)
-        nn.init.zeros_(self.to_items.weight)
-
-    def _vectors(self, items: Tensor) -> list[Tensor]:
-        item, *others = super()._vectors(items)
-        return [item + self.to_items(self.table_of("entity")(items)), *others]
-
-    def _pays_by_item(self, n_positions: int) -> bool:
-        return False
-
-
 def all_scores(states: Tensor, item_weight: Tensor, seen: Seen | None) -> Tensor:
     """Scores of all items at once, (T, N)."""
     scores = states @ item_weight.T
@@ -153,7 +130,6 @@ MODELS: dict[str, type[GRU4RecKG]] = {
     "vectors scaled": Scaled,
     "unlinked items the mean": UnlinkedMean,
     "unlinked items learned": UnlinkedLearned,
-    "vectors added to items": AddedToItems,
 }
 LOSSES: dict[str, Callable[..., Tensor]] = {"label smoothing 0.1": smoothed, "BPR-max": bpr_max}
 

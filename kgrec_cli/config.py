@@ -173,7 +173,7 @@ def resolve_settings(
         raise UsageError(str(error).removeprefix("settings: ").removeprefix("--set: ")) from error
 
 
-OF_SEVERAL_KEYS = ("train_neg_sample_args; remove", "seen_bias is learned by", "kg_items needs")
+OF_SEVERAL_KEYS = ("train_neg_sample_args; remove", "seen_bias is learned by")
 """What the errors say that one file alone cannot make."""
 
 

@@ -74,6 +74,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "seen_bias": True,
         "shuffle_ties": True,
         "layer_norm": True,
+        "kg_items": True,
         "ema_decay": 0.999,
         "stopping_step": 20,
     },
@@ -160,7 +161,7 @@ class Settings(_Strict):
         layer_norm: Brings the vector that scores the items to one mean and length, then to learned
             ones (kgrec; Ba et al. 2016).
         kg_items: Adds a learned map of an item's entity vector to the item's own embedding, where
-            it is read and where it is scored (kgrec).
+            it is read and where it is scored (kgrec). GRU4Rec has none.
         shuffle_ties: Each epoch puts a user's training events of equal time in a new order (kgrec).
         ema_decay: Weights averaged over the last steps are those that are validated and kept: over
             a ninth of all steps so far, and 1 / (1 - ema_decay) at most; 0: as they are (kgrec).
@@ -331,12 +332,6 @@ class Settings(_Strict):
                 "loss_type CE compares with every item and takes no train_neg_sample_args; "
                 "remove it or set loss_type: BPR (or SSM)"
             )
-        return self
-
-    @model_validator(mode="after")
-    def _kg_items_of_a_kg(self) -> Self:
-        if self.kg_items and self.model != "GRU4RecKG":
-            raise ValueError(f"kg_items needs model GRU4RecKG, found {self.model}")
         return self
 
     @model_validator(mode="after")

@@ -33,6 +33,7 @@ def test_a_preset_wins_over_the_folder_and_loses_to_what_is_typed(tmp_path: Path
     typed.write_text("seen_bias: false\n")
     settings = resolve_settings(folder=tmp_path, preset="best", config_paths=[typed])
     assert not settings.seen_bias
+    resolve_settings(folder=tmp_path, preset="best", options={"model": "GRU4Rec"})  # takes both
     with pytest.raises(UsageError, match="--preset: unknown preset 'bst': did you mean 'best'"):
         resolve_settings(folder=tmp_path, preset="bst")
 

@@ -233,6 +233,12 @@ def test_with_kg_items_the_items_own_embeddings_begin_at_a_tenth() -> None:
     assert mapped.std().item() == pytest.approx(math.sqrt(2 / (64 + 64)), rel=0.05)
 
 
+def test_kg_items_change_nothing_without_a_graph() -> None:
+    chosen = SMALL.model_copy(update={"model": "GRU4Rec", "kg_items": True})
+    model, plain = make_model(chosen, kg=False), make_model(kg=False)
+    torch.testing.assert_close(model.state_dict(), plain.state_dict())
+
+
 def test_layer_norm_brings_scoring_vectors_to_one_mean_and_length() -> None:
     settings = SMALL.model_copy(update={"layer_norm": True})
     model, plain = make_model(settings), make_model()
