@@ -214,7 +214,8 @@ def measure(options: argparse.Namespace, chosen: dict[str, Row]) -> dict[str, An
             compared = json.loads(
                 kgrec(folder, "compare", *reference, *runs, "--json", option=option)
             )
-            report[name]["against"] = compared["pairs"][0]["differences"]
+            (pair,) = compared["pairs"]  # one: a row's runs differ in the seed alone
+            report[name]["against"] = pair["differences"]
     return report
 
 
