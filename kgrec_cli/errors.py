@@ -42,7 +42,10 @@ def unknown_name(kind: str, name: str, valid: Iterable[str]) -> str:
     if guess is not None:
         return f"unknown {kind} '{name}': did you mean '{guess}'?"
     if len(choices) > MAX_LISTED:
-        return f"unknown {kind} '{name}': none of the {len(choices)} known ones is spelled like it"
+        return (
+            f"unknown {kind} '{name}': none of the {len(choices)} known ones is spelled like it; "
+            "leave it out"
+        )
     return f"unknown {kind} '{name}': choose one of {', '.join(choices)}"
 
 
