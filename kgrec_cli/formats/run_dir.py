@@ -91,7 +91,9 @@ def find_run(saved_dir: Path, name: str | None, *, finished: bool = True) -> Pat
             return run_dir
     names = [run.name for run in runs]
     if not names:
-        raise KgrecError(f"no run '{name}': nothing under {saved_dir.name}/")
+        raise KgrecError(
+            f"no run '{name}': nothing under {saved_dir.name}/; `kgrec train` makes one"
+        )
     raise KgrecError(unknown_name("run", name, names))
 
 
