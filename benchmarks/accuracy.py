@@ -21,20 +21,24 @@ import polars as pl
 
 from benchmarks.options import LOSSES, MODELS
 from benchmarks.trainings import kgrec, train_all
+from kgrec_cli.formats.atomic import read_atomic, write_atomic
 from kgrec_cli.formats.run_dir import is_finished
 from kgrec_cli.settings import PRESETS
 from kgrec_cli.stages.doctor import inverse_relations
+from kgrec_cli.stages.prepare import KG_TYPES, LINK_TYPES
 
 BEST = [f"{name}={json.dumps(value)}" for name, value in PRESETS["best"].items()]
 NOT_AVERAGED = ["ema_decay=0"]
 NO_LAYER_NORM = ["layer_norm=false"]
 NO_KG_ITEMS = ["kg_items=false"]
+HIDDEN_DROPOUT = ["hidden_dropout_prob=0.3"]
 LARGE = [
     *BEST,
     *NO_LAYER_NORM,
     *NO_KG_ITEMS,
     *("hidden_size=256", "embedding_size=128", "MAX_ITEM_LIST_LENGTH=100", "learning_rate=0.002"),
-    *("dropout_prob=0.3", "hidden_dropout_prob=0.3"),
+    *HIDDEN_DROPOUT,
+    "dropout_prob=0.3",
 ]
 SETS = ("ml-100k", "ml-1m", "ml-latest-small")
 METHODS = ("RotatE", "ComplEx", "DistMult")
@@ -65,19 +69,23 @@ ROWS = {
     "KG, seen_bias": Row("", ["seen_bias=true"]),
     "KG, shuffle_ties": Row("", ["shuffle_ties=true"]),
     "KG, kg_items": Row("", ["kg_items=true"]),
-    "KG, hidden dropout 0.3": Row("", ["hidden_dropout_prob=0.3"]),
+    "KG, hidden dropout 0.3": Row("", HIDDEN_DROPOUT),
     "KG, histories of 200": Row("", ["MAX_ITEM_LIST_LENGTH=200"]),
     "no KG, best": Row("", ["model=GRU4Rec", *BEST]),
+    "no KG, best, hidden dropout 0.3": Row("", ["model=GRU4Rec", *BEST, *HIDDEN_DROPOUT]),
     "zero vectors, best": Row("-zeros", BEST),
     "random vectors, best": Row("-random", BEST),
     "random vectors, best, no kg_items": Row("-random", [*BEST, *NO_KG_ITEMS]),
     "RecBole's links, best": Row("-recbole", BEST),
     "metadata KG, best": Row("-metadata", BEST),
     "metadata KG, best, no kg_items": Row("-metadata", [*BEST, *NO_KG_ITEMS]),
+    "metadata KG without tags, best": Row("-untagged", BEST),
+    "both KGs, best": Row("-both", BEST),
+    "both KGs, best, hidden dropout 0.3": Row("-both", [*BEST, *HIDDEN_DROPOUT]),
     "best": Row("", BEST),
     "best, ties in the file's order": Row("", [*BEST, "shuffle_ties=false"]),
     "best, seen items not told apart": Row("", [*BEST, "seen_bias=false"]),
-    "best, hidden dropout 0.3": Row("", [*BEST, "hidden_dropout_prob=0.3"]),
+    "best, hidden dropout 0.3": Row("", [*BEST, *HIDDEN_DROPOUT]),
     "best, no kg_items": Row("", [*BEST, *NO_KG_ITEMS]),
     "best, trained": Row("", [*BEST, "freeze_kg=false"]),
     "best, histories of 200": Row("", [*BEST, "MAX_ITEM_LIST_LENGTH=200"]),
@@ -92,6 +100,7 @@ ROWS = {
     "no KG, large, layer norm": Row("", ["model=GRU4Rec", *LARGE, "layer_norm=true"]),
     "no KG, large, no hidden dropout": Row("", ["model=GRU4Rec", *LARGE, "hidden_dropout_prob=0"]),
     "large": Row("", LARGE),
+    "large, kg_items": Row("", [*LARGE, "kg_items=true"]),
 }
 
 
@@ -137,6 +146,8 @@ def prepare(name: str, data: Path, folder: Path) -> None:
     else:
         prepare(base, data, folder)
         variant = name.removeprefix(f"{base}-")
+        if variant in ("untagged", "both"):
+            prepare(f"{base}-metadata", data, folder)
         vary(folder / "dataset" / base, dataset_dir, variant)
         method = variant if variant in METHODS else method
     if not (dataset_dir / f"{name}.ent_feature").is_file():
@@ -144,28 +155,52 @@ def prepare(name: str, data: Path, folder: Path) -> None:
 
 
 def vary(source: Path, target: Path, variant: str) -> None:
-    """A copy of a data set; its vectors are zeros or random, or its relations have no inverses."""
+    """A copy of a data set with another graph or other vectors."""
     target.mkdir(parents=True, exist_ok=True)
     for suffix in ("inter", "item", "user", "kg", "link"):
         if (source / f"{source.name}.{suffix}").is_file():
             shutil.copy(source / f"{source.name}.{suffix}", target / f"{target.name}.{suffix}")
+    if variant in ("zeros", "random"):
+        _write_vectors(source, target, is_random=variant == "random")
+    elif variant not in METHODS:
+        links, triples = _other_graph(source, variant)
+        write_atomic(target / f"{target.name}.link", links, LINK_TYPES)
+        write_atomic(target / f"{target.name}.kg", triples, KG_TYPES)
+
+
+def _other_graph(source: Path, variant: str) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Links and triples: without inverses, of metadata without tags, or the set's and metadata."""
+    links, triples = _graph(source)
     if variant == "one-direction":
-        kg = target / f"{target.name}.kg"
-        head, *rows = kg.read_text().splitlines()
-        triples = pl.DataFrame(
-            [row.split("\t") for row in rows], ["head_id", "relation_id", "tail_id"], orient="row"
-        )
         twice = {second for _, second in inverse_relations(triples.unique())}
-        kept = [row for row in rows if row.split("\t")[1] not in twice]
-        kg.write_text("\n".join([head, *kept]) + "\n")
-    if variant not in ("zeros", "random"):
-        return
+        return links, triples.filter(~pl.col("relation_id").is_in(list(twice)))
+    of_items, facts = _graph(source.with_name(f"{source.name}-metadata"))
+    if variant == "untagged":
+        return of_items, facts.filter(pl.col("relation_id") != "has_tag")
+    own = of_items.join(links, on="item_id", how="left", suffix="_of_kg", maintain_order="left")
+    entity = pl.coalesce("entity_id_of_kg", "entity_id")
+    facts = facts.with_columns(
+        pl.col("head_id").replace(own["entity_id"], own.select(entity).to_series())
+    )
+    unknown = links.join(of_items, on="item_id", how="anti")
+    both = own.select("item_id", entity_id=entity)
+    return pl.concat([both, unknown]), pl.concat([triples, facts])
+
+
+def _graph(dataset_dir: Path) -> tuple[pl.DataFrame, pl.DataFrame]:
+    stem = dataset_dir / dataset_dir.name
+    links = read_atomic(stem.with_name(f"{stem.name}.link"), list(LINK_TYPES), "\t")
+    return links, read_atomic(stem.with_name(f"{stem.name}.kg"), list(KG_TYPES), "\t")
+
+
+def _write_vectors(source: Path, target: Path, *, is_random: bool) -> None:
+    """Zeros, or random vectors as long as the source's."""
     head, *lines = (source / f"{source.name}.ent_feature").read_text().splitlines()
     rng, written = np.random.default_rng(0), [head]
     for line in lines:
         token, _, numbers = line.partition("\t")
         vector = np.array(numbers.split(" "), dtype=float)
-        drawn = rng.standard_normal(len(vector)) if variant == "random" else np.zeros(len(vector))
+        drawn = rng.standard_normal(len(vector)) if is_random else np.zeros(len(vector))
         drawn *= float(np.linalg.norm(vector)) / max(float(np.linalg.norm(drawn)), 1e-9)
         written.append(f"{token}\t{' '.join(f'{number:.6g}' for number in drawn)}")
     (target / f"{target.name}.ent_feature").write_text("\n".join(written) + "\n")

@@ -24,6 +24,9 @@ Found = TypeVar("Found")
 MIN_INVERSE_SHARE = 0.9
 """A relation whose triples stand, reversed, under another one to this share is its inverse."""
 
+LONG = 4.0
+"""A mean norm of given vectors from which they are known to train badly (docs/accuracy.md)."""
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -284,6 +287,10 @@ def _vectors(
         norms = np.linalg.norm(vectors, axis=1)
         text = f"{len(tokens):,} vectors of width {width}, norm {norms.mean():.2f} on average"
         findings.append(Finding("ok", name, text))
+        if norms.mean() > LONG:
+            text = "vectors so long fill the gates of the GRU that reads them; they train badly"
+            cure = "divide them by their mean norm (`kgrec pretrain-kg` does)"
+            findings.append(Finding("note", name, text, cure))
         if feature.name == "entity" and width != settings.embedding_size:
             text = f"its width is {width}, embedding_size {settings.embedding_size}"
             text += "; RecBole takes no other width than embedding_size"

@@ -20,6 +20,7 @@ from kgrec_cli.core.kg_embedding import (
     check_method,
     entity_vectors,
     fit_kg,
+    scale_vectors,
     scorers,
 )
 from kgrec_cli.core.kg_holdout import hold_out, rank_held_out, summarise_ranks
@@ -133,7 +134,7 @@ def run_pretrain_kg(
     if validate:
         metrics = _measure(model, triples[held], triples, width, device, on_event)
     features_path = atomic_path(settings, folder, "ent_feature")
-    vectors = entity_vectors(model)
+    vectors, length = scale_vectors(entity_vectors(model))
     sidecar = {
         "method": method,
         "embedding_size": width,
@@ -143,6 +144,7 @@ def run_pretrain_kg(
         "n_relations": len(relations) - 1,
         "n_triples": int((~held).sum()),
         "losses": losses,
+        "divided_by": length,
         "metrics": metrics,
         "versions": {
             "kgrec": __version__,

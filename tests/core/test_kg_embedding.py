@@ -7,7 +7,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kgrec_cli.core import kg_embedding
-from kgrec_cli.core.kg_embedding import check_method, entity_vectors, fit_kg, list_methods, scorers
+from kgrec_cli.core.kg_embedding import (
+    check_method,
+    entity_vectors,
+    fit_kg,
+    list_methods,
+    scale_vectors,
+    scorers,
+)
 from kgrec_cli.core.kg_holdout import hold_out, rank_held_out, summarise_ranks
 from kgrec_cli.errors import KgrecError, UsageError
 from kgrec_cli.settings import PretrainKGSettings
@@ -58,6 +65,14 @@ def test_complex_numbers_lie_as_real_parts_then_imaginary_parts() -> None:
     vectors = entity_vectors(model)
     np.testing.assert_array_equal(vectors[:, :4], numbers.real.numpy())
     np.testing.assert_array_equal(vectors[:, 4:], numbers.imag.numpy())
+
+
+def test_vectors_are_divided_by_their_mean_length() -> None:
+    scaled, length = scale_vectors(np.array([[3, 4], [0, 15], [0, 0], [0, 4]], dtype=np.float32))
+    assert length == 6
+    np.testing.assert_array_equal(scaled, np.float32([[0.5, 2 / 3], [0, 2.5], [0, 0], [0, 2 / 3]]))
+    zeros = np.zeros((2, 3), dtype=np.float32)
+    np.testing.assert_array_equal(scale_vectors(zeros)[0], zeros)
 
 
 @pytest.mark.parametrize(

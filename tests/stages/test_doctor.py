@@ -54,6 +54,19 @@ def test_wrong_width_and_stale_vectors_are_bad(folder: Path) -> None:
     assert ".ent_feature made from another small.kg than the one beside it" in bad
 
 
+@pytest.mark.parametrize(("length", "is_told"), [(1, False), (5, True)])
+def test_long_vectors_are_told_with_the_cure(folder: Path, length: int, is_told: bool) -> None:
+    row = " ".join([str(length), *["0"] * 7])
+    rows = [f"e{n}\t{row}" for n in range(1, 11)]
+    head = "ent_id:token\tent_vec:float_seq"
+    path_of(folder, "ent_feature").write_text("\n".join([head, *rows, ""]))
+    diagnosis = diagnose(folder)
+    assert f"10 vectors of width 8, norm {length}.00 on average" in texts(diagnosis, "ok")
+    notes = texts(diagnosis, "note")
+    assert ("divide them by their mean norm" in notes) == is_told
+    assert not diagnosis.is_bad
+
+
 def test_a_file_that_cannot_be_read_does_not_hide_the_others(folder: Path) -> None:
     path_of(folder, "kg").write_text("head_id:token\trelation_id:token\n")
     diagnosis = diagnose(folder)

@@ -68,6 +68,16 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(folder: Path
     assert features(folder) != first
 
 
+@pytest.mark.parametrize("method", ["TransE", "ComplEx"])
+def test_vectors_have_a_mean_length_of_1_whatever_the_method(folder: Path, method: str) -> None:
+    result = run_pretrain_kg(with_kg(method=method), folder, on_event=ignore)
+    _, vectors = read_entity_features(result.features_path)
+    assert np.linalg.norm(vectors, axis=1).mean() == pytest.approx(1)
+    sidecar = json.loads(result.features_path.with_name("small.ent_feature.json").read_text())
+    is_already = sidecar["divided_by"] == pytest.approx(1)
+    assert is_already == (method == "TransE")
+
+
 @pytest.mark.parametrize("stop_after", [1, 4])
 def test_a_killed_training_resumes_to_the_same_bytes(
     folder: Path, monkeypatch: pytest.MonkeyPatch, stop_after: int
