@@ -25,7 +25,7 @@ from kgrec_cli.formats.atomic import read_atomic, write_atomic
 from kgrec_cli.formats.run_dir import is_finished
 from kgrec_cli.settings import PRESETS
 from kgrec_cli.stages.doctor import inverse_relations
-from kgrec_cli.stages.prepare import KG_TYPES, LINK_TYPES
+from kgrec_cli.stages.prepare import KG_TYPES
 
 BEST = [f"{name}={json.dumps(value)}" for name, value in PRESETS["best"].items()]
 NOT_AVERAGED = ["ema_decay=0"]
@@ -111,25 +111,22 @@ def prepare(name: str, data: Path, folder: Path) -> None:
         return
     (base,) = (base for base in SETS if name.startswith(base))
     freebase, dbpedia = data / "freebase", data / "ml-1m-dbpedia"
+    by_id: dict[str, Path | str] = {
+        "kg": freebase / "ml-100k.kg.gz",
+        "links": freebase / "ml2fb.txt",
+    }
+    by_title = {**by_id, "catalog": data / "ml-1m" / "movies.dat"}
     sources: dict[str, dict[str, Path | str]] = {
-        "ml-100k": {
-            "kg": freebase / "ml-100k.kg.gz",
-            "links": freebase / "ml2fb.txt",
-            "catalog": data / "ml-1m" / "movies.dat",
-        },
-        "ml-100k-recbole": {
-            "kg": freebase / "ml-100k.kg.gz",
-            "links": freebase / "ml-100k.recbole.link",
-        },
+        "ml-100k": by_title,
+        "ml-100k-both": by_title,
+        "ml-100k-recbole": {**by_id, "links": freebase / "ml-100k.recbole.link"},
         "ml-100k-metadata": {"kg": "metadata"},
         "ml-1m": {
             "kg": dbpedia / "triples.tsv.gz",
             "links": dbpedia / "MappingMovielens2DBpedia-1.2.tsv",
         },
-        "ml-latest-small": {
-            "kg": freebase / "ml-100k.kg.gz",
-            "links": freebase / "ml2fb.txt",
-        },
+        "ml-latest-small": by_id,
+        "ml-latest-small-both": by_id,
         "ml-latest-small-metadata": {"kg": "metadata"},
     }
     method = "TransE"
@@ -142,13 +139,13 @@ def prepare(name: str, data: Path, folder: Path) -> None:
                 "time-col": "position",
             }
         options = [f"--{key}={value}" for key, value in (of_base | sources[name]).items()]
+        options += ["--add-metadata"] if name.endswith("-both") else []
         kgrec(folder, "prepare", name, *options)
     else:
-        prepare(base, data, folder)
         variant = name.removeprefix(f"{base}-")
-        if variant in ("untagged", "both"):
-            prepare(f"{base}-metadata", data, folder)
-        vary(folder / "dataset" / base, dataset_dir, variant)
+        source = f"{base}-metadata" if variant == "untagged" else base
+        prepare(source, data, folder)
+        vary(folder / "dataset" / source, dataset_dir, variant)
         method = variant if variant in METHODS else method
     if not (dataset_dir / f"{name}.ent_feature").is_file():
         kgrec(folder, "pretrain-kg", "--dataset", name, "--threads", "2", "--method", method)
@@ -163,34 +160,13 @@ def vary(source: Path, target: Path, variant: str) -> None:
     if variant in ("zeros", "random"):
         _write_vectors(source, target, is_random=variant == "random")
     elif variant not in METHODS:
-        links, triples = _other_graph(source, variant)
-        write_atomic(target / f"{target.name}.link", links, LINK_TYPES)
-        write_atomic(target / f"{target.name}.kg", triples, KG_TYPES)
-
-
-def _other_graph(source: Path, variant: str) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Links and triples: without inverses, of metadata without tags, or the set's and metadata."""
-    links, triples = _graph(source)
-    if variant == "one-direction":
-        twice = {second for _, second in inverse_relations(triples.unique())}
-        return links, triples.filter(~pl.col("relation_id").is_in(list(twice)))
-    of_items, facts = _graph(source.with_name(f"{source.name}-metadata"))
-    if variant == "untagged":
-        return of_items, facts.filter(pl.col("relation_id") != "has_tag")
-    own = of_items.join(links, on="item_id", how="left", suffix="_of_kg", maintain_order="left")
-    entity = pl.coalesce("entity_id_of_kg", "entity_id")
-    facts = facts.with_columns(
-        pl.col("head_id").replace(own["entity_id"], own.select(entity).to_series())
-    )
-    unknown = links.join(of_items, on="item_id", how="anti")
-    both = own.select("item_id", entity_id=entity)
-    return pl.concat([both, unknown]), pl.concat([triples, facts])
-
-
-def _graph(dataset_dir: Path) -> tuple[pl.DataFrame, pl.DataFrame]:
-    stem = dataset_dir / dataset_dir.name
-    links = read_atomic(stem.with_name(f"{stem.name}.link"), list(LINK_TYPES), "\t")
-    return links, read_atomic(stem.with_name(f"{stem.name}.kg"), list(KG_TYPES), "\t")
+        kg = target / f"{target.name}.kg"
+        triples = read_atomic(kg, list(KG_TYPES))
+        out = {"has_tag"}
+        if variant == "one-direction":
+            out = {second for _, second in inverse_relations(triples.unique())}
+        kept = triples.filter(~pl.col("relation_id").is_in(list(out)))
+        write_atomic(kg, kept, KG_TYPES)
 
 
 def _write_vectors(source: Path, target: Path, *, is_random: bool) -> None:

@@ -91,6 +91,15 @@ def prepare(
             rich_help_panel=_KG,
         ),
     ] = None,
+    add_metadata: Annotated[
+        bool,
+        typer.Option(
+            "--add-metadata",
+            help="Put the items' genres, years and tags into the KG: of use where it knows few of "
+            "them.",
+            rich_help_panel=_KG,
+        ),
+    ] = False,
     min_rating: Annotated[
         float | None, typer.Option(help="Drop lower ratings.", rich_help_panel=_RULES)
     ] = None,
@@ -130,7 +139,7 @@ def prepare(
         raw_path=raw,
         folder=folder,
         data_path=settings.data_path,
-        kg=KGRequest(kg, links, link_by, catalog),
+        kg=KGRequest(kg, links, link_by, catalog, add_metadata),
         items_path=items,
         columns=ColumnChoice(user_col, item_col, rating_col, time_col),
         min_rating=min_rating,

@@ -18,6 +18,7 @@ from rapidfuzz import fuzz
 from scipy import sparse
 
 from kgrec_cli.core.linking import Title, parse_title
+from kgrec_cli.core.metadata_kg import is_metadata
 
 Verdict = Literal["sound", "broken", "unknown"]
 Witness = Literal["titles", "genres", "construction", "none"]
@@ -57,6 +58,8 @@ class LinkCheck(NamedTuple):
 def check_links(items: pl.DataFrame, links: pl.DataFrame, triples: pl.DataFrame) -> LinkCheck:
     """Whether items are linked to their own entities.
 
+    Metadata that `prepare --add-metadata` hung on the entities by these very links is no witness.
+
     Args:
         items: item_id (String) and, where known, title (String), release_year and genre (String,
             tokens separated by spaces).
@@ -64,6 +67,8 @@ def check_links(items: pl.DataFrame, links: pl.DataFrame, triples: pl.DataFrame)
         triples: String columns head_id, relation_id, tail_id.
     """
     links = links.join(items.select("item_id"), on="item_id", how="semi", maintain_order="left")
+    of_graph = triples.filter(~is_metadata())
+    triples = triples if of_graph.is_empty() else of_graph
     witnesses: tuple[tuple[Witness, _Compare], ...] = (
         ("titles", _by_titles),
         ("genres", _by_genres),

@@ -1,12 +1,20 @@
 """A knowledge graph of what the raw set itself says of its items: genres, years, tags.
 
-`prepare --kg metadata` writes it as `.kg` and `.link` where no other graph is at hand.
+`prepare --kg metadata` writes it as `.kg` and `.link` where no other graph is at hand, and
+`--add-metadata` puts it into another one.
 """
 
 import polars as pl
 
 _NO_GENRE = r"\(no genres listed\)"
 _TRIPLE = ("head_id", "relation_id", "tail_id")
+_PREFIXES = {
+    "has_genre": "genre",
+    "released_in": "year",
+    "released_in_decade": "decade",
+    "has_tag": "tag",
+}
+"""By relation, what the names of its tails begin with."""
 
 
 def build_metadata_kg(
@@ -45,9 +53,45 @@ def build_metadata_kg(
     return triples.select(_TRIPLE), links
 
 
+def add_metadata(
+    links: pl.DataFrame,
+    triples: pl.DataFrame,
+    items: pl.DataFrame,
+    tags: pl.DataFrame | None = None,
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """A graph with the items' metadata put into it.
+
+    The entity of a linked item gets the triples of `build_metadata_kg`; an item without one becomes
+    the entity "item:1" and is linked to it.
+
+    Args:
+        links: String columns item_id, entity_id; each item once.
+        triples: String columns head_id, relation_id, tail_id.
+        items: As of `build_metadata_kg`.
+        tags: As of `build_metadata_kg`.
+
+    Returns:
+        Links and triples: those given, then those added.
+    """
+    facts, of_items = build_metadata_kg(items, tags)
+    entities = of_items.join(links, on="item_id", suffix="_of_kg")
+    heads = pl.col("head_id").replace(entities["entity_id"], entities["entity_id_of_kg"])
+    added = of_items.join(links, on="item_id", how="anti", maintain_order="left")
+    return pl.concat([links, added]), pl.concat([triples, facts.with_columns(heads)])
+
+
+def is_metadata() -> pl.Expr:
+    """Whether a triple (relation_id, tail_id) is one that `build_metadata_kg` makes."""
+    return pl.any_horizontal(
+        (pl.col("relation_id") == relation) & pl.col("tail_id").str.starts_with(f"{prefix}:")
+        for relation, prefix in _PREFIXES.items()
+    )
+
+
 def _facts(table: pl.DataFrame, relation: str, tail: pl.Expr) -> pl.DataFrame:
+    name = pl.format(f"{_PREFIXES[relation]}:{{}}", tail)
     return table.select(
-        "item_id", pl.lit(relation).alias("relation_id"), tail.alias("tail_id")
+        "item_id", pl.lit(relation).alias("relation_id"), name.alias("tail_id")
     ).unique(maintain_order=True)
 
 
@@ -60,7 +104,7 @@ def _genres(items: pl.DataFrame) -> list[pl.DataFrame]:
         .explode("genre")
         .filter(pl.col("genre").str.to_lowercase() != "unknown")
     )
-    return [_facts(table, "has_genre", pl.format("genre:{}", pl.col("genre")))]
+    return [_facts(table, "has_genre", pl.col("genre"))]
 
 
 def _years(items: pl.DataFrame) -> list[pl.DataFrame]:
@@ -70,8 +114,8 @@ def _years(items: pl.DataFrame) -> list[pl.DataFrame]:
     table = items.select("item_id", year).drop_nulls("release_year")
     decade = pl.col("release_year") // 10 * 10
     return [
-        _facts(table, "released_in", pl.format("year:{}", pl.col("release_year"))),
-        _facts(table, "released_in_decade", pl.format("decade:{}s", decade)),
+        _facts(table, "released_in", pl.col("release_year")),
+        _facts(table, "released_in_decade", pl.format("{}s", decade)),
     ]
 
 
@@ -90,4 +134,4 @@ def _tags(items: pl.DataFrame, tags: pl.DataFrame, min_support: int) -> pl.DataF
     )
     place = items.select("item_id").with_row_index("place")
     table = table.join(place, on="item_id").sort("place", "tag")
-    return _facts(table, "has_tag", pl.format("tag:{}", pl.col("tag")))
+    return _facts(table, "has_tag", pl.col("tag"))

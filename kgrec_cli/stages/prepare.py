@@ -22,6 +22,7 @@ from kgrec_cli.core.interactions import (
 )
 from kgrec_cli.core.item_links import ItemLinks, keep_links
 from kgrec_cli.core.link_check import LinkCheck, check_links, explain
+from kgrec_cli.core.metadata_kg import add_metadata
 from kgrec_cli.download import fetch
 from kgrec_cli.errors import KgrecError, UsageError, unknown_name
 from kgrec_cli.events import Note, OnEvent, Warn
@@ -140,8 +141,12 @@ def run_prepare(request: PrepareRequest, *, on_event: OnEvent) -> PrepareResult:
     n_interactions = _count_by_item(filtered.table)
     kg = load_kg(plan, raw.items, raw.tags, on_event=on_event)
     linked = keep_links(kg.links, kg.triples, items["item_id"], n_interactions)
-    _check_links(plan, kg, linked, items, on_event)
+    _check_links(request.kg, plan, kg, linked, items, on_event)
     verdict = _judge_links(plan, linked, items, on_event)
+    kg_name = plan.name
+    if request.kg.add_metadata and plan.triples_path is not None:
+        linked = _add_metadata(linked, raw, items, n_interactions, on_event)
+        kg_name = f"{plan.name} and metadata"
     report = {
         "dataset": request.name,
         "kgrec": __version__,
@@ -157,7 +162,7 @@ def run_prepare(request: PrepareRequest, *, on_event: OnEvent) -> PrepareResult:
             "titles": None if kg.titles is None else dict(kg.titles),
             **verdict._asdict(),
         },
-        "kg": {"name": plan.name, **linked.kg_report},
+        "kg": {"name": kg_name, **linked.kg_report},
     }
     dataset_dir = request.folder / request.data_path / request.name
     bad_rows_path = _write(dataset_dir, request.name, raw, filtered.table, items, linked, report)
@@ -204,9 +209,8 @@ def _read_raw(
                 "--user-col, --item-col, --rating-col, --time-col and --items"
             )
         on_event(Note(f"reading {found.ratings.where} (MovieLens, {found.layout.name})"))
-        raw = read_movielens(
-            found, on_bad_row=request.on_bad_row, with_tags=plan.name == "metadata"
-        )
+        with_tags = request.kg.add_metadata or plan.name == "metadata"
+        raw = read_movielens(found, on_bad_row=request.on_bad_row, with_tags=with_tags)
         return raw, {}
     if path.is_dir():
         raise KgrecError(
@@ -286,7 +290,12 @@ def _count_by_item(table: pl.DataFrame) -> pl.DataFrame:
 
 
 def _check_links(
-    plan: KGPlan, kg: KnowledgeGraph, linked: ItemLinks, items: pl.DataFrame, on_event: OnEvent
+    request: KGRequest,
+    plan: KGPlan,
+    kg: KnowledgeGraph,
+    linked: ItemLinks,
+    items: pl.DataFrame,
+    on_event: OnEvent,
 ) -> None:
     """Refuses links that lead nowhere, and tells what is odd about others."""
     if plan.triples_path is None:
@@ -311,6 +320,8 @@ def _check_links(
                 f"stand in no triple of {plan.name}"
             )
         )
+        if "genre" in items.columns and not request.add_metadata:
+            on_event(Note("--add-metadata gives such items their genres, years and tags"))
     if report["entities_of_several_items"]:
         n_entities = report["entities_of_several_items"]
         shared = "one entity" if n_entities == 1 else f"{n_entities:,} entities"
@@ -331,10 +342,33 @@ def _judge_links(
     return check
 
 
+def _add_metadata(
+    linked: ItemLinks,
+    raw: RawData,
+    items: pl.DataFrame,
+    n_interactions: pl.DataFrame,
+    on_event: OnEvent,
+) -> ItemLinks:
+    """The links and triples with the items' metadata, and how many of each that added."""
+    links, triples = linked.links, linked.triples
+    if raw.items is not None:
+        links, triples = add_metadata(links, triples, raw.items, raw.tags)
+    if triples.height == linked.triples.height:
+        on_event(Warn("--add-metadata: the raw data says nothing of its items"))
+    merged = keep_links(links, triples, items["item_id"], n_interactions)
+    read = ("of_other_items", "repeated", "further_entities_of_an_item")
+    links_report = merged.links_report | {name: linked.links_report[name] for name in read}
+    links_report["of_metadata"] = merged.links.height - linked.links.height
+    kg_report = merged.kg_report | {name: linked.kg_report[name] for name in ("read", "repeated")}
+    kg_report["of_metadata"] = merged.triples.height - linked.triples.height
+    return ItemLinks(merged.links, merged.triples, links_report, kg_report)
+
+
 def _options(request: PrepareRequest, plan: KGPlan, columns: dict[str, str]) -> dict[str, Any]:
     return {
         "kg": request.kg.kg if request.kg.kg in ("auto", plan.name) else plan.name,
         "link_by": plan.link_by,
+        "add_metadata": request.kg.add_metadata,
         "columns": columns or None,
         "min_rating": request.min_rating,
         "min_user_inter": request.min_user_inter,

@@ -47,12 +47,14 @@ class KGRequest:
         links_path: Links of ids to entities.
         link_by: How items find their links; None is "id", or "title" when there is a catalogue.
         catalog_path: Item list whose ids the links use.
+        add_metadata: Put the items' genres, years and tags into the graph.
     """
 
     kg: str = "auto"
     links_path: Path | None = None
     link_by: LinkBy | None = None
     catalog_path: Path | None = None
+    add_metadata: bool = False
 
 
 @dataclass(frozen=True)
@@ -137,6 +139,8 @@ def check_kg(request: KGRequest, dataset: str) -> None:
             if value is not None:
                 given = "" if request.kg == "auto" else f", not with --kg {request.kg}"
                 raise UsageError(f"{option} goes with --kg FILE{given}")
+    if request.add_metadata and request.kg in ("metadata", "none"):
+        raise UsageError(f"--add-metadata goes with a graph to add to, not with --kg {request.kg}")
     if request.link_by == "id" and request.catalog_path is not None:
         raise UsageError("--catalog goes with --link-by title, not with --link-by id")
     for path in (request.links_path, request.catalog_path):

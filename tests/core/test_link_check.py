@@ -6,6 +6,7 @@ import pytest
 
 from benchmarks.link_check import read_sets, shuffled
 from kgrec_cli.core.link_check import check_links, entity_names, explain
+from kgrec_cli.core.metadata_kg import add_metadata
 
 GENRES = ["drama", "comedy", "western", "horror", "war"]
 
@@ -49,6 +50,15 @@ def test_shuffled_links_are_broken(share: float, most: float, seed: int) -> None
     assert check.right is not None
     assert check.right < most
     assert explain(check).startswith("the links are broken: ")
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0])
+def test_metadata_that_the_links_themselves_hung_on_entities_is_no_witness(share: float) -> None:
+    items, links, triples = films()
+    links = shuffled(links, share, np.random.default_rng(0)).head(200)
+    check = check_links(items, links, triples)
+    assert check.verdict == ("broken" if share else "sound")
+    assert check_links(items, *add_metadata(links, triples, items)) == check
 
 
 def test_what_cannot_be_judged_is_unknown() -> None:

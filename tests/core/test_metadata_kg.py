@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kgrec_cli.core.metadata_kg import build_metadata_kg
+from kgrec_cli.core.metadata_kg import add_metadata, build_metadata_kg, is_metadata
 
 ITEMS = pl.DataFrame(
     {
@@ -29,6 +29,26 @@ def test_known_answer() -> None:
     ]
     assert links.columns == ["item_id", "entity_id"]
     assert links.rows() == [("2", "item:2"), ("1", "item:1")]  # nothing is known of item 3
+
+
+def test_added_to_a_graph_it_hangs_on_the_items_own_entities() -> None:
+    graph = [("e2", "directed_by", "p1"), ("p1", "has_genre", "drama")]
+    columns = ["head_id", "relation_id", "tail_id"]
+    triples = pl.DataFrame(graph, schema=columns, orient="row")
+    links = pl.DataFrame({"item_id": ["2", "3"], "entity_id": ["e2", "e3"]})
+    links, triples = add_metadata(links, triples, ITEMS)
+    assert links.rows() == [("2", "e2"), ("3", "e3"), ("1", "item:1")]
+    assert triples.rows() == [
+        *graph,
+        ("e2", "has_genre", "genre:Action"),
+        ("e2", "has_genre", "genre:Crime"),
+        ("item:1", "has_genre", "genre:Sci-Fi"),
+        ("e2", "released_in", "year:1995"),
+        ("item:1", "released_in", "year:1979"),
+        ("e2", "released_in_decade", "decade:1990s"),
+        ("item:1", "released_in_decade", "decade:1970s"),
+    ]
+    assert triples.filter(~is_metadata()).rows() == graph
 
 
 def tags(*rows: tuple[str, str]) -> pl.DataFrame:

@@ -151,6 +151,45 @@ def test_the_account(prepare: Prepare, kg_files: dict[str, object], events: list
     assert Note("2 items share one entity") in events
 
 
+def test_metadata_added_to_a_graph(prepare: Prepare, kg_files: dict[str, object]):
+    plain = prepare(**kg_files).report
+    result = prepare(**kg_files, add_metadata=True)
+    files, report = texts(result), result.report
+    assert files["toy.link"].split() == [
+        "item_id:token", "entity_id:token", "30", "e2", "20", "e2", "40", "e4", "10", "item:10"
+    ]  # fmt: skip
+    assert files["toy.kg"].splitlines()[1:] == [
+        "e1\tactor\ta1", "e2\tactor\ta1", "a1\tborn\tp1",
+        "item:10\thas_genre\tgenre:Animation", "item:10\thas_genre\tgenre:Comedy",
+        "e2\thas_genre\tgenre:Crime", "e2\thas_genre\tgenre:Drama", "e4\thas_genre\tgenre:Drama",
+        "item:10\treleased_in\tyear:1995", "e2\treleased_in\tyear:1995",
+        "e2\treleased_in\tyear:1994", "e4\treleased_in\tyear:2000",
+        "item:10\treleased_in_decade\tdecade:1990s", "e2\treleased_in_decade\tdecade:1990s",
+        "e4\treleased_in_decade\tdecade:2000s",
+    ]  # fmt: skip
+    assert report["kg"] == {
+        "name": "kg.tsv and metadata", "read": 4, "repeated": 1, "triples": 15, "of_metadata": 12,
+        "entities": 15, "relations": 5,
+    }  # fmt: skip
+    assert report["links"] == plain["links"] | {
+        "kept": 4, "of_metadata": 1, "entities": 3, "entities_without_triple": 0,
+        "items_linked": 3, "items_with_triples": 3,
+        "interactions_linked": 6, "interactions_with_triples": 6,
+    }  # fmt: skip
+    assert report["options"]["add_metadata"]
+    assert not plain["options"]["add_metadata"]
+
+
+def test_metadata_of_items_of_which_nothing_is_known_is_a_warning(
+    prepare: Prepare, kg_files: dict[str, object], tmp_path: Path, events: list[Event]
+):
+    table = tmp_path / "log.csv"
+    table.write_text("user_id,item_id\n1,20\n2,30\n")
+    report = prepare(raw_path=table, **kg_files, add_metadata=True).report
+    assert report["kg"]["triples"] == 3
+    assert Warn("--add-metadata: the raw data says nothing of its items") in events
+
+
 def test_the_same_input_gives_the_same_bytes(prepare: Prepare, tmp_path: Path, raw_dir: Path):
     first = texts(prepare(kg="metadata"))
     moved_dir = raw_dir.rename(tmp_path / "elsewhere")
@@ -242,6 +281,7 @@ def test_entities_without_any_triple(
     (tmp_path / "links.tsv").write_text("10\tq1\n20\tq2\n30\te1\n")
     prepare(**kg_files)
     assert Warn("2 of 3 linked entities stand in no triple of kg.tsv") in events
+    assert Note("--add-metadata gives such items their genres, years and tags") in events
 
 
 def test_links_by_title(prepare: Prepare, kg_files: dict[str, object], tmp_path: Path):
@@ -479,6 +519,7 @@ def test_no_network(prepare: Prepare, registry: Path):
         ({"kg": "auto", "links_path": Path("x")}, "--links goes with --kg FILE"),
         ({"kg": "none", "catalog_path": Path("x")}, "--catalog goes with --kg FILE, not with"),
         ({"kg": "metadata", "link_by": "id"}, "--link-by goes with --kg FILE, not with --kg meta"),
+        ({"kg": "metadata", "add_metadata": True}, "--add-metadata goes with a graph to add to"),
         ({"name": "../x"}, "expected letters, digits"),
         ({"name": ".x"}, "expected letters, digits"),
         ({"name": "m-100k", "raw_path": None}, "unknown data set 'm-100k': did you mean 'ml-100k'"),
