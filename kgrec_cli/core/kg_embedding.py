@@ -363,7 +363,7 @@ def entity_vectors(model: KGModel) -> NDArray[np.float32]:
 def scale_vectors(vectors: NDArray[np.float32]) -> tuple[NDArray[np.float32], float]:
     """The vectors brought to a mean length of 1, and the length that they had.
 
-    TransE's have it. ComplEx's and RotatE's are five to nine times as long and fill the gates of
+    TransE's have it. ComplEx's and RotatE's are five to eight times as long and fill the gates of
     the GRU that reads them: on ml-100k they were worse than zeros (`docs/accuracy.md`).
 
     Args:
