@@ -320,8 +320,14 @@ def _check_links(
                 f"stand in no triple of {plan.name}"
             )
         )
-        if "genre" in items.columns and not request.add_metadata:
-            on_event(Note("--add-metadata gives such items their genres, years and tags"))
+    n_items, n_known = report["items"], report["items_with_triples"]
+    if 2 * n_known < n_items and "genre" in items.columns and not request.add_metadata:
+        on_event(
+            Note(
+                f"the graph knows {n_known:,} of {n_items:,} items; --add-metadata gives the "
+                "others their genres, years and tags"
+            )
+        )
     if report["entities_of_several_items"]:
         n_entities = report["entities_of_several_items"]
         shared = "one entity" if n_entities == 1 else f"{n_entities:,} entities"

@@ -281,7 +281,11 @@ def test_entities_without_any_triple(
     (tmp_path / "links.tsv").write_text("10\tq1\n20\tq2\n30\te1\n")
     prepare(**kg_files)
     assert Warn("2 of 3 linked entities stand in no triple of kg.tsv") in events
-    assert Note("--add-metadata gives such items their genres, years and tags") in events
+    hint = "the graph knows 1 of 3 items; --add-metadata gives the others their genres, years and "
+    assert Note(f"{hint}tags") in events
+    events.clear()
+    prepare(**kg_files, add_metadata=True)
+    assert not any("--add-metadata" in event.text for event in events)
 
 
 def test_links_by_title(prepare: Prepare, kg_files: dict[str, object], tmp_path: Path):
