@@ -20,12 +20,10 @@ from kgrec_cli.core.interactions import (
     k_core,
     keep_min_rating,
 )
-from kgrec_cli.core.item_links import ItemLinks, keep_links
-from kgrec_cli.core.link_check import LinkCheck, check_links, explain
-from kgrec_cli.core.metadata_kg import add_metadata
+from kgrec_cli.core.item_links import ItemLinks
 from kgrec_cli.download import fetch
 from kgrec_cli.errors import KgrecError, UsageError, unknown_name
-from kgrec_cli.events import Note, OnEvent, Warn
+from kgrec_cli.events import Note, OnEvent
 from kgrec_cli.formats.atomic import write_atomic
 from kgrec_cli.formats.catalogs import find_catalog, read_catalog
 from kgrec_cli.formats.dataset_files import WriteFile, write_together
@@ -35,16 +33,15 @@ from kgrec_cli.formats.movielens import RawData, find_movielens, read_movielens
 from kgrec_cli.formats.raw_files import RawFile, describe_sources
 from kgrec_cli.formats.sources import DATASETS
 from kgrec_cli.formats.tables import ColumnChoice, read_table
-from kgrec_cli.stages.links import CURE
 from kgrec_cli.stages.prepare_kg import (
     KGPlan,
     KGRequest,
-    KnowledgeGraph,
     check_kg,
     load_kg,
     plan_kg,
     without_titles,
 )
+from kgrec_cli.stages.prepare_links import settle_links
 from kgrec_cli.stages.starter_files import StarterFiles, leave_starter_files
 
 REPORT_NAME = "prepare.json"
@@ -140,13 +137,9 @@ def run_prepare(request: PrepareRequest, *, on_event: OnEvent) -> PrepareResult:
     items = _all_items(raw, filtered.table)
     n_interactions = _count_by_item(filtered.table)
     kg = load_kg(plan, raw.items, raw.tags, on_event=on_event)
-    linked = keep_links(kg.links, kg.triples, items["item_id"], n_interactions)
-    _check_links(request.kg, plan, kg, linked, items, on_event)
-    verdict = _judge_links(plan, linked, items, on_event)
-    kg_name = plan.name
-    if request.kg.add_metadata and plan.triples_path is not None:
-        linked = _add_metadata(linked, raw, items, n_interactions, on_event)
-        kg_name = f"{plan.name} and metadata"
+    linked, verdict = settle_links(
+        request.kg, plan, kg, raw, items, n_interactions, on_event=on_event
+    )
     report = {
         "dataset": request.name,
         "kgrec": __version__,
@@ -162,7 +155,7 @@ def run_prepare(request: PrepareRequest, *, on_event: OnEvent) -> PrepareResult:
             "titles": None if kg.titles is None else dict(kg.titles),
             **verdict._asdict(),
         },
-        "kg": {"name": kg_name, **linked.kg_report},
+        "kg": linked.kg_report,
     }
     dataset_dir = request.folder / request.data_path / request.name
     bad_rows_path = _write(dataset_dir, request.name, raw, filtered.table, items, linked, report)
@@ -287,87 +280,6 @@ def _count_by_item(table: pl.DataFrame) -> pl.DataFrame:
         .agg(pl.len().alias("n"))
         .with_columns(pl.col("item_id").cast(pl.String))
     )
-
-
-def _check_links(
-    request: KGRequest,
-    plan: KGPlan,
-    kg: KnowledgeGraph,
-    linked: ItemLinks,
-    items: pl.DataFrame,
-    on_event: OnEvent,
-) -> None:
-    """Refuses links that lead nowhere, and tells what is odd about others."""
-    if plan.triples_path is None:
-        return
-    report = linked.links_report
-    if not report["kept"]:
-        example = kg.links["item_id"][0] if kg.links.height else "none"
-        raise KgrecError(
-            f"{plan.links_path}: none of its item ids (such as '{example}') is an item of the data "
-            f"set (such as '{items['item_id'][0]}'); are they another catalogue's? "
-            "--link-by title --catalog FILE joins by title"
-        )
-    if report["entities_without_triple"] == report["entities"]:
-        raise KgrecError(
-            f"{plan.links_path}: none of its entities (such as '{linked.links['entity_id'][0]}') "
-            f"stands in a triple of {plan.triples_path} (such as '{linked.triples['head_id'][0]}')"
-        )
-    if 2 * report["entities_without_triple"] > report["entities"]:
-        on_event(
-            Warn(
-                f"{report['entities_without_triple']:,} of {report['entities']:,} linked entities "
-                f"stand in no triple of {plan.name}"
-            )
-        )
-    n_items, n_known = report["items"], report["items_with_triples"]
-    if 2 * n_known < n_items and "genre" in items.columns and not request.add_metadata:
-        on_event(
-            Note(
-                f"the graph knows {n_known:,} of {n_items:,} items; --add-metadata gives the "
-                "others their genres, years and tags"
-            )
-        )
-    if report["entities_of_several_items"]:
-        n_entities = report["entities_of_several_items"]
-        shared = "one entity" if n_entities == 1 else f"{n_entities:,} entities"
-        on_event(Note(f"{report['items_sharing_an_entity']:,} items share {shared}"))
-
-
-def _judge_links(
-    plan: KGPlan, linked: ItemLinks, items: pl.DataFrame, on_event: OnEvent
-) -> LinkCheck:
-    """Whether the links are right; a loud warning when they are not."""
-    if plan.triples_path is None:
-        is_made = linked.triples.height > 0
-        return LinkCheck("sound" if is_made else "unknown", "construction", None, 0)
-    catalogue = items.rename({"movie_title": "title"}, strict=False)
-    check = check_links(catalogue, linked.links, linked.triples)
-    if check.verdict == "broken":
-        on_event(Warn(f"{plan.links_path}: {explain(check)}; {CURE}"))
-    return check
-
-
-def _add_metadata(
-    linked: ItemLinks,
-    raw: RawData,
-    items: pl.DataFrame,
-    n_interactions: pl.DataFrame,
-    on_event: OnEvent,
-) -> ItemLinks:
-    """The links and triples with the items' metadata, and how many of each that added."""
-    links, triples = linked.links, linked.triples
-    if raw.items is not None:
-        links, triples = add_metadata(links, triples, raw.items, raw.tags)
-    if triples.height == linked.triples.height:
-        on_event(Warn("--add-metadata: the raw data says nothing of its items"))
-    merged = keep_links(links, triples, items["item_id"], n_interactions)
-    read = ("of_other_items", "repeated", "further_entities_of_an_item")
-    links_report = merged.links_report | {name: linked.links_report[name] for name in read}
-    links_report["of_metadata"] = merged.links.height - linked.links.height
-    kg_report = merged.kg_report | {name: linked.kg_report[name] for name in ("read", "repeated")}
-    kg_report["of_metadata"] = merged.triples.height - linked.triples.height
-    return ItemLinks(merged.links, merged.triples, links_report, kg_report)
 
 
 def _options(request: PrepareRequest, plan: KGPlan, columns: dict[str, str]) -> dict[str, Any]:
