@@ -363,8 +363,8 @@ def entity_vectors(model: KGModel) -> NDArray[np.float32]:
 def scale_vectors(vectors: NDArray[np.float32]) -> tuple[NDArray[np.float32], float]:
     """The vectors brought to a mean length of 1, and the length that they had.
 
-    TransE's have it. ComplEx's and RotatE's are five to eight times as long and fill the gates of
-    the GRU that reads them: on ml-100k they were worse than zeros (`docs/accuracy.md`).
+    TransE's have it. ComplEx's and RotatE's are five to eight times as long, and a GRU that read
+    them so was worse than one that read zeros (`docs/accuracy.md`).
 
     Args:
         vectors: float32 (n, D).

@@ -25,7 +25,7 @@ MIN_INVERSE_SHARE = 0.9
 """A relation whose triples stand, reversed, under another one to this share is its inverse."""
 
 LONG = 4.0
-"""A mean norm of given vectors from which they are known to train badly (docs/accuracy.md)."""
+"""Vectors of mean norm 1 train well, some of 5 and more badly (docs/accuracy.md)."""
 
 
 @dataclass(frozen=True)
@@ -288,7 +288,7 @@ def _vectors(
         text = f"{len(tokens):,} vectors of width {width}, norm {norms.mean():.2f} on average"
         findings.append(Finding("ok", name, text))
         if norms.mean() > LONG:
-            text = "vectors so long fill the gates of the GRU that reads them; they train badly"
+            text = "vectors so long have trained worse than none"
             cure = "divide them by their mean norm (`kgrec pretrain-kg` does)"
             findings.append(Finding("note", name, text, cure))
         if feature.name == "entity" and width != settings.embedding_size:

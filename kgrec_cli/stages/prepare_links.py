@@ -42,10 +42,10 @@ def settle_links(
     linked = keep_links(kg.links, kg.triples, items["item_id"], n_interactions)
     _check_links(request, plan, kg, linked, items, on_event)
     verdict = _judge_links(plan, linked, items, on_event)
-    name = plan.name
+    name, n_read = plan.name, linked.triples.height
     if request.add_metadata and plan.triples_path is not None:
         linked = _add_metadata(linked, raw, items, n_interactions, on_event)
-        name += " and metadata"
+        name += " and metadata" if linked.triples.height > n_read else ""
     return linked._replace(kg_report={"name": name, **linked.kg_report}), verdict
 
 

@@ -54,6 +54,18 @@ def test_the_account_and_the_next_command(run_cli: RunCli, folder: Path):
     assert (folder / "kgrec.yaml").is_file()
 
 
+def test_add_metadata_as_typed(run_cli: RunCli, folder: Path):
+    result = run_cli(
+        "prepare", "toy", "--raw", "log.csv", "--items", "items.csv",
+        "--kg", "kg.tsv", "--links", "links.tsv", "--add-metadata",
+    )  # fmt: skip
+    assert result.exit_code == 0
+    told = lines_of(result.stdout)
+    assert "items linked 3 100.0%" in told  # item c is none of the graph's
+    assert "triples (kg.tsv and metadata) 12" in told
+    assert "entities 13" in told
+
+
 def test_json_is_all_that_is_printed(run_cli: RunCli, folder: Path):
     result = run_cli("prepare", "toy", "--raw", "log.csv", "--items", "items.csv", "--json")
     assert result.exit_code == 0

@@ -187,6 +187,7 @@ def test_metadata_of_items_of_which_nothing_is_known_is_a_warning(
     table.write_text("user_id,item_id\n1,20\n2,30\n")
     report = prepare(raw_path=table, **kg_files, add_metadata=True).report
     assert report["kg"]["triples"] == 3
+    assert report["kg"]["name"] == "kg.tsv"
     assert Warn("--add-metadata: the raw data says nothing of its items") in events
 
 
