@@ -34,10 +34,10 @@ test-all: setup
 parity: setup .venv-recbole/installed
 	KGREC_PARITY=1 $(BIN)/python -m pytest -m parity tests/parity
 
-.venv-recbole/installed: tests/parity/requirements.txt
+.venv-recbole/installed: benchmarks/recbole_side/requirements.txt
 	$(RECBOLE_PYTHON) -m venv .venv-recbole
 	.venv-recbole/bin/python -m pip install --quiet --disable-pip-version-check $(TORCH_PIP_ARGS) torch==2.13.0
-	.venv-recbole/bin/python -m pip install --quiet --disable-pip-version-check -r tests/parity/requirements.txt
+	.venv-recbole/bin/python -m pip install --quiet --disable-pip-version-check -r benchmarks/recbole_side/requirements.txt
 	touch $@
 
 check: lint types contract docs-check

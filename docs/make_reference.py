@@ -1,5 +1,9 @@
-"""Writes docs/cli.md and docs/settings.md from the code (`make docs`); `--check`: are they so?"""
+"""Writes what the docs take from the code (`make docs`); `--check`: is it up to date?
 
+docs/cli.md and docs/settings.md altogether, and the list of files in docs/architecture.md.
+"""
+
+import ast
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +14,8 @@ from kgrec_cli.recbole_keys import IGNORED, REFUSED
 from kgrec_cli.settings import Settings
 
 DOCS_DIR = Path(__file__).parent
+PACKAGE_DIR = DOCS_DIR.parent / "kgrec_cli"
+FILES_BEGIN, FILES_END = "<!-- files: made by `make docs` -->", "<!-- end of files -->"
 NOTE = "<!-- Made by `make docs` from the code; do not edit. -->"
 
 OWN = {
@@ -74,13 +80,41 @@ def render_settings() -> str:
     )
 
 
+def render_architecture() -> str:
+    """docs/architecture.md with the list of the package's files, each with its first line."""
+    text = (DOCS_DIR / "architecture.md").read_text(encoding="utf-8")
+    before, _, rest = text.partition(FILES_BEGIN)
+    _, _, after = rest.partition(FILES_END)
+    return f"{before}{FILES_BEGIN}\n\n{_file_list(PACKAGE_DIR)}\n\n{FILES_END}{after}"
+
+
+def _file_list(folder: Path, depth: int = 0) -> str:
+    """The files of a folder, then its folders, a line each, in Markdown lists."""
+    indent = "  " * depth
+    files = sorted(path for path in folder.glob("*.py") if path.name != "__init__.py")
+    lines = [f"{indent}- `{path.name}`: {_first_line(path)}" for path in files]
+    for inner in sorted(path.parent for path in folder.glob("*/__init__.py")):
+        lines.append(f"{indent}- **`{inner.name}/`** {_first_line(inner / '__init__.py')}")
+        lines.append(_file_list(inner, depth + 1))
+    return "\n".join(line for line in lines if line)
+
+
+def _first_line(path: Path) -> str:
+    docstring = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+    return docstring.partition("\n\n")[0].replace("\n", " ")
+
+
 def _yaml(value: object) -> str:
     texts = {None: "null", True: "true", False: "false", "\t": "TAB", " ": "SPACE"}
     return texts.get(value, str(value)) if isinstance(value, str | bool | None) else str(value)
 
 
 if __name__ == "__main__":
-    pages = {"cli.md": render_cli, "settings.md": render_settings}
+    pages = {
+        "cli.md": render_cli,
+        "settings.md": render_settings,
+        "architecture.md": render_architecture,
+    }
     for page, render in pages.items():
         if "--check" not in sys.argv:
             (DOCS_DIR / page).write_text(render(), encoding="utf-8")

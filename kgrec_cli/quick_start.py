@@ -15,17 +15,18 @@ from typing import Any, NamedTuple
 
 from kgrec_cli import console
 from kgrec_cli.config import choose_dataset, resolve_settings, setting_names
-from kgrec_cli.core.model import GRU4RecKG
-from kgrec_cli.core.sequences import Ints, test_targets, train_targets, valid_targets
+from kgrec_cli.core.data.histories import Ints
+from kgrec_cli.core.data.splits import test_targets, train_targets, valid_targets
+from kgrec_cli.core.model.gru4reckg import GRU4RecKG
+from kgrec_cli.dataset.load import Dataset, load_dataset, split_dataset
 from kgrec_cli.errors import KgrecError
 from kgrec_cli.events import ignore_event
-from kgrec_cli.formats.run_dir import find_run
 from kgrec_cli.recbole_keys import translate
+from kgrec_cli.runs.run_dir import find_run
+from kgrec_cli.runs.trained import load_trained
 from kgrec_cli.settings import Settings
-from kgrec_cli.stages.dataset import Dataset, load_dataset, split_dataset
 from kgrec_cli.stages.recommend import Recommendations, recommend_after, recommend_to_users
 from kgrec_cli.stages.train import run_train
-from kgrec_cli.stages.trained import load_trained
 
 
 def run_recbole(

@@ -36,7 +36,7 @@ def compare(
 ) -> None:
     """Compare finished runs on the same test targets, with intervals by paired bootstrap."""
     from kgrec_cli.config import resolve_settings
-    from kgrec_cli.formats.run_dir import find_run
+    from kgrec_cli.runs.run_dir import find_run
     from kgrec_cli.stages.compare import run_compare
 
     folder = Path()

@@ -43,9 +43,10 @@ def evaluate(
 ) -> None:
     """Measure a run by full ranking, seen items masked and not, beside two baselines."""
     from kgrec_cli.config import parse_assignments, resolve_settings
-    from kgrec_cli.formats.run_dir import find_run
+    from kgrec_cli.runs.held_out import evaluation_settings
+    from kgrec_cli.runs.run_dir import find_run
     from kgrec_cli.settings import LIST_METRICS, METRICS
-    from kgrec_cli.stages.evaluate import evaluation_settings, run_evaluate
+    from kgrec_cli.stages.evaluate import run_evaluate
 
     folder = Path()
     saved_dir = folder / resolve_settings(folder=folder).checkpoint_dir

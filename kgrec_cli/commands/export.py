@@ -21,7 +21,7 @@ def export(
 ) -> None:
     """Write a run's weights as a checkpoint that RecBole's GRU4RecKG loads."""
     from kgrec_cli.config import resolve_settings
-    from kgrec_cli.formats.run_dir import find_run
+    from kgrec_cli.runs.run_dir import find_run
     from kgrec_cli.stages.export import run_export
 
     folder = Path()

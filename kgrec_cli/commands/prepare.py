@@ -128,9 +128,9 @@ def prepare(
 ) -> None:
     """Turn raw interactions and a knowledge graph into RecBole's atomic files."""
     from kgrec_cli.config import resolve_settings
-    from kgrec_cli.formats.tables import ColumnChoice
-    from kgrec_cli.stages.prepare import PrepareRequest, run_prepare
-    from kgrec_cli.stages.prepare_kg import KGRequest
+    from kgrec_cli.formats.raw.interactions import ColumnChoice
+    from kgrec_cli.stages.prepare.graph import KGRequest
+    from kgrec_cli.stages.prepare.run import PrepareRequest, run_prepare
 
     folder = Path()
     settings = resolve_settings(folder=folder, options={"data_path": data_path})

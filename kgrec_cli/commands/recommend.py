@@ -39,7 +39,7 @@ def recommend(
 ) -> None:
     """Recommend items: to users from their whole histories, or after any list of items."""
     from kgrec_cli.config import resolve_settings
-    from kgrec_cli.formats.run_dir import find_run
+    from kgrec_cli.runs.run_dir import find_run
     from kgrec_cli.stages import recommend as stage
 
     if sum([bool(user), items is not None, all_users]) != 1:

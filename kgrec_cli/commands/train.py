@@ -68,7 +68,7 @@ def train(
 ) -> None:
     """Train GRU4RecKG (or GRU4Rec) and measure it on the validation and test parts."""
     from kgrec_cli.config import choose_dataset, resolve_settings
-    from kgrec_cli.formats.run_dir import find_run
+    from kgrec_cli.runs.run_dir import find_run
     from kgrec_cli.stages.train import resume_train, run_train
 
     folder = Path()

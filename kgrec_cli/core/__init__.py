@@ -1,1 +1,1 @@
-"""GRU4RecKG: tables and tensors in, tables and tensors out; no paths."""
+"""Tables and tensors in, tables and tensors out: no paths, no printing; one room a subject."""

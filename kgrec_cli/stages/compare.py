@@ -9,16 +9,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kgrec_cli.core.comparison import N_RESAMPLES, Difference, paired_differences, user_means
-from kgrec_cli.core.evaluation import Measured, measure
-from kgrec_cli.core.metrics import gains
+from kgrec_cli.core.evaluation.bootstrap import (
+    N_RESAMPLES,
+    Difference,
+    paired_differences,
+    user_means,
+)
+from kgrec_cli.core.evaluation.measure import Measured, measure
+from kgrec_cli.core.evaluation.metrics import gains
+from kgrec_cli.dataset.load import Dataset
 from kgrec_cli.errors import KgrecError, UsageError
 from kgrec_cli.events import Note, OnEvent, Warn
+from kgrec_cli.runs.held_out import evaluation_settings, load_held_out
+from kgrec_cli.runs.trained import Trained, read_run_settings
 from kgrec_cli.settings import LIST_METRICS, METRICS
-from kgrec_cli.stages.dataset import Dataset
-from kgrec_cli.stages.evaluate import evaluation_settings, load_held_out
 from kgrec_cli.stages.export import OF_THIS_MACHINE
-from kgrec_cli.stages.trained import Trained, read_run_settings
 
 VIEWS = ("test", "test_masked")
 FEW_USERS = 30

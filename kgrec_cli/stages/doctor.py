@@ -8,15 +8,15 @@ from typing import Any, Literal, TypeVar
 import numpy as np
 import polars as pl
 
-from kgrec_cli.core.link_check import LinkCheck, check_links, explain
-from kgrec_cli.core.sequences import Histories
+from kgrec_cli.core.data.histories import Histories
+from kgrec_cli.core.linking.verdict import LinkCheck, check_links, explain
+from kgrec_cli.dataset.files import atomic_path, find_features
+from kgrec_cli.dataset.link_check import CURE, read_catalogue, read_links, read_triples
+from kgrec_cli.dataset.load import Dataset, load_dataset
 from kgrec_cli.errors import KgrecError
 from kgrec_cli.formats.entity_features import read_entity_features
 from kgrec_cli.formats.files import read_json, sha256_of
 from kgrec_cli.settings import Settings
-from kgrec_cli.stages.dataset import Dataset, load_dataset
-from kgrec_cli.stages.dataset_files import atomic_path, find_features
-from kgrec_cli.stages.links import CURE, read_catalogue, read_links, read_triples
 
 Level = Literal["ok", "note", "bad"]
 Found = TypeVar("Found")

@@ -6,16 +6,16 @@ from typing import Any
 
 import torch
 
+from kgrec_cli.dataset.files import atomic_path
+from kgrec_cli.dataset.load import items_in_graph
 from kgrec_cli.errors import KgrecError
 from kgrec_cli.events import OnEvent, Warn
-from kgrec_cli.formats import run_dir as runs
 from kgrec_cli.formats.files import read_json, sha256_of
 from kgrec_cli.formats.recbole_checkpoint import write_checkpoint
+from kgrec_cli.runs import run_dir as runs
+from kgrec_cli.runs.trained import Trained, load_trained
 from kgrec_cli.settings import Settings
-from kgrec_cli.stages.dataset import items_in_graph
-from kgrec_cli.stages.dataset_files import atomic_path
 from kgrec_cli.stages.import_weights import GRU4REC_NAMES
-from kgrec_cli.stages.trained import Trained, load_trained
 
 ITEM_TABLES = ("item_embedding.weight", "entity_embedding.weight")
 BRANCHES = {"GRU4RecKG": ("item", "entity"), "GRU4Rec": ("item",)}

@@ -13,22 +13,18 @@ import polars as pl
 from torch import Tensor
 
 from kgrec_cli.config import build_settings, write_config
-from kgrec_cli.core.training import build_model, choose_device
-from kgrec_cli.core.vocab import Vocabulary, vocabulary_of
+from kgrec_cli.core.data.vocabulary import Vocabulary, vocabulary_of
+from kgrec_cli.core.model.gru4reckg import build_model
+from kgrec_cli.dataset.files import atomic_path
+from kgrec_cli.dataset.load import Dataset, items_in_graph, load_dataset
 from kgrec_cli.errors import KgrecError
 from kgrec_cli.events import Note, OnEvent, Warn, ignore_event
-from kgrec_cli.formats import run_dir as runs
 from kgrec_cli.formats.atomic import read_atomic
 from kgrec_cli.formats.files import sha256_of, write_json, write_text
 from kgrec_cli.formats.recbole_checkpoint import Checkpoint, read_checkpoint
+from kgrec_cli.runs import run_dir as runs
+from kgrec_cli.runs.environment import choose_device, describe_environment
 from kgrec_cli.settings import Settings
-from kgrec_cli.stages.dataset import (
-    Dataset,
-    describe_environment,
-    items_in_graph,
-    load_dataset,
-)
-from kgrec_cli.stages.dataset_files import atomic_path
 from kgrec_cli.stages.evaluate import run_evaluate
 
 # What of RecBole's settings decides the numbers that are measured; the rest of `RECORDED` is kept

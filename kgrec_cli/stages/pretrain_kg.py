@@ -14,7 +14,8 @@ import torch
 from numpy.typing import NDArray
 
 from kgrec_cli import __version__
-from kgrec_cli.core.kg_embedding import (
+from kgrec_cli.core.data.vocabulary import Vocabulary, build_vocabulary
+from kgrec_cli.core.kg.embedding import (
     KGModel,
     KGState,
     check_method,
@@ -23,19 +24,17 @@ from kgrec_cli.core.kg_embedding import (
     scale_vectors,
     scorers,
 )
-from kgrec_cli.core.kg_holdout import hold_out, rank_held_out, summarise_ranks
-from kgrec_cli.core.training import choose_device
-from kgrec_cli.core.vocab import Vocabulary, build_vocabulary
+from kgrec_cli.core.kg.holdout import hold_out, rank_held_out, summarise_ranks
+from kgrec_cli.dataset.files import atomic_path
+from kgrec_cli.dataset.load import read_entities
 from kgrec_cli.errors import KgrecError, Stopped
 from kgrec_cli.events import Note, OnEvent, Progress, Warn
 from kgrec_cli.formats.atomic import read_atomic
-from kgrec_cli.formats.dataset_files import write_together
 from kgrec_cli.formats.entity_features import write_entity_features
-from kgrec_cli.formats.files import sha256_of, write_json
-from kgrec_cli.formats.run_dir import read_tensors, write_tensors
+from kgrec_cli.formats.files import sha256_of, write_json, write_together
+from kgrec_cli.runs.environment import choose_device, set_threads
+from kgrec_cli.runs.run_dir import read_tensors, write_tensors
 from kgrec_cli.settings import PretrainKGSettings, Settings
-from kgrec_cli.stages.dataset import read_entities, set_threads
-from kgrec_cli.stages.dataset_files import atomic_path
 
 SAVE_EVERY_S = 5.0
 HELD_OUT_SHARE, HELD_OUT_AT_MOST = 0.05, 2000

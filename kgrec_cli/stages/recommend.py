@@ -8,12 +8,13 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from kgrec_cli.core.ranking import MAX_CHUNK_ROWS, recommend_items
+from kgrec_cli.core.evaluation.ranking import MAX_CHUNK_ROWS
+from kgrec_cli.core.evaluation.recommend import recommend_items
+from kgrec_cli.dataset.load import Dataset, load_dataset
 from kgrec_cli.errors import KgrecError
 from kgrec_cli.events import OnEvent, Progress
 from kgrec_cli.formats.exports import check_export_path, write_table
-from kgrec_cli.stages.dataset import Dataset, load_dataset
-from kgrec_cli.stages.trained import Trained, load_trained
+from kgrec_cli.runs.trained import Trained, load_trained
 
 
 @dataclass(frozen=True)

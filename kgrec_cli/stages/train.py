@@ -6,33 +6,22 @@ from pathlib import Path
 from typing import Any
 
 from kgrec_cli.config import write_config
-from kgrec_cli.core.evaluation import PARTS, measure
-from kgrec_cli.core.ranking import score_by
-from kgrec_cli.core.sequences import Split, item_popularity, split_all
-from kgrec_cli.core.training import (
-    TrainingState,
-    build_model,
-    check_targets,
-    choose_device,
-    fit,
-    pack_state,
-    unpack_state,
-)
+from kgrec_cli.core.data.splits import Split, item_popularity, split_all
+from kgrec_cli.core.evaluation.measure import PARTS, measure
+from kgrec_cli.core.evaluation.ranking import score_by
+from kgrec_cli.core.model.gru4reckg import build_model
+from kgrec_cli.core.training.fit import check_targets, fit
+from kgrec_cli.core.training.state import TrainingState, pack_state, unpack_state
+from kgrec_cli.dataset.features import FeatureTables, load_feature_tables
+from kgrec_cli.dataset.link_check import warn_of_broken_links
+from kgrec_cli.dataset.load import Dataset, load_dataset, split_dataset
 from kgrec_cli.errors import KgrecError, Stopped
 from kgrec_cli.events import EpochDone, Note, OnEvent, Warn
-from kgrec_cli.formats import run_dir as runs
 from kgrec_cli.formats.files import read_json, write_json, write_text
+from kgrec_cli.runs import run_dir as runs
+from kgrec_cli.runs.environment import choose_device, describe_environment, set_threads
+from kgrec_cli.runs.trained import read_run_settings
 from kgrec_cli.settings import Settings
-from kgrec_cli.stages.dataset import (
-    Dataset,
-    describe_environment,
-    load_dataset,
-    set_threads,
-    split_dataset,
-)
-from kgrec_cli.stages.features import FeatureTables, load_feature_tables
-from kgrec_cli.stages.links import warn_of_broken_links
-from kgrec_cli.stages.trained import read_run_settings
 
 
 @dataclass(frozen=True)

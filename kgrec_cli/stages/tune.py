@@ -13,29 +13,32 @@ from typing import Any
 import polars as pl
 
 from kgrec_cli.config import build_settings, merge, setting_names, write_config
-from kgrec_cli.core.evaluation import measure
-from kgrec_cli.core.ranking import score_by
-from kgrec_cli.core.search import SearchResult, run_search
-from kgrec_cli.core.search_report import (
+from kgrec_cli.core.data.splits import item_popularity
+from kgrec_cli.core.evaluation.measure import measure
+from kgrec_cli.core.evaluation.ranking import score_by
+from kgrec_cli.core.model.gru4reckg import build_model
+from kgrec_cli.core.training.fit import fit
+from kgrec_cli.core.training.state import TrainingState
+from kgrec_cli.core.tuning.report import (
     SearchTrial,
     best_trial,
     build_leaderboard,
     draw_chart,
     write_result_text,
 )
-from kgrec_cli.core.search_study import read_trials
-from kgrec_cli.core.search_workers import Alone, Objective, Processes, Report, Team, TrialResult
-from kgrec_cli.core.sequences import item_popularity
-from kgrec_cli.core.training import TrainingState, build_model, choose_device, fit
+from kgrec_cli.core.tuning.search import SearchResult, run_search
+from kgrec_cli.core.tuning.study import read_trials
+from kgrec_cli.core.tuning.workers import Alone, Objective, Processes, Report, Team, TrialResult
+from kgrec_cli.dataset.features import FeatureTables, load_feature_tables
+from kgrec_cli.dataset.link_check import warn_of_broken_links
+from kgrec_cli.dataset.load import Dataset, load_dataset, split_dataset
 from kgrec_cli.errors import Stopped
 from kgrec_cli.events import EpochDone, Note, OnEvent, Progress, ignore_event
 from kgrec_cli.formats.exports import write_table
 from kgrec_cli.formats.files import cannot_write, write_text
 from kgrec_cli.formats.hyper_test import SearchSpace, check_parameter_names, read_hyper_test
+from kgrec_cli.runs.environment import choose_device, set_threads
 from kgrec_cli.settings import Settings
-from kgrec_cli.stages.dataset import Dataset, load_dataset, set_threads, split_dataset
-from kgrec_cli.stages.features import FeatureTables, load_feature_tables
-from kgrec_cli.stages.links import warn_of_broken_links
 
 NOT_TUNED = ("dataset", "data_path", "checkpoint_dir", "device", "threads", "pretrain_kg")
 

@@ -7,7 +7,7 @@ import pytest
 import yaml
 from safetensors.numpy import load_file
 
-from kgrec_cli.core import training
+from kgrec_cli.core.training import fit as training
 from tests.conftest import QUICK, RunCli
 
 RUN_FILES = {

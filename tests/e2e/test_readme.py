@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from kgrec_cli.formats import sources
+from kgrec_cli.stages.prepare import sources
 from tests.conftest import RunCli
 
 README_PATH = Path(__file__).parents[2] / "README.md"

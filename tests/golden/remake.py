@@ -6,8 +6,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from kgrec_cli.core.sequences import build_histories, split_leave_one_out
-from kgrec_cli.core.training import build_model, fit
+from kgrec_cli.core.data.histories import build_histories
+from kgrec_cli.core.data.splits import split_leave_one_out
+from kgrec_cli.core.model.gru4reckg import build_model
+from kgrec_cli.core.training.fit import fit
 from kgrec_cli.settings import Settings
 
 CURVE_PATH = Path(__file__).with_name("first_losses.json")

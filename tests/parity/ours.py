@@ -5,15 +5,15 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from benchmarks.recbole_side.data import CASES
+from benchmarks.recbole_side.run import Told
 from kgrec_cli.config import build_settings
-from kgrec_cli.core.model import GRU4RecKG
-from kgrec_cli.core.sequences import Split
-from kgrec_cli.core.training import build_model
+from kgrec_cli.core.data.splits import Split
+from kgrec_cli.core.model.gru4reckg import GRU4RecKG, build_model
+from kgrec_cli.dataset.features import FeatureTables, load_feature_tables
+from kgrec_cli.dataset.load import Dataset, load_dataset, split_dataset
 from kgrec_cli.settings import Settings
-from kgrec_cli.stages.dataset import Dataset, load_dataset, split_dataset
-from kgrec_cli.stages.features import FeatureTables, load_feature_tables
-from tests.parity.conftest import RecBole, Told
-from tests.parity.data import CASES
+from tests.parity.conftest import RecBole
 
 CPU = torch.device("cpu")
 

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from kgrec_cli.core.sequences import test_targets as targets_of_test
-from kgrec_cli.core.sequences import train_targets, valid_targets
+from benchmarks.recbole_side.data import CASES
+from kgrec_cli.core.data.splits import test_targets as targets_of_test
+from kgrec_cli.core.data.splits import train_targets, valid_targets
 from tests.parity.conftest import RecBole
-from tests.parity.data import CASES
 from tests.parity.ours import our_side
 
 pytestmark = pytest.mark.parity

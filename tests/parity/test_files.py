@@ -9,17 +9,18 @@ import numpy as np
 import polars as pl
 import pytest
 
+from benchmarks.recbole_side.data import ALL_METRICS, QUICK
+from benchmarks.recbole_side.run import example_dir, read_told, run_recbole_side
 from kgrec_cli.cli import run
 from kgrec_cli.commands.demo import find_sample_data
 from kgrec_cli.config import build_settings
-from kgrec_cli.core.sequences import train_targets
+from kgrec_cli.core.data.splits import train_targets
+from kgrec_cli.dataset.features import load_feature_tables
+from kgrec_cli.dataset.load import load_dataset, split_dataset
 from kgrec_cli.formats.atomic import read_atomic
 from kgrec_cli.formats.entity_features import write_entity_features
 from kgrec_cli.quick_start import run_recbole
-from kgrec_cli.stages.dataset import load_dataset, split_dataset
-from kgrec_cli.stages.features import load_feature_tables
-from tests.parity.conftest import RecBole, example_dir, read_told, run_recbole_side
-from tests.parity.data import ALL_METRICS, QUICK
+from tests.parity.conftest import RecBole
 
 pytestmark = pytest.mark.parity
 

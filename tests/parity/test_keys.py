@@ -3,9 +3,11 @@
 import pytest
 import yaml
 
+from benchmarks import REPO_DIR
+from benchmarks.recbole_side.run import properties_dir
 from kgrec_cli.config import resolve_settings, setting_names
 from kgrec_cli.errors import KgrecError
-from tests.parity.conftest import REPO_DIR, RecBole, properties_dir
+from tests.parity.conftest import RecBole
 
 pytestmark = pytest.mark.parity
 

@@ -4,15 +4,15 @@ import numpy as np
 import pytest
 import torch
 
-from kgrec_cli.core.evaluation import measure
-from kgrec_cli.core.losses import bpr, cross_entropy
-from kgrec_cli.core.metrics import rank_metrics
-from kgrec_cli.core.ranking import draw_candidates, rank_targets, score_by
-from kgrec_cli.core.recurrence import pack
-from kgrec_cli.core.sequences import item_popularity
-from kgrec_cli.core.sequences import test_targets as targets_of_test
+from benchmarks.recbole_side.data import CASES
+from kgrec_cli.core.data.splits import item_popularity
+from kgrec_cli.core.data.splits import test_targets as targets_of_test
+from kgrec_cli.core.evaluation.measure import measure
+from kgrec_cli.core.evaluation.metrics import rank_metrics
+from kgrec_cli.core.evaluation.ranking import draw_candidates, rank_targets, score_by
+from kgrec_cli.core.model.gru import pack
+from kgrec_cli.core.training.losses import bpr, cross_entropy
 from tests.parity.conftest import RecBole
-from tests.parity.data import CASES
 from tests.parity.ours import CPU, Ours, our_side, weights
 
 pytestmark = pytest.mark.parity

@@ -1,0 +1,151 @@
+"""`kgrec` with an option that it does not have, so that the study can measure what it is worth.
+
+    python -m benchmarks.accuracy.options cosines train --dataset ml-100k --preset best
+
+`benchmarks.accuracy.study` trains its rows of such options by this command, from FOLDER.
+"""
+
+import sys
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from kgrec_cli.cli import main as run_kgrec
+from kgrec_cli.core.model.gru4reckg import GRU4RecKG
+from kgrec_cli.core.training import epoch as steps
+from kgrec_cli.core.training import fit as training
+from kgrec_cli.core.training.losses import Seen
+from kgrec_cli.settings import Settings
+
+Tables = Mapping[str, Tensor] | None
+
+
+class Cosines(GRU4RecKG):
+    """Scores by the cosine over a learned temperature, 0.1 at first.
+
+    The plain model once it is given a plain one's weights: so `kgrec compare` takes runs of both.
+    """
+
+    def __init__(self, settings: Settings, n_items: int, tables: Tables = None) -> None:
+        super().__init__(settings, n_items, tables)
+        self.sharpness = nn.Parameter(torch.tensor(10.0))
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], *options: Any, **named: Any) -> Any:
+        """As of the parent."""
+        if "sharpness" not in state_dict:
+            del self.sharpness
+            self.__class__ = GRU4RecKG  # type: ignore[assignment]
+        return GRU4RecKG.load_state_dict(self, state_dict, *options, **named)
+
+    def forward(self, *read: Any) -> Tensor:
+        """As of the parent."""
+        return functional.normalize(super().forward(*read), dim=-1) * self.sharpness
+
+    @torch.no_grad()
+    def encode(self, items: Tensor, lengths: Tensor) -> Tensor:
+        """As of the parent."""
+        return functional.normalize(super().encode(items, lengths), dim=-1) * self.sharpness
+
+    def item_vectors(self) -> Tensor:
+        """As of the parent."""
+        return functional.normalize(super().item_vectors(), dim=-1)
+
+    def _table(self, branch: str) -> Tensor:
+        return super().item_vectors() if branch == "item" else super()._table(branch)
+
+
+class Scaled(GRU4RecKG):
+    """Brings the given vectors to the mean length of the items' own at first."""
+
+    def __init__(self, settings: Settings, n_items: int, tables: Tables = None) -> None:
+        length = (2 / (n_items + settings.embedding_size) * settings.embedding_size) ** 0.5
+        scaled = {}
+        for name, table in (tables or {}).items():
+            norms = table.norm(dim=1)
+            scaled[name] = table * (length / norms[norms > 0].mean())
+        super().__init__(settings, n_items, scaled)
+
+
+class UnlinkedMean(GRU4RecKG):
+    """Gives items without a vector the mean of the others'."""
+
+    def __init__(self, settings: Settings, n_items: int, tables: Tables = None) -> None:
+        filled = {}
+        for name, table in (tables or {}).items():
+            has_none = ~table.any(dim=1)
+            has_none[0] = False
+            filled[name] = table.clone()
+            filled[name][has_none] = table[table.any(dim=1)].mean(0)
+        super().__init__(settings, n_items, filled)
+
+
+class UnlinkedLearned(GRU4RecKG):
+    """Trains the vectors of items that have none given, and no others."""
+
+    def __init__(self, settings: Settings, n_items: int, tables: Tables = None) -> None:
+        super().__init__(settings, n_items, tables)
+        for name, table in (tables or {}).items():
+            is_free = (~table.any(dim=1)).float()[:, None]
+            is_free[0] = 0
+            weight = self.table_of(name).weight
+            weight.requires_grad_(True)
+            weight.register_hook(partial(torch.mul, is_free))  # type: ignore[no-untyped-call]
+
+
+def all_scores(states: Tensor, item_weight: Tensor, seen: Seen | None) -> Tensor:
+    """Scores of all items at once, (T, N)."""
+    scores = states @ item_weight.T
+    if seen is None:
+        return scores
+    return scores.index_put(
+        (seen.rows, seen.items), seen.bias.expand(len(seen.rows)), accumulate=True
+    )
+
+
+def smoothed(
+    states: Tensor, item_weight: Tensor, targets: Tensor, seen: Seen | None = None
+) -> Tensor:
+    """Cross-entropy with a tenth of the mass on all items alike (Szegedy et al. 2016)."""
+    scores = all_scores(states, item_weight, seen)
+    return functional.cross_entropy(scores, targets, label_smoothing=0.1)
+
+
+def bpr_max(
+    states: Tensor, item_weight: Tensor, targets: Tensor, seen: Seen | None = None
+) -> Tensor:
+    """BPR-max over all other items, score regularisation 1 (Hidasi & Karatzoglou 2018)."""
+    scores = all_scores(states, item_weight, seen)
+    right = scores.gather(1, targets[:, None])
+    others = scores.scatter(1, targets[:, None], -torch.inf)
+    weights = torch.softmax(others, dim=1)
+    won = (weights * torch.sigmoid(right - scores)).sum(1)
+    return (-torch.log(won + 1e-10) + (weights * scores.square()).sum(1)).mean()
+
+
+MODELS: dict[str, type[GRU4RecKG]] = {
+    "cosines": Cosines,
+    "vectors scaled": Scaled,
+    "unlinked items the mean": UnlinkedMean,
+    "unlinked items learned": UnlinkedLearned,
+}
+LOSSES: dict[str, Callable[..., Tensor]] = {"label smoothing 0.1": smoothed, "BPR-max": bpr_max}
+
+
+def main() -> None:
+    """Puts the option in, runs the command."""
+    option, *arguments = sys.argv[1:] or [""]
+    if option in MODELS:
+        vars(training)["GRU4RecKG"] = MODELS[option]
+    elif option in LOSSES:
+        vars(steps)["cross_entropy"] = LOSSES[option]
+    else:
+        sys.exit(f"no option {option!r}; expected one of: {', '.join([*MODELS, *LOSSES])}")
+    run_kgrec(arguments)
+
+
+if __name__ == "__main__":
+    main()

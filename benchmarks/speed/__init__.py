@@ -1,0 +1,1 @@
+"""How fast kgrec is, as ratios in one run: beside RecBole, or beside an earlier commit."""

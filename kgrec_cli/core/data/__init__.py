@@ -1,0 +1,1 @@
+"""Interactions in; vocabularies, histories, splits and negative samples out, as flat arrays."""

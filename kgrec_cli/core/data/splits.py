@@ -1,0 +1,209 @@
+"""Splits: which events of each history train, validate and test.
+
+A target is an index into `Histories.items`; what stands before it is its history.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kgrec_cli.core.data.histories import (
+    Histories,
+    Ints,
+    first_events,
+)
+
+
+@dataclass(frozen=True)
+class Split:
+    """Where training, validation and test part, user by user.
+
+    User u's events before `train_end[u]` train, those before `valid_end[u]` validate, the rest
+    test. A user's first event is never a target: nothing stands before it.
+
+    Attributes:
+        train_end: int64 (U,), indices into `Histories.items`.
+        valid_end: int64 (U,).
+        of_samples: True when each history is one ready-made sample: its last event alone is a
+            target and an event of the data, what stands before it only context.
+    """
+
+    train_end: Ints
+    valid_end: Ints
+    of_samples: bool = False
+
+
+def split_leave_one_out(histories: Histories, parts: str = "valid_and_test") -> Split:
+    """Each user's last event is test, the one before validation (RecBole's `LS`).
+
+    As in RecBole a user with three events gives test and training but no validation target, one
+    with two events a training target only.
+
+    Args:
+        histories: All histories.
+        parts: valid_and_test; valid_only or test_only hold out the last event alone.
+    """
+    starts, ends = histories.offsets[:-1], histories.offsets[1:]
+    n_targets = ends - starts - 1
+    one, two = (n_targets >= 2).astype(np.int64), (n_targets >= 3).astype(np.int64)
+    none = np.zeros_like(one)
+    test, valid = {
+        "valid_and_test": (one, two),
+        "test_only": (one, none),
+        "valid_only": (none, one),
+    }[parts]
+    return Split(train_end=ends - test - valid, valid_end=ends - test)
+
+
+def split_ratio(histories: Histories, shares: tuple[float, float, float]) -> Split:
+    """The given shares of each user's targets, in time order (RecBole's `RS`, grouped by user).
+
+    Counts are rounded as in RecBole (`data/dataset/dataset.py`, `_calcu_split_ids`): down, then one
+    target is moved from training to each later part that would get less than one.
+    """
+    starts, ends = histories.offsets[:-1], histories.offsets[1:]
+    n_targets = np.maximum(ends - starts - 1, 0)
+    valid = (shares[1] * n_targets).astype(np.int64)
+    test = (shares[2] * n_targets).astype(np.int64)
+    train = n_targets - valid - test
+    for share, part in ((shares[2], test), (shares[1], valid)):
+        wanted = (train > 1) & (share * n_targets > 0) & (share * n_targets < 1)
+        part += wanted
+        train -= wanted
+    return Split(train_end=ends - test - valid, valid_end=ends - test)
+
+
+def split_temporal(histories: Histories, shares: tuple[float, float, float]) -> Split:
+    """One moment for all: what happens after it is unknown in training.
+
+    The two moments are those times before which the given shares of all events lie; events at
+    exactly a moment belong to the later part, so no part knows the future of another.
+    """
+    ordered = np.sort(histories.times)
+    n = len(ordered)
+    if n == 0:
+        return Split(histories.offsets[1:], histories.offsets[1:])
+    first, second = round(shares[0] * n), round((shares[0] + shares[1]) * n)
+
+    def ends_before(index: int) -> Ints:
+        if index >= n:
+            return histories.offsets[1:].copy()
+        early = (histories.times < ordered[index]).astype(np.int64)
+        return histories.offsets[:-1] + np.add.reduceat(early, histories.offsets[:-1])
+
+    return Split(train_end=ends_before(first), valid_end=ends_before(second))
+
+
+def split_by_parts(histories: Histories, parts: NDArray[np.int32]) -> Split:
+    """The split of events that came in parts.
+
+    Args:
+        histories: All histories, each in the order of its parts.
+        parts: int32 (n,), the part of each event: 0 training, 1 validation, 2 test.
+    """
+    starts = histories.offsets[:-1]
+    n_train = np.add.reduceat((parts == 0).astype(np.int64), starts)
+    n_valid = np.add.reduceat((parts == 1).astype(np.int64), starts)
+    return Split(train_end=starts + n_train, valid_end=starts + n_train + n_valid)
+
+
+def split_samples(histories: Histories, parts: NDArray[np.int32]) -> Split:
+    """The split of ready-made samples.
+
+    Args:
+        histories: One a sample, the target last.
+        parts: int32 (n,), the part of each event: 0 training, 1 validation, 2 test.
+    """
+    ends = histories.offsets[1:]
+    part = parts[ends - 1]
+    return Split(ends - (part > 0), ends - (part > 1), of_samples=True)
+
+
+def split_all(histories: Histories) -> Split:
+    """Everything trains: the final fit before a model is put to use."""
+    return Split(train_end=histories.offsets[1:].copy(), valid_end=histories.offsets[1:].copy())
+
+
+def earliest_targets(histories: Histories, split: Split) -> Ints:
+    """The earliest event of each history that may be a target, int64 (U,)."""
+    return histories.offsets[1:] - 1 if split.of_samples else histories.offsets[:-1] + 1
+
+
+def training_events(histories: Histories, split: Split) -> NDArray[np.bool_]:
+    """Bool (n,): the events that training may count; the context of a sample is none of them."""
+    events = np.arange(len(histories.items))
+    lengths = np.diff(histories.offsets)
+    training: NDArray[np.bool_] = events < np.repeat(split.train_end, lengths)
+    if split.of_samples:
+        training &= events >= np.repeat(earliest_targets(histories, split), lengths)
+    return training
+
+
+def item_popularity(
+    histories: Histories, split: Split, n_items: int, *, targets_only: bool = False
+) -> Ints:
+    """int64 (N,), the training interactions of each item.
+
+    With `targets_only` a user's first event is left out, as in RecBole, whose training samples are
+    what it counts.
+    """
+    in_training = training_events(histories, split)
+    if targets_only:
+        in_training[histories.offsets[:-1]] = False
+    return np.bincount(histories.items[in_training], minlength=n_items)
+
+
+def targets_between(histories: Histories, split: Split, first: Ints, last: Ints) -> Ints:
+    """The targets in `[first[u], last[u])` of every user.
+
+    Returns:
+        int64 (n_targets,), ascending indices into `histories.items`.
+    """
+    first = np.maximum(first, earliest_targets(histories, split))
+    counts = np.maximum(last - first, 0)
+    starts = np.repeat(first - np.concatenate([[0], np.cumsum(counts)[:-1]]), counts)
+    return starts + np.arange(counts.sum())
+
+
+def train_targets(histories: Histories, split: Split) -> Ints:
+    """The training targets, int64 ascending."""
+    return targets_between(histories, split, histories.offsets[:-1], split.train_end)
+
+
+def valid_targets(histories: Histories, split: Split) -> Ints:
+    """The validation targets, int64 ascending."""
+    return targets_between(histories, split, split.train_end, split.valid_end)
+
+
+def test_targets(histories: Histories, split: Split) -> Ints:
+    """The test targets, int64 ascending. Their prefixes hold the validation items."""
+    return targets_between(histories, split, split.valid_end, histories.offsets[1:])
+
+
+test_targets.__test__ = False  # type: ignore[attr-defined]  # no test, whatever pytest thinks
+
+
+def repeat_log_ratio(histories: Histories, split: Split, n_items: int) -> float:
+    """How much oftener than by chance a training target is an item seen before, as a logarithm.
+
+    Chance is the share of the training events that the items seen before have. One is added to both
+    counts, so that data without any repetition give a finite number.
+    """
+    first, targets = first_events(histories, n_items), train_targets(histories, split)
+    counts = np.bincount(histories.items[training_events(histories, split)], minlength=n_items)
+    shares = counts / max(counts.sum(), 1)
+    before = np.concatenate([[0.0], np.cumsum(shares[histories.items] * first)])
+    by_chance = before[targets] - before[histories.offsets[histories.owners[targets]]]
+    n_repeated = np.count_nonzero(~first[targets])
+    return float(np.log((n_repeated + 1) / (by_chance.sum() + 1)))
+
+
+def shuffle_ties(histories: Histories, split: Split, rng: np.random.Generator) -> Histories:
+    """The same histories, each user's training events of equal time in a new order."""
+    owners = histories.owners
+    training = np.arange(len(owners)) < split.train_end[owners]
+    new = np.ones(len(owners), dtype=np.bool_)
+    new[1:] = (np.diff(histories.times) != 0) | (np.diff(owners) != 0) | ~training[1:]
+    order = np.argsort(np.cumsum(new) + rng.random(len(owners)))
+    return replace(histories, items=histories.items[order])

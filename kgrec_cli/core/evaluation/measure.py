@@ -1,0 +1,150 @@
+"""What a run, or a baseline, is worth: the metrics of a part and of slices of it.
+
+Everything is measured twice: with all items as candidates, and ("masked") without the items that
+the user has already had.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kgrec_cli.core.data import splits
+from kgrec_cli.core.data.histories import Histories, Ints
+from kgrec_cli.core.data.splits import Split
+from kgrec_cli.core.evaluation.metrics import list_metrics, rank_metrics
+from kgrec_cli.core.evaluation.ranking import Ranking, Score, draw_candidates, rank_targets
+from kgrec_cli.settings import Settings
+
+PARTS = ("valid", "test")
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One part of the data, ranked.
+
+    Attributes:
+        targets: int64 (n,) indices into `Histories.items`.
+        ranking: Where each target stands.
+        metrics: Values by view: "test" and "test_masked", for instance.
+    """
+
+    targets: Ints
+    ranking: Ranking
+    metrics: dict[str, dict[str, float]]
+
+
+def part_targets(histories: Histories, split: Split, part: str) -> Ints:
+    """The targets of "valid" or "test"."""
+    if part == "valid":
+        return splits.valid_targets(histories, split)
+    return splits.test_targets(histories, split)
+
+
+def measure(
+    score: Score,
+    histories: Histories,
+    split: Split,
+    part: str,
+    settings: Settings,
+    popularity: NDArray[np.int64],
+) -> Measured:
+    """All metrics of `settings` for one part, masked and not.
+
+    Args:
+        score: A model's or a baseline's scores.
+        histories: All histories.
+        split: How they are split.
+        part: "valid" or "test".
+        settings: metrics, topk, eval_batch_size.
+        popularity: int64 (N,), training interactions of each item.
+    """
+    targets = part_targets(histories, split, part)
+    ranking = rank_targets(
+        score,
+        histories,
+        targets,
+        n_items=len(popularity),
+        topk=max(settings.topk),
+        eval_batch_size=settings.eval_batch_size,
+        candidates=draw_candidates(
+            settings.eval_args.mode_of(part), histories, targets, len(popularity), settings.seed
+        ),
+    )
+    if len(targets) == 0:
+        return Measured(targets, ranking, {})
+    return Measured(
+        targets,
+        ranking,
+        {
+            part: _all_metrics(ranking.ranks, ranking.top_items, settings, popularity),
+            f"{part}_masked": _all_metrics(
+                ranking.ranks_masked, ranking.top_items_masked, settings, popularity
+            ),
+        },
+    )
+
+
+def _all_metrics(
+    ranks: Ints,
+    top_items: NDArray[np.int32],
+    settings: Settings,
+    popularity: NDArray[np.int64],
+) -> dict[str, float]:
+    values = rank_metrics(ranks, settings.metrics, settings.topk)
+    return values | list_metrics(
+        top_items,
+        popularity,
+        settings.metrics,
+        settings.topk,
+        count_padding=settings.recbole_compat,
+    )
+
+
+def slice_metrics(
+    ranks: Ints,
+    target_items: NDArray[np.int32],
+    groups: Mapping[str, NDArray[np.bool_]],
+    metrics: Sequence[str],
+    topk: Sequence[int],
+) -> dict[str, dict[str, float]]:
+    """Metrics of the targets whose item is in each group; a group without targets is left out.
+
+    Args:
+        ranks: int64 (n,).
+        target_items: int32 (n,), the item of each target.
+        groups: Name to bool (N,), True for the items of the group.
+        metrics: Metrics of ranks.
+        topk: Cutoffs.
+
+    Returns:
+        By group: `n_targets` and the metrics.
+    """
+    slices: dict[str, dict[str, float]] = {}
+    for name, members in groups.items():
+        chosen = ranks[members[target_items]]
+        if len(chosen):
+            slices[name] = {"n_targets": len(chosen), **rank_metrics(chosen, metrics, topk)}
+    return slices
+
+
+def popularity_groups(popularity: NDArray[np.int64]) -> dict[str, NDArray[np.bool_]]:
+    """Items in five groups, each with about a fifth of all training interactions.
+
+    The first holds the few most popular items, the last the many rare ones.
+
+    Args:
+        popularity: int64 (N,), padding first.
+    """
+    n_groups = 5
+    order = 1 + np.argsort(-popularity[1:], kind="stable")
+    before = np.cumsum(popularity[order]) - popularity[order]
+    number = np.minimum(before * n_groups // max(int(popularity.sum()), 1), n_groups - 1)
+    groups = {}
+    for index in range(n_groups):
+        members = np.zeros(len(popularity), dtype=bool)
+        members[order[number == index]] = True
+        label = {0: " (top)", n_groups - 1: " (tail)"}.get(index, "")
+        groups[f"popularity {index + 1}/{n_groups}{label}"] = members
+    return groups

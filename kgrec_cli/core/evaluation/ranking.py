@@ -1,0 +1,180 @@
+"""Full ranking: the place of each target among all items, and the items at the top.
+
+Both views of every list come from one pass: all items as candidates, and the items already in the
+history taken out ("masked"). Scores exist for one chunk of targets at a time.
+
+Letters: B rows of a chunk, N items including the padding, K places.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from kgrec_cli.core.data.histories import Histories, Ints, prefixes, seen_events
+from kgrec_cli.core.data.negatives import sample_negatives
+from kgrec_cli.core.model.gru4reckg import GRU4RecKG, Pairs
+
+# Scores of a chunk of targets: int64 (B,) indices into Histories.items -> float (B, N).
+Score = Callable[[Ints], Tensor]
+
+MAX_CHUNK_SCORES = 2**23
+MAX_CHUNK_ROWS = 1024
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """Where each target stands.
+
+    Attributes:
+        ranks: int64 (n,), from 1, among all items.
+        ranks_masked: int64 (n,), among the items that are not in the target's prefix.
+        top_items: int32 (n, K), best first, among all items.
+        top_items_masked: int32 (n, K), the same with seen items taken out; 0 where none is left.
+    """
+
+    ranks: Ints
+    ranks_masked: Ints
+    top_items: NDArray[np.int32]
+    top_items_masked: NDArray[np.int32]
+
+
+def score_by(
+    model: GRU4RecKG, histories: Histories, *, max_length: int, device: torch.device
+) -> Score:
+    """The scores that a model gives after reading each target's prefix."""
+
+    def score(targets: Ints) -> Tensor:
+        items, lengths = prefixes(histories, targets, max_length)
+        states = model.encode(
+            torch.from_numpy(items).to(device), torch.from_numpy(lengths).to(device)
+        )
+        has_bias = model.seen_bias is not None
+        return model.score(states, seen_pairs(histories, targets, device) if has_bias else None)
+
+    return score
+
+
+def seen_pairs(histories: Histories, targets: Ints, device: torch.device) -> Pairs:
+    """Two int64 (P,): the row in `targets`, and an item seen before that target."""
+    row_index, events = seen_events(histories, targets)
+    items = torch.from_numpy(histories.items[events].astype(np.int64))
+    return torch.from_numpy(row_index).to(device), items.to(device)
+
+
+def chunk_size(n_items: int, eval_batch_size: int) -> int:
+    """Targets scored at once: as set, within a bound on memory (about 32 MB of scores)."""
+    return max(1, min(eval_batch_size, MAX_CHUNK_ROWS, MAX_CHUNK_SCORES // n_items))
+
+
+@torch.inference_mode()
+def rank_targets(
+    score: Score,
+    histories: Histories,
+    targets: Ints,
+    *,
+    n_items: int,
+    topk: int = 0,
+    eval_batch_size: int = 4096,
+    candidates: Tensor | None = None,
+) -> Ranking:
+    """Ranks every target among all items, or among some.
+
+    An item of the same score as the target stands before it: ties count against the target, on
+    every device alike. The padding is no candidate. A target that is itself in its prefix stays a
+    candidate when seen items are taken out.
+
+    Args:
+        score: Gives the scores of a chunk.
+        histories: All histories.
+        targets: int64 (n,) indices into `histories.items`.
+        n_items: N.
+        topk: K, items of the top lists; 0 for no lists.
+        eval_batch_size: Targets a chunk at most.
+        candidates: int64 (n, M), the items beside the target to rank it among; an item that stands
+            twice counts once. None for all items.
+    """
+    rows = chunk_size(n_items, eval_batch_size)
+    chunks: list[Ranking] = []
+    for begin in range(0, len(targets), rows):
+        chunk = targets[begin : begin + rows]
+        scores = score(chunk).float()
+        scores[:, 0] = -torch.inf
+        wanted = torch.from_numpy(histories.items[chunk].astype(np.int64)).to(scores.device)
+        target_scores = scores.gather(1, wanted[:, None])
+        if candidates is not None:
+            chosen = candidates[begin : begin + rows].to(scores.device)
+            among = torch.full_like(scores, -torch.inf)
+            among.scatter_(1, chosen, scores.gather(1, chosen))
+            scores = among.scatter_(1, wanted[:, None], target_scores)
+        ranks, top = (scores >= target_scores).sum(1), _top_items(scores, topk)
+        scores[seen_pairs(histories, chunk, scores.device)] = -torch.inf
+        scores.scatter_(1, wanted[:, None], target_scores)
+        ranks_masked, top_masked = (scores >= target_scores).sum(1), _top_items(scores, topk)
+        chunks.append(
+            Ranking(
+                ranks.cpu().numpy(),
+                ranks_masked.cpu().numpy(),
+                top.cpu().numpy().astype(np.int32),
+                top_masked.cpu().numpy().astype(np.int32),
+            )
+        )
+    if not chunks:
+        empty, no_lists = np.zeros(0, np.int64), np.zeros((0, topk), np.int32)
+        return Ranking(empty, empty, no_lists, no_lists)
+    return Ranking(
+        np.concatenate([part.ranks for part in chunks]),
+        np.concatenate([part.ranks_masked for part in chunks]),
+        np.concatenate([part.top_items for part in chunks]),
+        np.concatenate([part.top_items_masked for part in chunks]),
+    )
+
+
+def draw_candidates(
+    mode: str, histories: Histories, targets: Ints, n_items: int, seed: int
+) -> Tensor | None:
+    """The items that an `eval_args` mode ranks each target among, the same for the same seed.
+
+    Args:
+        mode: full; uniN: N items drawn uniformly; popN: N drawn by their number of interactions.
+            The target is never drawn; an item may be drawn twice (as in RecBole, where the items
+            of a sequential model's user are not excluded either).
+        histories: All histories.
+        targets: int64 (n,) indices into `histories.items`.
+        n_items: N, padding included.
+        seed: Seed of the draw.
+
+    Returns:
+        int64 (n, N), or None for full.
+    """
+    if mode == "full":
+        return None
+    popularity = None
+    if mode.startswith("pop"):
+        popularity = torch.from_numpy(np.bincount(histories.items, minlength=n_items)).float()
+    wanted = torch.from_numpy(histories.items[targets].astype(np.int64))
+    generator = torch.Generator().manual_seed(seed)
+    return sample_negatives(wanted, popularity, n_items, int(mode[3:]), generator)
+
+
+def _top_items(scores: Tensor, topk: int) -> Tensor:
+    """int64 (B, K) item ids, best first; of equal scores the lower id; 0 for -inf scores."""
+    best_scores, best = top_places(scores, min(topk, scores.shape[1]))
+    best = torch.where(best_scores == -torch.inf, 0, best)
+    return torch.nn.functional.pad(best, (0, topk - best.shape[1]))
+
+
+def top_places(scores: Tensor, topk: int) -> tuple[Tensor, Tensor]:
+    """The K best scores of each row and their columns, best first; ties go to the lower column.
+
+    `torch.topk` leaves ties unspecified, so what it finds is ordered here; which of several items
+    that tie for the last place is listed stays unspecified.
+    """
+    values, columns = scores.topk(topk, dim=1)
+    by_column = columns.argsort(dim=1)
+    values, columns = values.gather(1, by_column), columns.gather(1, by_column)
+    by_value = values.argsort(dim=1, descending=True, stable=True)
+    return values.gather(1, by_value), columns.gather(1, by_value)

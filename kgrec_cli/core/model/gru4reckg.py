@@ -1,0 +1,223 @@
+"""GRU4RecKG: an item GRU beside a GRU over knowledge-graph vectors, concatenated.
+
+Names of parameters and their shapes are RecBole 1.2.1's
+(`model/sequential_recommender/gru4reckg.py`), so weights move both ways. Sources: Hidasi et al.
+2016 (GRU4Rec); Huang et al. 2018 (KSR, where the KG variant is a baseline).
+
+Letters: B rows, L length, P positions of all rows, D embedding_size, H hidden_size, N items
+including the padding.
+"""
+
+from collections.abc import Mapping
+from typing import cast
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from kgrec_cli.core.model.dropout import drop
+from kgrec_cli.core.model.gru import Packed, last_states, last_states_by_item, pack, run_grus
+from kgrec_cli.settings import Settings
+
+Pairs = tuple[Tensor, Tensor]
+"""Two int64 (S,): a row and an item that its history holds."""
+
+ROWS_AT_ONCE = 256
+"""Histories encoded at once: what they need stays in the processor's cache."""
+
+OWN_SHARE = 0.1
+"""What Xavier's item embeddings are multiplied by at first with `kg_items`."""
+
+
+class GRU4RecKG(nn.Module):
+    """Reads item histories, returns a vector per position whose dot products score all items.
+
+    One GRU reads the items' own embeddings and one each table of given vectors; their states are
+    concatenated. RecBole's model has one such table, "entity"; without any it is GRU4Rec.
+
+    Args:
+        settings: embedding_size D, hidden_size H, num_layers, dropout_prob,
+            hidden_dropout_prob, layer_norm, freeze_kg, seen_bias, kg_items.
+        n_items: N, padding included.
+        tables: By branch name, float32 (N, width): the vector of each item in that branch.
+
+    Raises:
+        ValueError: A table that has not N rows.
+    """
+
+    def __init__(
+        self, settings: Settings, n_items: int, tables: Mapping[str, Tensor] | None = None
+    ) -> None:
+        super().__init__()
+        tables = tables or {}
+        hidden, layers = settings.hidden_size, settings.num_layers
+        self.branches = ("item", *tables)
+        widths = {"item": settings.embedding_size}
+        widths |= {name: table.shape[1] for name, table in tables.items()}
+        for name, width in widths.items():
+            if name in tables and len(tables[name]) != n_items:
+                raise ValueError(f"table {name}: {len(tables[name])} rows for {n_items} items")
+            embedding = nn.Embedding(n_items, width, padding_idx=0)
+            gru = nn.GRU(width, hidden, layers, bias=False, batch_first=True)
+            setattr(self, f"{name}_embedding", embedding)
+            setattr(self, f"{name}_gru_layers", gru)
+            if name in tables and settings.kg_items:
+                to_items = nn.Linear(width, settings.embedding_size, bias=False)
+                setattr(self, f"{name}_item_layer", to_items)
+        self.emb_dropout = nn.Dropout(settings.dropout_prob)
+        self.hidden_dropout = nn.Dropout(settings.hidden_dropout_prob)
+        self.dense_layer = nn.Linear(hidden * len(widths), settings.embedding_size)
+        self.layer_norm = (
+            nn.LayerNorm(settings.embedding_size) if settings.layer_norm else nn.Identity()
+        )
+        self.seen_bias = nn.Parameter(torch.zeros(())) if settings.seen_bias else None
+        self._set_initial_values(tables, settings)
+
+    item_embedding: nn.Embedding
+    item_gru_layers: nn.GRU
+
+    def _set_initial_values(self, tables: Mapping[str, Tensor], settings: Settings) -> None:
+        """Xavier-normal item embeddings and dense layer, zero bias, torch's values for the GRUs.
+
+        Differs from RecBole: the padding row stays zero (there, and with `recbole_compat`, the
+        padding row is drawn too). With `kg_items` the items' own embeddings begin at a tenth, so
+        that what is known of a rare item is at first what the graph says.
+        """
+        nn.init.xavier_normal_(self.item_embedding.weight)
+        nn.init.xavier_normal_(self.dense_layer.weight)
+        nn.init.zeros_(self.dense_layer.bias)
+        with torch.no_grad():
+            if not settings.recbole_compat:
+                self.item_embedding.weight[0] = 0
+            if tables and settings.kg_items:
+                self.item_embedding.weight.mul_(OWN_SHARE)
+            for name, table in tables.items():
+                self.table_of(name).weight.copy_(table)
+        for name in tables:
+            self.table_of(name).weight.requires_grad_(not settings.freeze_kg)
+            if settings.kg_items:
+                nn.init.xavier_normal_(getattr(self, f"{name}_item_layer").weight)
+
+    def table_of(self, branch: str) -> nn.Embedding:
+        """The table of a branch."""
+        return cast(nn.Embedding, getattr(self, f"{branch}_embedding"))
+
+    def forward(
+        self, read: Packed, where: Tensor | None = None, start: Tensor | None = None
+    ) -> Tensor:
+        """The state after each position, or after the chosen ones.
+
+        Args:
+            read: Rows of item ids, P positions.
+            where: bool (P,), True at the T positions wanted; None for all.
+            start: What `remember` gave for the rows; None when nothing was read before.
+
+        Returns:
+            float (P, D), or (T, D) in their order when `where` is given.
+        """
+        states = run_grus(self._grus, self._vectors(read.items), read.sizes, start)
+        wanted = drop(states if where is None else states[where], self.hidden_dropout)
+        scoring: Tensor = self.layer_norm(self.dense_layer(wanted))
+        return scoring
+
+    @torch.no_grad()
+    def remember(self, read: Packed) -> Tensor:
+        """The GRUs' states after each row, for rows that go on: float (layers, branches, B, H)."""
+        return last_states(self._grus, self._vectors(read.items), read.sizes)
+
+    @torch.no_grad()
+    def encode(self, items: Tensor, lengths: Tensor) -> Tensor:
+        """The state after the last item of each row, without gradients.
+
+        Args:
+            items: int (B, L), zeros behind.
+            lengths: int64 (B,), at least 1.
+
+        Returns:
+            float (B, D).
+        """
+        order = torch.argsort(lengths, descending=True, stable=True)
+        inputs = None
+        if self._pays_by_item(int(lengths.sum())):
+            pairs = zip(self.branches, self._grus, strict=True)
+            inputs = [self._table(name) @ gru.all_weights[0][0].T for name, gru in pairs]
+        states = []
+        for rows in torch.split(order, ROWS_AT_ONCE):
+            read = pack(items[rows], lengths[rows])
+            if inputs is None:
+                found = self.remember(read)
+            else:
+                found = last_states_by_item(self._grus, inputs, read)
+            states.append(torch.cat(found[-1].unbind(), dim=-1))
+        ordered = torch.cat(states)[torch.argsort(order)]
+        scoring: Tensor = self.layer_norm(self.dense_layer(ordered))
+        return scoring
+
+    def _pays_by_item(self, n_positions: int) -> bool:
+        """Whether the inputs' products are to be made for every item, not for every position."""
+        table = self.item_embedding.weight
+        is_one_layer = self.item_gru_layers.num_layers == 1
+        return is_one_layer and not self.training and table.is_cpu and n_positions > len(table)
+
+    @property
+    def _grus(self) -> list[nn.GRU]:
+        return [getattr(self, f"{name}_gru_layers") for name in self.branches]
+
+    def _table(self, branch: str) -> Tensor:
+        """What a branch reads for every item, float (N, width)."""
+        return self.item_vectors() if branch == "item" else self.table_of(branch).weight
+
+    def _vectors(self, items: Tensor) -> list[Tensor]:
+        """What each branch reads for the items (P,): float (P, width)."""
+        tables = [self._table(name) for name in self.branches]
+        read = [functional.embedding(items, table, padding_idx=0) for table in tables]
+        return [drop(vectors, self.emb_dropout) for vectors in read]
+
+    def item_vectors(self) -> Tensor:
+        """What the item GRU reads and items are scored by, float (N, D).
+
+        The items' own embeddings; with `kg_items` plus a learned map of each given vector.
+        """
+        vectors: Tensor = self.item_embedding.weight
+        for name in self.branches:
+            to_items = getattr(self, f"{name}_item_layer", None)
+            if to_items is not None:
+                vectors = vectors + to_items(self.table_of(name).weight)
+        return vectors
+
+    def score(self, states: Tensor, seen: Pairs | None = None) -> Tensor:
+        """Scores of all items, float (B, N), for states (B, D). Column 0 is the padding's.
+
+        Args:
+            states: What `encode` gave.
+            seen: The items of each row's history, to which `seen_bias` goes; once, however often
+                an item stands there. None for none.
+        """
+        scores = states @ self.item_vectors().T
+        if self.seen_bias is None or seen is None:
+            return scores
+        return add_once(scores, seen, self.seen_bias)
+
+
+def add_once(scores: Tensor, pairs: Pairs, number: Tensor | float) -> Tensor:
+    """Adds a number (0-d) to scores (B, N), in place: once at each pair, also a repeated one."""
+    rows, items = pairs
+    scores[rows, items] = scores[rows, items] + number
+    return scores
+
+
+def build_model(
+    settings: Settings, n_items: int, tables: Mapping[str, np.ndarray], device: torch.device
+) -> GRU4RecKG:
+    """A model with the initial values of `settings.seed`.
+
+    Args:
+        settings: Sizes, dropout and seed.
+        n_items: N, padding included.
+        tables: By branch name, float32 (N, width); empty for GRU4Rec.
+        device: Where it is to be.
+    """
+    torch.manual_seed(settings.seed)
+    given = {name: torch.from_numpy(table) for name, table in tables.items()}
+    return GRU4RecKG(settings, n_items, given).to(device)

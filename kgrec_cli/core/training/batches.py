@@ -1,0 +1,184 @@
+"""Batches: what the model reads in one optimiser step, with no place for padding.
+
+`sequence_batches` predict at every position of a window; `prefix_batches` are RecBole's, one row a
+target. Nothing is ever expanded to interactions x length: rows are gathered when a batch needs
+them.
+
+Letters: B rows, P positions of all rows, W windows.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kgrec_cli.core.data.histories import Histories, Ints, Items, prefix_starts
+from kgrec_cli.core.data.splits import Split, earliest_targets, train_targets
+from kgrec_cli.core.model.gru import last_positions
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Slices of histories side by side, the longest first, step by step (`recurrence.Packed`).
+
+    Attributes:
+        items: int32 (P,): the first item of every row, then the second of those that have one, ...
+        sizes: How many rows have a first, a second, ... item.
+        places: int64 (P,), where in `Histories.items` each item stands.
+    """
+
+    items: NDArray[np.int32]
+    sizes: tuple[int, ...]
+    places: Ints
+
+
+def read_rows(items: Items, starts: Ints, ends: Ints) -> Rows:
+    """The slices `items[starts[i]:ends[i]]`, given the longest first, none empty."""
+    lengths = ends - starts
+    steps = np.arange(int(lengths.max(initial=0)))
+    inside = steps[:, None] < lengths
+    places = (starts + steps[:, None])[inside]
+    return Rows(items[places], tuple(inside.sum(axis=1).tolist()), places)
+
+
+@dataclass(frozen=True)
+class Part:
+    """Rows that one pass of the model reads.
+
+    Attributes:
+        rows: What is read with gradients.
+        targets: int32 (P,), the item that follows each position; 0 where no loss is taken (in
+            prefix batches all but the last of a row).
+        before: What some rows read before that without gradients; None when no row does.
+        before_of: int64, the row of `rows` that each row of `before` belongs to.
+    """
+
+    rows: Rows
+    targets: NDArray[np.int32]
+    before: Rows | None
+    before_of: Ints
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One optimiser step: its parts, and how many targets they have between them."""
+
+    parts: list[Part]
+    n_targets: int
+
+
+PART_POSITIONS = 2**12
+"""Positions read at once in prefix batches; more leave the processor's cache."""
+
+
+def prefix_batches(
+    histories: Histories,
+    split: Split,
+    *,
+    max_length: int,
+    batch_size: int,
+    rng: np.random.Generator,
+) -> Iterator[Batch]:
+    """RecBole's way: one row per target, its prefix of at most `max_length` items.
+
+    Every training target is met once, in random order.
+    """
+    targets = rng.permutation(train_targets(histories, split))
+    for begin in range(0, len(targets), batch_size):
+        chosen = targets[begin : begin + batch_size]
+        starts = prefix_starts(histories, chosen, max_length)
+        order = np.argsort(starts - chosen, kind="stable")
+        n_parts = -(-int((chosen - starts).sum()) // PART_POSITIONS)
+        parts = []
+        for own in np.array_split(order, n_parts):
+            rows = read_rows(histories.items, starts[own], chosen[own])
+            wanted = np.zeros_like(rows.items)
+            wanted[last_positions(rows.sizes).numpy()] = histories.items[chosen[own]]
+            parts.append(Part(rows, wanted, None, own[:0]))
+        yield Batch(parts, len(chosen))
+
+
+@dataclass(frozen=True)
+class Windows:
+    """Slices of histories that cover every training target once.
+
+    Attributes:
+        starts: int64 (W,), first input of each window.
+        first_targets: int64 (W,), first target; targets before it are context without loss.
+        ends: int64 (W,), one past the last target.
+    """
+
+    starts: Ints
+    first_targets: Ints
+    ends: Ints
+
+
+def cut_windows(
+    histories: Histories,
+    split: Split,
+    *,
+    max_length: int,
+    context: int,
+    rng: np.random.Generator,
+) -> Windows:
+    """Cuts every training history into windows of at most `max_length` targets.
+
+    A history of at most `max_length` targets is one window: its loss is the same sum of the same
+    terms as prefix batching's. A longer one is cut at a random phase, and each window reads up to
+    `context` further items before its first target, which carry no loss.
+    """
+    first = earliest_targets(histories, split)
+    n_targets = np.maximum(split.train_end - first, 0)
+    long = n_targets > max_length
+    phase = np.where(long, rng.integers(0, max_length, size=len(first)), 0)
+    n_windows = -(-(n_targets + phase) // max_length)
+    owner = np.repeat(np.arange(len(first)), n_windows)
+    number = np.arange(len(owner)) - np.repeat(np.cumsum(n_windows) - n_windows, n_windows)
+    begin = first[owner] - phase[owner] + number * max_length
+    first_targets = np.maximum(begin, first[owner])
+    ends = np.minimum(begin + max_length, split.train_end[owner])
+    starts = np.maximum(first_targets - 1 - context, histories.offsets[:-1][owner])
+    kept = ends > first_targets
+    return Windows(starts[kept], first_targets[kept], ends[kept])
+
+
+def sequence_batches(
+    histories: Histories,
+    split: Split,
+    *,
+    max_length: int,
+    batch_size: int,
+    context: int,
+    rng: np.random.Generator,
+) -> Iterator[Batch]:
+    """Whole-sequence batches: a prediction at every position of a window.
+
+    Windows come in random order and are packed into steps of about `batch_size` targets, so that an
+    epoch makes as many optimiser steps as prefix batching does. What a window reads before its
+    first target only sets the states it begins with.
+    """
+    windows = cut_windows(histories, split, max_length=max_length, context=context, rng=rng)
+    order = rng.permutation(len(windows.starts))
+    done = np.cumsum((windows.ends - windows.first_targets)[order])
+    n_steps = max(1, -(-int(done[-1]) // batch_size)) if len(done) else 0
+    borders = np.searchsorted(done, np.arange(1, n_steps) * done[-1] / n_steps) if n_steps else []
+    for chosen in np.split(order, borders):
+        if len(chosen):
+            part = _window_part(histories.items, windows, chosen)
+            yield Batch([part], len(part.targets))
+
+
+def _window_part(items: Items, windows: Windows, chosen: Ints) -> Part:
+    """Some windows as rows; a window's inputs begin one item before its first target."""
+    lengths = windows.ends[chosen] - windows.first_targets[chosen]
+    chosen = chosen[np.argsort(-lengths, kind="stable")]
+    begin = windows.first_targets[chosen] - 1
+    rows = read_rows(items, begin, windows.ends[chosen] - 1)
+    before_lengths = begin - windows.starts[chosen]
+    before_of = np.argsort(-before_lengths, kind="stable")
+    before_of = before_of[before_lengths[before_of] > 0]
+    before = None
+    if len(before_of):
+        before = read_rows(items, windows.starts[chosen][before_of], begin[before_of])
+    return Part(rows, items[rows.places + 1], before, before_of)

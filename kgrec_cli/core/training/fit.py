@@ -1,0 +1,204 @@
+"""Training GRU4RecKG: epochs of batches, validation, early stopping.
+
+Everything random in an epoch follows from (seed, epoch), so a run that stopped after any epoch
+continues to the numbers of one that did not.
+"""
+
+import time
+from collections.abc import Callable
+from typing import Any, cast
+
+import torch
+from torch.optim.swa_utils import AveragedModel
+
+from kgrec_cli.core.data import histories, splits
+from kgrec_cli.core.data.histories import Histories
+from kgrec_cli.core.data.splits import Split
+from kgrec_cli.core.evaluation.metrics import rank_metrics
+from kgrec_cli.core.evaluation.ranking import draw_candidates, rank_targets, score_by
+from kgrec_cli.core.model.gru4reckg import GRU4RecKG
+from kgrec_cli.core.training.epoch import TrainingStep
+from kgrec_cli.core.training.state import TrainingState
+from kgrec_cli.errors import KgrecError
+from kgrec_cli.events import EpochDone, OnEvent, ignore_event
+from kgrec_cli.settings import Settings
+
+OnEpoch = Callable[[TrainingState, EpochDone], None]
+
+
+def check_targets(histories: Histories, split: Split, validate: bool) -> None:
+    """Checks that there is something to train on and, with `validate`, something to stop by.
+
+    Raises:
+        KgrecError: The training or the validation part is empty.
+    """
+    if len(splits.train_targets(histories, split)) == 0:
+        raise KgrecError("the training part is empty: no user has two interactions in it")
+    if validate and len(splits.valid_targets(histories, split)) == 0:
+        raise KgrecError(
+            "the validation part is empty, so nothing can stop the training: a user needs four "
+            "interactions to give one under LS: valid_and_test; more data or another eval_args"
+        )
+
+
+def fit(
+    model: GRU4RecKG,
+    histories: Histories,
+    split: Split,
+    settings: Settings,
+    *,
+    device: torch.device,
+    state: TrainingState | None = None,
+    on_epoch: OnEpoch = lambda state, epoch: None,
+    on_event: OnEvent = ignore_event,
+    validate: bool = True,
+) -> TrainingState:
+    """Trains until early stopping or the last epoch, and leaves the best weights in the model.
+
+    As in RecBole a score equal to the best counts as better, and training stops when more than
+    `stopping_step` evaluations in a row were not better. With `ema_decay` the averaged weights are
+    those that are evaluated and kept.
+
+    Args:
+        model: On `device`; its weights are the initial ones unless `state` is given.
+        histories: All histories.
+        split: Which events train and which validate.
+        settings: Everything else.
+        device: Where to train.
+        state: A state to go on from.
+        on_epoch: Called after each epoch with the state (to save it) and the event; what it raises
+            ends the training (pruning).
+        on_event: Hears the progress within an epoch.
+        validate: Whether to evaluate and to stop early; without it the last epoch is the best.
+
+    Returns:
+        The final state.
+
+    Raises:
+        KgrecError: No training target, or no validation target to stop by, or a loss that is NaN.
+    """
+    targets = splits.train_targets(histories, split)
+    valid = splits.valid_targets(histories, split) if validate else targets[:0]
+    check_targets(histories, split, validate)
+    optimizer = torch.optim.Adam(
+        (weight for weight in model.parameters() if weight.requires_grad),
+        lr=settings.learning_rate,
+        weight_decay=settings.weight_decay,
+        fused=True,
+    )
+    state = state or TrainingState()
+    if state.epoch == 0 and model.seen_bias is not None:
+        n_items = model.item_embedding.num_embeddings
+        with torch.no_grad():
+            model.seen_bias.fill_(splits.repeat_log_ratio(histories, split, n_items))
+    if state.epoch:
+        model.load_state_dict(state.model)
+        optimizer.load_state_dict(state.optimizer)
+    averaged = average_weights(model, optimizer, settings.ema_decay) if settings.ema_decay else None
+    if averaged is not None and state.epoch:
+        averaged.load_state_dict(state.averaged)
+    measured = cast(GRU4RecKG, model if averaged is None else averaged.module)
+    step = TrainingStep(model, optimizer, histories, split, settings, device)
+    while not state.is_finished(settings):
+        began = time.perf_counter()
+        loss = step.run_epoch(state.epoch + 1, len(targets), on_event)
+        trained_s = time.perf_counter() - began
+        state.epoch += 1
+        metrics: dict[str, float] = {}
+        if validate and state.epoch % settings.eval_step == 0:
+            metrics = evaluate(measured, histories, valid, settings, device)
+        is_best = _update_best(state, measured, metrics, settings, validate)
+        elapsed_s = time.perf_counter() - began
+        event = EpochDone(
+            epoch=state.epoch,
+            epochs=settings.epochs,
+            loss=loss,
+            targets_per_s=len(targets) / trained_s,
+            elapsed_s=elapsed_s,
+            remaining_s=elapsed_s * (settings.epochs - state.epoch),
+            best=is_best,
+            valid=metrics,
+        )
+        state.model = model.state_dict()
+        state.averaged = {} if averaged is None else averaged.state_dict()
+        state.optimizer = optimizer.state_dict()
+        state.history.append(
+            {
+                "epoch": state.epoch,
+                "loss": loss,
+                "valid": metrics,
+                "targets_per_s": round(event.targets_per_s, 1),
+                "elapsed_s": round(elapsed_s, 3),
+            }
+        )
+        on_epoch(state, event)
+    if state.best_model:
+        model.load_state_dict(state.best_model)
+    return state
+
+
+def average_weights(
+    model: GRU4RecKG, optimizer: torch.optim.Optimizer, decay: float
+) -> AveragedModel:
+    """Weights that follow the model's after every step of the optimizer.
+
+    Exponential moving averages (Polyak & Juditsky 1992) whose decay begins low: after n steps it
+    is (1 + n) / (10 + n) and `decay` at most, so they are over the last ninth of the steps or so,
+    however many an epoch has (Shamir & Zhang 2013 average so; TensorFlow's rule and numbers).
+    """
+
+    def follow(averages: Any, weights: Any, _: Any) -> None:
+        n_steps = int(averaged.n_averaged)  # on the CPU, so that nothing waits for the device
+        share = max(1 - decay, 9 / (n_steps + 10))
+        for average, weight in zip(averages, weights, strict=True):
+            average.lerp_(weight, share)
+
+    averaged = AveragedModel(model, multi_avg_fn=follow)
+    optimizer.register_step_post_hook(lambda *_: averaged.update_parameters(model))
+    return averaged
+
+
+def _update_best(
+    state: TrainingState,
+    model: GRU4RecKG,
+    metrics: dict[str, float],
+    settings: Settings,
+    validate: bool,
+) -> bool:
+    """Keeps the weights when the epoch is the best so far, and counts those that are not."""
+    score = metrics.get(settings.valid_metric.casefold())
+    if validate and score is None:
+        return False
+    if not validate or (score is not None and score >= state.best_score):
+        state.best_score = 0.0 if score is None else score
+        state.best_epoch = state.epoch
+        state.best_model = {name: value.clone() for name, value in model.state_dict().items()}
+        state.n_not_better = 0
+        return validate
+    state.n_not_better += 1
+    return False
+
+
+def evaluate(
+    model: GRU4RecKG,
+    histories: Histories,
+    targets: histories.Ints,
+    settings: Settings,
+    device: torch.device,
+) -> dict[str, float]:
+    """The metrics of ranks for some targets, seen items not masked; `valid_metric` comes first."""
+    model.eval()
+    n_items = model.item_embedding.num_embeddings
+    ranking = rank_targets(
+        score_by(model, histories, max_length=settings.MAX_ITEM_LIST_LENGTH, device=device),
+        histories,
+        targets,
+        n_items=n_items,
+        eval_batch_size=settings.eval_batch_size,
+        candidates=draw_candidates(
+            settings.eval_args.mode_of("valid"), histories, targets, n_items, settings.seed
+        ),
+    )
+    name, _, cutoff = settings.valid_metric.partition("@")
+    values = rank_metrics(ranking.ranks, [name], [int(cutoff)])
+    return values | rank_metrics(ranking.ranks, settings.metrics, settings.topk)

@@ -1,0 +1,339 @@
+"""`kgrec prepare`: raw interactions, a knowledge graph and links become RecBole's atomic files.
+
+Every row that was read is accounted for in `prepare.json`. All files are put in place together at
+the end, so an error leaves an older data set as it was.
+"""
+
+import re
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import polars as pl
+
+from kgrec_cli import __version__
+from kgrec_cli.core.data.filters import (
+    Keep,
+    count_repeats,
+    drop_duplicates,
+    k_core,
+    keep_min_rating,
+)
+from kgrec_cli.core.linking.coverage import ItemLinks
+from kgrec_cli.download import fetch
+from kgrec_cli.errors import KgrecError, UsageError, unknown_name
+from kgrec_cli.events import Note, OnEvent
+from kgrec_cli.formats.atomic import write_atomic
+from kgrec_cli.formats.files import WriteFile, write_json, write_together
+from kgrec_cli.formats.raw.files import RawFile, describe_sources
+from kgrec_cli.formats.raw.interaction_rows import OnBadRow
+from kgrec_cli.formats.raw.interactions import ColumnChoice, read_table
+from kgrec_cli.formats.raw.item_lists import find_catalog, read_catalog
+from kgrec_cli.formats.raw.movielens import RawData, find_movielens, read_movielens
+from kgrec_cli.stages.prepare.graph import (
+    KGPlan,
+    KGRequest,
+    check_kg,
+    load_kg,
+    plan_kg,
+    without_titles,
+)
+from kgrec_cli.stages.prepare.links import settle_links
+from kgrec_cli.stages.prepare.sources import DATASETS
+from kgrec_cli.stages.prepare.starter_files import StarterFiles, leave_starter_files
+
+REPORT_NAME = "prepare.json"
+INTER_TYPES = {
+    "user_id": "token",
+    "item_id": "token",
+    "rating": "float",
+    "timestamp": "float",
+}
+ITEM_TYPES = {
+    "item_id": "token",
+    "movie_title": "token_seq",
+    "release_year": "token",
+    "genre": "token_seq",
+}
+KG_TYPES = {"head_id": "token", "relation_id": "token", "tail_id": "token"}
+LINK_TYPES = {"item_id": "token", "entity_id": "token"}
+
+
+@dataclass(frozen=True)
+class PrepareRequest:
+    """What to prepare.
+
+    Attributes:
+        name: Name of the data set; of a registered one when `raw_path` is None.
+        raw_path: MovieLens folder or zip, or a table of interactions; None downloads.
+        folder: The working folder.
+        data_path: Folder of the data sets, below `folder` unless absolute.
+        kg: Which knowledge graph.
+        items_path: Item list of a table: id, title, year, genres.
+        columns: Which column of a table is which.
+        min_rating: Drop lower ratings.
+        min_user_inter: Drop users with fewer interactions.
+        min_item_inter: Drop items with fewer interactions.
+        duplicates: Which rows of a repeated (user, item) pair to keep.
+        on_bad_row: Stop at a bad row, or set bad rows aside.
+        cache_dir: Folder of downloads; None is the usual one.
+    """
+
+    name: str
+    raw_path: Path | None = None
+    folder: Path = Path()
+    data_path: str = "dataset"
+    kg: KGRequest = field(default_factory=KGRequest)
+    items_path: Path | None = None
+    columns: ColumnChoice = field(default_factory=ColumnChoice)
+    min_rating: float | None = None
+    min_user_inter: int = 0
+    min_item_inter: int = 0
+    duplicates: Keep = "all"
+    on_bad_row: OnBadRow = "error"
+    cache_dir: Path | None = None
+
+
+@dataclass(frozen=True)
+class PrepareResult:
+    """What was made.
+
+    Attributes:
+        dataset_dir: Folder of the atomic files.
+        report: What `prepare.json` holds.
+        bad_rows_path: Where the bad rows are; None when there are none.
+        starter_files: What was left in the working folder.
+    """
+
+    dataset_dir: Path
+    report: dict[str, Any]
+    bad_rows_path: Path | None = None
+    starter_files: StarterFiles = field(default_factory=StarterFiles)
+
+
+class _Filtered(NamedTuple):
+    """The interactions that are kept, and the account of those that are not."""
+
+    table: pl.DataFrame
+    report: dict[str, Any]
+
+
+def run_prepare(request: PrepareRequest, *, on_event: OnEvent) -> PrepareResult:
+    """Writes `NAME.{inter,item,user,kg,link}` and `prepare.json`, and the starter files.
+
+    Raises:
+        UsageError: A name that nobody knows, or options that do not go together.
+        KgrecError: Files that cannot be read, linked or written; a data set with nothing left.
+    """
+    check_name(request)
+    check_kg(request.kg, request.name)
+    raw_path = _locate_raw(request, on_event)
+    plan = plan_kg(request.kg, request.name, on_event=on_event, cache_dir=request.cache_dir)
+    raw, columns = _read_raw(request, raw_path, plan, on_event)
+    plan = plan if raw.items is not None else without_titles(plan)
+    filtered = _filter(raw, request)
+    items = _all_items(raw, filtered.table)
+    n_interactions = _count_by_item(filtered.table)
+    kg = load_kg(plan, raw.items, raw.tags, on_event=on_event)
+    linked, verdict = settle_links(
+        request.kg, plan, kg, raw, items, n_interactions, on_event=on_event
+    )
+    report = {
+        "dataset": request.name,
+        "kgrec": __version__,
+        "layout": raw.layout,
+        "sources": describe_sources([*raw.files, *map(RawFile, kg.paths)]),
+        "options": _options(request, plan, columns),
+        "interactions": filtered.report,
+        "items": _item_report(raw, items, n_interactions),
+        "links": {
+            "read": kg.n_links_read,
+            **linked.links_report,
+            "of_other_items": kg.n_links_unused + linked.links_report["of_other_items"],
+            "titles": None if kg.titles is None else dict(kg.titles),
+            **verdict._asdict(),
+        },
+        "kg": linked.kg_report,
+    }
+    dataset_dir = request.folder / request.data_path / request.name
+    bad_rows_path = _write(dataset_dir, request.name, raw, filtered.table, items, linked, report)
+    starter_files = leave_starter_files(request.folder, request.name, request.data_path)
+    return PrepareResult(dataset_dir, report, bad_rows_path, starter_files)
+
+
+def check_name(request: PrepareRequest) -> None:
+    """Checks the data set's name: registered when nothing raw is given, and a plain folder name.
+
+    Raises:
+        UsageError: It is neither.
+    """
+    name = request.name
+    if not re.fullmatch(r"[\w][\w.-]*", name):
+        hint = f" (raw data goes by --raw {name})" if Path(name).exists() else ""
+        raise UsageError(
+            f"data set name '{name}': expected letters, digits, '.', '-' and '_' only{hint}"
+        )
+    if request.raw_path is None and name not in DATASETS:
+        message = unknown_name("data set", name, DATASETS)
+        raise UsageError(f"{message} (your own data: kgrec prepare {name} --raw PATH)")
+
+
+def _locate_raw(request: PrepareRequest, on_event: OnEvent) -> Path:
+    """The raw data as given, else downloaded."""
+    for option, path in (("--raw", request.raw_path), ("--items", request.items_path)):
+        if path is not None and not path.exists():
+            raise KgrecError(f"{option} {path}: no such file or folder")
+    if request.raw_path is not None:
+        return request.raw_path
+    return fetch(DATASETS[request.name], on_event=on_event, cache_dir=request.cache_dir)
+
+
+def _read_raw(
+    request: PrepareRequest, path: Path, plan: KGPlan, on_event: OnEvent
+) -> tuple[RawData, dict[str, str]]:
+    """The raw data, and the names of the columns when it is a table."""
+    found = None if request.columns.is_given() and path.is_file() else find_movielens(path)
+    if found is not None:
+        if request.columns.is_given() or request.items_path is not None:
+            raise UsageError(
+                f"{path} is a MovieLens set, whose columns and items are known: leave out "
+                "--user-col, --item-col, --rating-col, --time-col and --items"
+            )
+        on_event(Note(f"reading {found.ratings.where} (MovieLens, {found.layout.name})"))
+        with_tags = request.kg.add_metadata or plan.name == "metadata"
+        raw = read_movielens(found, on_bad_row=request.on_bad_row, with_tags=with_tags)
+        return raw, {}
+    if path.is_dir():
+        raise KgrecError(
+            f"--raw {path}: no MovieLens set in this folder (u.data, ratings.dat or ratings.csv); "
+            "of any other data give the file itself"
+        )
+    table = read_table(path, request.columns, on_bad_row=request.on_bad_row)
+    shown = ", ".join(f"{role} = {name}" for role, name in table.columns.items())
+    order = "" if "timestamp" in table.columns else "; no time column, so in the file's order"
+    on_event(Note(f"reading {path} ({shown}{order})"))
+    items, files = None, [RawFile(path)]
+    if request.items_path is not None:
+        items = read_catalog(request.items_path)
+        files.append(find_catalog(request.items_path))
+    raw = RawData(
+        layout="table",
+        rows=table.rows,
+        items=items,
+        users=None,
+        tags=None,
+        bad_rows=table.rows.bad_rows,
+        files=tuple(files),
+    )
+    return raw, table.columns
+
+
+def _filter(raw: RawData, request: PrepareRequest) -> _Filtered:
+    table = raw.rows.table
+    if request.min_rating is not None and "rating" not in table.columns:
+        raise UsageError("--min-rating: the data has no ratings; leave it out or name --rating-col")
+    repeated = count_repeats(table)
+    table, by_duplicates = drop_duplicates(table, request.duplicates)
+    by_rating = 0
+    if request.min_rating is not None:
+        table, by_rating = keep_min_rating(table, request.min_rating)
+    core = k_core(table, request.min_user_inter, request.min_item_inter)
+    if core.table.is_empty():
+        raise KgrecError(
+            f"no interaction is left of {raw.rows.n_rows:,}: {by_duplicates:,} dropped by "
+            f"--duplicates, {by_rating:,} by --min-rating, {core.n_dropped_by_user:,} by "
+            f"--min-user-inter, {core.n_dropped_by_item:,} by --min-item-inter; lower them"
+        )
+    report = {
+        "read": raw.rows.n_rows,
+        "bad": raw.rows.bad_rows.height,
+        "bad_in_other_files": raw.bad_rows.height - raw.rows.bad_rows.height,
+        "repeated_pairs": repeated,
+        "dropped": {
+            "duplicates": by_duplicates,
+            "min_rating": by_rating,
+            "min_user_inter": core.n_dropped_by_user,
+            "min_item_inter": core.n_dropped_by_item,
+        },
+        "kept": core.table.height,
+        "users": core.table["user_id"].n_unique(),
+        "items": core.table["item_id"].n_unique(),
+    }
+    return _Filtered(core.table, report)
+
+
+def _all_items(raw: RawData, table: pl.DataFrame) -> pl.DataFrame:
+    """The raw catalogue, else the items of the interactions; then those that it lacks."""
+    seen = table.select(pl.col("item_id").unique(maintain_order=True).cast(pl.String))
+    if raw.items is None:
+        return seen
+    catalogue = raw.items.select(*ITEM_TYPES)
+    lacking = seen.join(catalogue, on="item_id", how="anti", maintain_order="left")
+    return pl.concat([catalogue, lacking], how="diagonal")
+
+
+def _count_by_item(table: pl.DataFrame) -> pl.DataFrame:
+    return (
+        table.group_by("item_id", maintain_order=True)
+        .agg(pl.len().alias("n"))
+        .with_columns(pl.col("item_id").cast(pl.String))
+    )
+
+
+def _options(request: PrepareRequest, plan: KGPlan, columns: dict[str, str]) -> dict[str, Any]:
+    return {
+        "kg": request.kg.kg if request.kg.kg in ("auto", plan.name) else plan.name,
+        "link_by": plan.link_by,
+        "add_metadata": request.kg.add_metadata,
+        "columns": columns or None,
+        "min_rating": request.min_rating,
+        "min_user_inter": request.min_user_inter,
+        "min_item_inter": request.min_item_inter,
+        "duplicates": request.duplicates,
+        "on_bad_row": request.on_bad_row,
+    }
+
+
+def _item_report(
+    raw: RawData, items: pl.DataFrame, n_interactions: pl.DataFrame
+) -> dict[str, int | None]:
+    in_catalogue = None if raw.items is None else raw.items.height
+    return {
+        "in_catalogue": in_catalogue,
+        "not_in_catalogue": None if in_catalogue is None else items.height - in_catalogue,
+        "without_interaction": items.height - n_interactions.height,
+    }
+
+
+def _write(
+    dataset_dir: Path,
+    name: str,
+    raw: RawData,
+    table: pl.DataFrame,
+    items: pl.DataFrame,
+    linked: ItemLinks,
+    report: dict[str, Any],
+) -> Path | None:
+    """Writes everything; returns the path of the bad rows, if there are any."""
+    users = raw.users
+    if users is None:
+        users = table.select(pl.col("user_id").unique(maintain_order=True).cast(pl.String))
+    tables = {
+        "inter": (table, {key: kind for key, kind in INTER_TYPES.items() if key in table.columns}),
+        "item": (items, {key: kind for key, kind in ITEM_TYPES.items() if key in items.columns}),
+        "user": (users, dict.fromkeys(users.columns, "token")),
+        "kg": (linked.triples, KG_TYPES),
+        "link": (linked.links, LINK_TYPES),
+    }
+    files: dict[str, WriteFile] = {
+        f"{name}.{suffix}": partial(write_atomic, table=content, types=types)
+        for suffix, (content, types) in tables.items()
+    }
+    bad_rows_name = f"{name}.bad_rows.tsv"
+    if raw.bad_rows.height:
+        files[bad_rows_name] = partial(raw.bad_rows.write_csv, separator="\t")
+    files[REPORT_NAME] = partial(write_json, value=report)
+    remove = () if raw.bad_rows.height else (bad_rows_name,)
+    write_together(dataset_dir, files, remove)
+    return dataset_dir / bad_rows_name if raw.bad_rows.height else None

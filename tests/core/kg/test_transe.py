@@ -1,0 +1,87 @@
+"""TransE's loss against distances written out, and which rows a step changes."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.nn.functional import cross_entropy
+
+from kgrec_cli.core.kg import transe as kg_translation
+from kgrec_cli.core.kg.embedding import entity_vectors, fit_kg
+from kgrec_cli.core.kg.transe import nearest_cross_entropy
+from kgrec_cli.settings import PretrainKGSettings
+
+
+def written_out(places, answers, others, answer_ids, other_ids):
+    """The same loss from a table of all differences."""
+    to_others = (places[:, None] - others).norm(dim=2)
+    to_others = to_others.masked_fill(answer_ids[:, None] == other_ids, torch.inf)
+    to_answer = (places - answers).norm(dim=1, keepdim=True)
+    distances = torch.cat([to_answer, to_others], dim=1)
+    return cross_entropy(-distances, torch.zeros(len(places), dtype=torch.long))
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(1, 40), st.integers(1, 12), st.integers(3, 9), st.integers(0, 99))
+def test_loss_and_gradients_equal_distances_written_out(n_rows, n_others, width, seed) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    vectors = [
+        torch.randn(n, width, generator=generator, dtype=torch.float64, requires_grad=True)
+        for n in (n_rows, n_rows, n_others)
+    ]
+    other_ids = torch.randperm(20, generator=generator)[:n_others].sort().values
+    answer_ids = torch.randint(20, (n_rows,), generator=generator)
+    found = nearest_cross_entropy(*vectors, answer_ids, other_ids)
+    expected = written_out(*vectors, answer_ids, other_ids)
+    torch.testing.assert_close(found, expected)
+    for ours, theirs in zip(
+        torch.autograd.grad(found * 3, vectors),
+        torch.autograd.grad(expected * 3, vectors),
+        strict=True,
+    ):
+        torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-9)
+
+
+def test_rows_taken_a_few_at_a_time_change_nothing(monkeypatch) -> None:
+    vectors = [torch.randn(n, 4, requires_grad=True) for n in (50, 50, 7)]
+    ids = torch.arange(50) % 11, torch.arange(0, 14, 2)
+    whole = nearest_cross_entropy(*vectors, *ids)
+    monkeypatch.setattr(kg_translation, "NUMBERS_AT_ONCE", 8 * 6)
+    parts = nearest_cross_entropy(*vectors, *ids)
+    torch.testing.assert_close(whole, parts)
+    for one, other in zip(
+        torch.autograd.grad(whole, vectors), torch.autograd.grad(parts, vectors), strict=True
+    ):
+        torch.testing.assert_close(one, other)
+
+
+def test_an_answer_at_its_place_gives_finite_gradients() -> None:
+    places = torch.zeros(2, 3, requires_grad=True)
+    loss = nearest_cross_entropy(
+        places, torch.zeros(2, 3), torch.zeros(1, 3), torch.tensor([0, 1]), torch.tensor([1])
+    )
+    loss.backward()
+    assert torch.isfinite(places.grad).all()
+
+
+def test_vectors_have_norm_one_and_only_rows_of_a_batch_move() -> None:
+    triples = np.array([[0, 0, 1], [1, 0, 2]])
+    kg_settings = PretrainKGSettings(epochs=1, negatives=1, batch_size=2)
+    few, more = (
+        fit_kg(
+            triples, n_entities=2000, n_relations=1, embedding_size=6,
+            settings=kg_settings.model_copy(update={"epochs": epochs}),
+            device=torch.device("cpu"), on_epoch=lambda *args: None,
+        )[0]
+        for epochs in (1, 2)
+    )  # fmt: skip
+    np.testing.assert_allclose(np.linalg.norm(entity_vectors(few), axis=1), 1, rtol=1e-5)
+    moved = (entity_vectors(few) != entity_vectors(more)).any(axis=1)
+    assert 3 <= moved.sum() <= 4
+
+
+def test_where_the_only_other_entity_is_the_answer_nothing_is_lost() -> None:
+    one = torch.zeros(1, dtype=torch.long)
+    loss = nearest_cross_entropy(*torch.randn(3, 1, 3), one, one)
+    assert loss.item() == pytest.approx(0, abs=1e-6)

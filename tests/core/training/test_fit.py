@@ -1,0 +1,214 @@
+"""Training: a known answer, early stopping, determinism, resume to the same numbers."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from kgrec_cli.core.data.histories import Histories
+from kgrec_cli.core.data.splits import split_all, split_leave_one_out
+from kgrec_cli.core.model.gru4reckg import build_model
+from kgrec_cli.core.training import fit as training
+from kgrec_cli.core.training.fit import fit
+from kgrec_cli.core.training.state import TrainingState, pack_state, unpack_state
+from kgrec_cli.errors import KgrecError
+from kgrec_cli.runs.environment import choose_device
+from kgrec_cli.settings import Settings
+from tests.core.data.test_histories import make_histories
+
+CPU = torch.device("cpu")
+CYCLE = Settings(
+    model="GRU4Rec", embedding_size=16, hidden_size=16, learning_rate=0.02, train_batch_size=64,
+    epochs=25, dropout_prob=0.0, topk=(1,), valid_metric="Hit@1",
+)  # fmt: skip
+
+
+def cycle(n_users: int = 24, n_items: int = 8) -> Histories:
+    """Every user goes round 1 -> 2 -> ... -> n -> 1, from a place of their own."""
+    return make_histories(
+        *([1 + (user + step) % n_items for step in range(12)] for user in range(n_users))
+    )
+
+
+def train(
+    settings: Settings, histories: Histories, **more
+) -> tuple[TrainingState, torch.nn.Module]:
+    kg = settings.model == "GRU4RecKG"
+    tables = {"entity": np.eye(9, settings.embedding_size, dtype=np.float32)} if kg else {}
+    model = build_model(settings, 9, tables, CPU)
+    split = split_leave_one_out(histories)
+    return fit(model, histories, split, settings, device=CPU, **more), model
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"train_batching": "prefix"},
+        {"loss_type": "BPR", "train_neg_sample_args": {"sample_num": 4}},
+        {"loss_type": "SSM", "train_neg_sample_args": {"sample_num": 4}},
+        {"model": "GRU4RecKG", "freeze_kg": False},
+        {"num_layers": 2},
+        {"seen_bias": True},
+        {"shuffle_ties": True},
+        {"model": "GRU4RecKG", "kg_items": True},
+        {"layer_norm": True},
+    ],
+    ids=[
+        *("sequence", "prefix", "bpr", "ssm", "kg", "two-layers", "seen", "ties", "kg-items"),
+        "layer-norm",
+    ],
+)
+def test_a_small_model_learns_a_cycle(changes: dict) -> None:
+    settings = Settings.model_validate({**CYCLE.model_dump(), **changes})
+    state, _ = train(settings, cycle())
+    assert state.best_score == 1.0
+
+
+def test_the_same_seed_gives_the_same_numbers_and_another_seed_others() -> None:
+    settings = CYCLE.model_copy(update={"epochs": 3, "dropout_prob": 0.2})
+    first, second = (train(settings, cycle())[0] for _ in range(2))
+    other, _ = train(settings.model_copy(update={"seed": 1}), cycle())
+    losses = [[row["loss"] for row in state.history] for state in (first, second, other)]
+    assert losses[0] == losses[1]
+    assert losses[0] != losses[2]
+
+
+@pytest.mark.parametrize("batching", ["sequence", "prefix"])
+def test_the_number_for_seen_items_follows_what_the_data_repeat(batching: str) -> None:
+    changes = {"seen_bias": True, "epochs": 8, "train_batching": batching}
+    settings = CYCLE.model_copy(update=changes)
+    lists = np.random.default_rng(0).permuted(np.tile(np.arange(1, 9), (40, 1)), axis=1)
+    never, _ = train(settings, make_histories(*lists.tolist()))
+    again = make_histories(*np.repeat(lists[:, :4], 3, axis=1).tolist())
+    often, _ = train(settings, again)
+    assert never.model["seen_bias"] < -4 < 0.5 < often.model["seen_bias"]
+
+
+class Kill(Exception):
+    pass
+
+
+@pytest.mark.parametrize("stop_after", [1, 3])
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"loss_type": "CE"},
+        {"loss_type": "BPR"},
+        {"loss_type": "SSM"},
+        {"seen_bias": True, "shuffle_ties": True, "ema_decay": 0.9},
+    ],
+    ids=["ce", "bpr", "ssm", "options"],
+)
+def test_a_run_that_was_killed_resumes_to_the_same_numbers(stop_after: int, more: dict) -> None:
+    changes = {"epochs": 6, "dropout_prob": 0.3, "model": "GRU4RecKG", **more}
+    settings = CYCLE.model_copy(update=changes)
+    whole, whole_model = train(settings, cycle())
+    kept = {}
+
+    def kill(state: TrainingState, event: object) -> None:
+        kept["tensors"], kept["meta"] = pack_state(state)
+        kept["tensors"] = {name: value.clone() for name, value in kept["tensors"].items()}
+        if state.epoch == stop_after:
+            raise Kill
+
+    with pytest.raises(Kill):
+        train(settings, cycle(), on_epoch=kill)
+    state = unpack_state(kept["tensors"], kept["meta"])
+    resumed, model = train(settings, cycle(), state=state)
+    assert [row["loss"] for row in resumed.history] == [row["loss"] for row in whole.history]
+    assert resumed.best_epoch == whole.best_epoch
+    for name, value in whole_model.state_dict().items():
+        assert torch.equal(value, model.state_dict()[name]), name
+
+
+def test_early_stopping_counts_as_recbole(monkeypatch: pytest.MonkeyPatch) -> None:
+    scores = iter([0.1, 0.3, 0.3, 0.2, 0.2, 0.2, 0.9])
+    monkeypatch.setattr(training, "evaluate", lambda *args: {"hit@1": next(scores)})
+    settings = CYCLE.model_copy(update={"stopping_step": 2})
+    state, _ = train(settings, cycle())
+    # equal counts as better (epoch 3); three worse in a row exceed stopping_step 2 (epoch 6)
+    assert (state.best_epoch, state.epoch) == (3, 6)
+
+
+def test_the_best_weights_are_left_in_the_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    scores = iter([0.5, 0.9, 0.1])
+    monkeypatch.setattr(training, "evaluate", lambda *args: {"hit@1": next(scores)})
+    seen = []
+
+    def remember(state: TrainingState, event: object) -> None:
+        seen.append(state.model["dense_layer.weight"].clone())
+
+    _, model = train(CYCLE.model_copy(update={"epochs": 3}), cycle(), on_epoch=remember)
+    assert torch.equal(model.dense_layer.weight, seen[1])
+    assert not torch.equal(model.dense_layer.weight, seen[2])
+
+
+@pytest.mark.parametrize("decay", [0.5, 0.95])
+def test_averaged_weights_are_measured_and_kept(
+    decay: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weights, measured = [], []
+    run = training.TrainingStep.run
+
+    def remember(step: training.TrainingStep, *given: Any) -> Any:
+        loss = run(step, *given)
+        weights.append(step.model.dense_layer.weight.detach().clone())
+        return loss
+
+    def measure(model: Any, *given: Any) -> dict[str, float]:
+        measured.append(model.dense_layer.weight.detach().clone())
+        return {"hit@1": [0.1, 0.3, 0.2][len(measured) - 1]}
+
+    monkeypatch.setattr(training.TrainingStep, "run", remember)
+    monkeypatch.setattr(training, "evaluate", measure)
+    changes = {"ema_decay": decay, "epochs": 3, "train_batch_size": 32}
+    _, model = train(CYCLE.model_copy(update=changes), cycle())
+    average, averages = weights[0], []
+    for n_before, weight in enumerate(weights):
+        average = average + max(1 - decay, 9 / (n_before + 10)) * (weight - average)
+        averages.append(average)
+    n_steps = len(weights) // 3
+    assert n_steps > 4
+    for found, expected in zip(measured, averages[n_steps - 1 :: n_steps], strict=True):
+        assert torch.allclose(found, expected, atol=1e-6)
+    assert torch.equal(model.dense_layer.weight, measured[1])
+
+
+def test_eval_step_leaves_epochs_without_metrics() -> None:
+    state, _ = train(CYCLE.model_copy(update={"epochs": 4, "eval_step": 2}), cycle())
+    assert [bool(row["valid"]) for row in state.history] == [False, True, False, True]
+
+
+def test_a_fit_on_all_data_takes_the_last_epoch() -> None:
+    settings = CYCLE.model_copy(update={"epochs": 2})
+    model = build_model(settings, 9, {}, CPU)
+    state = fit(model, cycle(), split_all(cycle()), settings, device=CPU, validate=False)
+    assert state.best_epoch == state.epoch == 2
+
+
+def test_frozen_vectors_stay_and_free_ones_move() -> None:
+    for freeze in (True, False):
+        settings = CYCLE.model_copy(update={"model": "GRU4RecKG", "freeze_kg": freeze, "epochs": 1})
+        _, model = train(settings, cycle())
+        moved = not torch.equal(model.entity_embedding.weight, torch.eye(9, 16))
+        assert moved is not freeze
+
+
+def test_an_empty_part_is_one_clear_line() -> None:
+    with pytest.raises(KgrecError, match="validation part is empty"):
+        train(CYCLE, make_histories([1, 2, 3], [4, 5]))
+    with pytest.raises(KgrecError, match="training part is empty"):
+        train(CYCLE, make_histories([1], [2]))
+
+
+def test_a_loss_that_is_not_a_number_is_one_clear_line() -> None:
+    with pytest.raises(KgrecError, match="lower learning_rate"):
+        train(CYCLE.model_copy(update={"learning_rate": 1e30}), cycle())
+
+
+def test_a_device_that_is_not_there_is_one_clear_line() -> None:
+    assert choose_device("cpu") == CPU
+    with pytest.raises(KgrecError, match="CUDA devices"):
+        choose_device("cuda:99")

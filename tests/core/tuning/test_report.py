@@ -1,0 +1,98 @@
+import json
+from html.parser import HTMLParser
+
+from kgrec_cli.core.tuning.report import (
+    SearchTrial,
+    best_trial,
+    build_leaderboard,
+    draw_chart,
+    rank_trials,
+    write_result_text,
+)
+
+
+def trial(number, state, value, **fields):
+    return SearchTrial(number, state, {"lr": 0.1 * number, "<b>": [1]}, value, **fields)
+
+
+TRIALS = [
+    trial(1, "complete", 0.2, valid={"ndcg@10": 0.2}, test={"ndcg@10": 0.123456, "hit@10": 0.3}),
+    trial(2, "failed", None, error="no"),
+    trial(3, "pruned", 0.9, n_reports=2),
+    trial(4, "complete", 0.4, valid={"ndcg@10": 0.4}, test={"ndcg@10": 0.35, "hit@10": 0.5}),
+    trial(5, "complete", 0.4, valid={"ndcg@10": 0.4}, test={"ndcg@10": 0.31, "hit@10": 0.5}),
+]
+
+
+def test_ranks_by_hand():
+    assert [t.number for t in rank_trials(TRIALS)] == [4, 5, 1, 3, 2]
+    assert [t.number for t in rank_trials(TRIALS, "minimize")] == [1, 4, 5, 3, 2]
+    assert best_trial(TRIALS).number == 4
+    assert best_trial(TRIALS, "minimize").number == 1
+    assert best_trial(TRIALS[1:3]) is None
+
+
+def test_leaderboard_rows_are_flat_and_alike():
+    rows = build_leaderboard(TRIALS)
+    assert len({tuple(row) for row in rows}) == 1
+    assert list(rows[0]) == [
+        *("rank", "trial", "state", "score", "lr", "<b>", "valid_ndcg@10"),
+        *("test_ndcg@10", "test_hit@10", "epochs", "elapsed_s", "error"),
+    ]
+    assert [row["rank"] for row in rows] == [1, 2, 3, None, None]
+    assert rows[0]["test_hit@10"] == 0.5
+    assert rows[0]["<b>"] == "[1]"
+    assert rows[4]["error"] == "no"
+    assert rows[4]["test_hit@10"] is None
+
+
+def test_a_searched_number_of_epochs_stays_in_its_row():
+    rows = build_leaderboard([SearchTrial(1, "complete", {"epochs": 30}, 0.5, n_reports=12)])
+    assert rows[0]["epochs"] == 30
+
+
+def test_result_text_is_recboles():
+    assert write_result_text(TRIALS[:3]) == (
+        "lr:0.1, <b>:[1]\n"
+        "Valid result:\nndcg@10 : 0.2\n"
+        "Test result:\nndcg@10 : 0.1235    hit@10 : 0.3\n\n"
+    )
+    assert write_result_text(TRIALS).count("Valid result:\n") == 3
+
+
+class Outside(HTMLParser):
+    """The addresses that a page would load."""
+
+    def __init__(self):
+        super().__init__()
+        self.addresses = []
+
+    def handle_starttag(self, tag, attrs):
+        self.addresses += [value for name, value in attrs if name in {"src", "href"}]
+
+
+def test_chart_is_self_contained_and_holds_the_scores():
+    page = draw_chart(TRIALS, title="<tune> ml-100k", score_name="NDCG@10")
+    assert page == draw_chart(TRIALS, title="<tune> ml-100k", score_name="NDCG@10")
+    assert "<title>&lt;tune&gt; ml-100k</title>" in page
+    outside = Outside()
+    outside.feed(page)
+    assert outside.addresses == []
+    call = page[page.rindex("Plotly.newPlot(") :]
+    lines, _ = json.JSONDecoder().raw_decode(call[call.index("[") :])
+    by_name = {line["name"]: line for line in lines}
+    assert by_name["score"]["x"] == [1, 4, 5]
+    assert by_name["score"]["y"] == [0.2, 0.4, 0.4]
+    assert by_name["best so far"]["y"] == [0.2, 0.4, 0.4]
+    assert by_name["pruned"]["x"] == [3]
+    assert by_name["score"]["text"][0] == ("<b>trial 1: 0.2000</b><br>lr: 0.1<br>&lt;b&gt;: [1]")
+
+
+def test_chart_of_best_so_far_goes_down_when_low_is_good():
+    trials = [trial(number, "complete", value) for number, value in ((1, 3.0), (2, 1.0), (3, 2.0))]
+    page = draw_chart(trials, title="t", score_name="loss", direction="minimize")
+    assert '"y":[3.0,1.0,1.0]' in page
+
+
+def test_chart_without_a_finished_trial():
+    assert "Plotly.newPlot(" in draw_chart([], title="t", score_name="s")

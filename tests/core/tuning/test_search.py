@@ -1,0 +1,387 @@
+import math
+import signal
+import subprocess
+import sys
+import warnings
+from collections import Counter
+from pathlib import Path
+
+import optuna
+import pytest
+
+from kgrec_cli.core.tuning.search import SEARCHES, run_search
+from kgrec_cli.core.tuning.space import point_key
+from kgrec_cli.core.tuning.study import read_trials
+from kgrec_cli.core.tuning.workers import Alone, Pruned, TrialResult
+from kgrec_cli.errors import KgrecError, UsageError
+from kgrec_cli.events import Note, Progress, Warn
+from kgrec_cli.formats.hyper_test import Choice, LogUniform, Uniform
+
+MEMORY = "sqlite:///:memory:"
+GRID = {"a": Choice((1, 2, 3)), "b": Choice(([8, 8], None))}
+
+
+def score(value: float) -> TrialResult:
+    return TrialResult({"ndcg@10": value}, {"ndcg@10": value / 2}, value)
+
+
+class Visits:
+    """An objective that notes its points; `stop_at` raises at that call."""
+
+    def __init__(self, score_of=lambda point: 0.0, stop_at=None, error=None):
+        self.points = []
+        self.score_of = score_of
+        self.stop_at = stop_at
+        self.error = error or KeyboardInterrupt()
+
+    def __call__(self, point, report):
+        if self.stop_at is not None and len(self.points) + 1 == self.stop_at:
+            self.stop_at = None
+            raise self.error
+        self.points.append(dict(point))
+        return score(self.score_of(point))
+
+
+def search(space, objective, **options):
+    options = {"storage_url": MEMORY, "study_name": "s"} | options
+    return run_search(space, Alone(objective), **options)
+
+
+def file_url(folder: Path) -> str:
+    return f"sqlite:///{folder / 'study.db'}"
+
+
+# ---- known answers
+
+
+def test_exhaustive_visits_every_point_once_and_finds_the_best():
+    visits = Visits(lambda p: p["a"] + (p["b"] is None))
+    result = search(GRID, visits)
+    assert Counter(map(point_key, visits.points)) == Counter(
+        point_key({"a": a, "b": b}) for a in (1, 2, 3) for b in ([8, 8], None)
+    )
+    assert result.stopped == "exhausted"
+    assert result.n_new == len(result.trials) == 6
+    assert result.best.params == {"a": 3, "b": None}
+    assert result.best.score == 4
+    assert result.best.test == {"ndcg@10": 2}
+    assert [trial.number for trial in result.trials] == list(range(1, 7))
+
+
+def test_minimize():
+    result = search(GRID, Visits(lambda p: p["a"]), direction="minimize")
+    assert result.best.score == 1
+
+
+def test_tpe_finds_the_top_of_a_hill_better_than_random():
+    space = {"x": Uniform(-5.0, 5.0), "y": Uniform(-5.0, 5.0)}
+
+    def height(point):
+        return -((point["x"] - 2) ** 2) - (point["y"] + 1) ** 2
+
+    found = {
+        name: search(space, Visits(height), search=name, max_trials=30, seed=1).best.score
+        for name in ("random", "tpe")
+    }
+    assert found["tpe"] > -0.5
+    assert found["tpe"] > found["random"]
+
+
+@pytest.mark.parametrize("name", ["random", "tpe"])
+def test_no_point_is_run_twice_even_when_few_are_left(name):
+    visits = Visits(lambda p: p["a"])
+    result = search(GRID, visits, search=name, max_trials=30)
+    assert result.stopped == "exhausted"
+    assert len(set(map(point_key, visits.points))) == len(visits.points) == 6
+
+
+def test_max_trials_counts_earlier_calls(tmp_path):
+    url = file_url(tmp_path)
+    first = search(GRID, Visits(), storage_url=url, max_trials=3)
+    assert (first.stopped, first.n_new) == ("max_trials", 3)
+    again = search(GRID, Visits(), storage_url=url, max_trials=3)
+    assert (again.stopped, again.n_new, len(again.trials)) == ("max_trials", 0, 3)
+    more = search(GRID, Visits(), storage_url=url, max_trials=4)
+    assert (more.n_new, len(more.trials)) == (1, 4)
+    assert more.trials[:3] == first.trials
+
+
+def test_early_stop_after_trials_without_progress():
+    scores = iter([1, 2, 2, 1, 3, 0, 3, 3, 9])
+    result = search({"a": Choice(tuple(range(9)))}, Visits(lambda p: next(scores)), early_stop=3)
+    assert result.stopped == "early_stop"
+    assert [trial.score for trial in result.trials] == [1, 2, 2, 1, 3, 0, 3, 3]
+
+
+# ---- resume
+
+
+@pytest.mark.parametrize("name", SEARCHES)
+def test_an_interrupted_search_goes_on_to_the_same_points(tmp_path, name):
+    def value(point):
+        return point["a"] - 2 * (point["b"] is None)
+
+    whole = Visits(value)
+    search(GRID, whole, search=name, max_trials=6)
+    first = Visits(value, stop_at=4)
+    options = {"storage_url": file_url(tmp_path), "search": name, "max_trials": 6}
+    with pytest.raises(KeyboardInterrupt):
+        search(GRID, first, **options)
+    assert len(read_trials(options["storage_url"], "s")) == 3
+    second = Visits(value)
+    result = search(GRID, second, **options)
+    assert first.points + second.points == whole.points
+    assert result.n_new == 3
+    study = optuna.load_study(study_name="s", storage=options["storage_url"])
+    assert Counter(trial.state.name for trial in study.trials) == {"COMPLETE": 6, "FAIL": 1}
+
+
+def test_the_interrupted_point_comes_first_even_under_another_seed(tmp_path):
+    url = file_url(tmp_path)
+    met = []
+
+    def die(point, report):
+        met.append(point)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        search(GRID, die, storage_url=url, search="random", seed=1)
+    after = Visits()
+    search(GRID, after, storage_url=url, search="random", seed=2, max_trials=2)
+    assert after.points[0] == met[0]
+
+
+KILLED = """
+import os, signal, sys
+from kgrec_cli.core.tuning.search import run_search
+from kgrec_cli.core.tuning.workers import Alone, TrialResult
+from kgrec_cli.formats.hyper_test import Choice
+
+url, log = sys.argv[1:]
+space = {"a": Choice((1, 2, 3)), "b": Choice(([8, 8], None))}
+
+def objective(point, report):
+    report(1, 0.5)
+    if os.path.getsize(log) > 0 and open(log).read().count("\\n") == 2:
+        os.kill(os.getpid(), signal.SIGKILL)
+    with open(log, "a") as file:
+        file.write(repr(point) + "\\n")
+    return TrialResult({}, {}, float(point["a"]))
+
+run_search(space, Alone(objective), storage_url=url, study_name="s")
+"""
+
+
+def test_exhaustive_visits_every_point_once_across_a_kill(tmp_path):
+    log = tmp_path / "log"
+    log.touch()
+    url = file_url(tmp_path)
+    killed = subprocess.run([sys.executable, "-c", KILLED, url, str(log)], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    finished = log.read_text().splitlines()
+    assert len(finished) == 2
+    visits = Visits(lambda p: float(p["a"]))
+    space = {"a": Choice((1, 2, 3)), "b": Choice(([8, 8], None))}
+    result = search(space, visits, storage_url=url)
+    every = finished + [repr(point) for point in visits.points]
+    assert len(every) == len(set(every)) == 6
+    assert result.stopped == "exhausted"
+    assert result.best.score == 3
+
+
+# ---- pruning, failures, events
+
+
+def test_a_hopeless_trial_is_pruned():
+    def climb(point, report):
+        for step in range(1, 4):
+            report(step, step * point["slope"])
+        return score(3 * point["slope"])
+
+    space = {"slope": Choice(tuple(range(1, 16)))}
+    result = search(space, climb, pruner="median")
+    states = Counter(trial.state for trial in result.trials)
+    assert states["pruned"] > 2
+    assert result.best.params == {"slope": 15}
+    pruned = next(trial for trial in result.trials if trial.state == "pruned")
+    assert pruned.score == pruned.n_reports * pruned.params["slope"]
+    assert search(space, climb, pruner="none", max_trials=7).trials[6].state == "complete"
+
+
+@pytest.mark.parametrize("pruner", ["asha", "hyperband"])
+def test_halving_prunes_and_keeps_the_best(pruner):
+    def climb(point, report):
+        for step in range(1, 10):
+            report(step, step * point["slope"])
+        return score(9 * point["slope"])
+
+    result = search({"slope": Choice(tuple(range(15)))}, climb, pruner=pruner)
+    assert any(trial.state == "pruned" for trial in result.trials)
+    assert result.best.params["slope"] >= 12
+
+
+def test_asha_asks_at_epochs_1_4_and_16():
+    def climb(point, report):
+        for step in range(1, 21):
+            report(step, step * point["slope"])
+        return score(20 * point["slope"])
+
+    result = search({"slope": Choice(tuple(range(40)))}, climb, pruner="asha")
+    ends = {trial.n_reports for trial in result.trials if trial.state == "pruned"}
+    assert ends == {1, 4, 16}
+
+
+def test_an_objective_may_not_swallow_the_pruning():
+    assert not issubclass(Pruned, KgrecError)
+
+
+def test_a_failed_trial_is_told_and_not_run_again(tmp_path):
+    events = []
+    visits = Visits(lambda p: p["a"], stop_at=3, error=KgrecError("the loss is nan"))
+    result = search(GRID, visits, storage_url=file_url(tmp_path), on_event=events.append)
+    assert result.stopped == "exhausted"
+    assert len(visits.points) == 5
+    failed = [trial for trial in result.trials if trial.state == "failed"]
+    assert [(trial.number, trial.error) for trial in failed] == [(3, "the loss is nan")]
+    assert [event.text for event in events if isinstance(event, Warn)] == [
+        f"trial 3 failed: the loss is nan (a {failed[0].params['a']}, b {failed[0].params['b']})"
+    ]
+    assert search(GRID, Visits(), storage_url=file_url(tmp_path)).n_new == 0
+
+
+def test_a_score_that_is_no_number_fails_its_trial():
+    scores = iter([1.0, math.nan, 2.0])
+    result = search({"a": Choice((1, 2, 3))}, Visits(lambda p: next(scores)))
+    assert [trial.state for trial in result.trials] == ["complete", "failed", "complete"]
+    assert "the score is nan" in result.trials[1].error
+    assert result.best.score == 2
+
+
+def test_an_error_before_any_success_ends_the_search():
+    with pytest.raises(KgrecError, match=r"trial 1 failed: no such metric \(a"):
+        search(GRID, Visits(stop_at=1, error=KgrecError("no such metric")))
+
+
+def test_events_tell_each_trial_and_how_far_it_is():
+    events = []
+    search(GRID, Visits(lambda p: p["a"]), max_trials=2, on_event=events.append)
+    progress = [(event.done, event.total) for event in events if isinstance(event, Progress)]
+    assert progress == [(0, 2), (1, 2), (2, 2)]
+    notes = [event.text for event in events if isinstance(event, Note)]
+    assert [note[:8] for note in notes] == ["trial 1:", "trial 2:"]
+
+
+def test_nothing_is_printed_and_no_warning_shown(tmp_path, capfd):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for name in SEARCHES:
+            for pruner in ("none", "hyperband"):
+                study = f"{name}-{pruner}"
+                search(
+                    GRID,
+                    Visits(),
+                    storage_url=file_url(tmp_path),
+                    study_name=study,
+                    search=name,
+                    pruner=pruner,
+                    max_trials=1,
+                )
+    captured = capfd.readouterr()
+    assert captured.out == captured.err == ""
+
+
+# ---- malformed
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"search": "exhaustiv"}, "unknown search 'exhaustiv': did you mean 'exhaustive'"),
+        ({"pruner": "medain"}, "unknown pruner 'medain': did you mean 'median'"),
+        ({"max_trials": 0}, "max_trials: found 0, expected 1 or more"),
+        ({"early_stop": -1}, "early_stop: found -1, expected 1 or more"),
+    ],
+)
+def test_bad_options(options, message):
+    with pytest.raises(UsageError, match=message):
+        search(GRID, Visits(), **options)
+
+
+def test_exhaustive_needs_choices():
+    with pytest.raises(KgrecError, match="takes choices only, and lr is loguniform"):
+        search({"a": Choice((1,)), "lr": LogUniform(-8, -2)}, Visits())
+
+
+def test_exhaustive_of_too_many_points():
+    space = {name: Choice(tuple(range(100))) for name in "abcdefghij"}
+    with pytest.raises(KgrecError, match="search by random or tpe"):
+        search(space, Visits())
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"space": GRID | {"a": Choice((1, 2))}}, r"a = choice \[1, 2, 3\], found choice \[1, 2\]"),
+        ({"space": GRID | {"d": Choice((1, 2))}}, r"d = absent, found choice \[1, 2\]"),
+        ({"settings": {"epochs": 30, "topk": (5, 10)}}, "epochs = 20, found 30"),
+        ({"settings": {"epochs": 20}}, r"topk = \[5, 10\], found absent"),
+        ({"direction": "minimize"}, "direction = maximize, found minimize"),
+    ],
+)
+def test_a_study_made_with_something_else_is_refused(tmp_path, change, message):
+    options = {
+        "space": GRID,
+        "storage_url": file_url(tmp_path),
+        "settings": {"epochs": 20, "topk": (5, 10)},
+        "max_trials": 2,
+    }
+    search(objective=Visits(), **options)
+    again = search(objective=Visits(), **options)
+    assert again.n_new == 0
+    with pytest.raises(KgrecError, match=f"study 's' was made with {message}: .*new study"):
+        search(objective=Visits(), **(options | change))
+    assert len(read_trials(options["storage_url"], "s")) == 2
+
+
+def test_a_study_of_somebody_else_is_refused(tmp_path):
+    study = optuna.create_study(study_name="s", storage=file_url(tmp_path))
+    study.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=1)
+    with pytest.raises(KgrecError, match="study 's' was not made by kgrec"):
+        search(GRID, Visits(), storage_url=file_url(tmp_path))
+
+
+def test_a_database_that_is_none(tmp_path):
+    (tmp_path / "study.db").write_text("this is no database, and long enough to show it" * 50)
+    with pytest.raises(KgrecError, match=r"study\.db: .*not a database") as caught:
+        search(GRID, Visits(), storage_url=file_url(tmp_path))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_folder_that_is_missing(tmp_path):
+    with pytest.raises(KgrecError, match="unable to open database file"):
+        search(GRID, Visits(), storage_url=file_url(tmp_path / "nowhere"))
+
+
+def test_an_address_that_is_none():
+    with pytest.raises(KgrecError, match="nonsense"):
+        search(GRID, Visits(), storage_url="nonsense")
+
+
+def test_reading_a_study_that_is_not_there(tmp_path):
+    search(GRID, Visits(), storage_url=file_url(tmp_path), max_trials=1)
+    with pytest.raises(KgrecError, match="no study 'other'"):
+        read_trials(file_url(tmp_path), "other")
+
+
+def test_a_second_search_of_the_same_study_is_told(tmp_path):
+    url = file_url(tmp_path)
+
+    def objective(point, report):
+        if not started:
+            started.append(True)
+            search(GRID, Visits(), storage_url=url, max_trials=1)
+        return score(1)
+
+    started = []
+    with pytest.raises(KgrecError, match="one search of a study at a time"):
+        search(GRID, objective, storage_url=url)
