@@ -6,8 +6,9 @@ Resolved once a command, in this order (later wins): defaults, `kgrec.yaml` in t
 
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import yaml
 from pydantic import ValidationError
@@ -23,7 +24,12 @@ from kgrec_cli.settings import (
     Settings,
 )
 
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
 CONFIG_NAME = "kgrec.yaml"
+
+Part = TypeVar("Part", bound="DataclassInstance")
 
 
 def setting_names() -> tuple[str, ...]:
@@ -230,6 +236,16 @@ def _block_names(block: str) -> tuple[str, ...]:
         if annotation is model or model in getattr(annotation, "__args__", ()):
             return tuple(model.model_fields)
     return ()
+
+
+def narrow(settings: Settings, part: type[Part]) -> Part:
+    """The few settings that a part of the core takes, by their names.
+
+    Args:
+        settings: All settings.
+        part: A frozen dataclass whose fields are names of settings, `ModelSettings` for instance.
+    """
+    return part(**{field.name: getattr(settings, field.name) for field in fields(part)})
 
 
 def write_config(settings: Settings) -> str:

@@ -20,11 +20,13 @@ import polars as pl
 import torch
 from numpy.typing import NDArray
 
+from kgrec_cli.config import narrow
 from kgrec_cli.core.data.histories import Histories, Ints, gather
 from kgrec_cli.core.data.splits import split_leave_one_out
 from kgrec_cli.core.evaluation.bootstrap import paired_differences
-from kgrec_cli.core.model.gru4reckg import build_model
+from kgrec_cli.core.model.gru4reckg import ModelSettings, build_model
 from kgrec_cli.core.training.fit import fit
+from kgrec_cli.core.training.state import TrainingSettings
 from kgrec_cli.dataset.features import load_feature_tables
 from kgrec_cli.dataset.load import Dataset, load_dataset
 from kgrec_cli.events import ignore_event
@@ -78,8 +80,12 @@ def values_by_user(
     is_warm[cold] = False
     warm, before = without(histories, np.where(is_warm, np.cumsum(is_warm) - 1, 0))
     settings = Settings.model_validate(PRESETS["best"] | {"seed": seed})
-    model = build_model(settings, int(is_warm.sum()), {"entity": table[is_warm]}, CPU)
-    state = fit(model, warm, split_leave_one_out(warm), settings, device=CPU)
+    model = build_model(
+        narrow(settings, ModelSettings), int(is_warm.sum()), {"entity": table[is_warm]}, CPU
+    )
+    state = fit(
+        model, warm, split_leave_one_out(warm), narrow(settings, TrainingSettings), device=CPU
+    )
     print(f"seed {seed}: best epoch {state.best_epoch} of {state.epoch}", flush=True)
 
     owners = histories.owners

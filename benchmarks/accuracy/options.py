@@ -15,11 +15,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from kgrec_cli.cli import main as run_kgrec
-from kgrec_cli.core.model.gru4reckg import GRU4RecKG
-from kgrec_cli.core.training import epoch as steps
-from kgrec_cli.core.training import fit as training
-from kgrec_cli.core.training.losses import Seen
-from kgrec_cli.settings import Settings
+from kgrec_cli.core.model import gru4reckg
+from kgrec_cli.core.model.gru4reckg import GRU4RecKG, ModelSettings, SeenItems
+from kgrec_cli.core.training import losses_cpu
 
 Tables = Mapping[str, Tensor] | None
 
@@ -30,7 +28,7 @@ class Cosines(GRU4RecKG):
     The plain model once it is given a plain one's weights: so `kgrec compare` takes runs of both.
     """
 
-    def __init__(self, settings: Settings, n_items: int, tables: Tables = None) -> None:
+    def __init__(self, settings: ModelSettings, n_items: int, tables: Tables = None) -> None:
         super().__init__(settings, n_items, tables)
         self.sharpness = nn.Parameter(torch.tensor(10.0))
 
@@ -61,7 +59,7 @@ class Cosines(GRU4RecKG):
 class Scaled(GRU4RecKG):
     """Brings the given vectors to the mean length of the items' own at first."""
 
-    def __init__(self, settings: Settings, n_items: int, tables: Tables = None) -> None:
+    def __init__(self, settings: ModelSettings, n_items: int, tables: Tables = None) -> None:
         length = (2 / (n_items + settings.embedding_size) * settings.embedding_size) ** 0.5
         scaled = {}
         for name, table in (tables or {}).items():
@@ -73,7 +71,7 @@ class Scaled(GRU4RecKG):
 class UnlinkedMean(GRU4RecKG):
     """Gives items without a vector the mean of the others'."""
 
-    def __init__(self, settings: Settings, n_items: int, tables: Tables = None) -> None:
+    def __init__(self, settings: ModelSettings, n_items: int, tables: Tables = None) -> None:
         filled = {}
         for name, table in (tables or {}).items():
             has_none = ~table.any(dim=1)
@@ -86,7 +84,7 @@ class UnlinkedMean(GRU4RecKG):
 class UnlinkedLearned(GRU4RecKG):
     """Trains the vectors of items that have none given, and no others."""
 
-    def __init__(self, settings: Settings, n_items: int, tables: Tables = None) -> None:
+    def __init__(self, settings: ModelSettings, n_items: int, tables: Tables = None) -> None:
         super().__init__(settings, n_items, tables)
         for name, table in (tables or {}).items():
             is_free = (~table.any(dim=1)).float()[:, None]
@@ -96,29 +94,37 @@ class UnlinkedLearned(GRU4RecKG):
             weight.register_hook(partial(torch.mul, is_free))  # type: ignore[no-untyped-call]
 
 
-def all_scores(states: Tensor, item_weight: Tensor, seen: Seen | None) -> Tensor:
+def all_scores(
+    states: Tensor, item_weight: Tensor, seen: SeenItems | None, bias: Tensor | None
+) -> Tensor:
     """Scores of all items at once, (T, N)."""
     scores = states @ item_weight.T
-    if seen is None:
+    if seen is None or bias is None:
         return scores
-    return scores.index_put(
-        (seen.rows, seen.items), seen.bias.expand(len(seen.rows)), accumulate=True
-    )
+    return scores.index_put(tuple(seen), bias.expand(len(seen.rows)), accumulate=True)
 
 
 def smoothed(
-    states: Tensor, item_weight: Tensor, targets: Tensor, seen: Seen | None = None
+    states: Tensor,
+    item_weight: Tensor,
+    targets: Tensor,
+    seen: SeenItems | None = None,
+    bias: Tensor | None = None,
 ) -> Tensor:
     """Cross-entropy with a tenth of the mass on all items alike (Szegedy et al. 2016)."""
-    scores = all_scores(states, item_weight, seen)
+    scores = all_scores(states, item_weight, seen, bias)
     return functional.cross_entropy(scores, targets, label_smoothing=0.1)
 
 
 def bpr_max(
-    states: Tensor, item_weight: Tensor, targets: Tensor, seen: Seen | None = None
+    states: Tensor,
+    item_weight: Tensor,
+    targets: Tensor,
+    seen: SeenItems | None = None,
+    bias: Tensor | None = None,
 ) -> Tensor:
     """BPR-max over all other items, score regularisation 1 (Hidasi & Karatzoglou 2018)."""
-    scores = all_scores(states, item_weight, seen)
+    scores = all_scores(states, item_weight, seen, bias)
     right = scores.gather(1, targets[:, None])
     others = scores.scatter(1, targets[:, None], -torch.inf)
     weights = torch.softmax(others, dim=1)
@@ -139,9 +145,9 @@ def main() -> None:
     """Puts the option in, runs the command."""
     option, *arguments = sys.argv[1:] or [""]
     if option in MODELS:
-        vars(training)["GRU4RecKG"] = MODELS[option]
+        vars(gru4reckg)["GRU4RecKG"] = MODELS[option]
     elif option in LOSSES:
-        vars(steps)["cross_entropy"] = LOSSES[option]
+        vars(losses_cpu)["cross_entropy"] = LOSSES[option]
     else:
         sys.exit(f"no option {option!r}; expected one of: {', '.join([*MODELS, *LOSSES])}")
     run_kgrec(arguments)

@@ -16,8 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.accuracy.study import ROWS, SETS, finished
+from kgrec_cli.config import narrow
 from kgrec_cli.core.evaluation.bootstrap import paired_differences, user_means
-from kgrec_cli.core.evaluation.measure import measure
+from kgrec_cli.core.evaluation.measure import MeasureSettings, measure
 from kgrec_cli.core.evaluation.metrics import gains
 from kgrec_cli.events import ignore_event
 from kgrec_cli.runs.held_out import evaluation_settings, load_held_out
@@ -36,7 +37,12 @@ def measured_row(folder: Path, of_set: str, name: str) -> tuple[NDArray[np.float
         )
         dataset = held.dataset
         measured = measure(
-            held.score, dataset.histories, held.split, "test", settings, held.popularity
+            held.score,
+            dataset.histories,
+            held.split,
+            "test",
+            narrow(settings, MeasureSettings),
+            held.popularity,
         )
         values.append(gains("NDCG", measured.ranking.ranks_masked, 10))
         items = dataset.histories.items[measured.targets]

@@ -19,6 +19,8 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +30,12 @@ import torch
 
 from benchmarks import REPO_DIR
 from benchmarks.speed.training import best_product_rate
-from kgrec_cli.config import write_config
+from kgrec_cli.config import narrow, write_config
 from kgrec_cli.core.data.splits import split_leave_one_out
-from kgrec_cli.core.model.gru4reckg import build_model
-from kgrec_cli.core.training.epoch import TrainingStep
+from kgrec_cli.core.model.gru4reckg import ModelSettings, build_model
+from kgrec_cli.core.training.batches import Batch
+from kgrec_cli.core.training.epoch import EpochRunner
+from kgrec_cli.core.training.state import TrainingSettings
 from kgrec_cli.dataset.load import load_dataset
 from kgrec_cli.events import ignore_event
 from kgrec_cli.formats.files import write_json, write_text
@@ -77,18 +81,22 @@ def time_steps(folder: Path, loss_type: str, n_steps: int, threads: int) -> dict
     dataset = load_dataset(settings, folder, ignore_event)
     load_s, load_peak_gib = time.perf_counter() - began, peak_gib()
     split = split_leave_one_out(dataset.histories)
-    model = build_model(settings, len(dataset.items), {}, cpu).train()
+    model = build_model(narrow(settings, ModelSettings), len(dataset.items), {}, cpu).train()
     optimizer = torch.optim.Adam(model.parameters(), lr=settings.learning_rate, fused=True)
-    step = TrainingStep(model, optimizer, dataset.histories, split, settings, cpu)
-    generator = torch.Generator().manual_seed(0)
+    training = narrow(settings, TrainingSettings)
+    runner = EpochRunner(model, optimizer, dataset.histories, split, training, cpu)
+    all_batches = runner.batches
     seconds, n_targets = [], []
-    for batch, _ in zip(
-        step.batches(np.random.default_rng(0)), range(n_steps + WARM_STEPS), strict=False
-    ):
-        began = time.perf_counter()
-        step.run(batch, generator)
-        seconds.append(time.perf_counter() - began)
-        n_targets.append(batch.n_targets)
+
+    def timed_batches(rng: np.random.Generator) -> Iterator[Batch]:
+        for batch in islice(all_batches(rng), n_steps + WARM_STEPS):
+            began = time.perf_counter()
+            yield batch  # the step is done when the next batch is asked for
+            seconds.append(time.perf_counter() - began)
+            n_targets.append(batch.n_targets)
+
+    runner.batches = timed_batches  # type: ignore[method-assign]
+    runner.run(1, 1, ignore_event)
     step_peak_gib = peak_gib()
     run_dir = runs.create_run_dir(folder / "saved", "large", loss_type)
     write_text(run_dir / runs.CONFIG, write_config(settings))

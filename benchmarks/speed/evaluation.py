@@ -28,8 +28,7 @@ from benchmarks.recbole_side.run import read_told, run_recbole_side
 from benchmarks.speed.training import BRANCHES, EMBEDDING, HIDDEN, best_product_rate
 from kgrec_cli.core.data import histories, splits
 from kgrec_cli.core.evaluation.ranking import rank_targets, score_by
-from kgrec_cli.core.model.gru4reckg import build_model
-from kgrec_cli.settings import Settings
+from kgrec_cli.core.model.gru4reckg import ModelSettings, build_model
 
 N_USERS, N_ITEMS, LENGTH = 6_040, 3_706, 50
 
@@ -55,9 +54,8 @@ def make_histories() -> histories.Histories:
 def kgrec_seconds(histories: histories.Histories, threads: int) -> float:
     """Seconds for the ranks of both parts, masked and not."""
     torch.set_num_threads(threads)
-    settings = Settings()
     tables = {"entity": np.random.default_rng(1).normal(size=(N_ITEMS + 1, 64)).astype("f4")}
-    model = build_model(settings, N_ITEMS + 1, tables, torch.device("cpu")).eval()
+    model = build_model(ModelSettings(), N_ITEMS + 1, tables, torch.device("cpu")).eval()
     split = splits.split_leave_one_out(histories)
     score = score_by(model, histories, max_length=LENGTH, device=torch.device("cpu"))
     both = (splits.valid_targets(histories, split), splits.test_targets(histories, split))

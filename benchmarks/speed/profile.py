@@ -21,12 +21,13 @@ import torch
 from benchmarks.accuracy.beside_recbole import write_wide_vectors
 from benchmarks.recbole_side.data import write_bundled
 from benchmarks.recbole_side.run import example_dir
-from kgrec_cli.config import resolve_settings
+from kgrec_cli.config import narrow, resolve_settings
 from kgrec_cli.core.data import splits
-from kgrec_cli.core.model import gru as recurrence
-from kgrec_cli.core.model.gru4reckg import build_model
-from kgrec_cli.core.training import epoch as steps
-from kgrec_cli.core.training.losses import cross_entropy
+from kgrec_cli.core.model import gru_cpu
+from kgrec_cli.core.model.gru4reckg import ModelSettings, build_model
+from kgrec_cli.core.training import losses_cpu
+from kgrec_cli.core.training.epoch import EpochRunner
+from kgrec_cli.core.training.state import TrainingSettings
 from kgrec_cli.dataset.features import load_feature_tables
 from kgrec_cli.dataset.load import load_dataset, split_dataset
 from kgrec_cli.events import ignore_event
@@ -87,40 +88,42 @@ def main() -> None:
         dataset = load_dataset(settings, folder, ignore_event)
         tables = load_feature_tables(settings, dataset, folder, ignore_event)
     split = split_dataset(settings, dataset)
-    model = build_model(settings, len(dataset.items), tables, CPU)
+    model = build_model(narrow(settings, ModelSettings), len(dataset.items), tables, CPU)
     optimizer = torch.optim.Adam(
         [weight for weight in model.parameters() if weight.requires_grad], fused=True
     )
-    step = steps.TrainingStep(model, optimizer, dataset.histories, split, settings, CPU)
+    runner = EpochRunner(
+        model, optimizer, dataset.histories, split, narrow(settings, TrainingSettings), CPU
+    )
     n_targets = len(splits.train_targets(dataset.histories, split))
-    step.run_epoch(1, n_targets, ignore_event)
+    runner.run(1, n_targets, ignore_event)
 
     clocks, n_steps = Clocks(), 0
-    step.batches = clocks.over("rows", step.batches)  # type: ignore[method-assign]
-    step.start = clocks.around("context, no gradients", step.start)  # type: ignore[method-assign]
-    step.seen = clocks.around("seen items", step.seen)  # type: ignore[method-assign]
+    runner.batches = clocks.over("rows", runner.batches)  # type: ignore[method-assign]
+    runner.start = clocks.around("context, no gradients", runner.start)  # type: ignore[method-assign]
+    runner.seen_items = clocks.around("seen items", runner.seen_items)  # type: ignore[method-assign]
     model.forward = clocks.around("forward", model.forward)  # type: ignore[method-assign]
-    vars(steps)["cross_entropy"] = clocks.around("loss and its gradient", cross_entropy)
-    layer = recurrence._Layer
+    cross_entropy = losses_cpu.cross_entropy
+    vars(losses_cpu)["cross_entropy"] = clocks.around("loss and its gradient", cross_entropy)
+    layer = gru_cpu._Layer
     backward_of_grus = clocks.around("backward: GRUs", layer.backward)
     layer.backward = staticmethod(backward_of_grus)  # type: ignore[method-assign]
     optimizer.step = clocks.around("optimiser", optimizer.step)  # type: ignore[method-assign]
     backward = torch.Tensor.backward
     torch.Tensor.backward = clocks.around("backward", backward)  # type: ignore[method-assign]
-    run = step.run
-    step.run = clocks.around("steps", run)  # type: ignore[method-assign]
+    began = time.perf_counter()
     for epoch in range(2, 2 + options.epochs):
-        step.run_epoch(epoch, n_targets, ignore_event)
+        runner.run(epoch, n_targets, ignore_event)
     n_steps = options.epochs * -(-n_targets // settings.train_batch_size)
+    whole = time.perf_counter() - began
     parts = dict(clocks.seconds)
     parts["backward: the rest"] = parts.pop("backward") - parts["backward: GRUs"]
-    whole = parts.pop("steps") + parts["rows"]
     parts["the rest"] = whole - sum(parts.values())
     print(f"one thread, {n_targets * options.epochs / whole:,.0f} targets/s")
     for name, seconds in sorted(parts.items(), key=lambda part: -part[1]):
         print(f"{name:24}{1000 * seconds / n_steps:8.2f} ms a step{seconds / whole:8.1%}")
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profiled:
-        step.run_epoch(2 + options.epochs, n_targets, ignore_event)
+        runner.run(2 + options.epochs, n_targets, ignore_event)
     events = profiled.key_averages()
     total = sum(event.self_cpu_time_total for event in events)
     products = sum(event.self_cpu_time_total for event in events if event.key in PRODUCTS)

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from kgrec_cli.config import build_settings, read_yaml
+from kgrec_cli.config import build_settings, narrow, read_yaml
 from kgrec_cli.core.data.vocabulary import Vocabulary, vocabulary_of
-from kgrec_cli.core.model.gru4reckg import GRU4RecKG, build_model
+from kgrec_cli.core.model.gru4reckg import GRU4RecKG, ModelSettings, build_model
 from kgrec_cli.errors import KgrecError
 from kgrec_cli.formats.files import read_json
 from kgrec_cli.runs import run_dir as runs
@@ -70,7 +70,7 @@ def load_trained(run_dir: Path, *, device: str | None, threads: int | None) -> T
         name: np.zeros((len(items), width), dtype=np.float32)
         for name, width in (meta or {}).get("tables", {}).items()
     }
-    model = build_model(settings, len(items), tables, torch_device)
+    model = build_model(narrow(settings, ModelSettings), len(items), tables, torch_device)
     try:
         model.load_state_dict(tensors)
     except RuntimeError as error:

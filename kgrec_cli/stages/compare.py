@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from kgrec_cli.config import narrow
 from kgrec_cli.core.evaluation.bootstrap import (
     N_RESAMPLES,
     Difference,
     paired_differences,
     user_means,
 )
-from kgrec_cli.core.evaluation.measure import Measured, measure
+from kgrec_cli.core.evaluation.measure import Measured, MeasureSettings, measure
 from kgrec_cli.core.evaluation.metrics import gains
 from kgrec_cli.dataset.load import Dataset
 from kgrec_cli.errors import KgrecError, UsageError
@@ -169,7 +170,14 @@ def _measure(
     on_event(
         Note(f"{run_dir.name}: ranking the test targets among {len(dataset.items) - 1:,} items")
     )
-    measured = measure(held.score, histories, held.split, "test", settings, held.popularity)
+    measured = measure(
+        held.score,
+        histories,
+        held.split,
+        "test",
+        narrow(settings, MeasureSettings),
+        held.popularity,
+    )
     if not measured.metrics:
         raise KgrecError(f"{run_dir}: its test part is empty, so there is nothing to compare")
     owners = histories.owners[measured.targets]

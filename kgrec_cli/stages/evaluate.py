@@ -7,10 +7,12 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from kgrec_cli.config import narrow
 from kgrec_cli.core.evaluation.baselines import item_knn_score, popularity_score
 from kgrec_cli.core.evaluation.measure import (
     PARTS,
     Measured,
+    MeasureSettings,
     measure,
     popularity_groups,
     slice_metrics,
@@ -74,9 +76,12 @@ def run_evaluate(
     dataset, split, popularity = held.dataset, held.split, held.popularity
     histories = dataset.histories
     metrics: dict[str, dict[str, float]] = {}
+    measuring = narrow(settings, MeasureSettings)
     for part in PARTS:
         on_event(Note(f"ranking the {part} targets among {len(dataset.items) - 1:,} items"))
-        measured = measure(held.score, histories, split, part, settings, popularity)
+        measured = measure(
+            held.score, histories, split, part, narrow(settings, MeasureSettings), popularity
+        )
         metrics |= measured.metrics
         if not measured.metrics:
             on_event(Warn(f"the {part} part is empty: nothing to report of it"))
@@ -92,7 +97,7 @@ def run_evaluate(
         for name, baseline in scores.items():
             on_event(Note(f"ranking the test targets by {name}"))
             compared[name] = measure(
-                baseline, histories, split, "test", settings, popularity
+                baseline, histories, split, "test", measuring, popularity
             ).metrics
     merged = {**metrics, "slices": slices, **({"baselines": compared} if compared else {})}
     runs.merge_metrics(run_dir, merged)

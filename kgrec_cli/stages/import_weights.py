@@ -12,9 +12,9 @@ from typing import Any
 import polars as pl
 from torch import Tensor
 
-from kgrec_cli.config import build_settings, write_config
+from kgrec_cli.config import build_settings, narrow, write_config
 from kgrec_cli.core.data.vocabulary import Vocabulary, vocabulary_of
-from kgrec_cli.core.model.gru4reckg import build_model
+from kgrec_cli.core.model.gru4reckg import ModelSettings, build_model
 from kgrec_cli.dataset.files import atomic_path
 from kgrec_cli.dataset.load import Dataset, items_in_graph, load_dataset
 from kgrec_cli.errors import KgrecError
@@ -121,7 +121,7 @@ def run_import(
         if name == "entity_embedding.weight"
     }
     try:
-        model = build_model(settings, len(dataset.items), tables, device)
+        model = build_model(narrow(settings, ModelSettings), len(dataset.items), tables, device)
         model.load_state_dict(weights)
     except (RuntimeError, ValueError) as error:
         raise KgrecError(f"{where}: not the weights of a {settings.model}") from error

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kgrec_cli.config import write_config
+from kgrec_cli.config import narrow, write_config
 from kgrec_cli.core.data.splits import Split, item_popularity, split_all
-from kgrec_cli.core.evaluation.measure import PARTS, measure
+from kgrec_cli.core.evaluation.measure import PARTS, MeasureSettings, measure
 from kgrec_cli.core.evaluation.ranking import score_by
-from kgrec_cli.core.model.gru4reckg import build_model
+from kgrec_cli.core.model.gru4reckg import ModelSettings, build_model
 from kgrec_cli.core.training.fit import check_targets, fit
-from kgrec_cli.core.training.state import TrainingState, pack_state, unpack_state
+from kgrec_cli.core.training.state import TrainingSettings, TrainingState, pack_state, unpack_state
 from kgrec_cli.dataset.features import FeatureTables, load_feature_tables
 from kgrec_cli.dataset.link_check import warn_of_broken_links
 from kgrec_cli.dataset.load import Dataset, load_dataset, split_dataset
@@ -172,7 +172,7 @@ def _train(
     device = choose_device(settings.device)
     histories = dataset.histories
     split = _split(settings, dataset, on_all_data)
-    model = build_model(settings, len(dataset.items), tables, device)
+    model = build_model(narrow(settings, ModelSettings), len(dataset.items), tables, device)
 
     def save(state: TrainingState, event: EpochDone) -> None:
         tensors, meta = pack_state(state)
@@ -185,7 +185,7 @@ def _train(
             model,
             histories,
             split,
-            settings,
+            narrow(settings, TrainingSettings),
             device=device,
             state=state,
             on_epoch=save,
@@ -209,8 +209,9 @@ def _train(
         popularity = item_popularity(
             histories, split, len(dataset.items), targets_only=settings.recbole_compat
         )
+        measuring = narrow(settings, MeasureSettings)
         for part in PARTS:
-            measured = measure(score, histories, split, part, settings, popularity)
+            measured = measure(score, histories, split, part, measuring, popularity)
             metrics |= measured.metrics
             if not measured.metrics:
                 on_event(Warn(f"the {part} part is empty: nothing to report of it"))

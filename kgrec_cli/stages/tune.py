@@ -12,13 +12,13 @@ from typing import Any
 
 import polars as pl
 
-from kgrec_cli.config import build_settings, merge, setting_names, write_config
+from kgrec_cli.config import build_settings, merge, narrow, setting_names, write_config
 from kgrec_cli.core.data.splits import item_popularity
-from kgrec_cli.core.evaluation.measure import measure
+from kgrec_cli.core.evaluation.measure import MeasureSettings, measure
 from kgrec_cli.core.evaluation.ranking import score_by
-from kgrec_cli.core.model.gru4reckg import build_model
+from kgrec_cli.core.model.gru4reckg import ModelSettings, build_model
 from kgrec_cli.core.training.fit import fit
-from kgrec_cli.core.training.state import TrainingState
+from kgrec_cli.core.training.state import TrainingSettings, TrainingState
 from kgrec_cli.core.tuning.report import (
     SearchTrial,
     best_trial,
@@ -182,7 +182,7 @@ def _make_objective(
         if key not in tables:
             tables[key] = load_feature_tables(tried, dataset, folder, on_event)
         split = split_dataset(tried, dataset)
-        model = build_model(tried, len(dataset.items), tables[key], device)
+        model = build_model(narrow(tried, ModelSettings), len(dataset.items), tables[key], device)
         metric = tried.valid_metric.casefold()
 
         def tell(state: TrainingState, event: EpochDone) -> None:
@@ -192,7 +192,14 @@ def _make_objective(
             if event.valid:
                 report(event.epoch, event.valid[metric])
 
-        state = fit(model, dataset.histories, split, tried, device=device, on_epoch=tell)
+        state = fit(
+            model,
+            dataset.histories,
+            split,
+            narrow(tried, TrainingSettings),
+            device=device,
+            on_epoch=tell,
+        )
         on_event(Progress("this trial", tried.epochs, tried.epochs, "epochs", passing=True))
         model.eval()
         score = score_by(
@@ -202,7 +209,9 @@ def _make_objective(
             dataset.histories, split, len(dataset.items), targets_only=tried.recbole_compat
         )
         valid = state.history[state.best_epoch - 1]["valid"]
-        test = measure(score, dataset.histories, split, "test", tried, popularity).metrics
+        test = measure(
+            score, dataset.histories, split, "test", narrow(tried, MeasureSettings), popularity
+        ).metrics
         return TrialResult(valid=valid, test=test.get("test", {}), score=valid[metric])
 
     return train

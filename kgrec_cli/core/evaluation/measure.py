@@ -5,7 +5,7 @@ the user has already had.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,9 +15,21 @@ from kgrec_cli.core.data.histories import Histories, Ints
 from kgrec_cli.core.data.splits import Split
 from kgrec_cli.core.evaluation.metrics import list_metrics, rank_metrics
 from kgrec_cli.core.evaluation.ranking import Ranking, Score, draw_candidates, rank_targets
-from kgrec_cli.settings import Settings
+from kgrec_cli.settings import METRICS, EvalArgs
 
 PARTS = ("valid", "test")
+
+
+@dataclass(frozen=True)
+class MeasureSettings:
+    """How ranks become metrics; names and defaults are those of `settings.Settings`."""
+
+    metrics: tuple[str, ...] = METRICS
+    topk: tuple[int, ...] = (5, 10, 20)
+    eval_args: EvalArgs = field(default_factory=EvalArgs)
+    eval_batch_size: int = 4096
+    recbole_compat: bool = False
+    seed: int = 2020
 
 
 @dataclass(frozen=True)
@@ -47,7 +59,7 @@ def measure(
     histories: Histories,
     split: Split,
     part: str,
-    settings: Settings,
+    settings: MeasureSettings,
     popularity: NDArray[np.int64],
 ) -> Measured:
     """All metrics of `settings` for one part, masked and not.
@@ -57,7 +69,7 @@ def measure(
         histories: All histories.
         split: How they are split.
         part: "valid" or "test".
-        settings: metrics, topk, eval_batch_size.
+        settings: Metrics, cutoffs, candidates.
         popularity: int64 (N,), training interactions of each item.
     """
     targets = part_targets(histories, split, part)
@@ -89,7 +101,7 @@ def measure(
 def _all_metrics(
     ranks: Ints,
     top_items: NDArray[np.int32],
-    settings: Settings,
+    settings: MeasureSettings,
     popularity: NDArray[np.int64],
 ) -> dict[str, float]:
     values = rank_metrics(ranks, settings.metrics, settings.topk)

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from kgrec_cli.core.data.histories import Histories, Ints, prefixes, seen_events
 from kgrec_cli.core.data.negatives import sample_negatives
-from kgrec_cli.core.model.gru4reckg import GRU4RecKG, Pairs
+from kgrec_cli.core.model.gru4reckg import GRU4RecKG, SeenItems
 
 # Scores of a chunk of targets: int64 (B,) indices into Histories.items -> float (B, N).
 Score = Callable[[Ints], Tensor]
@@ -53,16 +53,16 @@ def score_by(
             torch.from_numpy(items).to(device), torch.from_numpy(lengths).to(device)
         )
         has_bias = model.seen_bias is not None
-        return model.score(states, seen_pairs(histories, targets, device) if has_bias else None)
+        return model.score(states, seen_items(histories, targets, device) if has_bias else None)
 
     return score
 
 
-def seen_pairs(histories: Histories, targets: Ints, device: torch.device) -> Pairs:
-    """Two int64 (P,): the row in `targets`, and an item seen before that target."""
+def seen_items(histories: Histories, targets: Ints, device: torch.device) -> SeenItems:
+    """The items seen before each target; the rows are places in `targets`."""
     row_index, events = seen_events(histories, targets)
     items = torch.from_numpy(histories.items[events].astype(np.int64))
-    return torch.from_numpy(row_index).to(device), items.to(device)
+    return SeenItems(torch.from_numpy(row_index).to(device), items.to(device))
 
 
 def chunk_size(n_items: int, eval_batch_size: int) -> int:
@@ -100,18 +100,18 @@ def rank_targets(
     rows = chunk_size(n_items, eval_batch_size)
     chunks: list[Ranking] = []
     for begin in range(0, len(targets), rows):
-        chunk = targets[begin : begin + rows]
-        scores = score(chunk).float()
+        chosen = targets[begin : begin + rows]
+        scores = score(chosen).float()
         scores[:, 0] = -torch.inf
-        wanted = torch.from_numpy(histories.items[chunk].astype(np.int64)).to(scores.device)
+        wanted = torch.from_numpy(histories.items[chosen].astype(np.int64)).to(scores.device)
         target_scores = scores.gather(1, wanted[:, None])
         if candidates is not None:
-            chosen = candidates[begin : begin + rows].to(scores.device)
+            others = candidates[begin : begin + rows].to(scores.device)
             among = torch.full_like(scores, -torch.inf)
-            among.scatter_(1, chosen, scores.gather(1, chosen))
+            among.scatter_(1, others, scores.gather(1, others))
             scores = among.scatter_(1, wanted[:, None], target_scores)
         ranks, top = (scores >= target_scores).sum(1), _top_items(scores, topk)
-        scores[seen_pairs(histories, chunk, scores.device)] = -torch.inf
+        scores[seen_items(histories, chosen, scores.device)] = -torch.inf
         scores.scatter_(1, wanted[:, None], target_scores)
         ranks_masked, top_masked = (scores >= target_scores).sum(1), _top_items(scores, topk)
         chunks.append(
@@ -126,10 +126,10 @@ def rank_targets(
         empty, no_lists = np.zeros(0, np.int64), np.zeros((0, topk), np.int32)
         return Ranking(empty, empty, no_lists, no_lists)
     return Ranking(
-        np.concatenate([part.ranks for part in chunks]),
-        np.concatenate([part.ranks_masked for part in chunks]),
-        np.concatenate([part.top_items for part in chunks]),
-        np.concatenate([part.top_items_masked for part in chunks]),
+        np.concatenate([chunk.ranks for chunk in chunks]),
+        np.concatenate([chunk.ranks_masked for chunk in chunks]),
+        np.concatenate([chunk.top_items for chunk in chunks]),
+        np.concatenate([chunk.top_items_masked for chunk in chunks]),
     )
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from kgrec_cli.core.data.histories import gather
 from kgrec_cli.core.evaluation.ranking import top_places
-from kgrec_cli.core.model.gru4reckg import GRU4RecKG, Pairs, add_once
+from kgrec_cli.core.model.gru4reckg import GRU4RecKG, SeenItems, add_once
 
 # Scores held at once: 8 MB.
 TILE_ROWS, TILE_ITEMS, TILE_BLOCK = 512, 4096, 64
@@ -55,14 +55,14 @@ def recommend_items(
     for begin in range(0, len(lists), TILE_ROWS):
         rows = states[begin : begin + TILE_ROWS]
         own = (row_index >= begin) & (row_index < begin + TILE_ROWS)
-        seen = row_index[own] - begin, seen_items[own]
+        seen = SeenItems(row_index[own] - begin, seen_items[own])
         found.append(_best_of_tiles(rows, weight, seen, added, topk))
     best = torch.cat([items for items, _ in found]).cpu().numpy().astype(np.int32)
     return best, torch.cat([scores for _, scores in found]).cpu().numpy()
 
 
 def _best_of_tiles(
-    states: Tensor, weight: Tensor, seen: Pairs, added: Tensor | float, topk: int
+    states: Tensor, weight: Tensor, seen: SeenItems, added: Tensor | float, topk: int
 ) -> tuple[Tensor, Tensor]:
     """The K best items of each row, and their scores; scores exist for one tile of items at a time.
 
@@ -90,7 +90,7 @@ def _best_of_tiles(
         if begin == 0:
             scores[:, 0] = -torch.inf
         own = order[borders[number] : borders[number + 1]]
-        add_once(scores, (seen_rows[own], seen_items[own] - begin), added)
+        add_once(scores, SeenItems(seen_rows[own], seen_items[own] - begin), added)
         better = (scores.amax(1) > best[:, -1]).nonzero()[:, 0]
         if len(better) == 0:
             continue

@@ -9,25 +9,56 @@ including the padding.
 """
 
 from collections.abc import Mapping
-from typing import cast
+from dataclasses import dataclass
+from types import ModuleType
+from typing import NamedTuple, cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from kgrec_cli.core.model.dropout import drop
-from kgrec_cli.core.model.gru import Packed, last_states, last_states_by_item, pack, run_grus
-from kgrec_cli.settings import Settings
+from kgrec_cli.core.model import gru, gru_cpu, gru_cuda
+from kgrec_cli.core.model.dropout import Dropout
+from kgrec_cli.core.model.gru import PackedRows, pack
 
-Pairs = tuple[Tensor, Tensor]
-"""Two int64 (S,): a row and an item that its history holds."""
+FAST_GRUS = {"cpu": gru_cpu, "cuda": gru_cuda}
+"""By type of device; on others `gru` itself computes."""
 
 ROWS_AT_ONCE = 256
 """Histories encoded at once: what they need stays in the processor's cache."""
 
-OWN_SHARE = 0.1
+ITEM_EMBEDDING_SCALE = 0.1
 """What Xavier's item embeddings are multiplied by at first with `kg_items`."""
+
+
+@dataclass(frozen=True)
+class ModelSettings:
+    """What a GRU4RecKG is built from; names and defaults are those of `settings.Settings`."""
+
+    embedding_size: int = 64
+    hidden_size: int = 128
+    num_layers: int = 1
+    dropout_prob: float = 0.1
+    hidden_dropout_prob: float = 0.0
+    layer_norm: bool = False
+    freeze_kg: bool = True
+    seen_bias: bool = False
+    kg_items: bool = False
+    recbole_compat: bool = False
+    seed: int = 2020
+
+
+class SeenItems(NamedTuple):
+    """The items that the history of each row holds.
+
+    Attributes:
+        rows: int64 (S,), a row.
+        items: int64 (S,), an item of its history.
+    """
+
+    rows: Tensor
+    items: Tensor
 
 
 class GRU4RecKG(nn.Module):
@@ -37,8 +68,7 @@ class GRU4RecKG(nn.Module):
     concatenated. RecBole's model has one such table, "entity"; without any it is GRU4Rec.
 
     Args:
-        settings: embedding_size D, hidden_size H, num_layers, dropout_prob,
-            hidden_dropout_prob, layer_norm, freeze_kg, seen_bias, kg_items.
+        settings: embedding_size D, hidden_size H and the options.
         n_items: N, padding included.
         tables: By branch name, float32 (N, width): the vector of each item in that branch.
 
@@ -47,7 +77,7 @@ class GRU4RecKG(nn.Module):
     """
 
     def __init__(
-        self, settings: Settings, n_items: int, tables: Mapping[str, Tensor] | None = None
+        self, settings: ModelSettings, n_items: int, tables: Mapping[str, Tensor] | None = None
     ) -> None:
         super().__init__()
         tables = tables or {}
@@ -59,14 +89,14 @@ class GRU4RecKG(nn.Module):
             if name in tables and len(tables[name]) != n_items:
                 raise ValueError(f"table {name}: {len(tables[name])} rows for {n_items} items")
             embedding = nn.Embedding(n_items, width, padding_idx=0)
-            gru = nn.GRU(width, hidden, layers, bias=False, batch_first=True)
             setattr(self, f"{name}_embedding", embedding)
-            setattr(self, f"{name}_gru_layers", gru)
+            of_branch = nn.GRU(width, hidden, layers, bias=False, batch_first=True)
+            setattr(self, f"{name}_gru_layers", of_branch)
             if name in tables and settings.kg_items:
                 to_items = nn.Linear(width, settings.embedding_size, bias=False)
                 setattr(self, f"{name}_item_layer", to_items)
-        self.emb_dropout = nn.Dropout(settings.dropout_prob)
-        self.hidden_dropout = nn.Dropout(settings.hidden_dropout_prob)
+        self.emb_dropout = Dropout(settings.dropout_prob)
+        self.hidden_dropout = Dropout(settings.hidden_dropout_prob)
         self.dense_layer = nn.Linear(hidden * len(widths), settings.embedding_size)
         self.layer_norm = (
             nn.LayerNorm(settings.embedding_size) if settings.layer_norm else nn.Identity()
@@ -77,7 +107,7 @@ class GRU4RecKG(nn.Module):
     item_embedding: nn.Embedding
     item_gru_layers: nn.GRU
 
-    def _set_initial_values(self, tables: Mapping[str, Tensor], settings: Settings) -> None:
+    def _set_initial_values(self, tables: Mapping[str, Tensor], settings: ModelSettings) -> None:
         """Xavier-normal item embeddings and dense layer, zero bias, torch's values for the GRUs.
 
         Differs from RecBole: the padding row stays zero (there, and with `recbole_compat`, the
@@ -91,7 +121,7 @@ class GRU4RecKG(nn.Module):
             if not settings.recbole_compat:
                 self.item_embedding.weight[0] = 0
             if tables and settings.kg_items:
-                self.item_embedding.weight.mul_(OWN_SHARE)
+                self.item_embedding.weight.mul_(ITEM_EMBEDDING_SCALE)
             for name, table in tables.items():
                 self.table_of(name).weight.copy_(table)
         for name in tables:
@@ -104,27 +134,30 @@ class GRU4RecKG(nn.Module):
         return cast(nn.Embedding, getattr(self, f"{branch}_embedding"))
 
     def forward(
-        self, read: Packed, where: Tensor | None = None, start: Tensor | None = None
+        self, rows: PackedRows, mask: Tensor | None = None, start: Tensor | None = None
     ) -> Tensor:
         """The state after each position, or after the chosen ones.
 
         Args:
-            read: Rows of item ids, P positions.
-            where: bool (P,), True at the T positions wanted; None for all.
+            rows: Rows of item ids, P positions.
+            mask: bool (P,), True at the T positions wanted; None for all.
             start: What `remember` gave for the rows; None when nothing was read before.
 
         Returns:
-            float (P, D), or (T, D) in their order when `where` is given.
+            float (P, D), or (T, D) in their order when `mask` is given.
         """
-        states = run_grus(self._grus, self._vectors(read.items), read.sizes, start)
-        wanted = drop(states if where is None else states[where], self.hidden_dropout)
+        states = self._fast_gru.run_grus(self._grus, self._inputs(rows.items), rows.sizes, start)
+        wanted = self.hidden_dropout(states if mask is None else states[mask])
         scoring: Tensor = self.layer_norm(self.dense_layer(wanted))
         return scoring
 
     @torch.no_grad()
-    def remember(self, read: Packed) -> Tensor:
+    def remember(self, rows: PackedRows) -> Tensor:
         """The GRUs' states after each row, for rows that go on: float (layers, branches, B, H)."""
-        return last_states(self._grus, self._vectors(read.items), read.sizes)
+        states: Tensor = self._fast_gru.last_states(
+            self._grus, self._inputs(rows.items), rows.sizes
+        )
+        return states
 
     @torch.no_grad()
     def encode(self, items: Tensor, lengths: Tensor) -> Tensor:
@@ -141,15 +174,15 @@ class GRU4RecKG(nn.Module):
         inputs = None
         if self._pays_by_item(int(lengths.sum())):
             pairs = zip(self.branches, self._grus, strict=True)
-            inputs = [self._table(name) @ gru.all_weights[0][0].T for name, gru in pairs]
+            inputs = [self._table(name) @ layers.all_weights[0][0].T for name, layers in pairs]
         states = []
-        for rows in torch.split(order, ROWS_AT_ONCE):
-            read = pack(items[rows], lengths[rows])
+        for chosen in torch.split(order, ROWS_AT_ONCE):
+            rows = pack(items[chosen], lengths[chosen])
             if inputs is None:
-                found = self.remember(read)
+                last = self.remember(rows)
             else:
-                found = last_states_by_item(self._grus, inputs, read)
-            states.append(torch.cat(found[-1].unbind(), dim=-1))
+                last = gru_cpu.last_states_by_item(self._grus, inputs, rows)
+            states.append(torch.cat(last[-1].unbind(), dim=-1))
         ordered = torch.cat(states)[torch.argsort(order)]
         scoring: Tensor = self.layer_norm(self.dense_layer(ordered))
         return scoring
@@ -161,6 +194,10 @@ class GRU4RecKG(nn.Module):
         return is_one_layer and not self.training and table.is_cpu and n_positions > len(table)
 
     @property
+    def _fast_gru(self) -> ModuleType:
+        return FAST_GRUS.get(self.item_embedding.weight.device.type, gru)
+
+    @property
     def _grus(self) -> list[nn.GRU]:
         return [getattr(self, f"{name}_gru_layers") for name in self.branches]
 
@@ -168,11 +205,11 @@ class GRU4RecKG(nn.Module):
         """What a branch reads for every item, float (N, width)."""
         return self.item_vectors() if branch == "item" else self.table_of(branch).weight
 
-    def _vectors(self, items: Tensor) -> list[Tensor]:
+    def _inputs(self, items: Tensor) -> list[Tensor]:
         """What each branch reads for the items (P,): float (P, width)."""
         tables = [self._table(name) for name in self.branches]
-        read = [functional.embedding(items, table, padding_idx=0) for table in tables]
-        return [drop(vectors, self.emb_dropout) for vectors in read]
+        vectors = [functional.embedding(items, table, padding_idx=0) for table in tables]
+        return [self.emb_dropout(of_branch) for of_branch in vectors]
 
     def item_vectors(self) -> Tensor:
         """What the item GRU reads and items are scored by, float (N, D).
@@ -186,7 +223,7 @@ class GRU4RecKG(nn.Module):
                 vectors = vectors + to_items(self.table_of(name).weight)
         return vectors
 
-    def score(self, states: Tensor, seen: Pairs | None = None) -> Tensor:
+    def score(self, states: Tensor, seen: SeenItems | None = None) -> Tensor:
         """Scores of all items, float (B, N), for states (B, D). Column 0 is the padding's.
 
         Args:
@@ -200,15 +237,17 @@ class GRU4RecKG(nn.Module):
         return add_once(scores, seen, self.seen_bias)
 
 
-def add_once(scores: Tensor, pairs: Pairs, number: Tensor | float) -> Tensor:
+def add_once(scores: Tensor, seen: SeenItems, number: Tensor | float) -> Tensor:
     """Adds a number (0-d) to scores (B, N), in place: once at each pair, also a repeated one."""
-    rows, items = pairs
-    scores[rows, items] = scores[rows, items] + number
+    scores[seen.rows, seen.items] = scores[seen.rows, seen.items] + number
     return scores
 
 
 def build_model(
-    settings: Settings, n_items: int, tables: Mapping[str, np.ndarray], device: torch.device
+    settings: ModelSettings,
+    n_items: int,
+    tables: Mapping[str, np.ndarray],
+    device: torch.device,
 ) -> GRU4RecKG:
     """A model with the initial values of `settings.seed`.
 
@@ -219,5 +258,5 @@ def build_model(
         device: Where it is to be.
     """
     torch.manual_seed(settings.seed)
-    given = {name: torch.from_numpy(table) for name, table in tables.items()}
-    return GRU4RecKG(settings, n_items, given).to(device)
+    tensors = {name: torch.from_numpy(table) for name, table in tables.items()}
+    return GRU4RecKG(settings, n_items, tensors).to(device)

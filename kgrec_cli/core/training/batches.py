@@ -11,64 +11,57 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from kgrec_cli.core.data.histories import Histories, Ints, Items, prefix_starts
 from kgrec_cli.core.data.splits import Split, earliest_targets, train_targets
-from kgrec_cli.core.model.gru import last_positions
+from kgrec_cli.core.model.gru import PackedRows, last_positions
 
 
-@dataclass(frozen=True)
-class Rows:
-    """Slices of histories side by side, the longest first, step by step (`recurrence.Packed`).
+def pack_slices(items: Items, starts: Ints, ends: Ints) -> tuple[PackedRows, Ints]:
+    """The slices `items[starts[i]:ends[i]]`, which come the longest first, none empty.
 
-    Attributes:
-        items: int32 (P,): the first item of every row, then the second of those that have one, ...
-        sizes: How many rows have a first, a second, ... item.
-        places: int64 (P,), where in `Histories.items` each item stands.
+    Returns:
+        The slices as rows, int32 items; int64 (P,), where in `items` each of them stands.
     """
-
-    items: NDArray[np.int32]
-    sizes: tuple[int, ...]
-    places: Ints
-
-
-def read_rows(items: Items, starts: Ints, ends: Ints) -> Rows:
-    """The slices `items[starts[i]:ends[i]]`, given the longest first, none empty."""
     lengths = ends - starts
     steps = np.arange(int(lengths.max(initial=0)))
     inside = steps[:, None] < lengths
     places = (starts + steps[:, None])[inside]
-    return Rows(items[places], tuple(inside.sum(axis=1).tolist()), places)
+    sizes = tuple(inside.sum(axis=1).tolist())
+    return PackedRows(torch.from_numpy(items[places]), sizes), places
 
 
 @dataclass(frozen=True)
-class Part:
+class Chunk:
     """Rows that one pass of the model reads.
 
     Attributes:
         rows: What is read with gradients.
+        places: int64 (P,), where in `Histories.items` each position stands.
         targets: int32 (P,), the item that follows each position; 0 where no loss is taken (in
             prefix batches all but the last of a row).
-        before: What some rows read before that without gradients; None when no row does.
-        before_of: int64, the row of `rows` that each row of `before` belongs to.
+        context: What some rows read before that without gradients; None when no row does.
+        context_of: int64, the row of `rows` that each row of `context` belongs to.
     """
 
-    rows: Rows
+    rows: PackedRows
+    places: Ints
     targets: NDArray[np.int32]
-    before: Rows | None
-    before_of: Ints
+    context: PackedRows | None
+    context_of: Ints
 
 
 @dataclass(frozen=True)
 class Batch:
-    """One optimiser step: its parts, and how many targets they have between them."""
+    """One optimiser step: its chunks, and how many targets they have between them."""
 
-    parts: list[Part]
+    chunks: list[Chunk]
     n_targets: int
 
 
-PART_POSITIONS = 2**12
+CHUNK_POSITIONS = 2**12
 """Positions read at once in prefix batches; more leave the processor's cache."""
 
 
@@ -89,14 +82,14 @@ def prefix_batches(
         chosen = targets[begin : begin + batch_size]
         starts = prefix_starts(histories, chosen, max_length)
         order = np.argsort(starts - chosen, kind="stable")
-        n_parts = -(-int((chosen - starts).sum()) // PART_POSITIONS)
-        parts = []
-        for own in np.array_split(order, n_parts):
-            rows = read_rows(histories.items, starts[own], chosen[own])
-            wanted = np.zeros_like(rows.items)
-            wanted[last_positions(rows.sizes).numpy()] = histories.items[chosen[own]]
-            parts.append(Part(rows, wanted, None, own[:0]))
-        yield Batch(parts, len(chosen))
+        n_chunks = -(-int((chosen - starts).sum()) // CHUNK_POSITIONS)
+        chunks = []
+        for members in np.array_split(order, n_chunks):
+            rows, places = pack_slices(histories.items, starts[members], chosen[members])
+            wanted = np.zeros(len(places), dtype=np.int32)
+            wanted[last_positions(rows.sizes).numpy()] = histories.items[chosen[members]]
+            chunks.append(Chunk(rows, places, wanted, None, members[:0]))
+        yield Batch(chunks, len(chosen))
 
 
 @dataclass(frozen=True)
@@ -165,20 +158,20 @@ def sequence_batches(
     borders = np.searchsorted(done, np.arange(1, n_steps) * done[-1] / n_steps) if n_steps else []
     for chosen in np.split(order, borders):
         if len(chosen):
-            part = _window_part(histories.items, windows, chosen)
-            yield Batch([part], len(part.targets))
+            chunk = _window_chunk(histories.items, windows, chosen)
+            yield Batch([chunk], len(chunk.targets))
 
 
-def _window_part(items: Items, windows: Windows, chosen: Ints) -> Part:
+def _window_chunk(items: Items, windows: Windows, chosen: Ints) -> Chunk:
     """Some windows as rows; a window's inputs begin one item before its first target."""
     lengths = windows.ends[chosen] - windows.first_targets[chosen]
     chosen = chosen[np.argsort(-lengths, kind="stable")]
     begin = windows.first_targets[chosen] - 1
-    rows = read_rows(items, begin, windows.ends[chosen] - 1)
-    before_lengths = begin - windows.starts[chosen]
-    before_of = np.argsort(-before_lengths, kind="stable")
-    before_of = before_of[before_lengths[before_of] > 0]
-    before = None
-    if len(before_of):
-        before = read_rows(items, windows.starts[chosen][before_of], begin[before_of])
-    return Part(rows, items[rows.places + 1], before, before_of)
+    rows, places = pack_slices(items, begin, windows.ends[chosen] - 1)
+    context_lengths = begin - windows.starts[chosen]
+    context_of = np.argsort(-context_lengths, kind="stable")
+    context_of = context_of[context_lengths[context_of] > 0]
+    context = None
+    if len(context_of):
+        context, _ = pack_slices(items, windows.starts[chosen][context_of], begin[context_of])
+    return Chunk(rows, places, items[places + 1], context, context_of)

@@ -1,4 +1,4 @@
-"""One epoch's optimiser steps: batches to the device, loss, gradient, update."""
+"""One epoch: batches to the device, loss, gradient, update."""
 
 import time
 from collections.abc import Iterator
@@ -7,22 +7,31 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from kgrec_cli.core.data import histories, splits
-from kgrec_cli.core.data.histories import Histories
+from kgrec_cli.core.data import histories as events
+from kgrec_cli.core.data import splits
+from kgrec_cli.core.data.histories import Histories, Ints
 from kgrec_cli.core.data.negatives import SharedNegatives, draw_shares, sample_negatives
 from kgrec_cli.core.data.splits import Split
-from kgrec_cli.core.model.gru import Packed
-from kgrec_cli.core.model.gru4reckg import GRU4RecKG
-from kgrec_cli.core.training import batches
-from kgrec_cli.core.training.batches import Batch, Part
-from kgrec_cli.core.training.losses import Seen, bpr, cross_entropy, sampled_softmax
+from kgrec_cli.core.model.gru import PackedRows
+from kgrec_cli.core.model.gru4reckg import GRU4RecKG, SeenItems
+from kgrec_cli.core.training import batches, losses, losses_cpu
+from kgrec_cli.core.training.batches import Batch, Chunk
+from kgrec_cli.core.training.state import TrainingSettings
 from kgrec_cli.errors import KgrecError
 from kgrec_cli.events import OnEvent, Progress
-from kgrec_cli.settings import Settings
 
 
-class TrainingStep:
-    """One epoch's steps: batches to the device, loss, gradient, update."""
+class EpochRunner:
+    """Trains a model for one epoch at a time.
+
+    Args:
+        model: On `device`.
+        optimizer: Of the model's weights.
+        histories: All histories.
+        split: Which of their events train.
+        settings: Batches, loss, negatives and seed.
+        device: Where to train.
+    """
 
     def __init__(
         self,
@@ -30,52 +39,74 @@ class TrainingStep:
         optimizer: torch.optim.Optimizer,
         histories: Histories,
         split: Split,
-        settings: Settings,
+        settings: TrainingSettings,
         device: torch.device,
     ) -> None:
         self.model = model
         self.optimizer = optimizer
-        self.given = self.histories = histories  # the second one is the epoch's
+        self.unshuffled = self.histories = histories  # the second one is the epoch's
         self.is_first = np.zeros(0, dtype=np.bool_)
         self.split = split
         self.settings = settings
         self.device = device
+        self.losses = losses_cpu if device.type == "cpu" else losses
         self.n_items = model.item_embedding.num_embeddings
-        popularity = torch.from_numpy(splits.item_popularity(histories, split, self.n_items))
-        negatives = settings.negatives
-        is_uniform = negatives.distribution == "uniform"
-        self.popularity = None if is_uniform else popularity.float() ** negatives.alpha
-        shares = draw_shares(popularity, 0 if is_uniform else negatives.alpha)
-        self.shared = SharedNegatives(shares, negatives.sample_num)
+        if settings.loss_type != "CE":
+            popularity = torch.from_numpy(splits.item_popularity(histories, split, self.n_items))
+            negatives = settings.negatives
+            is_uniform = negatives.distribution == "uniform"
+            self.popularity = None if is_uniform else popularity.float() ** negatives.alpha
+            shares = draw_shares(popularity, 0 if is_uniform else negatives.alpha)
+            self.shared = SharedNegatives(shares, negatives.sample_num)
 
-    def run_epoch(self, epoch: int, n_targets: int, on_event: OnEvent) -> float:
-        """Trains on every target once; returns the mean loss per target."""
+    def run(self, epoch: int, n_targets: int, on_event: OnEvent) -> float:
+        """Trains on every target once; returns the mean loss per target.
+
+        Everything random follows from (seed, epoch).
+
+        Raises:
+            KgrecError: The loss is not finite.
+        """
         self.model.train()
         seeds = np.random.SeedSequence([self.settings.seed, epoch])
         order_seed, torch_seed = seeds.generate_state(2)
         torch.manual_seed(int(torch_seed))
-        negatives = torch.Generator().manual_seed(int(torch_seed) + 1)
+        generator = torch.Generator().manual_seed(int(torch_seed) + 1)
         rng = np.random.default_rng(order_seed)
         if self.settings.shuffle_ties:
-            self.histories = splits.shuffle_ties(self.given, self.split, rng)
+            self.histories = splits.shuffle_ties(self.unshuffled, self.split, rng)
         if self.model.seen_bias is not None:
-            self.is_first = histories.first_events(self.histories, self.n_items)
+            self.is_first = events.first_events(self.histories, self.n_items)
         total = torch.zeros((), dtype=torch.float64, device=self.device)
-        done, last_told = 0, time.perf_counter()
+        n_done, shown_at = 0, time.perf_counter()
         for batch in self.batches(rng):
-            total += self.run(batch, negatives) * batch.n_targets
-            done += batch.n_targets
-            if time.perf_counter() - last_told > 0.2:
-                last_told = time.perf_counter()
-                on_event(Progress(f"epoch {epoch}", done, n_targets, "targets", passing=True))
+            self.optimizer.zero_grad(set_to_none=True)
+            batch_loss = torch.zeros_like(total)
+            for chunk in batch.chunks:
+                loss = self.loss(chunk, self.start(chunk), generator)
+                if len(batch.chunks) > 1:
+                    loss = loss * (np.count_nonzero(chunk.targets) / batch.n_targets)
+                loss.backward()  # type: ignore[no-untyped-call]
+                batch_loss += loss.detach()
+            clip = self.settings.clip_grad_norm
+            if clip is not None:
+                torch.nn.utils.clip_grad_norm_(
+                    self.model.parameters(), clip.max_norm, norm_type=clip.norm_type
+                )
+            self.optimizer.step()
+            total += batch_loss * batch.n_targets
+            n_done += batch.n_targets
+            if time.perf_counter() - shown_at > 0.2:
+                shown_at = time.perf_counter()
+                on_event(Progress(f"epoch {epoch}", n_done, n_targets, "targets", passing=True))
         on_event(Progress(f"epoch {epoch}", n_targets, n_targets, "targets", passing=True))
-        loss = float(total) / n_targets
-        if not np.isfinite(loss):
+        mean = float(total) / n_targets
+        if not np.isfinite(mean):
             raise KgrecError(
                 f"epoch {epoch}: the loss is not a number; a lower learning_rate (now "
                 f"{self.settings.learning_rate:g}) is the usual cure"
             )
-        return loss
+        return mean
 
     def batches(self, rng: np.random.Generator) -> Iterator[Batch]:
         """The epoch's batches."""
@@ -88,72 +119,56 @@ class TrainingStep:
             self.histories, self.split, max_length=length, batch_size=size, context=length, rng=rng
         )
 
-    def run(self, batch: Batch, negatives: torch.Generator) -> Tensor:
-        """One optimiser step; returns the mean loss of the batch."""
-        self.optimizer.zero_grad(set_to_none=True)
-        total = torch.zeros((), dtype=torch.float64, device=self.device)
-        for part in batch.parts:
-            loss = self.loss(part, negatives)
-            if len(batch.parts) > 1:
-                loss = loss * (np.count_nonzero(part.targets) / batch.n_targets)
-            loss.backward()  # type: ignore[no-untyped-call]
-            total += loss.detach()
-        clip = self.settings.clip_grad_norm
-        if clip is not None:
-            weights = self.model.parameters()
-            torch.nn.utils.clip_grad_norm_(weights, clip.max_norm, norm_type=clip.norm_type)
-        self.optimizer.step()
-        return total
-
-    def loss(self, part: Part, negatives: torch.Generator) -> Tensor:
-        """The mean loss over the targets of a part."""
-        read = Packed(self.to_device(part.rows.items), part.rows.sizes)
-        wanted = self.to_device(part.targets)
-        with torch.autocast("cuda", enabled=self.settings.enable_amp and wanted.is_cuda):
-            where = None if part.targets.all() else wanted > 0
-            states = self.model(read, where, self.start(part))
-            targets = (wanted if where is None else wanted[where]).long()
-            weight = self.model.item_vectors()
-            if self.settings.loss_type == "CE":
-                places = part.rows.places if where is None else part.rows.places[part.targets > 0]
-                return cross_entropy(states, weight, targets, self.seen(places + 1))
-            if self.settings.loss_type == "SSM":
-                drawn, log_q = self.shared.draw(negatives)
-                return sampled_softmax(
-                    states, weight, targets, drawn.to(self.device), log_q.to(self.device)
-                )
-            sampled = sample_negatives(
-                targets.cpu(),
-                self.popularity,
-                self.n_items,
-                self.settings.negatives.sample_num,
-                negatives,
-            )
-            return bpr(states, weight, targets, sampled.to(self.device))
-
-    def seen(self, targets: histories.Ints) -> Seen | None:
-        """The items before each target (T,), when the model has a number for them."""
-        if self.model.seen_bias is None:
+    def start(self, chunk: Chunk) -> Tensor | None:
+        """The states that a chunk's rows begin with: those after what they read before it."""
+        if chunk.context is None:
             return None
-        rows, events = histories.seen_events(self.histories, targets)
-        kept = self.is_first[events]
-        items = self.histories.items[events[kept]].astype(np.int64)
-        return Seen(self.to_device(rows[kept]), self.to_device(items), self.model.seen_bias)
-
-    def start(self, part: Part) -> Tensor | None:
-        """The states that the rows of a part begin with: those after what they read before it."""
-        if part.before is None:
-            return None
-        before = Packed(self.to_device(part.before.items), part.before.sizes)
-        states = self.model.remember(before)
+        states = self.model.remember(self.on_device(chunk.context))
         n_layers, n_branches, _, hidden = states.shape
-        start = states.new_zeros(n_layers, n_branches, part.rows.sizes[0], hidden)
-        start[:, :, self.to_device(part.before_of)] = states
+        start = states.new_zeros(n_layers, n_branches, chunk.rows.sizes[0], hidden)
+        start[:, :, self.to_device(torch.from_numpy(chunk.context_of))] = states
         return start
 
-    def to_device(self, array: np.ndarray) -> Tensor:
-        """An array as a tensor on the device; pinned on its way to CUDA."""
-        tensor = torch.from_numpy(array)
+    def loss(self, chunk: Chunk, start: Tensor | None, generator: torch.Generator) -> Tensor:
+        """The mean loss over the targets of a chunk."""
+        wanted = self.to_device(torch.from_numpy(chunk.targets))
+        with torch.autocast("cuda", enabled=self.settings.enable_amp and wanted.is_cuda):
+            mask = None if chunk.targets.all() else wanted > 0
+            states = self.model(self.on_device(chunk.rows), mask, start)
+            targets = (wanted if mask is None else wanted[mask]).long()
+            weight = self.model.item_vectors()
+            loss: Tensor
+            if self.settings.loss_type == "CE":
+                places = chunk.places if mask is None else chunk.places[chunk.targets > 0]
+                seen, bias = self.seen_items(places + 1), self.model.seen_bias
+                loss = self.losses.cross_entropy(states, weight, targets, seen, bias)
+            elif self.settings.loss_type == "SSM":
+                negatives, log_q = map(self.to_device, self.shared.draw(generator))
+                loss = self.losses.sampled_softmax(states, weight, targets, negatives, log_q)
+            else:
+                sample_num = self.settings.negatives.sample_num
+                negatives = sample_negatives(
+                    targets.cpu(), self.popularity, self.n_items, sample_num, generator
+                )
+                loss = losses.bpr(states, weight, targets, self.to_device(negatives))
+            return loss
+
+    def seen_items(self, targets: Ints) -> SeenItems | None:
+        """The items before each target (T,), each once; None unless the model has `seen_bias`."""
+        if self.model.seen_bias is None:
+            return None
+        rows, seen = events.seen_events(self.histories, targets)
+        is_first = self.is_first[seen]
+        items = self.histories.items[seen[is_first]].astype(np.int64)
+        rows = rows[is_first]
+        return SeenItems(*map(self.to_device, (torch.from_numpy(rows), torch.from_numpy(items))))
+
+    def on_device(self, rows: PackedRows) -> PackedRows:
+        """Rows with their items on the device."""
+        return PackedRows(self.to_device(rows.items), rows.sizes)
+
+    def to_device(self, tensor: Tensor) -> Tensor:
+        """A tensor on the device; pinned on its way to CUDA."""
         if self.device.type == "cuda":
             return tensor.pin_memory().to(self.device, non_blocking=True)
         return tensor

@@ -11,17 +11,16 @@ from typing import Any, cast
 import torch
 from torch.optim.swa_utils import AveragedModel
 
-from kgrec_cli.core.data import histories, splits
-from kgrec_cli.core.data.histories import Histories
+from kgrec_cli.core.data import splits
+from kgrec_cli.core.data.histories import Histories, Ints
 from kgrec_cli.core.data.splits import Split
 from kgrec_cli.core.evaluation.metrics import rank_metrics
 from kgrec_cli.core.evaluation.ranking import draw_candidates, rank_targets, score_by
 from kgrec_cli.core.model.gru4reckg import GRU4RecKG
-from kgrec_cli.core.training.epoch import TrainingStep
-from kgrec_cli.core.training.state import TrainingState
+from kgrec_cli.core.training.epoch import EpochRunner
+from kgrec_cli.core.training.state import TrainingSettings, TrainingState
 from kgrec_cli.errors import KgrecError
 from kgrec_cli.events import EpochDone, OnEvent, ignore_event
-from kgrec_cli.settings import Settings
 
 OnEpoch = Callable[[TrainingState, EpochDone], None]
 
@@ -45,7 +44,7 @@ def fit(
     model: GRU4RecKG,
     histories: Histories,
     split: Split,
-    settings: Settings,
+    settings: TrainingSettings,
     *,
     device: torch.device,
     state: TrainingState | None = None,
@@ -98,15 +97,15 @@ def fit(
     if averaged is not None and state.epoch:
         averaged.load_state_dict(state.averaged)
     measured = cast(GRU4RecKG, model if averaged is None else averaged.module)
-    step = TrainingStep(model, optimizer, histories, split, settings, device)
+    runner = EpochRunner(model, optimizer, histories, split, settings, device)
     while not state.is_finished(settings):
         began = time.perf_counter()
-        loss = step.run_epoch(state.epoch + 1, len(targets), on_event)
+        loss = runner.run(state.epoch + 1, len(targets), on_event)
         trained_s = time.perf_counter() - began
         state.epoch += 1
         metrics: dict[str, float] = {}
         if validate and state.epoch % settings.eval_step == 0:
-            metrics = evaluate(measured, histories, valid, settings, device)
+            metrics = validation_metrics(measured, histories, valid, settings, device)
         is_best = _update_best(state, measured, metrics, settings, validate)
         elapsed_s = time.perf_counter() - began
         event = EpochDone(
@@ -162,7 +161,7 @@ def _update_best(
     state: TrainingState,
     model: GRU4RecKG,
     metrics: dict[str, float],
-    settings: Settings,
+    settings: TrainingSettings,
     validate: bool,
 ) -> bool:
     """Keeps the weights when the epoch is the best so far, and counts those that are not."""
@@ -179,11 +178,11 @@ def _update_best(
     return False
 
 
-def evaluate(
+def validation_metrics(
     model: GRU4RecKG,
     histories: Histories,
-    targets: histories.Ints,
-    settings: Settings,
+    targets: Ints,
+    settings: TrainingSettings,
     device: torch.device,
 ) -> dict[str, float]:
     """The metrics of ranks for some targets, seen items not masked; `valid_metric` comes first."""

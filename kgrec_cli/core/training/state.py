@@ -1,11 +1,37 @@
-"""What a training needs to go on, and its form as tensors and JSON for a checkpoint."""
+"""What a training is told, and what it must keep to go on: as tensors and JSON in a checkpoint."""
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from torch import Tensor
 
-from kgrec_cli.settings import Settings
+from kgrec_cli.core.evaluation.measure import MeasureSettings
+from kgrec_cli.settings import GradientNorm, NegativeSampling
+
+
+@dataclass(frozen=True)
+class TrainingSettings(MeasureSettings):
+    """Batches, loss, optimiser and early stopping; what `MeasureSettings` holds is for validation.
+
+    Attributes:
+        negatives: Those of the losses BPR and SSM.
+    """
+
+    MAX_ITEM_LIST_LENGTH: int = 50
+    epochs: int = 300
+    train_batch_size: int = 2048
+    train_batching: Literal["sequence", "prefix"] = "sequence"
+    shuffle_ties: bool = False
+    loss_type: Literal["CE", "BPR", "SSM"] = "CE"
+    negatives: NegativeSampling = field(default_factory=NegativeSampling)
+    learning_rate: float = 0.001
+    weight_decay: float = 0.0
+    clip_grad_norm: GradientNorm | None = None
+    ema_decay: float = 0.0
+    enable_amp: bool = False
+    eval_step: int = 1
+    stopping_step: int = 10
+    valid_metric: str = "NDCG@10"
 
 
 @dataclass
@@ -34,7 +60,7 @@ class TrainingState:
     n_not_better: int = 0
     history: list[dict[str, Any]] = field(default_factory=list)
 
-    def is_finished(self, settings: Settings) -> bool:
+    def is_finished(self, settings: TrainingSettings) -> bool:
         """Whether training is over: all epochs done, or stopped early."""
         return self.epoch >= settings.epochs or self.n_not_better > settings.stopping_step
 

@@ -6,7 +6,7 @@ import torch
 
 from kgrec_cli.core.evaluation import recommend
 from kgrec_cli.core.evaluation.recommend import recommend_items
-from kgrec_cli.core.model.gru4reckg import GRU4RecKG
+from kgrec_cli.core.model.gru4reckg import GRU4RecKG, SeenItems
 from kgrec_cli.settings import Settings
 
 N_ITEMS = 301
@@ -45,7 +45,7 @@ def test_tiles_give_what_whole_rows_give(
     for history, row, row_scores in zip(lists, found, scores, strict=True):
         read = torch.from_numpy(history[-20:])[None]
         items = torch.from_numpy(history.astype(np.int64))
-        seen = torch.zeros_like(items), items
+        seen = SeenItems(torch.zeros_like(items), items)
         expected = model.score(model.encode(read, torch.tensor([read.shape[1]])), seen)[0].detach()
         expected[0] = -torch.inf
         if hide_seen:

@@ -2,16 +2,15 @@
 
 import pytest
 import torch
-from torch import nn
 
-from kgrec_cli.core.model.dropout import drop
+from kgrec_cli.core.model.dropout import Dropout
 
 
 @pytest.mark.parametrize("p", [0.1, 0.3, 0.7])
 def test_a_share_p_is_zero_and_the_rest_is_scaled(p: float) -> None:
     torch.manual_seed(0)
     vectors = torch.ones(2_001, 101, requires_grad=True)
-    found = drop(vectors, nn.Dropout(p))
+    found = Dropout(p)(vectors)
     assert float((found == 0).float().mean()) == pytest.approx(p, abs=0.005)
     torch.testing.assert_close(
         found[found > 0].unique(), torch.tensor([1 / (1 - p)]), rtol=1e-4, atol=0
@@ -23,4 +22,4 @@ def test_a_share_p_is_zero_and_the_rest_is_scaled(p: float) -> None:
 @pytest.mark.parametrize(("p", "training"), [(0.0, True), (0.3, False)])
 def test_nothing_is_dropped(p: float, training: bool) -> None:
     vectors = torch.randn(5, 3)
-    assert torch.equal(drop(vectors, nn.Dropout(p).train(training)), vectors)
+    assert torch.equal(Dropout(p).train(training)(vectors), vectors)

@@ -6,12 +6,12 @@ from hypothesis import strategies as st
 
 from kgrec_cli.core.data import splits
 from kgrec_cli.core.data.histories import Histories
-from kgrec_cli.core.model.gru import last_positions
+from kgrec_cli.core.model.gru import PackedRows, last_positions
 from kgrec_cli.core.training import batches
 from tests.core.data.test_histories import logs, make_histories
 
 
-def unpack(rows: batches.Rows, values: np.ndarray | None = None) -> list[list[int]]:
+def unpack(rows: PackedRows, values: np.ndarray | None = None) -> list[list[int]]:
     """What is packed, row by row."""
     values = rows.items if values is None else values
     found: list[list[int]] = [[] for _ in range(rows.sizes[0])]
@@ -25,11 +25,11 @@ def unpack(rows: batches.Rows, values: np.ndarray | None = None) -> list[list[in
 def rows_of(batch: batches.Batch) -> list[tuple[list[int], list[int], list[int]]]:
     """Each row of a batch: what is read before, what is read, what follows (0 for no loss)."""
     found = []
-    for part in batch.parts:
-        inputs, targets = unpack(part.rows), unpack(part.rows, part.targets)
+    for chunk in batch.chunks:
+        inputs, targets = unpack(chunk.rows), unpack(chunk.rows, chunk.targets)
         before: list[list[int]] = [[] for _ in inputs]
-        if part.before is not None:
-            for row, items in zip(part.before_of, unpack(part.before), strict=True):
+        if chunk.context is not None:
+            for row, items in zip(chunk.context_of, unpack(chunk.context), strict=True):
                 before[row] = items
         found += zip(before, inputs, targets, strict=True)
     return found
@@ -37,11 +37,11 @@ def rows_of(batch: batches.Batch) -> list[tuple[list[int], list[int], list[int]]
 
 def test_rows_are_packed_step_by_step() -> None:
     items = np.arange(10, 30, dtype=np.int32)
-    rows = batches.read_rows(items, np.array([2, 8, 0]), np.array([5, 10, 1]))
+    rows, places = batches.pack_slices(items, np.array([2, 8, 0]), np.array([5, 10, 1]))
     assert rows.sizes == (3, 2, 1)
     assert rows.items.tolist() == [12, 18, 10, 13, 19, 14]
-    assert rows.places.tolist() == [2, 8, 0, 3, 9, 4]
-    assert rows.items[last_positions(rows.sizes).numpy()].tolist() == [14, 19, 10]
+    assert places.tolist() == [2, 8, 0, 3, 9, 4]
+    assert rows.items[last_positions(rows.sizes)].tolist() == [14, 19, 10]
 
 
 @given(logs(), st.integers(1, 7), st.integers(1, 12), st.integers(0, 5), st.integers(0, 99))

@@ -125,7 +125,7 @@ def test_a_run_that_was_killed_resumes_to_the_same_numbers(stop_after: int, more
 
 def test_early_stopping_counts_as_recbole(monkeypatch: pytest.MonkeyPatch) -> None:
     scores = iter([0.1, 0.3, 0.3, 0.2, 0.2, 0.2, 0.9])
-    monkeypatch.setattr(training, "evaluate", lambda *args: {"hit@1": next(scores)})
+    monkeypatch.setattr(training, "validation_metrics", lambda *args: {"hit@1": next(scores)})
     settings = CYCLE.model_copy(update={"stopping_step": 2})
     state, _ = train(settings, cycle())
     # equal counts as better (epoch 3); three worse in a row exceed stopping_step 2 (epoch 6)
@@ -134,7 +134,7 @@ def test_early_stopping_counts_as_recbole(monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_the_best_weights_are_left_in_the_model(monkeypatch: pytest.MonkeyPatch) -> None:
     scores = iter([0.5, 0.9, 0.1])
-    monkeypatch.setattr(training, "evaluate", lambda *args: {"hit@1": next(scores)})
+    monkeypatch.setattr(training, "validation_metrics", lambda *args: {"hit@1": next(scores)})
     seen = []
 
     def remember(state: TrainingState, event: object) -> None:
@@ -150,19 +150,21 @@ def test_averaged_weights_are_measured_and_kept(
     decay: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     weights, measured = [], []
-    run = training.TrainingStep.run
+    init = training.EpochRunner.__init__
 
-    def remember(step: training.TrainingStep, *given: Any) -> Any:
-        loss = run(step, *given)
-        weights.append(step.model.dense_layer.weight.detach().clone())
-        return loss
+    def remember_steps(
+        runner: training.EpochRunner, model: Any, optimizer: Any, *more: Any
+    ) -> None:
+        init(runner, model, optimizer, *more)
+        weight = model.dense_layer.weight
+        optimizer.register_step_post_hook(lambda *_: weights.append(weight.detach().clone()))
 
     def measure(model: Any, *given: Any) -> dict[str, float]:
         measured.append(model.dense_layer.weight.detach().clone())
         return {"hit@1": [0.1, 0.3, 0.2][len(measured) - 1]}
 
-    monkeypatch.setattr(training.TrainingStep, "run", remember)
-    monkeypatch.setattr(training, "evaluate", measure)
+    monkeypatch.setattr(training.EpochRunner, "__init__", remember_steps)
+    monkeypatch.setattr(training, "validation_metrics", measure)
     changes = {"ema_decay": decay, "epochs": 3, "train_batch_size": 32}
     _, model = train(CYCLE.model_copy(update=changes), cycle())
     average, averages = weights[0], []

@@ -1,6 +1,8 @@
 """The sampled softmax: equal to the full one over all items, and unbiased over drawn ones."""
 
 import math
+from collections.abc import Callable
+from functools import partial
 
 import pytest
 import torch
@@ -9,7 +11,7 @@ from torch.nn import functional
 from kgrec_cli.config import build_settings
 from kgrec_cli.core.data.negatives import SharedNegatives, draw_shares, inclusion_probabilities
 from kgrec_cli.core.training import losses
-from kgrec_cli.core.training.losses import sampled_softmax
+from kgrec_cli.core.training.losses_cpu import sampled_softmax
 from kgrec_cli.errors import KgrecError
 
 N_ITEMS = 9
@@ -27,15 +29,21 @@ def full_softmax(states: torch.Tensor, weight: torch.Tensor, targets: torch.Tens
     return functional.cross_entropy(states @ weight[1:].T, targets - 1)
 
 
-@pytest.mark.parametrize("chunk_scores", [1, 40, 2**18])
+@pytest.mark.parametrize(
+    "softmax",
+    [
+        losses.sampled_softmax,
+        sampled_softmax,
+        partial(sampled_softmax, chunk_rows=1),
+        partial(sampled_softmax, chunk_rows=4),
+    ],
+)
 def test_all_items_once_give_the_full_softmax_and_its_gradients(
-    chunk_scores: int, monkeypatch: pytest.MonkeyPatch
+    softmax: Callable[..., torch.Tensor],
 ) -> None:
-    monkeypatch.setattr(losses, "CHUNK_SCORES", chunk_scores)
-    monkeypatch.setattr(losses, "MIN_ROWS", 1)
     states, weight, targets = make_case()
     once = torch.arange(1, N_ITEMS)
-    found = sampled_softmax(states, weight, targets, once, torch.zeros(len(once)))
+    found = softmax(states, weight, targets, once, torch.zeros(len(once)))
     expected = full_softmax(states, weight, targets)
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
     for own, other in zip(
