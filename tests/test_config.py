@@ -75,7 +75,7 @@ def test_written_settings_read_back_the_same() -> None:
         "metrics": ["NDCG", "GiniIndex"],
     }
     settings = build_settings(values, "test")
-    assert build_settings(config.parse_yaml(config.write_config(settings)), "test") == settings
+    assert build_settings(config.parse_yaml(config.format_config(settings)), "test") == settings
 
 
 @pytest.mark.parametrize("text", ["1e-3", "1.0e-3", "0.001", "+1E-3"])
@@ -220,7 +220,7 @@ def test_every_key_of_recboles_settings_is_known() -> None:
         "loss_type",
         "training_neg_sample_num",
     ]
-    assert set(names) <= set(config.setting_names())
+    assert set(names) <= set(config.known_names())
 
 
 def test_recbole_compat_sets_recboles_defaults_but_what_is_given() -> None:
