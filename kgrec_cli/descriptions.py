@@ -15,7 +15,7 @@ RECBOLE = {
     "seq_separator": "Separator of the values within a column of sequences.",
     "USER_ID_FIELD": "Column of users.",
     "ITEM_ID_FIELD": "Column of items.",
-    "RATING_FIELD": "Column of ratings. Read only where val_interval names it.",
+    "RATING_FIELD": "Column of ratings. Not used: val_interval names its columns itself.",
     "TIME_FIELD": "Column of timestamps.",
     "HEAD_ENTITY_ID_FIELD": "Column of head entities in the .kg file.",
     "TAIL_ENTITY_ID_FIELD": "Column of tail entities in the .kg file.",
@@ -59,7 +59,7 @@ RECBOLE = {
     "metrics": "Metrics: Recall, MRR, NDCG, Hit, Precision, MAP; of whole lists ItemCoverage, "
     "AveragePopularity, ShannonEntropy, GiniIndex, TailPercentage.",
     "topk": "Cutoffs of the metrics.",
-    "valid_metric": "Metric that selects the best epoch and stops training, such as NDCG@10.",
+    "valid_metric": "Metric that selects the best epoch and stops training. For instance NDCG@10.",
     "metric_decimal_place": "Decimals of what run_recbole returns and result.txt shows.",
     "train_neg_sample_args.distribution": "uniform or popularity.",
     "train_neg_sample_args.sample_num": "Negatives per target (BPR), or shared by a batch (SSM).",
@@ -79,8 +79,7 @@ RECBOLE = {
 """Settings under RecBole's names."""
 
 OWN = {
-    "preset": "best takes the settings that did best in our study. Values that you set yourself "
-    "override them.",
+    "preset": "best: the values that did best in our study. Settings of your own override them.",
     "device": "auto, cpu, cuda or cuda:N.",
     "threads": "CPU threads. Default: PyTorch's choice.",
     "recbole_compat": "Does what RecBole does wherever kgrec differs (see docs/recbole.md).",
