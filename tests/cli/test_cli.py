@@ -10,11 +10,12 @@ from kgrec_cli import __version__
 from tests.conftest import RunCli
 
 
-def test_help_loads_none_of_the_heavy_packages() -> None:
+@pytest.mark.parametrize("arguments", [["--help"], ["train", "--help"]])
+def test_help_loads_none_of_the_heavy_packages(arguments: list[str]) -> None:
     code = (  # what --help has loaded, on the last line
         "import sys\n"
         "from kgrec_cli.cli import run\n"
-        "run(['--help'])\n"
+        f"run({arguments})\n"
         "heavy = {'torch', 'polars', 'pykeen', 'optuna', 'pydantic', 'numpy'}\n"
         "print(sorted(heavy & set(sys.modules)))"
     )
