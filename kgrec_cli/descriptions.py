@@ -1,8 +1,7 @@
 """What each setting means, said once: for the docs, `--help` and the starter `kgrec.yaml`.
 
 Keys of a block are `block.key`. The first sentence stands alone in `kgrec.yaml`. The texts are
-apart from `settings`, because loading pydantic there would make `kgrec train --help` half as slow
-again.
+apart from `settings`, because `kgrec --help` would take almost twice as long with pydantic.
 """
 
 RECBOLE = {
