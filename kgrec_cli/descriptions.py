@@ -1,7 +1,7 @@
 """What each setting means, said once: for the docs, `--help` and the starter `kgrec.yaml`.
 
 Keys of a block are `block.key`. The first sentence stands alone in `kgrec.yaml`. The texts are
-apart from `settings`, because `kgrec --help` would take almost twice as long with pydantic.
+apart from `settings`, because `kgrec --help` would take 1.6 times as long with pydantic.
 """
 
 RECBOLE = {
