@@ -8,37 +8,17 @@ import subprocess
 import sys
 from pathlib import Path
 
-from pydantic_core import PydanticUndefined
+import yaml
+from pydantic import BaseModel
 
-from kgrec_cli.recbole_keys import IGNORED, REFUSED
-from kgrec_cli.settings import Settings
+from kgrec_cli.descriptions import DESCRIPTIONS, OWN
+from kgrec_cli.recbole_keys import IGNORED, REFUSED, RENEWED
+from kgrec_cli.settings import BLOCKS, PRESETS, SSM_NEGATIVES, NegativeSampling, Settings
 
 DOCS_DIR = Path(__file__).parent
 PACKAGE_DIR = DOCS_DIR.parent / "kgrec_cli"
 FILES_BEGIN, FILES_END = "<!-- files: made by `make docs` -->", "<!-- end of files -->"
 NOTE = "<!-- Made by `make docs` from the code; do not edit. -->"
-
-OWN = {
-    "device": "auto, cpu, cuda or cuda:N",
-    "threads": "CPU threads; null: torch's choice",
-    "recbole_compat": "do what RecBole does wherever kgrec chose otherwise (see recbole.md)",
-    "loss_type": "CE, BPR, or SSM: the softmax over the target and sampled negatives",
-    "train_neg_sample_args": "null: BPR one uniform; SSM 4096 a step, popularity, alpha 0.75",
-    "train_batching": "sequence: one pass per window; prefix: one row per target, as RecBole",
-    "hidden_dropout_prob": "dropout on the GRUs' states, before the dense layer",
-    "layer_norm": "the vector that scores the items is normalised (see accuracy.md)",
-    "seen_bias": "a learned number for the items that the history holds (see accuracy.md)",
-    "kg_items": "an item is also what a learned map makes of its entity vector (see accuracy.md)",
-    "shuffle_ties": "events of equal time in a new order each epoch (see accuracy.md)",
-    "ema_decay": "above 0: weights averaged over the last steps are kept (see accuracy.md)",
-    "pretrain_kg": "the block of `kgrec pretrain-kg`",
-    "model": "GRU4RecKG, or GRU4Rec: the same without the KG branch",
-}
-OLDER = {
-    "training_neg_sample_num": "train_neg_sample_args: {distribution: uniform, sample_num: N}",
-    "fields_in_same_space": "alias_of_entity_id",
-    "use_gpu": "device: cpu when false",
-}
 
 
 def render_cli() -> str:
@@ -53,21 +33,20 @@ def render_settings() -> str:
     """Every key that a settings file may hold, and what becomes of it."""
     lines = [NOTE, "", "# Settings", ""]
     lines += ["Keys of `kgrec.yaml`, `--config` files and `--set`. Names are RecBole's.", ""]
-    lines += ["## Taken", "", "| key | default | remark |", "|---|---|---|"]
-    for name, field in Settings.model_fields.items():
-        default = field.default
-        if default is PydanticUndefined or name == "pretrain_kg":
-            default = "a block"
-        elif name == "eval_args":
-            default = "{split: {LS: valid_and_test}, order: TO, mode: full, group_by: user}"
-        elif isinstance(default, tuple):
-            default = list(default)
-        lines.append(f"| `{name}` | `{_yaml(default)}` | {OWN.get(name, '')} |")
-    lines += ["", "`pretrain_kg:`", "", "| key | default |", "|---|---|"]
-    for name, field in type(Settings().pretrain_kg).model_fields.items():
-        lines.append(f"| `{name}` | `{_yaml(field.default)}` |")
+    lines += [
+        "Later ones win: defaults, the preset, `kgrec.yaml`, `--config` files in their order,"
+    ]
+    lines += ["options and `--set`. Any of them can name the preset: it changes defaults only.", ""]
+    lines += ["## Taken", "", "RecBole does not have those with a *.", ""]
+    lines += _table(Settings)
+    for name, block in BLOCKS.items():
+        lines += ["", f"`{name}:`", "", *_table(block, f"{name}.")]
+        if block is NegativeSampling:
+            lines += ["", f"Defaults with SSM: `{_yaml(SSM_NEGATIVES)}`."]
+    lines += ["", "## Presets", ""]
+    lines += [f"`preset: {name}`: `{_yaml(values)}`." for name, values in PRESETS.items()]
     lines += ["", "## Older spellings, renewed", "", "| key | becomes |", "|---|---|"]
-    lines += [f"| `{name}` | `{now}` |" for name, now in OLDER.items()]
+    lines += [f"| `{name}` | `{now}` |" for name, now in RENEWED.items()]
     lines += ["", "## Left out, with a line", "", "| key | why nothing is lost |", "|---|---|"]
     lines += [f"| `{name}` | {why} |" for name, why in IGNORED.items()]
     lines += ["", "## Refused, unless at the value that changes nothing", ""]
@@ -78,6 +57,22 @@ def render_settings() -> str:
     return "\n".join(
         [*lines, "", "Any other key is an error that names the nearest valid one.", ""]
     )
+
+
+def _table(model: type[BaseModel], prefix: str = "") -> list[str]:
+    """Each field of a block with its default and description, as a table in Markdown."""
+    lines = ["| key | default | meaning |", "|---|---|---|"]
+    for key, field in model.model_fields.items():
+        name = prefix + key
+        if field.is_required():
+            default = "required"
+        elif isinstance(field.default, BaseModel):
+            default = "a block, below"
+        else:
+            default = f"`{_yaml(field.default)}`"
+        star = " *" if name in OWN else ""
+        lines.append(f"| `{key}`{star} | {default} | {DESCRIPTIONS[name]} |")
+    return lines
 
 
 def render_architecture() -> str:
@@ -105,8 +100,12 @@ def _first_line(path: Path) -> str:
 
 
 def _yaml(value: object) -> str:
-    texts = {None: "null", True: "true", False: "false", "\t": "TAB", " ": "SPACE"}
-    return texts.get(value, str(value)) if isinstance(value, str | bool | None) else str(value)
+    """A value as in a settings file, on one line; blanks by their names."""
+    if isinstance(value, str):
+        value = {"\t": "TAB", " ": "SPACE"}.get(value, value)
+    value = list(value) if isinstance(value, tuple) else value
+    text = yaml.safe_dump(value, default_flow_style=True, sort_keys=False, width=1000)
+    return text.removesuffix("...\n").strip()
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """Where settings come from: files, options, `--set`; and which data set is meant.
 
-Resolved once a command, in this order (later wins): defaults, `kgrec.yaml` in the working folder,
-`--config` files, options and `--set key=value`. A key that nobody knows is an error.
+Resolved once a command, in this order (later wins): defaults, the preset, `kgrec.yaml` in the
+working folder, `--config` files, options and `--set key=value`. Any of them can name the preset. A
+key that nobody knows is an error.
 """
 
 import re
@@ -14,15 +15,8 @@ import yaml
 from pydantic import ValidationError
 
 from kgrec_cli.errors import KgrecError, UsageError, nearest, unknown_name
-from kgrec_cli.recbole_keys import KNOWN, OnNote, translate
-from kgrec_cli.settings import (
-    PRESETS,
-    EvalArgs,
-    GradientNorm,
-    NegativeSampling,
-    PretrainKGSettings,
-    Settings,
-)
+from kgrec_cli.recbole_keys import IGNORED, REFUSED, RENEWED, OnNote, translate
+from kgrec_cli.settings import BLOCKS, PretrainKGSettings, Settings, with_preset
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -33,16 +27,21 @@ Part = TypeVar("Part", bound="DataclassInstance")
 
 
 def setting_names() -> tuple[str, ...]:
-    """Every key that a settings file may hold, those of the `pretrain_kg` block as `block.key`."""
+    """Every key that has an effect, those of the `pretrain_kg` block as `block.key`."""
     nested = (f"pretrain_kg.{name}" for name in PretrainKGSettings.model_fields)
-    return (*Settings.model_fields, *KNOWN, *nested)
+    return (*Settings.model_fields, *RENEWED, *nested)
+
+
+def known_names() -> tuple[str, ...]:
+    """Every key that a settings file may hold: RecBole's that are ignored or refused, too."""
+    return (*setting_names(), *IGNORED, *REFUSED)
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
     """The mapping in a YAML file; an empty file is an empty mapping.
 
     Raises:
-        KgrecError: The file is missing, not YAML, not a mapping, or names a key twice.
+        KgrecError: The file is missing, not YAML or not a mapping.
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -133,7 +132,6 @@ def resolve_settings(
     folder: Path,
     config_paths: Iterable[Path] = (),
     options: Mapping[str, Any] | None = None,
-    preset: str | None = None,
     assignments: Iterable[str] = (),
     base: Mapping[str, Any] | None = None,
     on_note: OnNote = lambda text: None,
@@ -144,59 +142,48 @@ def resolve_settings(
         folder: The working folder; its `kgrec.yaml` is read when there is one.
         config_paths: `--config` files, later over earlier.
         options: Values typed as options; None values are left out.
-        preset: One of PRESETS; over `kgrec.yaml`, under everything that was typed.
         assignments: Texts of `--set`.
-        base: Values that take the place of `kgrec.yaml`: those of a run to follow.
+        base: Values that take the place of defaults and `kgrec.yaml`: those of a run to follow. A
+            preset named elsewhere lies over them.
         on_note: Hears one line for each of RecBole's keys that is left out.
 
     Raises:
         KgrecError: A file that cannot be read, an unknown key or a value out of range, named with
             the file it came from.
     """
-    if preset is not None and preset not in PRESETS:
-        raise UsageError(f"--preset: {unknown_name('preset', preset, PRESETS)}")
 
     def read(path: Path) -> dict[str, Any]:
         values = translate(read_yaml(path), str(path), on_note)
         check_values(values, str(path))
         return values
 
-    merged: dict[str, Any] = dict(base or {})
     local_path = folder / CONFIG_NAME
-    if base is None and local_path.is_file():
-        merged = read(local_path)
-    merged = merge(merged, PRESETS[preset] if preset else {})
-    for path in config_paths:
-        merged = merge(merged, read(path))
+    paths = [local_path] if base is None and local_path.is_file() else []
+    explicit: dict[str, Any] = {}
+    for path in (*paths, *config_paths):
+        explicit = merge(explicit, read(path))
     typed = {key: value for key, value in (options or {}).items() if value is not None}
     try:
-        assigned = translate(parse_assignments(assignments), "--set", on_note)
-        merged = merge(merged, merge(typed, assigned))
-        return build_settings(merged, "settings")
+        for values in (typed, translate(parse_assignments(assignments), "--set", on_note)):
+            explicit = merge(explicit, values)
+        return build_settings(merge(base or {}, with_preset(explicit)), "settings")
     except UsageError:
         raise
     except KgrecError as error:
         raise UsageError(str(error).removeprefix("settings: ").removeprefix("--set: ")) from error
 
 
-OF_SEVERAL_KEYS = ("train_neg_sample_args; remove", "seen_bias is learned by")
-"""What the errors say that one file alone cannot make."""
-
-
 def check_values(values: Mapping[str, Any], where: str) -> None:
-    """Checks one file's values by themselves, so that an error can name the file.
+    """Checks one file's values one by one, so that an error can name the file.
 
     Rules that need several keys at once wait for the merged settings.
 
     Raises:
         KgrecError: An unknown key or a value out of range.
     """
-    values = {key: value for key, value in values.items() if key != "loss_type"}
-    try:
-        build_settings(values, where)
-    except KgrecError as error:
-        if not any(rule in str(error) for rule in OF_SEVERAL_KEYS):
-            raise
+    for key, value in values.items():
+        loss = {"loss_type": "BPR"} if key == "train_neg_sample_args" else {}
+        build_settings({key: value, **loss}, where)
 
 
 def build_settings(values: Mapping[str, Any], where: str) -> Settings:
@@ -217,8 +204,8 @@ def _explain(error: ValidationError) -> str:
     location = [str(part) for part in problem["loc"] if isinstance(part, str)]
     key = ".".join(location)
     if problem["type"] == "extra_forbidden":
-        names = setting_names() if len(location) == 1 else _block_names(location[0])
-        return unknown_name("key", location[-1] if len(location) > 1 else key, names)
+        names = setting_names() if len(location) == 1 else BLOCKS[location[0]].model_fields
+        return unknown_name("key", location[-1], names)
     message = problem["msg"].removeprefix("Value error, ")
     if problem["type"] == "literal_error":
         expected = str(problem.get("ctx", {}).get("expected", ""))
@@ -228,14 +215,6 @@ def _explain(error: ValidationError) -> str:
     if problem["type"] == "value_error":
         return f"{key}: {message}" if key else message
     return f"{key}: found {problem['input']!r}; {message[0].lower()}{message[1:]}"
-
-
-def _block_names(block: str) -> tuple[str, ...]:
-    annotation = Settings.model_fields[block].annotation if block in Settings.model_fields else None
-    for model in (PretrainKGSettings, NegativeSampling, EvalArgs, GradientNorm):
-        if annotation is model or model in getattr(annotation, "__args__", ()):
-            return tuple(model.model_fields)
-    return ()
 
 
 def narrow(settings: Settings, part: type[Part]) -> Part:
@@ -248,7 +227,7 @@ def narrow(settings: Settings, part: type[Part]) -> Part:
     return part(**{field.name: getattr(settings, field.name) for field in fields(part)})
 
 
-def write_config(settings: Settings) -> str:
+def format_config(settings: Settings) -> str:
     """Settings as YAML text that `--config` reads back to the same settings."""
     return yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
 

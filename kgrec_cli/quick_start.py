@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from kgrec_cli import console
-from kgrec_cli.config import choose_dataset, resolve_settings, setting_names
+from kgrec_cli.config import choose_dataset, known_names, resolve_settings
 from kgrec_cli.core.data.histories import Ints
 from kgrec_cli.core.data.splits import test_targets, train_targets, valid_targets
 from kgrec_cli.core.model.gru4reckg import GRU4RecKG
@@ -115,7 +115,7 @@ def run(
 
 def _typed(model: str | None, dataset: str | None) -> list[str]:
     """The settings on the script's command line, as `key=value`."""
-    names = {*setting_names()} - {"model" if model else "", "dataset" if dataset else ""}
+    names = {*known_names()} - {"model" if model else "", "dataset" if dataset else ""}
     typed = []
     for text in sys.argv[1:]:
         key, separator, value = text.removeprefix("--").partition("=")

@@ -74,7 +74,12 @@ REFUSED: dict[str, tuple[Any, str]] = {
 }
 """Key -> the value at which, as at null, it changes nothing, and what to do instead of others."""
 
-KNOWN = (*IGNORED, *REFUSED, "fields_in_same_space", "training_neg_sample_num", "use_gpu")
+RENEWED = {
+    "training_neg_sample_num": "train_neg_sample_args: {distribution: uniform, sample_num: N}",
+    "fields_in_same_space": "alias_of_entity_id",
+    "use_gpu": "device: cpu when false",
+}
+"""Key of older files -> what `translate` makes of it."""
 
 
 def translate(values: Mapping[str, Any], where: str, on_note: OnNote) -> dict[str, Any]:

@@ -1,10 +1,11 @@
 """The settings themselves: typed, strict, under RecBole's names.
 
-`config` reads them from files and options. A name that is not here, nor in `recbole_keys`, is an
-error with the nearest valid one.
+`descriptions` says what each means, `config` reads them from files and options. A name that is not
+here, nor in `recbole_keys`, is an error with the nearest valid one.
 """
 
 import re
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
@@ -28,18 +29,7 @@ class _Strict(BaseModel):
 
 
 class PretrainKGSettings(_Strict):
-    """The `pretrain_kg:` block: how entity vectors are made from the knowledge graph.
-
-    Attributes:
-        method: A PyKEEN model whose entities are vectors.
-        embedding_size: Width of the vectors; None takes the model's `embedding_size`.
-        epochs: Passes over the triples.
-        batch_size: Triples a step.
-        learning_rate: Adam's step size.
-        negatives: Corrupted triples for each true one (16); for TransE, entities that both ends of
-            all triples of a step are told from (512).
-        seed: Seed of initial values, order and negatives.
-    """
+    """`pretrain_kg`: how entity vectors are made from the knowledge graph."""
 
     method: str = "TransE"
     embedding_size: int | None = Field(default=None, ge=1)
@@ -51,11 +41,9 @@ class PretrainKGSettings(_Strict):
 
 
 class NegativeSampling(_Strict):
-    """`train_neg_sample_args`: the negatives that the losses BPR and SSM compare with.
+    """`train_neg_sample_args`: the negatives of BPR and SSM. The defaults are BPR's.
 
-    `sample_num` counts those of one target under BPR, those of a whole step under SSM. `alpha` is
-    the power of the popularity that they are drawn by; RecBole's dynamic sampling among
-    `candidate_num` is not supported. The defaults are BPR's.
+    Differs from RecBole: `dynamic` sampling among `candidate_num` is not supported.
     """
 
     distribution: Literal["uniform", "popularity"] = "uniform"
@@ -66,8 +54,7 @@ class NegativeSampling(_Strict):
 
 
 SSM_NEGATIVES = {"distribution": "popularity", "sample_num": 4096, "alpha": 0.75}
-"""What SSM takes where `train_neg_sample_args` says nothing."""
-
+"""The defaults of `train_neg_sample_args` with SSM."""
 
 PRESETS: dict[str, dict[str, Any]] = {
     "best": {
@@ -79,7 +66,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "stopping_step": 20,
     },
 }
-"""Settings by preset: those that did best in the study of docs/accuracy.md."""
+"""Values of each preset: those that did best in the study of docs/accuracy.md."""
 
 
 class GradientNorm(_Strict):
@@ -90,18 +77,7 @@ class GradientNorm(_Strict):
 
 
 class EvalArgs(_Strict):
-    """`eval_args`: how each user's history is split, and what a target is ranked among.
-
-    Attributes:
-        split: `{LS: valid_and_test}` (each user's last item is test, the one before valid;
-            `valid_only` and `test_only` hold out one) or `{RS: [train, valid, test]}` (shares).
-        order: TO, by time.
-        group_by: With `user` shares are taken of every user's history; with `none` of the whole log
-            in time, so that training knows no event later than any tested one (Differs from
-            RecBole: there the rows are cut in their order, which is by user).
-        mode: `full` ranks among all items; `uni100` among the target and 100 items drawn uniformly,
-            `pop100` by popularity. `{valid: ..., test: ...}` for different ones.
-    """
+    """`eval_args`: how each user's history is split, and what a target is ranked among."""
 
     split: dict[Literal["LS", "RS"], str | tuple[float, float, float]] = {"LS": "valid_and_test"}
     order: Literal["TO"] = "TO"
@@ -141,47 +117,25 @@ class EvalArgs(_Strict):
         return self.mode if isinstance(self.mode, str) else self.mode.get(part, "full")
 
 
-class Settings(_Strict):
-    """Everything a run is made from. Names and defaults are RecBole's unless marked (kgrec).
+BLOCKS: dict[str, type[BaseModel]] = {
+    "train_neg_sample_args": NegativeSampling,
+    "clip_grad_norm": GradientNorm,
+    "eval_args": EvalArgs,
+    "pretrain_kg": PretrainKGSettings,
+}
+"""Settings that are blocks of their own."""
 
-    Attributes:
-        dataset: Name of the data set; its files are `<data_path>/<dataset>/<dataset>.*`.
-        model: GRU4RecKG, or GRU4Rec: the same network without the KG branch.
-        MAX_ITEM_LIST_LENGTH: Most recent items of a history that the model reads.
-        loss_type: CE, the softmax over all items; BPR; SSM (kgrec), the softmax over the target and
-            sampled negatives that a step shares, with log-Q correction: for large catalogues.
-        train_neg_sample_args: The negatives of BPR and SSM.
-        train_batching: `sequence` predicts at every position of a window in one pass (kgrec);
-            `prefix` makes one row per target, as RecBole does.
-        seen_bias: Adds a learned number to the scores of the items that the history holds; it
-            begins at the log of how much oftener than by chance the training data repeat an item
-            (kgrec).
-        dropout_prob: Dropout on what the GRUs read.
-        hidden_dropout_prob: Dropout on their states, before the dense layer (kgrec).
-        layer_norm: Brings the vector that scores the items to one mean and length, then to learned
-            ones (kgrec; Ba et al. 2016).
-        kg_items: Adds a learned map of an item's entity vector to the item's own embedding, where
-            it is read and where it is scored (kgrec). GRU4Rec has none.
-        shuffle_ties: Each epoch puts a user's training events of equal time in a new order (kgrec).
-        ema_decay: Weights averaged over the last steps are those that are validated and kept: over
-            a ninth of all steps so far, and 1 / (1 - ema_decay) at most; 0: as they are (kgrec).
-        train_batch_size: Targets a step.
-        stopping_step: Evaluations in a row without progress after which training stops.
-        device: auto, cpu, cuda or cuda:N (kgrec; RecBole's use_gpu and gpu_id).
-        threads: CPU threads; None leaves it to torch (kgrec).
-        enable_amp: Mixed precision (bfloat16) on CUDA.
-        recbole_compat: Does what RecBole does wherever kgrec chose otherwise (kgrec); see
-            `docs/recbole.md`.
-        load_col: Columns that RecBole would read, by suffix; they must be there.
-        additional_feat_suffix: Feature files; None is `ent_feature` (or `ent`, when only that is
-            there). Each gives the model a further input branch.
-        preload_weight: Id field to vector field of each feature file; None tells them by type.
-        alias_of_entity_id: Id fields of feature files whose rows are entities.
-        alias_of_item_id: Id fields of feature files whose rows are items.
-        val_interval: Field to interval, such as {rating: "[4,inf)"}: other rows are dropped.
-        user_inter_num_interval: Users with another number of interactions are dropped.
-        rm_dup_inter: Of the rows of one user and item, keep the first or the last in time.
-        benchmark_filename: Parts that were split beforehand, such as [train, valid, test].
+
+def with_preset(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values, over those of the `preset` that they name."""
+    preset = values.get("preset")
+    return {**(PRESETS.get(preset, {}) if isinstance(preset, str) else {}), **values}
+
+
+class Settings(_Strict):
+    """Everything a run is made from.
+
+    A preset changes defaults only: it gives way to every value that is set, wherever that is.
     """
 
     dataset: str | None = None
@@ -192,6 +146,7 @@ class Settings(_Strict):
     threads: int | None = Field(default=None, ge=1)
     enable_amp: bool = False
     recbole_compat: bool = False
+    preset: str | None = None
 
     field_separator: str = "\t"
     seq_separator: str = " "
@@ -252,6 +207,12 @@ class Settings(_Strict):
 
     @model_validator(mode="before")
     @classmethod
+    def _preset_defaults(cls, values: Any) -> Any:
+        """With a `preset` what is not set is as in the preset."""
+        return with_preset(values) if isinstance(values, dict) else values
+
+    @model_validator(mode="before")
+    @classmethod
     def _recbole_defaults(cls, values: Any) -> Any:
         """With `recbole_compat` what is not set is as in RecBole."""
         if not isinstance(values, dict) or not values.get("recbole_compat"):
@@ -274,6 +235,13 @@ class Settings(_Strict):
         if not isinstance(given, dict):
             return values
         return {**values, "train_neg_sample_args": {**SSM_NEGATIVES, **given}}
+
+    @field_validator("preset")
+    @classmethod
+    def _known_preset(cls, value: str | None) -> str | None:
+        if value is not None and value not in PRESETS:
+            raise ValueError(unknown_name("preset", value, PRESETS))
+        return value
 
     @field_validator(
         "additional_feat_suffix",
@@ -337,7 +305,10 @@ class Settings(_Strict):
     @model_validator(mode="after")
     def _seen_bias_by_softmax(self) -> Self:
         if self.seen_bias and self.loss_type != "CE":
-            raise ValueError(f"seen_bias is learned by loss_type CE, found {self.loss_type}")
+            raise ValueError(
+                f"seen_bias is learned by loss_type CE, found {self.loss_type}; "
+                "set seen_bias: false or loss_type: CE"
+            )
         return self
 
     @property

@@ -1,13 +1,16 @@
 """Settings: where a value comes from, and what each mistake is answered with."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from kgrec_cli import config
 from kgrec_cli.config import build_settings, parse_assignments, resolve_settings
-from kgrec_cli.errors import KgrecError, UsageError
-from kgrec_cli.settings import Settings
+from kgrec_cli.descriptions import DESCRIPTIONS, OWN, RECBOLE
+from kgrec_cli.errors import KgrecError, UsageError, nearest
+from kgrec_cli.recbole_keys import IGNORED, REFUSED
+from kgrec_cli.settings import BLOCKS, LIST_METRICS, METRICS, PRESETS, Settings
 
 
 def test_later_sources_win(tmp_path: Path) -> None:
@@ -18,24 +21,103 @@ def test_later_sources_win(tmp_path: Path) -> None:
     settings = resolve_settings(
         folder=tmp_path,
         config_paths=[first, second],
-        options={"seed": 4, "dropout_prob": None},
+        options={"seed": 4, "embedding_size": 4, "dropout_prob": None},
         assignments=["embedding_size=5"],
     )
     assert (settings.hidden_size, settings.num_layers, settings.epochs) == (1, 2, 3)
     assert (settings.seed, settings.embedding_size, settings.dropout_prob) == (4, 5, 0.1)
 
 
-def test_a_preset_wins_over_the_folder_and_loses_to_what_is_typed(tmp_path: Path) -> None:
-    (tmp_path / "kgrec.yaml").write_text("stopping_step: 3\nseen_bias: false\nhidden_size: 7\n")
-    settings = resolve_settings(folder=tmp_path, preset="best", options={"stopping_step": 5})
-    assert (settings.seen_bias, settings.stopping_step, settings.hidden_size) == (True, 5, 7)
-    typed = tmp_path / "typed.yaml"
-    typed.write_text("seen_bias: false\n")
-    settings = resolve_settings(folder=tmp_path, preset="best", config_paths=[typed])
-    assert not settings.seen_bias
-    resolve_settings(folder=tmp_path, preset="best", options={"model": "GRU4Rec"})  # takes both
-    with pytest.raises(UsageError, match="--preset: unknown preset 'bst': did you mean 'best'"):
-        resolve_settings(folder=tmp_path, preset="bst")
+BEST = {
+    "seen_bias": True, "shuffle_ties": True, "layer_norm": True, "kg_items": True,
+    "ema_decay": 0.999, "stopping_step": 20,
+}  # fmt: skip
+
+
+def changed(settings: Settings) -> dict[str, Any]:
+    """What is not at its default."""
+    defaults = Settings().model_dump()
+    return {name: value for name, value in settings.model_dump().items() if value != defaults[name]}
+
+
+@pytest.mark.parametrize("source", ["kgrec.yaml", "--config", "option", "--set", "base"])
+def test_a_preset_changes_the_same_settings_wherever_it_is_named(
+    tmp_path: Path, source: str
+) -> None:
+    path = tmp_path / ("kgrec.yaml" if source == "kgrec.yaml" else "my.yaml")
+    path.write_text("preset: best\n")
+    more: dict[str, Any] = {
+        "kgrec.yaml": {},
+        "--config": {"config_paths": [path]},
+        "option": {"options": {"preset": "best"}},
+        "--set": {"assignments": ["preset=best"]},
+        "base": {"base": {"preset": "best"}},
+    }[source]
+    settings = resolve_settings(folder=tmp_path, **more)
+    assert changed(settings) == {"preset": "best", **BEST}
+
+
+def test_a_preset_gives_way_to_every_value_that_is_set(tmp_path: Path) -> None:
+    (tmp_path / "kgrec.yaml").write_text("stopping_step: 3\nhidden_size: 7\n")
+    path = tmp_path / "my.yaml"
+    path.write_text("seen_bias: false\n")
+    settings = resolve_settings(
+        folder=tmp_path,
+        config_paths=[path],
+        options={"preset": "best", "kg_items": False},
+        assignments=["ema_decay=0.5"],
+    )
+    expected = {"preset": "best", "stopping_step": 3, "ema_decay": 0.5, "hidden_size": 7}
+    assert changed(settings) == {**expected, "shuffle_ties": True, "layer_norm": True}
+
+
+def test_a_preset_can_be_switched_off(tmp_path: Path) -> None:
+    (tmp_path / "kgrec.yaml").write_text("preset: best\n")
+    assert changed(resolve_settings(folder=tmp_path, assignments=["preset=null"])) == {}
+
+
+def test_a_preset_lies_over_the_run_that_is_followed(tmp_path: Path) -> None:
+    run = Settings(stopping_step=3, hidden_size=7).model_dump(mode="json")
+    settings = resolve_settings(
+        folder=tmp_path, base=run, options={"preset": "best", "layer_norm": False}
+    )
+    expected = {"preset": "best", **BEST, "hidden_size": 7}
+    del expected["layer_norm"]
+    assert changed(settings) == expected
+
+
+def test_settings_of_a_preset_read_back_the_same() -> None:
+    settings = build_settings({"preset": "best", "stopping_step": 5, "kg_items": False}, "test")
+    text = config.format_config(settings)
+    assert "preset: best\n" in text
+    assert "seen_bias: true\n" in text
+    assert build_settings(config.parse_yaml(text), "test") == settings
+
+
+def test_a_preset_that_needs_another_loss_says_what_to_set(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="found BPR; set seen_bias: false or loss_type: CE"):
+        resolve_settings(folder=tmp_path, options={"preset": "best", "loss_type": "BPR"})
+
+
+def test_every_setting_is_described_once() -> None:
+    fields = [f"{block}.{name}" for block, model in BLOCKS.items() for name in model.model_fields]
+    assert sorted([*RECBOLE, *OWN]) == sorted([*Settings.model_fields, *fields])
+    for name, text in DESCRIPTIONS.items():
+        assert text.endswith("."), name
+        assert text.count(". ") <= 1, name  # two sentences at most
+        assert "|" not in text, name  # it stands in a table
+    assert all(metric in DESCRIPTIONS["metrics"] for metric in (*METRICS, *LIST_METRICS))
+    assert all(preset in DESCRIPTIONS["preset"] for preset in PRESETS)
+
+
+@pytest.mark.parametrize("key", ["ports", "worker_", "state_", "tresholds", "show_progres"])
+def test_a_suggestion_has_an_effect(tmp_path: Path, key: str) -> None:
+    """Each is nearest to a key of RecBole's that does nothing here."""
+    without_effect = {*IGNORED, *REFUSED}
+    assert nearest(key, config.known_names()) in without_effect
+    with pytest.raises(UsageError, match=f"unknown key '{key}'") as caught:
+        resolve_settings(folder=tmp_path, assignments=[f"{key}=1"])
+    assert not any(f"'{name}'" in str(caught.value) for name in without_effect)
 
 
 def test_defaults_are_recboles() -> None:
@@ -75,7 +157,7 @@ def test_written_settings_read_back_the_same() -> None:
         "metrics": ["NDCG", "GiniIndex"],
     }
     settings = build_settings(values, "test")
-    assert build_settings(config.parse_yaml(config.write_config(settings)), "test") == settings
+    assert build_settings(config.parse_yaml(config.format_config(settings)), "test") == settings
 
 
 @pytest.mark.parametrize("text", ["1e-3", "1.0e-3", "0.001", "+1E-3"])
@@ -98,9 +180,12 @@ def test_older_spellings_are_renewed(tmp_path: Path) -> None:
 def test_keys_without_an_effect_are_left_out_with_a_line(tmp_path: Path) -> None:
     (tmp_path / "kgrec.yaml").write_text("show_progress: False\nnormalize_all: True\n")
     notes: list[str] = []
-    resolve_settings(folder=tmp_path, on_note=notes.append)
-    assert len(notes) == 2
-    assert "kgrec.yaml: show_progress is left out" in notes[0]
+    settings = resolve_settings(folder=tmp_path, on_note=notes.append)
+    assert [note.partition(" is left out: ")[0] for note in notes] == [
+        f"{tmp_path / 'kgrec.yaml'}: show_progress",
+        f"{tmp_path / 'kgrec.yaml'}: normalize_all",
+    ]
+    assert changed(settings) == {}
 
 
 @pytest.mark.parametrize(
@@ -125,7 +210,10 @@ def test_keys_that_cannot_be_followed_are_refused(tmp_path: Path, text: str, exp
 
 def test_refused_keys_at_recboles_default_are_taken(tmp_path: Path) -> None:
     (tmp_path / "kgrec.yaml").write_text("threshold: ~\nfilter_inter_by_user_or_item: True\n")
-    resolve_settings(folder=tmp_path)
+    assert changed(resolve_settings(folder=tmp_path)) == {}
+    (tmp_path / "kgrec.yaml").write_text("filter_inter_by_user_or_item: False\n")
+    with pytest.raises(KgrecError, match="interactions follow their users and items"):
+        resolve_settings(folder=tmp_path)
 
 
 def test_every_key_of_recboles_settings_is_known() -> None:
@@ -220,13 +308,19 @@ def test_every_key_of_recboles_settings_is_known() -> None:
         "loss_type",
         "training_neg_sample_num",
     ]
-    assert set(names) <= set(config.setting_names())
+    assert set(names) <= set(config.known_names())
 
 
 def test_recbole_compat_sets_recboles_defaults_but_what_is_given() -> None:
     settings = build_settings({"recbole_compat": True, "topk": [5]}, "test")
-    assert (settings.train_batching, settings.valid_metric) == ("prefix", "MRR@10")
-    assert settings.topk == (5,)
+    assert changed(settings) == {
+        "recbole_compat": True,
+        "train_batching": "prefix",
+        "valid_metric": "MRR@10",
+        "metrics": ("Recall", "MRR", "NDCG", "Hit", "Precision"),
+        "topk": (5,),
+    }
+    assert build_settings({"recbole_compat": True}, "test").topk == (10,)
 
 
 def test_names_of_metrics_are_taken_in_any_case() -> None:
@@ -239,6 +333,9 @@ MISTAKES = [
     ("embeding_size=3", "unknown key 'embeding_size': did you mean 'embedding_size'?"),
     ("pretrain_kg.epoch=3", "unknown key 'epoch': did you mean 'epochs'?"),
     ("lr_scheduler=x", "unknown key 'lr_scheduler': none of the "),
+    ("presets=best", "unknown key 'presets': did you mean 'preset'?"),
+    ("preset=bst", "preset: unknown preset 'bst': did you mean 'best'?"),
+    ("preset=[best]", "preset: found ['best']"),
     ("train_neg_sample_args.sample=3", "unknown key 'sample': did you mean 'sample_num'?"),
     ("valid_metric=NDGC@10", "unknown metric 'NDGC': did you mean 'NDCG'?"),
     ("valid_metric=NDCG@ten", "valid_metric takes METRIC@K"),
@@ -270,6 +367,9 @@ def test_a_mistake_on_the_command_line_is_one_line(
     ("text", "expected"),
     [
         ("epoch: 3", "unknown key 'epoch': did you mean 'epochs'?"),
+        ("preset: bst", "preset: unknown preset 'bst': did you mean 'best'?"),
+        ("loss_type: BRP", "loss_type: found 'BRP', expected 'CE', 'BPR' or 'SSM'"),
+        ("train_neg_sample_args: {alpha: 0}", "train_neg_sample_args.alpha: found 0"),
         ("- a\n- b", "expected lines of 'key: value', found list"),
         ("a: [1", "line 1: not valid YAML"),
         ("hidden_size: !!python/object:os.system {}", "not valid YAML"),

@@ -30,7 +30,7 @@ import torch
 
 from benchmarks import REPO_DIR
 from benchmarks.speed.training import best_product_rate
-from kgrec_cli.config import narrow, write_config
+from kgrec_cli.config import format_config, narrow
 from kgrec_cli.core.data.splits import split_leave_one_out
 from kgrec_cli.core.model.gru4reckg import ModelSettings, build_model
 from kgrec_cli.core.training.batches import Batch
@@ -99,7 +99,7 @@ def time_steps(folder: Path, loss_type: str, n_steps: int, threads: int) -> dict
     runner.run(1, 1, ignore_event)
     step_peak_gib = peak_gib()
     run_dir = runs.create_run_dir(folder / "saved", "large", loss_type)
-    write_text(run_dir / runs.CONFIG, write_config(settings))
+    write_text(run_dir / runs.CONFIG, format_config(settings))
     runs.write_items(run_dir, dataset.items.tokens, {}, {})
     write_json(run_dir / runs.ENVIRONMENT, {"inter_sha256": dataset.inter_sha256})
     runs.write_tensors(run_dir / runs.MODEL, model.state_dict(), {})

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from kgrec_cli import console
+from kgrec_cli.commands import options as opt
 from kgrec_cli.errors import KgrecError
 
 DATASET = "sample"
@@ -16,7 +17,7 @@ def demo(
     into: Annotated[
         Path, typer.Option(metavar="FOLDER", help="Where to work; it stays, to look around in.")
     ] = Path("kgrec-demo"),
-    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None,
+    threads: opt.Threads = None,
 ) -> None:
     """Run the whole pipeline on the bundled sample data, in a minute or two."""
     from kgrec_cli.commands.evaluate import evaluate

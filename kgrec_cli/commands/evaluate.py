@@ -13,15 +13,10 @@ from kgrec_cli.commands import options as opt
 def evaluate(
     run: opt.Run = None,
     topk: Annotated[
-        str | None, typer.Option(metavar="K[,K...]", help="Cutoffs; default: the run's.")
+        str | None, opt.setting("topk", metavar="K[,K...]", show_default="the run's")
     ] = None,
     metrics: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME[,NAME...]",
-            help="Recall, MRR, NDCG, Hit, Precision, MAP, ItemCoverage, AveragePopularity, "
-            "GiniIndex, TailPercentage; default: all.",
-        ),
+        str | None, opt.setting("metrics", metavar="NAME[,NAME...]", show_default="all")
     ] = None,
     per_user: Annotated[
         Path | None,

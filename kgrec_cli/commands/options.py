@@ -1,14 +1,21 @@
-"""Options that several commands take, each defined once."""
+"""Options that several commands take, each defined once, and those that are settings."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-Dataset = Annotated[
-    str | None,
-    typer.Option(help="Data set; default: kgrec.yaml's, else the only one under data_path."),
-]
+from kgrec_cli.descriptions import DESCRIPTIONS
+
+
+def setting(name: str, *flags: str, **more: Any) -> Any:
+    """An option that is a setting, with its description as help."""
+    return typer.Option(*flags, help=DESCRIPTIONS[name], **more)
+
+
+Dataset = Annotated[str | None, setting("dataset")]
+Model = Annotated[str | None, setting("model")]
+Preset = Annotated[str | None, setting("preset")]
 Config = Annotated[
     list[Path] | None,
     typer.Option("--config", help="Settings file (YAML); may be repeated, later over earlier."),
@@ -21,7 +28,7 @@ Run = Annotated[
     str | None,
     typer.Argument(help="Run folder or its name under saved/; default: the newest finished run."),
 ]
-Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda or cuda:N.")]
-Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads; default: torch's choice.")]
-Seed = Annotated[int | None, typer.Option(min=0, help="Seed of everything random.")]
+Device = Annotated[str | None, setting("device")]
+Threads = Annotated[int | None, setting("threads", min=1)]
+Seed = Annotated[int | None, setting("seed", min=0)]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON, nothing else.")]

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from kgrec_cli import console
+from kgrec_cli.commands import options as opt
 
 _RAW = "Raw data"
 _KG = "Knowledge graph"
@@ -120,9 +121,7 @@ def prepare(
     ] = "all",
     data_path: Annotated[
         str | None,
-        typer.Option(
-            help="Folder of the data sets.", show_default="dataset, or as kgrec.yaml says"
-        ),
+        opt.setting("data_path", show_default="dataset, or as kgrec.yaml says"),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the account as JSON.")] = False,
 ) -> None:

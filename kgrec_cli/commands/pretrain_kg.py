@@ -10,24 +10,12 @@ from kgrec_cli.commands import options as opt
 
 
 def pretrain_kg(
-    method: Annotated[
-        str | None,
-        typer.Option(help="A PyKEEN model: TransE (default), DistMult, ComplEx, RotatE, ..."),
-    ] = None,
-    embedding_size: Annotated[
-        int | None, typer.Option(min=1, help="Numbers of a vector; default: the model's (64).")
-    ] = None,
-    epochs: Annotated[int | None, typer.Option(min=1, help="Passes over the triples.")] = None,
-    batch_size: Annotated[int | None, typer.Option(min=1, help="Triples a step.")] = None,
-    learning_rate: Annotated[float | None, typer.Option(help="Adam's step size.")] = None,
-    negatives: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            help="Corrupted triples for each true one (16); for TransE, entities that all triples "
-            "of a step are told from (512).",
-        ),
-    ] = None,
+    method: Annotated[str | None, opt.setting("pretrain_kg.method")] = None,
+    embedding_size: Annotated[int | None, opt.setting("pretrain_kg.embedding_size", min=1)] = None,
+    epochs: Annotated[int | None, opt.setting("pretrain_kg.epochs", min=1)] = None,
+    batch_size: Annotated[int | None, opt.setting("pretrain_kg.batch_size", min=1)] = None,
+    learning_rate: Annotated[float | None, opt.setting("pretrain_kg.learning_rate")] = None,
+    negatives: Annotated[int | None, opt.setting("pretrain_kg.negatives", min=1)] = None,
     validate: Annotated[
         bool,
         typer.Option(

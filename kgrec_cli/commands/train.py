@@ -15,33 +15,21 @@ if TYPE_CHECKING:
 
 def train(
     dataset: opt.Dataset = None,
-    model: Annotated[
-        str | None, typer.Option(help="GRU4RecKG, or GRU4Rec: the same without the KG branch.")
-    ] = None,
+    model: opt.Model = None,
     freeze_kg: Annotated[
-        bool | None,
-        typer.Option("--freeze-kg/--no-freeze-kg", help="Keep the entity vectors as they are."),
+        bool | None, opt.setting("freeze_kg", "--freeze-kg/--no-freeze-kg")
     ] = None,
-    preset: Annotated[
-        str | None,
-        typer.Option(help="best: the settings that did best in our study; others win over it."),
-    ] = None,
-    epochs: Annotated[int | None, typer.Option(min=1, help="Epochs at most.")] = None,
-    learning_rate: Annotated[float | None, typer.Option(help="Adam's step size.")] = None,
-    train_batch_size: Annotated[int | None, typer.Option(min=1, help="Targets a step.")] = None,
-    embedding_size: Annotated[
-        int | None, typer.Option(min=1, help="Width of item and entity vectors.")
-    ] = None,
-    hidden_size: Annotated[int | None, typer.Option(min=1, help="Width of the GRUs.")] = None,
-    num_layers: Annotated[int | None, typer.Option(min=1, help="Layers of the GRUs.")] = None,
-    dropout_prob: Annotated[float | None, typer.Option(help="Dropout on the embeddings.")] = None,
-    loss_type: Annotated[str | None, typer.Option(help="CE, BPR or SSM.")] = None,
-    valid_metric: Annotated[
-        str | None, typer.Option(help="Metric that stops the training, for instance NDCG@10.")
-    ] = None,
-    stopping_step: Annotated[
-        int | None, typer.Option(min=1, help="Evaluations without progress before it stops.")
-    ] = None,
+    preset: opt.Preset = None,
+    epochs: Annotated[int | None, opt.setting("epochs", min=1)] = None,
+    learning_rate: Annotated[float | None, opt.setting("learning_rate")] = None,
+    train_batch_size: Annotated[int | None, opt.setting("train_batch_size", min=1)] = None,
+    embedding_size: Annotated[int | None, opt.setting("embedding_size", min=1)] = None,
+    hidden_size: Annotated[int | None, opt.setting("hidden_size", min=1)] = None,
+    num_layers: Annotated[int | None, opt.setting("num_layers", min=1)] = None,
+    dropout_prob: Annotated[float | None, opt.setting("dropout_prob")] = None,
+    loss_type: Annotated[str | None, opt.setting("loss_type")] = None,
+    valid_metric: Annotated[str | None, opt.setting("valid_metric")] = None,
+    stopping_step: Annotated[int | None, opt.setting("stopping_step", min=1)] = None,
     seed: opt.Seed = None,
     seeds: Annotated[
         int, typer.Option(min=1, help="Train this many runs, of seeds one apart.")
@@ -76,6 +64,7 @@ def train(
         "dataset": dataset,
         "model": model,
         "freeze_kg": freeze_kg,
+        "preset": preset,
         "epochs": epochs,
         "learning_rate": learning_rate,
         "train_batch_size": train_batch_size,
@@ -93,7 +82,7 @@ def train(
     if like is not None and not on_all_data:
         raise UsageError("--like goes with --on-all-data")
     if resume is not None:
-        if typed or preset or config or assignments or on_all_data or seeds > 1:
+        if typed or config or assignments or on_all_data or seeds > 1:
             raise UsageError("--resume goes on with the run's own settings: give it alone")
         settings = resolve_settings(folder=folder)
         run_dir = find_run(folder / settings.checkpoint_dir, resume, finished=False)
@@ -105,7 +94,6 @@ def train(
             folder=folder,
             config_paths=config or (),
             options=typed,
-            preset=preset,
             assignments=assignments or (),
             base=_final_fit_settings(folder, like, dataset) if on_all_data else None,
             on_note=console.note,

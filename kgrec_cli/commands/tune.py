@@ -33,7 +33,8 @@ def tune(
         int, typer.Option(min=1, help="Trials at a time, each in a process of its own.")
     ] = 1,
     dataset: opt.Dataset = None,
-    model: Annotated[str | None, typer.Option(help="GRU4RecKG or GRU4Rec.")] = None,
+    model: opt.Model = None,
+    preset: opt.Preset = None,
     seed: opt.Seed = None,
     config: opt.Config = None,
     assignments: opt.Assignments = None,
@@ -52,6 +53,7 @@ def tune(
         options={
             "dataset": dataset,
             "model": model,
+            "preset": preset,
             "seed": seed,
             "device": device,
             "threads": threads,

@@ -28,7 +28,8 @@ from kgrec_cli.stages.export import OF_THIS_MACHINE
 
 VIEWS = ("test", "test_masked")
 FEW_USERS = 30
-LEFT_OUT = {*OF_THIS_MACHINE, "metrics", "topk", "metric_decimal_place"}  # the same for all here
+# The same for all here; what a preset sets stands in the other settings.
+LEFT_OUT = {*OF_THIS_MACHINE, "metrics", "topk", "metric_decimal_place", "preset"}
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ import torch
 
 from kgrec_cli.dataset.files import atomic_path
 from kgrec_cli.dataset.load import items_in_graph
+from kgrec_cli.descriptions import OWN
 from kgrec_cli.errors import KgrecError
 from kgrec_cli.events import OnEvent, Warn
 from kgrec_cli.formats.files import read_json, sha256_of
@@ -20,10 +21,6 @@ from kgrec_cli.stages.import_weights import GRU4REC_NAMES
 ITEM_TABLES = ("item_embedding.weight", "entity_embedding.weight")
 BRANCHES = {"GRU4RecKG": ("item", "entity"), "GRU4Rec": ("item",)}
 
-NOT_RECBOLES = (
-    "device", "threads", "recbole_compat", "train_batching", "pretrain_kg", "seen_bias",
-    "kg_items", "layer_norm", "shuffle_ties", "hidden_dropout_prob", "ema_decay",
-)  # fmt: skip
 OF_THIS_MACHINE = ("data_path", "checkpoint_dir")
 
 
@@ -123,8 +120,7 @@ def recbole_config(settings: Settings) -> dict[str, Any]:
 
     Paths and devices are left out: they are the machine's.
     """
-    left_out = {*NOT_RECBOLES, *OF_THIS_MACHINE}
-    config = settings.model_dump(mode="json", exclude=left_out)
+    config = settings.model_dump(mode="json", exclude={*OWN, *OF_THIS_MACHINE})
     time_field = [settings.TIME_FIELD]
     inter = [settings.USER_ID_FIELD, settings.ITEM_ID_FIELD, *(settings.val_interval or {})]
     config["load_col"] = {"inter": list(dict.fromkeys([*inter, *time_field]))}

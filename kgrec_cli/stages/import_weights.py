@@ -12,7 +12,7 @@ from typing import Any
 import polars as pl
 from torch import Tensor
 
-from kgrec_cli.config import build_settings, narrow, write_config
+from kgrec_cli.config import build_settings, format_config, narrow
 from kgrec_cli.core.data.vocabulary import Vocabulary, vocabulary_of
 from kgrec_cli.core.model.gru4reckg import ModelSettings, build_model
 from kgrec_cli.dataset.files import atomic_path
@@ -128,7 +128,7 @@ def run_import(
     run_dir = runs.create_run_dir(
         folder / settings.checkpoint_dir, dataset.name, settings.model, suffix="-imported"
     )
-    write_text(run_dir / runs.CONFIG, write_config(settings))
+    write_text(run_dir / runs.CONFIG, format_config(settings))
     runs.write_items(run_dir, dataset.items.tokens, dataset.titles, dataset.entities)
     write_json(
         run_dir / runs.ENVIRONMENT,
@@ -193,6 +193,7 @@ def _sizes(weights: Mapping[str, Tensor], where: str) -> dict[str, Any]:
             raise KgrecError(f"{where}: no table {name} in it; expected RecBole's GRU4RecKG")
     return {
         "model": model,
+        "preset": None,
         "recbole_compat": True,
         "train_batching": "prefix",
         "embedding_size": own["item_embedding.weight"].shape[1],

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kgrec_cli.config import narrow, write_config
+from kgrec_cli.config import format_config, narrow
 from kgrec_cli.core.data.splits import Split, item_popularity, split_all
 from kgrec_cli.core.evaluation.measure import PARTS, MeasureSettings, measure
 from kgrec_cli.core.evaluation.ranking import score_by
@@ -84,7 +84,7 @@ def run_train(
             settings.model,
             suffix=f"-seed{seeded.seed}" if n_seeds > 1 else "",
         )
-        write_text(run_dir / runs.CONFIG, write_config(seeded))
+        write_text(run_dir / runs.CONFIG, format_config(seeded))
         runs.write_items(run_dir, dataset.items.tokens, dataset.titles, dataset.entities)
         origin = {"inter_sha256": dataset.inter_sha256, "on_all_data": on_all_data}
         write_json(run_dir / runs.ENVIRONMENT, {**describe_environment(device), **origin})

@@ -12,7 +12,7 @@ from typing import Any
 
 import polars as pl
 
-from kgrec_cli.config import build_settings, merge, narrow, setting_names, write_config
+from kgrec_cli.config import build_settings, format_config, merge, narrow
 from kgrec_cli.core.data.splits import item_popularity
 from kgrec_cli.core.evaluation.measure import MeasureSettings, measure
 from kgrec_cli.core.evaluation.ranking import score_by
@@ -40,7 +40,7 @@ from kgrec_cli.formats.hyper_test import SearchSpace, check_parameter_names, rea
 from kgrec_cli.runs.environment import choose_device, set_threads
 from kgrec_cli.settings import Settings
 
-NOT_TUNED = ("dataset", "data_path", "checkpoint_dir", "device", "threads", "pretrain_kg")
+NOT_TUNED = ("dataset", "data_path", "checkpoint_dir", "device", "threads", "preset", "pretrain_kg")
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ def run_tune(
         Stopped: Ctrl-C; finished trials are kept.
     """
     space = read_hyper_test(space_path)
-    tunable = [name for name in setting_names() if "." not in name and name not in NOT_TUNED]
+    tunable = [name for name in Settings.model_fields if name not in NOT_TUNED]
     check_parameter_names(space, tunable)
     for number in space.skipped_lines:
         on_event(Note(f"{space_path}, line {number}: fewer than three parts, skipped"))
@@ -233,7 +233,7 @@ def _write_outcome(
     write_table(study_dir / "leaderboard.csv", pl.DataFrame(leaderboard, infer_schema_length=None))
     tuned = _with_point(settings, best.params, "best trial")
     head = f"# Trial {best.number}: {settings.valid_metric} {best.score:.4f} on validation.\n"
-    write_text(study_dir / "best.yaml", head + write_config(tuned))
+    write_text(study_dir / "best.yaml", head + format_config(tuned))
     decimals = settings.metric_decimal_place
     write_text(study_dir / "result.txt", write_result_text(trials, decimals))
     chart = draw_chart(

@@ -91,6 +91,22 @@ def test_seeds_are_grouped_unless_told_otherwise(
     assert any(line.split() == ["seed", "2020", "2020", "7"] for line in result.stdout.splitlines())
 
 
+def test_a_preset_is_no_difference_beside_its_values(run_cli: RunCli, first: str) -> None:
+    values = ("seen_bias=true", "shuffle_ties=true", "layer_norm=true", "kg_items=true",
+              "ema_decay=0.999", "stopping_step=20")  # fmt: skip
+    runs = []
+    for settings in (["preset=best"], ["seed=7", *values]):
+        options = [f"--set={setting}" for setting in settings]
+        result = run_cli("train", "--epochs=1", *QUICK, *options, "--json")
+        runs.append(Path(json.loads(result.stdout)[0]["run"]).name)
+    result = run_cli("compare", first, *runs)
+    assert result.exit_code == 0, result.stderr
+    assert f"{runs[0]} x2 seeds" in result.stdout
+    names = {line.split()[0] for line in result.stdout.splitlines() if line.strip()}
+    assert "seen_bias" in names
+    assert "preset" not in names
+
+
 def test_users_left_out_are_counted(run_cli: RunCli, folder: Path, first: str) -> None:
     path = folder / "dataset/small/small.inter"
     head, *rows = path.read_text().splitlines()

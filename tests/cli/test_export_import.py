@@ -97,7 +97,12 @@ def test_items_that_recbole_drops_are_left_out(
     config = value["config"]
     assert config["load_col"]["ent_feature"] == ["ent_id", "ent_vec"]
     assert config["train_neg_sample_args"] is None
-    assert not {"recbole_compat", "device", "data_path"} & set(config)
+    kgrecs_own = (
+        "device", "threads", "preset", "recbole_compat", "train_batching", "pretrain_kg",
+        "seen_bias", "kg_items", "layer_norm", "shuffle_ties", "hidden_dropout_prob", "ema_decay",
+    )  # fmt: skip
+    assert not {*kgrecs_own, "data_path", "checkpoint_dir"} & set(config)
+    assert {"epochs", "learning_rate", "loss_type", "seed"} < set(config)
 
 
 def test_a_changed_log_is_a_warning(run_cli: RunCli, linked: Path) -> None:
@@ -154,14 +159,18 @@ def test_the_checkpoints_settings_are_the_runs(run_cli: RunCli, linked: Path) ->
     assert (config["data_path"], config["seed"]) == ("dataset", 7)
 
 
-@pytest.mark.parametrize("name", ["seen_bias", "kg_items", "layer_norm"])
+@pytest.mark.parametrize("line", ["seen_bias: true", "kg_items: true", "layer_norm: true",
+                                  "preset: best"])  # fmt: skip
 def test_the_folders_options_that_recbole_does_not_have_are_off(
-    run_cli: RunCli, linked: Path, name: str
+    run_cli: RunCli, linked: Path, line: str
 ) -> None:
     recbole_checkpoint(run_cli)
-    (linked / "kgrec.yaml").write_text(f"dataset: small\n{name}: true\n")
-    result = run_cli("import", "recbole.pth")
+    (linked / "kgrec.yaml").write_text(f"dataset: small\n{line}\n")
+    result = run_cli("import", "recbole.pth", "--json")
     assert result.exit_code == 0, result.stderr
+    config = yaml.safe_load((Path(json.loads(result.stdout)["run"]) / "config.yaml").read_text())
+    names = ("preset", "seen_bias", "kg_items", "layer_norm")
+    assert [config[name] for name in names] == [None, False, False, False]
 
 
 @pytest.mark.parametrize(

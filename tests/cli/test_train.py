@@ -44,6 +44,25 @@ def test_a_run_leaves_its_folder_and_shows_what_came_out(
     ]
 
 
+def test_a_preset_is_recorded_beside_its_values(run_cli: RunCli, small_folder: Path) -> None:
+    (small_folder / "kgrec.yaml").write_text("preset: best\n")
+    ours = ("seen_bias", "shuffle_ties", "layer_norm", "kg_items")
+    by_name = [f"--set={name}=true" for name in ours] + ["--set=ema_decay=0.999"]
+    runs = []
+    for arguments in ((), ("--set=preset=null", *by_name)):
+        result = run_cli("train", "--epochs=2", "--stopping-step=4", *QUICK, "--json", *arguments)
+        assert result.exit_code == 0, result.stderr
+        runs += json.loads(result.stdout)
+    configs = [yaml.safe_load((Path(run["run"]) / "config.yaml").read_text()) for run in runs]
+    assert [config.pop("preset") for config in configs] == ["best", None]
+    assert configs[0] == configs[1]
+    assert [configs[0][name] for name in (*ours, "ema_decay")] == [True] * 4 + [0.999]
+    assert configs[0]["stopping_step"] == 4
+    assert runs[0]["metrics"] == runs[1]["metrics"]
+    plain = json.loads(run_cli("train", "--epochs=2", *QUICK, "--json", "--set=preset=null").stdout)
+    assert plain[0]["metrics"] != runs[0]["metrics"]
+
+
 def test_gru4rec_needs_no_vectors(run_cli: RunCli, small_folder: Path) -> None:
     (small_folder / "dataset/small/small.ent_feature").unlink()
     assert run_cli("train", "--model", "GRU4Rec", "--epochs", "1", *QUICK).exit_code == 0
@@ -158,6 +177,7 @@ MISTAKES = [
     (("--dataset", "smal"), 1, "did you mean 'small'?"),
     (("--set", "embeding_size=8"), 2, "did you mean 'embedding_size'?"),
     (("--valid-metric", "NDGC@10"), 2, "did you mean 'NDCG'?"),
+    (("--preset", "bst"), 2, "preset: unknown preset 'bst': did you mean 'best'?"),
     (("--epoch", "3"), 2, "--epoch"),
     (("--epochs", "many"), 2, "'--epochs'"),
     (("--config", "none.yaml"), 1, "none.yaml: no such settings file"),

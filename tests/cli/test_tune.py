@@ -53,6 +53,19 @@ def test_one_set_of_vectors_serves_every_embedding_size(run_cli: RunCli, folder:
     assert table["score"].is_not_null().all()
 
 
+@pytest.mark.parametrize("source", ["--preset=best", "--set=preset=best", "kgrec.yaml"])
+def test_points_override_the_preset(run_cli: RunCli, folder: Path, source: str) -> None:
+    (folder / "hyper.test").write_text("seen_bias choice [False]\n")
+    if source == "kgrec.yaml":
+        (folder / source).write_text("preset: best\n")
+    options = () if source == "kgrec.yaml" else (source,)
+    result = run_cli("tune", "hyper.test", *ONE_EPOCH, *options)
+    assert result.exit_code == 0, result.stderr
+    best = yaml.safe_load((folder / STUDY / "best.yaml").read_text())
+    names = ("preset", "seen_bias", "layer_norm", "kg_items", "ema_decay")
+    assert [best[name] for name in names] == ["best", False, True, True, 0.999]
+
+
 def test_the_same_command_goes_on(run_cli: RunCli, folder: Path) -> None:
     first = run_cli("tune", "hyper.test", "--max-trials", "1", "--json", *ONE_EPOCH)
     second = run_cli("tune", "hyper.test", "--json", *ONE_EPOCH)
@@ -121,7 +134,10 @@ def test_the_data_is_loaded_once(
         ("learning_rate choise [1]\n", (), 1, "did you mean 'choice'"),
         ("dropout_prob choice [0.1, 1.5]\n", (), 1, "hyper.test, line 1: dropout_prob: found 1.5"),
         ("dropout_prob uniform 0,0.5\n", (), 1, "choices only"),
-        ("threads choice [1,2]\n", (), 1, "threads"),
+        ("threads choice [1,2]\n", (), 1, "line 1: unknown setting 'threads'"),
+        ("preset choice ['best']\n", (), 1, "line 1: unknown setting 'preset'"),
+        ("worker choice [1,2]\n", (), 1, "line 1: unknown setting 'worker'"),
+        ("training_neg_sample_num choice [1]\n", (), 1, "did you mean 'train_neg_sample_args'?"),
         (SPACE, ("--search", "exaustive"), 2, "did you mean 'exhaustive'?"),
         (SPACE, ("--pruner", "medan"), 2, "did you mean 'median'?"),
         ("", (), 1, "no parameter in it"),

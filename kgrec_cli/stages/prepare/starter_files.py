@@ -3,42 +3,28 @@
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import yaml
 
 from kgrec_cli.config import CONFIG_NAME, read_yaml
+from kgrec_cli.descriptions import DESCRIPTIONS
 from kgrec_cli.errors import KgrecError
 from kgrec_cli.formats.files import write_text
 from kgrec_cli.formats.hyper_test import REFERENCE_HYPER_TEST
-from kgrec_cli.settings import Settings
+from kgrec_cli.settings import PRESETS, Settings
 
 HYPER_NAME = "hyper.test"
 
-_SETTINGS = """\
-# Settings of this folder. Every kgrec command reads them; options on the command line win.
-{dataset}
-{data_path}
-# model: GRU4RecKG            # or GRU4Rec: the same network without the knowledge graph
-# embedding_size: 64
-# hidden_size: 128
-# num_layers: 1
-# dropout_prob: 0.1
-# freeze_kg: true             # false trains the entity vectors too
-# loss_type: CE               # or BPR, SSM
-# seen_bias: false            # true: learns whether the data repeat items
-# layer_norm: false           # true: learns faster where items are many and events few
-# shuffle_ties: false         # true: events of equal time in a new order each epoch
-# learning_rate: 0.001
-# train_batch_size: 2048
-# epochs: 300                 # at most; stops after stopping_step evaluations without progress
-# stopping_step: 10
-# MAX_ITEM_LIST_LENGTH: 50
-# valid_metric: NDCG@10
-
-# pretrain_kg:                # how entity vectors are made from the knowledge graph
-#   method: TransE
-#   epochs: 30
-"""
+HEAD = (
+    "# Settings of this folder. Every kgrec command reads them; command line options override them."
+)
+USUAL = (
+    "preset", "model", "embedding_size", "hidden_size", "num_layers", "dropout_prob", "freeze_kg",
+    "loss_type", "learning_rate", "train_batch_size", "epochs", "MAX_ITEM_LIST_LENGTH",
+    "valid_metric", "pretrain_kg", "pretrain_kg.method", "pretrain_kg.epochs",
+)  # fmt: skip
+"""Settings that `kgrec.yaml` shows as comments; none that a preset sets."""
 
 
 @dataclass(frozen=True)
@@ -78,9 +64,17 @@ def leave_starter_files(folder: Path, dataset: str, data_path: str) -> StarterFi
 
 def settings_text(dataset: str, data_path: str) -> str:
     """A `kgrec.yaml` that names the data set, with the usual settings as comments."""
-    default = Settings.model_fields["data_path"].default
-    mark = "# " if data_path == default else ""
-    return _SETTINGS.format(
-        dataset=yaml.safe_dump({"dataset": dataset}, allow_unicode=True).strip(),
-        data_path=mark + yaml.safe_dump({"data_path": data_path}, allow_unicode=True).strip(),
-    )
+    defaults = Settings().model_dump() | {"preset": next(iter(PRESETS))}
+    mark = "# " if data_path == defaults["data_path"] else ""
+    lines = [HEAD, _yaml_line("dataset", dataset), mark + _yaml_line("data_path", data_path), ""]
+    for name in USUAL:
+        block, _, key = name.rpartition(".")
+        value = defaults[block][key] if block else defaults[key]
+        text = f"{key}:" if isinstance(value, dict) else _yaml_line(key, value)
+        first_sentence = DESCRIPTIONS[name].removesuffix(".").partition(". ")[0]
+        lines.append(f"# {'  ' if block else ''}{text}".ljust(30) + f"# {first_sentence}")
+    return "\n".join([*lines, ""])
+
+
+def _yaml_line(key: str, value: Any) -> str:
+    return yaml.safe_dump({key: value}, allow_unicode=True).strip()
