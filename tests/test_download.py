@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from kgrec_cli.download import cached, default_cache_dir, fetch, is_available
+from kgrec_cli.download import RemoteFile, cached, default_cache_dir, fetch, is_available
 from kgrec_cli.errors import KgrecError
 from kgrec_cli.events import Event, Note, Progress, Warn
-from kgrec_cli.stages.prepare.sources import DATASETS, RemoteFile
+from kgrec_cli.stages.prepare.sources import DATASETS
 
 CONTENT = bytes(range(256)) * 2000  # 512,000 bytes
 MD5 = hashlib.md5(CONTENT).hexdigest()

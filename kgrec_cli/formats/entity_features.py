@@ -12,8 +12,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from kgrec_cli.errors import KgrecError
-from kgrec_cli.formats.atomic import read_atomic, read_header
-from kgrec_cli.formats.files import writing
+from kgrec_cli.formats.atomic import read_atomic, read_header, write_atomic
 
 TYPES = {"ent_id": "token", "ent_vec": "float_seq"}
 
@@ -35,13 +34,8 @@ def write_entity_features(
     if len(entity_ids) != n:
         raise ValueError(f"{len(entity_ids)} entity ids for {n} vectors")
     numbers = pl.Series(np.ascontiguousarray(vectors, dtype=np.float32).ravel()).cast(pl.String)
-    table = pl.DataFrame({"ent_id": entity_ids, "ent_vec": numbers.reshape((n, width))})
-    lines = table.select(
-        pl.concat_str("ent_id", pl.col("ent_vec").arr.join(" "), separator="\t").str.join("\n")
-    ).item()
-    header = "\t".join(f"{name}:{kind}" for name, kind in TYPES.items())
-    with writing(path) as temporary_path:
-        temporary_path.write_text(f"{header}\n{lines}\n", encoding="utf-8", newline="\n")
+    texts = numbers.reshape((n, width)).arr.join(" ")
+    write_atomic(path, pl.DataFrame({"ent_id": entity_ids, "ent_vec": texts}), TYPES)
 
 
 def read_entity_features(

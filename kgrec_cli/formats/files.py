@@ -25,11 +25,11 @@ def writing(path: Path) -> Iterator[Path]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        os.fchmod(handle, 0o644)
         os.close(handle)
+        temporary_path = Path(name)
+        temporary_path.chmod(0o644)
     except OSError as error:
         raise cannot_write(path, error) from error
-    temporary_path = Path(name)
     try:
         yield temporary_path
         with temporary_path.open("rb+") as file:
@@ -74,8 +74,13 @@ def read_json(path: Path) -> Any:
 
 def sha256_of(path: Path) -> str:
     """The SHA-256 of a file's bytes, in hex."""
+    return digest_of(path, "sha256")
+
+
+def digest_of(path: Path, algorithm: str) -> str:
+    """The digest of a file's bytes in hex, by an algorithm that hashlib names."""
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        return hashlib.file_digest(file, algorithm).hexdigest()
 
 
 WriteFile = Callable[[Path], object]

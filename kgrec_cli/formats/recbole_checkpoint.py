@@ -1,12 +1,14 @@
 """RecBole's checkpoints (`*.pth`): read without running anything that is in them, and written.
 
 A checkpoint is torch's zip archive: a pickle, which holds a Config object, and the bytes of each
-tensor. `torch.load` refuses it or, told not to, runs what the file says; so it is read here. The
-unpickler admits tensors; every class or function that the file names is an inert stub.
+tensor. RecBole writes pickle protocol 4, which `torch.load(weights_only=True)` does not know, and
+with `weights_only=False` it runs what the file says. So the pickle is read here: every class and
+function that it names becomes an inert record of what it is called with, and so do tensors.
 """
 
 import math
 import pickle
+import pickletools
 import zipfile
 from collections import OrderedDict
 from collections.abc import Mapping
@@ -23,20 +25,21 @@ from kgrec_cli.errors import KgrecError
 from kgrec_cli.formats.files import writing
 
 _DTYPES = {
-    "DoubleStorage": torch.float64,
-    "FloatStorage": torch.float32,
-    "HalfStorage": torch.float16,
-    "BFloat16Storage": torch.bfloat16,
-    "LongStorage": torch.int64,
-    "IntStorage": torch.int32,
-    "ShortStorage": torch.int16,
-    "CharStorage": torch.int8,
-    "ByteStorage": torch.uint8,
-    "BoolStorage": torch.bool,
+    "torch.DoubleStorage": torch.float64,
+    "torch.FloatStorage": torch.float32,
+    "torch.HalfStorage": torch.float16,
+    "torch.BFloat16Storage": torch.bfloat16,
+    "torch.LongStorage": torch.int64,
+    "torch.IntStorage": torch.int32,
+    "torch.ShortStorage": torch.int16,
+    "torch.CharStorage": torch.int8,
+    "torch.ByteStorage": torch.uint8,
+    "torch.BoolStorage": torch.bool,
 }
-_SCALARS = ("f8", "f4", "f2", "i8", "i4", "i2", "b1")
+_NUMPY_SCALARS = ("f8", "f4", "f2", "i8", "i4", "i2", "b1")
 _LEGACY_START = pickle.dumps(torch.serialization.MAGIC_NUMBER, protocol=2)
 _MOST_CONFIG_VALUES = 100_000
+_NO_WEIGHTS = "no state_dict of tensors in it; expected a RecBole checkpoint"
 
 
 @dataclass(frozen=True)
@@ -59,13 +62,12 @@ class Checkpoint:
 
 
 class _Inert:
-    """Stands for any object of the file that is no tensor: keeps what it is given, runs nothing."""
+    """Stands for any object of the file: keeps what it is called with, runs nothing."""
 
-    args: tuple[Any, ...] = ()
+    args: tuple[Any, ...]
     state: Any = None
 
     def __new__(cls, *args: Any, **kwargs: Any) -> "_Inert":
-        """Takes any arguments, as whatever stood in the file would."""
         made = object.__new__(cls)
         made.args = args
         return made
@@ -75,64 +77,29 @@ class _Inert:
     def __setstate__(self, state: Any) -> None:
         self.state = state
 
-    def __setitem__(self, key: Any, value: Any) -> None: ...
+    def append(self, *values: Any) -> None:
+        """Items of a list, a set or a mapping are dropped."""
 
-    def append(self, value: Any) -> None:
-        """Items of a list are dropped."""
-
-    extend = add = update = append
-
-
-@dataclass(frozen=True)
-class _Storage:
-    """The bytes of a tensor: their place in the archive and their type."""
-
-    key: str
-    kind: str
-
-
-@dataclass(frozen=True)
-class _Unread:
-    """A tensor that is not read yet: optimizer states never are."""
-
-    storage: Any
-    offset: Any
-    shape: Any
-    strides: Any
+    extend = add = update = __setitem__ = append
 
 
 class _Unpickler(pickle.Unpickler):
-    """Makes plain values, `_Unread` tensors and `_Inert` objects; nothing else can come out."""
+    """Makes plain values and `_Inert` objects; nothing else can come out."""
 
     def find_class(self, module: str, name: str) -> Any:
-        """The few things that a checkpoint needs, none of which can do harm; a stub for others."""
+        """A new inert class, named in full. Bound methods, unlike functions, take no attributes."""
         match module, name:
             case "collections", "OrderedDict":
                 return OrderedDict
-            case "torch._utils", "_rebuild_tensor_v2":
-                return self.make_tensor
-            case "torch._utils", "_rebuild_parameter":
-                return self.make_parameter
             case "_codecs", "encode":
                 return self.make_bytes
             case "numpy.core.multiarray" | "numpy._core.multiarray", "scalar":
                 return self.make_scalar
-        return type(name.rpartition(".")[2], (_Inert,), {})
+        return type(f"{module}.{name}", (_Inert,), {})
 
-    def persistent_load(self, pid: Any) -> _Storage:
-        """A storage, as torch names them: ("storage", its class, its key, device, length)."""
-        _, kind, key, *_ = pid
-        return _Storage(str(key), str(getattr(kind, "__name__", kind)))
-
-    def make_tensor(
-        self, storage: Any, offset: Any, shape: Any, strides: Any, *rest: Any
-    ) -> _Unread:
-        """What `torch._utils._rebuild_tensor_v2` would make, unread."""
-        return _Unread(storage, offset, shape, strides)
-
-    def make_parameter(self, data: Any, *rest: Any) -> Any:
-        """A parameter is its tensor."""
-        return data
+    def persistent_load(self, pid: Any) -> Any:
+        """A storage stays as torch names it: ("storage", its class, its key, device, length)."""
+        return pid
 
     def make_bytes(self, text: str, encoding: str) -> bytes:
         """How pickle protocol 2 writes bytes."""
@@ -141,7 +108,7 @@ class _Unpickler(pickle.Unpickler):
     def make_scalar(self, dtype: Any, data: bytes = b"") -> Any:
         """A numpy scalar as a Python number."""
         code = dtype.args[0] if isinstance(dtype, _Inert) and dtype.args else None
-        return np.frombuffer(data, code)[0].item() if code in _SCALARS else _Inert()
+        return np.frombuffer(data, code)[0].item() if code in _NUMPY_SCALARS else _Inert()
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
@@ -158,7 +125,9 @@ def read_checkpoint(path: Path) -> Checkpoint:
     except KgrecError as error:
         raise KgrecError(f"{path}: {error}") from error
     except Exception as error:  # whatever a damaged or hostile file makes zipfile and pickle raise
-        if _starts_like(path, _LEGACY_START):
+        with path.open("rb") as file:
+            is_legacy = file.read(len(_LEGACY_START)) == _LEGACY_START
+        if is_legacy:
             raise KgrecError(
                 f"{path}: in the format of torch before 1.6; where it was made, run "
                 f"torch.save(torch.load('{path.name}'), '{path.name}') with a newer torch"
@@ -177,32 +146,24 @@ def read_checkpoint(path: Path) -> Checkpoint:
     )
 
 
-def _starts_like(path: Path, start: bytes) -> bool:
-    with path.open("rb") as file:
-        return file.read(len(start)) == start
-
-
 def _read_archive(
     archive: zipfile.ZipFile, file_size: int
 ) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """The pickled mapping of a checkpoint, and the tensors of its state_dict."""
-    (name,) = [name for name in archive.namelist() if name.split("/")[1:] == ["data.pkl"]]
-    prefix = name.removesuffix("data.pkl")
+    """The pickled mapping of a checkpoint, and the tensors of its state_dict alone."""
+    (pickle_name,) = [name for name in archive.namelist() if name.split("/")[1:] == ["data.pkl"]]
+    prefix = pickle_name.removesuffix("data.pkl")
     if f"{prefix}byteorder" in archive.namelist():
         order = _read_member(archive, f"{prefix}byteorder")
         if order != b"little":
             raise KgrecError(f"its bytes are in {order!r} order, expected little")
-    value = _Unpickler(BytesIO(_read_member(archive, name))).load()
-    unread = value.get("state_dict") if isinstance(value, dict) else None
-    if not isinstance(unread, dict) or not all(
-        isinstance(name, str) and isinstance(tensor, _Unread) for name, tensor in unread.items()
-    ):
-        raise KgrecError("no state_dict of tensors in it; expected a RecBole checkpoint")
+    value = _unpickle(_read_member(archive, pickle_name))
+    state = value.get("state_dict") if isinstance(value, dict) else None
+    if not isinstance(state, dict) or not all(isinstance(name, str) for name in state):
+        raise KgrecError(_NO_WEIGHTS)
     weights: dict[str, Tensor] = {}
-    n_left = file_size
-    for key, tensor in unread.items():
-        weights[key] = _read_tensor(archive, prefix, tensor, n_left)
-        n_left -= weights[key].nbytes
+    for name, record in state.items():
+        weights[name] = _read_tensor(archive, prefix, record, file_size)
+        file_size -= weights[name].nbytes
     return value, weights
 
 
@@ -213,16 +174,27 @@ def _read_member(archive: zipfile.ZipFile, name: str) -> bytes:
     return archive.read(name)
 
 
-def _read_tensor(archive: zipfile.ZipFile, prefix: str, tensor: _Unread, most_bytes: int) -> Tensor:
-    """A tensor with bytes of its own, at most `most_bytes` of them."""
-    dtype = _DTYPES[tensor.storage.kind]
-    shape = [int(size) for size in tensor.shape]
+def _unpickle(pickled: bytes) -> Any:
+    """The value of a pickle. Six bytes of one can ask for a table of 4 billion objects: refused."""
+    for opcode, argument, _ in pickletools.genops(pickled):
+        if opcode.name in ("PUT", "BINPUT", "LONG_BINPUT") and (argument or 0) > len(pickled):
+            raise KgrecError(f"a pickle of {len(pickled)} bytes with {argument:,} objects in it")
+    return _Unpickler(BytesIO(pickled)).load()
+
+
+def _read_tensor(archive: zipfile.ZipFile, prefix: str, record: Any, most_bytes: int) -> Tensor:
+    """The tensor of a recorded call, with bytes of its own, at most `most_bytes` of them."""
+    if type(record).__name__ == "torch._utils._rebuild_parameter":
+        record = record.args[0]
+    if type(record).__name__ != "torch._utils._rebuild_tensor_v2":
+        raise KgrecError(_NO_WEIGHTS)
+    (_, storage_class, key, *_), offset, shape, strides, *_ = record.args
+    dtype = _DTYPES[storage_class.__name__]
     if min(shape, default=0) < 0 or math.prod(shape) * dtype.itemsize > most_bytes:
         raise KgrecError("its tensors are larger than the file")
-    data = bytearray(_read_member(archive, f"{prefix}data/{tensor.storage.key}"))
+    data = bytearray(_read_member(archive, f"{prefix}data/{key}"))
     flat = torch.frombuffer(data, dtype=dtype) if data else torch.empty(0, dtype=dtype)
-    strides = [int(stride) for stride in tensor.strides]
-    return flat.as_strided(shape, strides, int(tensor.offset)).clone()
+    return flat.as_strided(shape, strides, offset).clone()
 
 
 def _plain_config(config: Any) -> dict[str, Any]:
@@ -239,12 +211,10 @@ def _plain_config(config: Any) -> dict[str, Any]:
         n_left -= 1
         if n_left < 0 or depth == 0:
             return False
+        if isinstance(value, dict):
+            return all(isinstance(key, str) for key in value) and is_plain([*value.values()], depth)
         if isinstance(value, list | tuple):
             return all(is_plain(inner, depth - 1) for inner in value)
-        if isinstance(value, dict):
-            return all(
-                isinstance(key, str) and is_plain(inner, depth - 1) for key, inner in value.items()
-            )
         return value is None or isinstance(value, str | int | float | bool)
 
     return {key: value for key, value in state.items() if isinstance(key, str) and is_plain(value)}

@@ -195,6 +195,14 @@ def test_a_compressed_archive_is_refused(tmp_path: Path) -> None:
         read_checkpoint(path)
 
 
+def test_a_pickle_that_asks_for_a_huge_table_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "bomb.pth"
+    with zipfile.ZipFile(path, "w") as archive:  # LONG_BINPUT: the empty dict is object 2**24
+        archive.writestr("bomb/data.pkl", b"\x80\x02}r\x00\x00\x00\x01.")
+    with pytest.raises(KgrecError, match="a pickle of 9 bytes with 16,777,216 objects in it"):
+        read_checkpoint(path)
+
+
 @pytest.mark.parametrize(
     ("value", "expected"),
     [

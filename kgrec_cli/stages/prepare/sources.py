@@ -7,30 +7,8 @@ Nothing of it is part of this package; each file comes from its owner under the 
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from kgrec_cli.download import RemoteFile
 from kgrec_cli.errors import UsageError, unknown_name
-
-
-@dataclass(frozen=True)
-class RemoteFile:
-    """A file at a public address.
-
-    Attributes:
-        name: Its file name, also in the download cache.
-        url: Its address.
-        what: What it is, in a few words.
-        option: The option of `kgrec prepare` that takes a copy fetched by other means.
-        algorithm: That of the checksum.
-        checksum: Hex digest; None when only the file at `checksum_url` tells it.
-        checksum_url: The address of a text that holds the digest.
-    """
-
-    name: str
-    url: str
-    what: str
-    option: str
-    algorithm: Literal["sha256", "md5"]
-    checksum: str | None = None
-    checksum_url: str | None = None
 
 
 @dataclass(frozen=True)
