@@ -133,10 +133,10 @@ def read_item_list(file: RawFile, genre_names: Sequence[str] = U_GENRE) -> ItemL
         rows = _table_rows(file)
     good, bad_rows = keep_unique(rows, file.where, "item")
     items = []
-    for item_id, title, year, genres in good:
+    for item_id, title, year, genres in good:  # one genre a line
         movie_title, year_in_title = split_title(title)
         beside = year[:4] if re.fullmatch(r"\d{4}(\.0)?", year) else None
-        names = (name for name in genres.split("|") if name.strip() not in NO_GENRE)
+        names = (name for name in genres.split("\n") if name.strip() not in NO_GENRE)
         genre = " ".join("_".join(name.split()) for name in names)
         items.append((item_id, title, movie_title, year_in_title or beside, genre or None))
     return ItemList(pl.DataFrame(items, schema=ITEM_SCHEMA, orient="row"), bad_rows)
@@ -195,7 +195,7 @@ def _dat_rows(file: RawFile) -> Iterator[ListRow]:
         item_id, first, rest = line.text.partition("::")
         title, second, genres = rest.rpartition("::")
         if first and second:
-            yield ListRow(line, (item_id.strip(), title.strip(), "", genres))
+            yield ListRow(line, (item_id.strip(), title.strip(), "", genres.replace("|", "\n")))
         else:
             found = f"{line.text.count('::') + 1} columns"
             yield ListRow(line, problem=(found, "3 (id::title::genres)"))
@@ -215,7 +215,7 @@ def _u_item_rows(file: RawFile, genre_names: Sequence[str]) -> Iterator[ListRow]
         title = "|".join(fields[1 : len(fields) - n_columns + 2])
         year = fields[-len(genre_names) - 3][-4:]  # of a date such as 01-Jan-1995
         genres = [name for name, flag in zip(genre_names, flags, strict=True) if flag == "1"]
-        yield ListRow(line, (fields[0].strip(), title.strip(), year, "|".join(genres)))
+        yield ListRow(line, (fields[0].strip(), title.strip(), year, "\n".join(genres)))
 
 
 def _table_rows(file: RawFile) -> Iterator[ListRow]:
@@ -235,7 +235,6 @@ def _table_rows(file: RawFile) -> Iterator[ListRow]:
     is_sequence = "genre" in columns and table.names[columns["genre"]].endswith(":token_seq")
     for row in list_rows(table, list(columns.values())):
         fields = dict(zip(columns, row.values, strict=False))
-        genres = fields.get("genre", "")
-        genres = genres.replace(" ", "|") if is_sequence else genres
+        genres = fields.get("genre", "").replace(" " if is_sequence else "|", "\n")
         values = (fields.get("id", ""), fields.get("title", ""), fields.get("year", ""), genres)
         yield row._replace(values=values)

@@ -31,7 +31,7 @@ from kgrec_cli.formats.raw.tables import (
     BAD_ROW_SCHEMA,
     RawTable,
     find_lines,
-    has_quoted_fields,
+    find_quotes,
     read_columns,
 )
 
@@ -249,7 +249,7 @@ def _table(file: RawFile, layout: Layout) -> RawTable:
         layout.columns,
         layout.separator,
         layout.has_header,
-        quoted=has_quoted_fields(file, layout.separator),
+        quotes=find_quotes(file, layout.separator),
         n_skipped=int(layout.has_header),
     )
 

@@ -14,7 +14,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import polars as pl
 
@@ -40,7 +40,9 @@ BAD_ROW_SCHEMA = {
 }
 SAMPLE_LINES = 200
 SHOWN_CHARS = 60
+_ENCLOSED = r'(?s)^"((?:[^"]|"")*)"$'
 NO_CHAR = "\x01"  # stands in no text
+Quotes = Literal["none", "enclose", "text"]
 SEPARATORS = (("\t",), (",", ";", "|", "::"), (" ",))
 """A tab goes before the others, for texts hold none; a space is tried where none of them fits."""
 
@@ -66,7 +68,7 @@ class RawTable:
         separator: Between two fields: one character, or "::"; "" where there is one column; None
             for Parquet.
         has_header: Whether the file names the columns.
-        quoted: Whether a field may stand in double quotes (and then hold separators).
+        quotes: What double quotes are: there are none, they enclose fields, or they are text.
         n_skipped: Lines before the first row: blank ones and the header.
         first: The first line that is not blank, as text has one.
         sample: The fields of the first rows that have one for each column.
@@ -76,7 +78,7 @@ class RawTable:
     names: tuple[str, ...]
     separator: str | None
     has_header: bool = False
-    quoted: bool = False
+    quotes: Quotes = "none"
     n_skipped: int = 0
     first: Line = NO_LINE
     sample: Sequence[Sequence[str]] = field(default=(), repr=False)
@@ -104,8 +106,10 @@ def detect_table(file: RawFile, what: str, kinds: Sequence[str], *, if_unsure: b
     number, first = numbered[0]
     lines = [line for _, line in numbered[:SAMPLE_LINES]]
     separator = find_separator(lines)
-    quoted = has_quoted_fields(file, separator) or _quotes_hide(lines, separator)
-    rows = [_split(line, separator, quoted) for line in lines]
+    quotes = find_quotes(file, separator)
+    if quotes == "text" and _quotes_hide(lines, separator):
+        quotes = "enclose"
+    rows = [_split(line, separator, quotes == "enclose") for line in lines]
     header = has_header(rows, kinds, if_unsure=if_unsure)
     width = len(rows[0]) if header else Counter(map(len, rows)).most_common(1)[0][0]
     return RawTable(
@@ -113,7 +117,7 @@ def detect_table(file: RawFile, what: str, kinds: Sequence[str], *, if_unsure: b
         tuple(rows[0] if header else map(str, range(1, width + 1))),
         separator,
         header,
-        quoted,
+        quotes,
         n_skipped=number - 1 + header,
         first=Line(number, first, len(rows[0])),
         sample=[row for row in rows[header:] if len(row) == width],
@@ -151,26 +155,25 @@ def _split(line: str, separator: str, quoted: bool) -> list[str]:
     return [text.strip() for text in fields]
 
 
-def has_quoted_fields(file: RawFile, separator: str) -> bool:
-    """True when quotes enclose fields: each that opens one also closes one.
+def find_quotes(file: RawFile, separator: str) -> Quotes:
+    """What the double quotes of a file are.
 
-    A field is enclosed when it begins and ends with a double quote and all quotes inside are
-    doubled. If any field of the file begins with a quote and is not, quotes are mere text.
+    A field is enclosed when it begins and ends with a quote and all quotes inside are doubled.
+    Where every quote belongs to an enclosed field, these may hold separators and line ends. Where
+    some do not, quotes are text, and only a whole enclosed field between two separators loses its.
     """
     source = content(file)
-    if len(separator) != 1 or not (source.stat().st_size if isinstance(source, Path) else source):
-        return False
-    edge = re.escape(f"\n{separator}".encode())
-    inside = rb"(?<![" + edge + rb'])(?<!\A)"'
-    enclosed = rb'"(?:[^"]++|"")*+"(?=[\r' + edge + rb"]|\Z)"
-    pattern = re.compile(rb'(?:[^"]++|' + inside + rb"|" + enclosed + rb")*+\Z")
-    if isinstance(source, bytes):
-        return b'"' in source and pattern.match(source) is not None
-    with (
-        source.open("rb") as stream,
-        mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as view,
-    ):
-        return view.find(b'"') >= 0 and pattern.match(view) is not None
+    with source.open("rb") if isinstance(source, Path) else io.BytesIO(source) as stream:
+        if not stream.read(1):
+            return "none"
+        text = source if isinstance(source, bytes) else mmap.mmap(stream.fileno(), 0, access=1)
+        if text.find(b'"') < 0:
+            return "none"
+        edge = re.escape(f"\n{separator}".encode())
+        begin = rb"(?:\A|(?<=[" + edge + rb"])|(?<=\xef\xbb\xbf))"
+        enclosed = begin + rb'"(?:[^"]++|"")*+"(?=[\r' + edge + rb"]|\Z)"
+        is_csv = len(separator) == 1 and re.match(rb'(?:[^"]++|' + enclosed + rb")*+\Z", text)
+        return "enclose" if is_csv else "text"
 
 
 def _quotes_hide(lines: Sequence[str], separator: str) -> bool:
@@ -243,15 +246,21 @@ def _read_text(
         skip_lines=table.n_skipped,
         schema={f"c{number}": pl.String for number in range(n_physical + 2)},
         columns=sorted({*wanted.values(), *nowhere}),
-        quote_char='"' if table.quoted else None,
+        quote_char='"' if table.quotes == "enclose" else None,
         empty_string_is_null=False,
         truncate_ragged_lines=True,
         missing_columns="insert",
         raise_if_empty=False,
         glob=False,
     )
+    texts = {name: pl.col(f"c{number}").str.strip_chars() for name, number in wanted.items()}
+    if table.quotes == "text":
+        texts = {
+            name: pl.coalesce(text.str.extract(_ENCLOSED).str.replace_all('""', '"'), text)
+            for name, text in texts.items()
+        }
     return fields.select(
-        *(pl.col(f"c{number}").str.strip_chars().alias(name) for name, number in wanted.items()),
+        *(text.alias(name) for name, text in texts.items()),
         pl.concat_str(f"c{number}" for number in nowhere).str.strip_chars().alias(EXTRA),
     )
 
@@ -333,7 +342,7 @@ def _records(
     for _ in range(table.n_skipped):
         stream.readline()
     number = table.n_skipped + 1
-    if not table.quoted:
+    if table.quotes != "enclose":
         yield from ((n, raw, None) for n, raw in enumerate(stream, start=number))
         return
     consumed: list[bytes] = []
