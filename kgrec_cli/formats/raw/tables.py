@@ -109,7 +109,7 @@ def detect_table(file: RawFile, what: str, kinds: Sequence[str], *, if_unsure: b
     quotes = find_quotes(file, separator)
     if quotes == "text" and _quotes_hide(lines, separator):
         quotes = "enclose"
-    rows = [_split(line, separator, quotes == "enclose") for line in lines]
+    rows = [_split(line, separator, quotes) for line in lines]
     header = has_header(rows, kinds, if_unsure=if_unsure)
     width = len(rows[0]) if header else Counter(map(len, rows)).most_common(1)[0][0]
     return RawTable(
@@ -141,18 +141,22 @@ def find_separator(lines: Sequence[str]) -> str:
 
 def _usual_width(lines: Sequence[str], separator: str) -> int:
     """The number of fields of the first line, if more than half of the lines have as many."""
-    widths = [len(_split(line, separator, quoted=len(separator) == 1)) for line in lines]
+    widths = [len(_split(line, separator, "enclose")) for line in lines]
     return widths[0] if 2 * widths.count(widths[0]) > len(widths) else 0
 
 
-def _split(line: str, separator: str, quoted: bool) -> list[str]:
+def _split(line: str, separator: str, quotes: Quotes) -> list[str]:
     """The fields of one line, spaces around them removed."""
-    fields = [line]
-    if quoted:
-        fields = next(csv.reader([line], delimiter=separator), [])
-    elif separator:
-        fields = line.split(separator)
-    return [text.strip() for text in fields]
+    fields = [text.strip() for text in line.split(separator or None, -1 if separator else 0)]
+    if quotes == "enclose" and len(separator) == 1:
+        with suppress(csv.Error):  # a line end within the line
+            fields = [text.strip() for text in next(csv.reader([line], delimiter=separator))]
+    elif quotes == "text":
+        enclosed = [re.match(_ENCLOSED, text) for text in fields]
+        fields = [
+            m[1].replace('""', '"') if m else t for m, t in zip(enclosed, fields, strict=True)
+        ]
+    return fields
 
 
 def find_quotes(file: RawFile, separator: str) -> Quotes:
@@ -166,7 +170,11 @@ def find_quotes(file: RawFile, separator: str) -> Quotes:
     with source.open("rb") if isinstance(source, Path) else io.BytesIO(source) as stream:
         if not stream.read(1):
             return "none"
-        text = source if isinstance(source, bytes) else mmap.mmap(stream.fileno(), 0, access=1)
+        text = (
+            source
+            if isinstance(source, bytes)
+            else mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
+        )
         if text.find(b'"') < 0:
             return "none"
         edge = re.escape(f"\n{separator}".encode())
@@ -178,10 +186,10 @@ def find_quotes(file: RawFile, separator: str) -> Quotes:
 
 def _quotes_hide(lines: Sequence[str], separator: str) -> bool:
     """True when a line has as many fields as the first only if its quotes hide separators."""
-    if len(separator) != 1:
-        return False
-    plain, quoted = ([len(_split(line, separator, q)) for line in lines] for q in (False, True))
-    return any(many > few == quoted[0] for many, few in zip(plain, quoted, strict=True))
+    widths = [
+        (len(_split(t, separator, "none")), len(_split(t, separator, "enclose"))) for t in lines
+    ]
+    return any(plain > enclosed == widths[0][1] for plain, enclosed in widths)
 
 
 def read_columns(
@@ -214,18 +222,17 @@ def read_columns(
         return pl.DataFrame(texts).with_columns(pl.lit("").alias(EXTRA))
     source = content(table.file)
     try:
-        return _read_text(source, table.separator, table, columns)
-    except pl.exceptions.PolarsError as error:
-        failure = error
-    if "utf-8" in str(failure):
-        raw = source.read_bytes() if isinstance(source, Path) else source
         try:
-            return _read_text(to_text(raw).encode(), table.separator, table, columns)
+            return _read_text(source, table.separator, table, columns)
         except pl.exceptions.PolarsError as error:
-            failure = error
-    shown = {"\t": "TAB", " ": "SPACE"}.get(table.separator, table.separator)
-    reason = str(failure).splitlines()[0]
-    raise KgrecError(f"{table.file.where}: cannot be split at '{shown}' ({reason})")
+            if "utf-8" not in str(error):
+                raise
+            raw = source.read_bytes() if isinstance(source, Path) else source
+            return _read_text(to_text(raw).encode(), table.separator, table, columns)
+    except pl.exceptions.PolarsError as error:
+        shown = {"\t": "TAB", " ": "SPACE"}.get(table.separator, table.separator)
+        reason = str(error).splitlines()[0]
+        raise KgrecError(f"{table.file.where}: cannot be split at '{shown}' ({reason})") from error
 
 
 def _read_text(
@@ -250,13 +257,16 @@ def _read_text(
         empty_string_is_null=False,
         truncate_ragged_lines=True,
         missing_columns="insert",
+        extra_columns="ignore",
         raise_if_empty=False,
         glob=False,
     )
     texts = {name: pl.col(f"c{number}").str.strip_chars() for name, number in wanted.items()}
     if table.quotes == "text":
         texts = {
-            name: pl.coalesce(text.str.extract(_ENCLOSED).str.replace_all('""', '"'), text)
+            name: pl.coalesce(
+                text.str.extract(_ENCLOSED).str.replace_all('""', '"', literal=True), text
+            )
             for name, text in texts.items()
         }
     return fields.select(
