@@ -107,7 +107,7 @@ def detect_table(file: RawFile, what: str, kinds: Sequence[str], *, if_unsure: b
     lines = [line for _, line in numbered[:SAMPLE_LINES]]
     separator = find_separator(lines)
     quotes = find_quotes(file, separator)
-    if quotes == "text" and _quotes_hide(lines, separator):
+    if quotes == "text" and len(separator) == 1 and _quotes_hide(lines, separator):
         quotes = "enclose"
     rows = [_split(line, separator, quotes) for line in lines]
     header = has_header(rows, kinds, if_unsure=if_unsure)
@@ -186,10 +186,11 @@ def find_quotes(file: RawFile, separator: str) -> Quotes:
 
 def _quotes_hide(lines: Sequence[str], separator: str) -> bool:
     """True when a line has as many fields as the first only if its quotes hide separators."""
-    widths = [
-        (len(_split(t, separator, "none")), len(_split(t, separator, "enclose"))) for t in lines
-    ]
-    return any(plain > enclosed == widths[0][1] for plain, enclosed in widths)
+    visible = [re.sub('"[^"]*"', "", line).count(separator) for line in lines]
+    return any(
+        line.count(separator) > count == visible[0]
+        for line, count in zip(lines, visible, strict=True)
+    )
 
 
 def read_columns(
