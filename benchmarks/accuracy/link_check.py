@@ -19,8 +19,7 @@ import polars as pl
 from kgrec_cli.core.linking.titles import judge_titles
 from kgrec_cli.core.linking.verdict import check_links
 from kgrec_cli.formats.raw.item_lists import read_catalog
-from kgrec_cli.formats.raw.links import read_links
-from kgrec_cli.formats.raw.triples import read_triples
+from kgrec_cli.formats.raw.knowledge_graph import read_raw_links, read_raw_triples
 
 
 class Linked(NamedTuple):
@@ -55,16 +54,16 @@ def read_sets(data: Path) -> dict[str, Linked]:
     ml_100k = read_catalog(data / "ml-100k" / "u.item")
     ml_1m = read_catalog(data / "ml-1m" / "movies.dat")
     small = read_catalog(data / "ml-latest-small" / "movies.csv")
-    freebase = read_triples(data / "freebase" / "ml-100k.kg.gz")
-    by_movie = read_links(data / "freebase" / "ml2fb.txt").select("item_id", "entity_id")
+    freebase = read_raw_triples(data / "freebase" / "ml-100k.kg.gz")
+    by_movie = read_raw_links(data / "freebase" / "ml2fb.txt").select("item_id", "entity_id")
     matched = judge_titles(ml_100k, ml_1m).drop_nulls("catalog_id")
     repaired = matched.join(by_movie, left_on="catalog_id", right_on="item_id").select(
         "item_id", "entity_id"
     )
     dbpedia = data / "ml-1m-dbpedia"
     triples, links = without_names(
-        read_triples(dbpedia / "triples.tsv.gz"),
-        read_links(dbpedia / "MappingMovielens2DBpedia-1.2.tsv").select("item_id", "entity_id"),
+        read_raw_triples(dbpedia / "triples.tsv.gz"),
+        read_raw_links(dbpedia / "MappingMovielens2DBpedia-1.2.tsv").select("item_id", "entity_id"),
     )
     return {
         "ml-100k, repaired links, Freebase": Linked(ml_100k, repaired, freebase),
@@ -74,7 +73,9 @@ def read_sets(data: Path) -> dict[str, Linked]:
         ),
         "ml-100k, RecBole's links, Freebase": Linked(
             ml_100k,
-            read_links(data / "freebase" / "ml-100k.recbole.link").select("item_id", "entity_id"),
+            read_raw_links(data / "freebase" / "ml-100k.recbole.link").select(
+                "item_id", "entity_id"
+            ),
             freebase,
         ),
     }

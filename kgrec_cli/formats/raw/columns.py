@@ -1,55 +1,103 @@
-"""Which column of a table is which, told by its name: RecBole's `name:type`, common names."""
+"""Which column of a table is which, told by its name; and whether a first line names columns."""
 
+import re
 from collections.abc import Sequence
 
 from kgrec_cli.errors import UsageError, unknown_name
 
-COMMON_NAMES = {
-    "user": (
-        "user_id", "user", "uid", "userid", "u", "customer_id", "customer", "visitor_id",
-        "reviewer_id", "member_id", "session_id",
-    ),
-    "item": (
-        "item_id", "item", "iid", "itemid", "i", "movie_id", "movie", "product_id", "product",
-        "asin", "parent_asin", "book_id", "business_id", "track_id", "song_id", "artist_id",
-        "news_id", "article_id",
-    ),
-    "rating": ("rating", "ratings", "score", "stars", "overall", "rate", "preference"),
-    "time": (
-        "timestamp", "time", "ts", "t", "datetime", "date", "unix_time", "unix_review_time",
-        "event_time", "created_at",
-    ),
-    "id": ("item_id", "movie_id", "id", "item", "iid", "asin", "product_id", "book_id"),
-    "title": ("title", "movie_title", "name", "label", "item_title"),
-    "year": ("release_year", "year", "movie_year"),
-    "genre": ("genres", "genre", "class", "categories", "category"),
-}  # fmt: skip
-"""What a column is -> names it goes by, the likeliest first; case and punctuation do not count."""
+_NAMES = {
+    # of interactions
+    "user": "userid user uid u? customerid customer? visitorid reviewerid memberid sessionid",
+    "item": "itemid item iid? i? movieid movie? productid product? asin parentasin bookid "
+    "businessid trackid songid artistid newsid articleid itemtoken isbn",
+    "rating": "rating ratings score? stars? overall? rate? preference?",
+    "time": "timestamp time? ts? t? datetime date? unixtime unixreviewtime eventtime createdat",
+    # of items
+    "id": "itemid movieid id? item iid? asin productid bookid parentasin trackid songid artistid "
+    "businessid newsid articleid itemtoken isbn movie? product? book? track? song? artist?",
+    "title": "title movietitle name? label? itemtitle",
+    "year": "releaseyear year? movieyear",
+    "genre": "genres? genre? class? categories? category?",
+    # of graphs
+    "head": "headid head headentity subject subj h? s? source? src? from? entity1? e1?",
+    "relation": "relationid relation relationtype predicate pred rel r? p? property? edge? "
+    "edgetype? label? type?",
+    "tail": "tailid tail tailentity object obj t? o? target? dst? dest? to? entity2? e2?",
+    "entity": "entityid entity entityuri uri iri freebaseid fbid dbpediauri dbpediaid wikidataid "
+    "qid kgid mid? freebase? dbpedia? wikidata? node? nodeid? url? resource?",
+}
+"""What a column is -> names it goes by, the likeliest first; without case and punctuation.
+
+A name with a question mark may stand in a row of data, too: alone it does not make a header.
+"""
+COLUMN_NAMES = {kind: names.replace("?", "").split() for kind, names in _NAMES.items()}
+_ALSO_DATA = {name[:-1] for name in " ".join(_NAMES.values()).split() if name[-1] == "?"}
+
+_TYPE = re.compile(r":(token|float)(_seq)?$")
 
 
 def plain_name(name: str) -> str:
     """A column's name without RecBole's type: "user_id:token" gives "user_id"."""
-    base, separator, kind = name.strip().rpartition(":")
-    return base if separator and kind in ("token", "token_seq", "float", "float_seq") else name
-
-
-def has_names(fields: Sequence[str]) -> bool:
-    """True when a first line names columns: none of its fields is a number."""
-    return not any(_is_number(field) for field in fields)
+    return _TYPE.sub("", name.strip())
 
 
 def guess_column(kind: str, names: Sequence[str]) -> int | None:
     """The number of the column that goes by a common name of `kind`, None when there is none.
 
     Args:
-        kind: A key of COMMON_NAMES.
+        kind: A key of COLUMN_NAMES.
+        names: The columns' names.
+    """
+    return guess_columns([kind], names).get(kind)
+
+
+def guess_columns(kinds: Sequence[str], names: Sequence[str]) -> dict[str, int]:
+    """Kind -> number of its column, for those kinds that a column's name tells; no column twice.
+
+    Args:
+        kinds: Keys of COLUMN_NAMES; the first takes its column first.
         names: The columns' names.
     """
     folded = [_fold(name) for name in names]
-    for common in COMMON_NAMES[kind]:
-        if _fold(common) in folded:
-            return folded.index(_fold(common))
-    return None
+    found: dict[str, int] = {}
+    for kind in kinds:
+        for name in COLUMN_NAMES[kind]:
+            if name in folded and folded.index(name) not in found.values():
+                found[kind] = folded.index(name)
+                break
+    return found
+
+
+def known_columns(kinds: Sequence[str], names: Sequence[str]) -> dict[str, int]:
+    """As `guess_columns`; empty when nothing but one name that data may hold as well was found."""
+    found = guess_columns(kinds, names)
+    return found if len(found) > 1 or _is_certain(found, names) else {}
+
+
+def has_header(rows: Sequence[Sequence[str]], kinds: Sequence[str], *, if_unsure: bool) -> bool:
+    """True when the first row names the columns.
+
+    The first of these decides: it gives each column a type of RecBole's, or holds a name that only
+    headers hold (True); one of its fields is a number (False); it holds two names of columns
+    (True); a column is whole numbers but for it (True).
+
+    Args:
+        rows: The fields of the first rows.
+        kinds: The columns that are looked for, keys of COLUMN_NAMES.
+        if_unsure: What to take a row for that gives no sign.
+    """
+    first, rest = rows[0], rows[1:]
+    found = guess_columns(kinds, first)
+    if all(map(_TYPE.search, first)) or _is_certain(found, first):
+        return True
+    if any(map(_is_number, first)):
+        return False
+    same = [row for row in rest if len(row) == len(first)]
+    if len(found) > 1 or (
+        len(same) > 1 and any(all(map(str.isdecimal, column)) for column in zip(*same, strict=True))
+    ):
+        return True
+    return if_unsure
 
 
 def named_column(wanted: str, names: Sequence[str], *, where: str, option: str) -> int:
@@ -64,15 +112,19 @@ def named_column(wanted: str, names: Sequence[str], *, where: str, option: str) 
     Raises:
         UsageError: No such column, with the nearest name.
     """
-    for candidates in (list(names), [plain_name(name) for name in names]):
+    plain = [plain_name(name) for name in names]
+    for candidates in (list(names), plain):
         if wanted in candidates:
             return candidates.index(wanted)
-    plain = [plain_name(name) for name in names]
     if wanted.isdigit() and 1 <= int(wanted) <= len(names):
         return int(wanted) - 1
     message = unknown_name("column", wanted, plain)
     columns = "" if "choose one of" in message else f" (columns: {', '.join(plain)})"
     raise UsageError(f"{option}: {message}{columns} in {where}")
+
+
+def _is_certain(found: dict[str, int], names: Sequence[str]) -> bool:
+    return any(_fold(names[number]) not in _ALSO_DATA for number in found.values())
 
 
 def _fold(name: str) -> str:

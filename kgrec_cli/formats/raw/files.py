@@ -1,20 +1,24 @@
 """Raw files as they lie: on disk or inside a zip, gzipped or not, in a folder or one below.
 
-Members of a zip are read in place; nothing is unpacked. The readers of `movielens`, `catalogs` and
-`tables` take a `RawFile` and name it by `where` in their errors.
+Members of a zip are read in place; nothing is unpacked. What a file is, its content tells. All
+readers take a `RawFile` and name it by `where` in their errors.
 """
 
 import gzip
 import hashlib
 import zipfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from kgrec_cli.errors import KgrecError
 
 GZIP_MAGIC = b"\x1f\x8b"
+ZIP_MAGICS = (b"PK\x03\x04", b"PK\x05\x06")
+PARQUET_MAGIC = b"PAR1"
+_START_BYTES = 1 << 18
 _UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 
 
@@ -73,6 +77,16 @@ def list_raw_files(path: Path) -> list[RawFile]:
     return [RawFile(path, member) for member in members if not member.startswith("__MACOSX/")]
 
 
+def is_zip(file: RawFile) -> bool:
+    """True when the file begins as a zip does."""
+    return head(file, 4) in ZIP_MAGICS
+
+
+def is_parquet(file: RawFile) -> bool:
+    """True when the file begins as Parquet does."""
+    return head(file, 4) == PARQUET_MAGIC
+
+
 def content(file: RawFile) -> Path | bytes:
     """What polars can read: the path of a plain file on disk, else the unpacked bytes.
 
@@ -81,52 +95,31 @@ def content(file: RawFile) -> Path | bytes:
     """
     if file.member is None and head(file, 2) != GZIP_MAGIC:
         return file.path
-    return read_bytes(file)
-
-
-def read_bytes(file: RawFile) -> bytes:
-    """All bytes of a file, out of its zip and its gzip.
-
-    Raises:
-        KgrecError: The file cannot be read, or is damaged.
-    """
-    return _read(file, None)
+    return _read(file)
 
 
 def head(file: RawFile, n_bytes: int) -> bytes:
     """The first bytes as they are stored (out of the zip, not out of a gzip)."""
-    try:
-        if file.member is None:
-            with file.path.open("rb") as stream:
-                return stream.read(n_bytes)
-        with zipfile.ZipFile(file.path) as archive, archive.open(file.member) as member:
-            return member.read(n_bytes)
-    except (OSError, zipfile.BadZipFile, zlib.error, RuntimeError, NotImplementedError) as error:
-        raise cannot_read(file.where, error) from error
+    with _reading(file):
+        return _stored(file, n_bytes)
 
 
-def first_line(file: RawFile) -> str:
-    """The first line, without its end; "" for an empty file.
+def first_lines(file: RawFile) -> list[str]:
+    """The whole lines of the first 256 KiB, without their ends; the first is there in any case.
 
     Raises:
         KgrecError: The file cannot be read, or is no text.
     """
-    start = _read(file, 1 << 16)
+    start = _read(file, _START_BYTES)
+    if start.startswith(ZIP_MAGICS):
+        raise KgrecError(f"{file.where}: a zip archive; unpack it and give the file in it")
     if start.startswith(_UTF16_MARKS):
         raise KgrecError(f"{file.where}: UTF-16 text; save it as UTF-8")
     if b"\0" in start:
         raise KgrecError(f"{file.where}: not a text file; expected CSV, TSV, Parquet or MovieLens")
-    return to_text(start.partition(b"\n")[0]).rstrip("\r")
-
-
-def read_text(file: RawFile) -> str:
-    """The whole text of a file: UTF-8, else latin-1.
-
-    Raises:
-        KgrecError: The file cannot be read, or is no text.
-    """
-    first_line(file)
-    return to_text(read_bytes(file))
+    if len(start) == _START_BYTES and b"\n" in start:
+        start = start[: start.rindex(b"\n")]  # what follows is cut, maybe within a character
+    return [line.rstrip("\r") for line in to_text(start).split("\n")]
 
 
 def to_text(raw: bytes) -> str:
@@ -157,23 +150,33 @@ def cannot_read(where: str, error: Exception) -> KgrecError:
     return KgrecError(f"{where}: cannot be read ({reason})")
 
 
-def _read(file: RawFile, n_bytes: int | None) -> bytes:
-    """The first bytes (None: all) of a file, out of its zip and its gzip."""
-    try:
-        if file.member is None:
-            with file.path.open("rb") as stream:
-                raw = stream.read(n_bytes) if n_bytes else stream.read()
-        else:
-            with zipfile.ZipFile(file.path) as archive, archive.open(file.member) as member:
-                raw = member.read(n_bytes) if n_bytes else member.read()
+def _read(file: RawFile, n_bytes: int = -1) -> bytes:
+    """The first bytes (-1: all) of a file, out of its zip and its gzip."""
+    with _reading(file):
+        raw = _stored(file, n_bytes)
         if not raw.startswith(GZIP_MAGIC):
             return raw
-        if n_bytes:
+        if n_bytes >= 0:
             start = zlib.decompressobj(wbits=31).decompress(raw, n_bytes)
             if not start and len(raw) < n_bytes:
                 gzip.decompress(raw)  # raises unless it is whole and empty
             return start
         return gzip.decompress(raw)
+
+
+def _stored(file: RawFile, n_bytes: int) -> bytes:
+    """The first bytes (-1: all) of a file, out of its zip."""
+    if file.member is None:
+        with file.path.open("rb") as stream:
+            return stream.read(n_bytes)
+    with zipfile.ZipFile(file.path) as archive, archive.open(file.member) as member:
+        return member.read(n_bytes)
+
+
+@contextmanager
+def _reading(file: RawFile) -> Iterator[None]:
+    try:
+        yield
     except (EOFError, zlib.error, zipfile.BadZipFile, gzip.BadGzipFile) as error:
         raise KgrecError(f"{file.where}: damaged or cut short ({error})") from error
     except (OSError, RuntimeError, NotImplementedError) as error:

@@ -1,42 +1,42 @@
-"""Any table of interactions: CSV, TSV, other separators, `::`, Parquet, RecBole's `.inter`, gzip.
+"""Interactions out of any table: which column is which, numbers and times, bad rows.
 
-Says which column is which, by the user's word or by common names; `interaction_rows` does the rest.
+`tables` reads them: CSV, TSV, other separators, `::`, Parquet, RecBole's `.inter`, gzip.
+`movielens` knows its columns, and hands its table to `parse_interactions` as well.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
+from typing import Literal
 
 import polars as pl
 
 from kgrec_cli.errors import KgrecError, UsageError
-from kgrec_cli.formats.raw.columns import guess_column, has_names, named_column, plain_name
-from kgrec_cli.formats.raw.delimited import (
+from kgrec_cli.formats.raw.columns import guess_columns, named_column, plain_name
+from kgrec_cli.formats.raw.files import RawFile, is_zip
+from kgrec_cli.formats.raw.tables import (
+    BAD_ROW_SCHEMA,
     EXTRA,
-    Form,
-    Line,
+    RawTable,
+    detect_table,
     find_lines,
-    find_separator,
-    read_fields,
-    split_line,
-)
-from kgrec_cli.formats.raw.files import RawFile, cannot_read, first_line, head
-from kgrec_cli.formats.raw.interaction_rows import (
-    LocateRows,
-    OnBadRow,
-    ParsedRows,
-    parse_interactions,
+    read_columns,
+    shorten,
 )
 
+OnBadRow = Literal["error", "skip"]
+
 NO_COLUMN = "none"
-_PARQUET_MAGIC = b"PAR1"
 _OPTIONS = (
     ("user_id", "user", "--user-col"),
     ("item_id", "item", "--item-col"),
     ("rating", "rating", "--rating-col"),
     ("timestamp", "time", "--time-col"),
 )
+LARGEST_FLOAT_TIME = 2.0**53
+"""From here on different whole numbers are one float, and their order is lost."""
+
+_DATE = r"^(\d{4}-\d{2}-\d{2})(?:[T ](\d{2}:\d{2})(:\d{2})?(\.\d+)?)?\s*(Z|UTC|[+-]\d{2}:?\d{2})?$"
 
 
 @dataclass(frozen=True)
@@ -61,14 +61,27 @@ class ColumnChoice:
 
 
 @dataclass(frozen=True)
-class Table:
-    """The interactions of a table, and the names of the columns they came from."""
+class RawInteractions:
+    """What a file of interactions holds.
 
-    rows: ParsedRows
+    Attributes:
+        table: The good rows in the file's order: user_id, item_id (Categorical), rating (Int64 when
+            all are whole, else Float64; absent when the file has none), timestamp (Int64, exact;
+            Float64 when some have fractions; the row's number when the file has none).
+        bad_rows: The others, columns of BAD_ROW_SCHEMA; `line` counts from 1, header included.
+        n_rows: Good and bad rows together; lines of nothing but separators are none.
+        columns: user_id, item_id, rating, timestamp -> what the file calls that column.
+    """
+
+    table: pl.DataFrame
+    bad_rows: pl.DataFrame
+    n_rows: int
     columns: dict[str, str]
 
 
-def read_table(path: Path, choice: ColumnChoice, *, on_bad_row: OnBadRow = "error") -> Table:
+def read_raw_interactions(
+    path: Path, choice: ColumnChoice, *, on_bad_row: OnBadRow = "error"
+) -> RawInteractions:
     """The interactions in a table.
 
     Args:
@@ -82,68 +95,47 @@ def read_table(path: Path, choice: ColumnChoice, *, on_bad_row: OnBadRow = "erro
         UsageError: A column named by the user is not there.
     """
     file = RawFile(path)
-    start = head(file, 4)
-    if start == _PARQUET_MAGIC:
-        return _read_parquet(file, choice, on_bad_row)
-    if start[:2] == b"PK":
+    if is_zip(file):
         raise KgrecError(f"{path}: a zip that holds no MovieLens set; give the table itself")
-    line = first_line(file)
-    if not line.strip():
-        raise KgrecError(f"{path}: empty, expected a table of interactions")
-    separator = find_separator(line)
-    if not separator:
+    kinds = [kind for _, kind, _ in _OPTIONS]
+    table = detect_table(file, "a table of interactions", kinds, if_unsure=True)
+    if table.separator == "":
         raise KgrecError(
-            f"{path}, line 1: found '{line[:60]}', expected columns separated by tab, comma, "
-            "semicolon, '|' or '::'"
+            f"{path}, line {table.first.number}: found '{shorten(table.first.text)}', expected "
+            "columns separated by tab, comma, semicolon, '|' or '::'"
         )
-    names = split_line(line, separator, quoted=True)
-    has_header = has_names(names)
-    if not has_header:
-        names = [str(number) for number in range(1, len(names) + 1)]
-    columns = choose_columns(names, choice, has_header=has_header, first=line, where=file.where)
-    form = Form(separator, len(names), has_header, quoted=len(separator) == 1)
-    try:
-        fields = read_fields(file, form, columns)
-    except KgrecError:
-        form = Form(separator, len(names), has_header, quoted=False)  # quotes that are mere text
-        fields = read_fields(file, form, columns)
-    locate = partial(find_lines, file, form)
-    return _parse(fields, file, names, columns, on_bad_row, locate)
+    return parse_interactions(table, choose_columns(table, choice), on_bad_row=on_bad_row)
 
 
-def choose_columns(
-    names: Sequence[str], choice: ColumnChoice, *, has_header: bool, first: str, where: str
-) -> dict[str, int]:
+def choose_columns(table: RawTable, choice: ColumnChoice) -> dict[str, int]:
     """Which column is which: user_id, item_id, rating, timestamp -> number from 0.
 
     Args:
-        names: The table's columns.
+        table: The table; where it names no columns, only the user can know.
         choice: What the user says.
-        has_header: Whether the names are the file's own; else only the user can know.
-        first: The file's first line, for the error when there is no header.
-        where: The file.
 
     Raises:
         KgrecError: Users or items cannot be told.
         UsageError: A column named by the user is not there, or two roles for one column.
     """
+    names, where = table.names, table.file.where
+    guesses = guess_columns([kind for _, kind, _ in _OPTIONS], names) if table.has_header else {}
     columns: dict[str, int] = {}
     for role, kind, option in _OPTIONS:
         wanted = getattr(choice, kind)
         optional = role in ("rating", "timestamp")
         if wanted is not None and not (optional and wanted == NO_COLUMN):
             columns[role] = named_column(wanted, names, where=where, option=option)
-        elif wanted is None and has_header:
-            guess = guess_column(kind, names)
-            if guess is not None:
-                columns[role] = guess
+        elif wanted is None and kind in guesses:
+            columns[role] = guesses[kind]
     missing = [(kind, option) for role, kind, option in _OPTIONS[:2] if role not in columns]
     if missing:
         options = " and ".join(option for _, option in missing)
-        if not has_header:
+        if not table.has_header:
+            line, text = table.first.number, shorten(table.first.text)
             raise KgrecError(
-                f"{where}: no header (line 1 is '{first[:60]}'): say by number which column is "
-                f"which, for instance --user-col 1 --item-col 2 --rating-col 3 --time-col 4"
+                f"{where}: no header (line {line} is '{text}'): say by number which column "
+                "is which, for instance --user-col 1 --item-col 2 --rating-col 3 --time-col 4"
             )
         kinds = " or ".join(f"{kind}s" for kind, _ in missing)
         shown = ", ".join(plain_name(name) for name in names)
@@ -159,63 +151,172 @@ def choose_columns(
     return columns
 
 
-def _parse(
-    fields: pl.DataFrame,
-    file: RawFile,
-    names: Sequence[str],
-    columns: dict[str, int],
-    on_bad_row: OnBadRow,
-    locate: LocateRows,
-) -> Table:
-    shown = {role: plain_name(names[number]) for role, number in columns.items()}
-    rows = parse_interactions(
-        fields,
-        where=file.where,
-        names=shown,
-        n_columns=len(names),
-        on_bad_row=on_bad_row,
-        locate=locate,
+def parse_interactions(
+    source: RawTable, columns: Mapping[str, int], *, on_bad_row: OnBadRow
+) -> RawInteractions:
+    """The interactions in a table whose columns are known.
+
+    A row is bad when it has too many or too few fields, no user, no item, a rating that is no
+    finite number, or a time that is neither a number in range nor an ISO date.
+
+    Args:
+        source: The table.
+        columns: user_id, item_id, rating (optional), timestamp (optional) -> number from 0.
+        on_bad_row: "error" stops at the first bad row, "skip" sets bad rows aside.
+
+    Raises:
+        KgrecError: The first bad row, if `on_bad_row` is "error"; no row at all; no good row.
+    """
+    where = source.file.where
+    names = {role: plain_name(source.names[number]) for role, number in columns.items()}
+    fields = read_columns(source, columns, times=("timestamp",))
+    blank = fields.select(pl.all_horizontal(pl.all() == "")).to_series()
+    parsed = {name: fields[name] for name in ("user_id", "item_id")}
+    bad = fields.select(
+        (pl.col("user_id") == "") | (pl.col("item_id") == "") | (pl.col(EXTRA) != "")
+    ).to_series()
+    for role, parse in (("rating", parse_ratings), ("timestamp", parse_times)):
+        if role in columns:
+            parsed[role] = parse(fields[role])
+            bad |= parsed[role].is_null()
+    bad &= ~blank
+    n_rows = fields.height - int(blank.sum())
+    if not n_rows:
+        raise KgrecError(f"{where}: holds no rows, expected interactions")
+    bad_rows = pl.DataFrame(schema=BAD_ROW_SCHEMA)
+    n_bad = int(bad.sum())
+    if n_bad:
+        is_fatal = on_bad_row == "error" or n_bad == n_rows
+        rows = bad.arg_true()[: 1 if is_fatal else None]
+        bad_rows = _describe(source, fields[rows], rows.to_list(), names)
+        if is_fatal:
+            raise first_bad_row(bad_rows, n_bad, n_rows)
+    good = ~(bad | blank)
+    del fields, bad, blank
+    table = pl.DataFrame(parsed)
+    table = table if good.all() else table.filter(good)
+    table = table.with_columns(
+        *(_as_tokens(table[name]) for name in ("user_id", "item_id")),
+        *(_whole_if_exact(table[name]) for name in ("rating",) if name in table),
     )
-    return Table(rows, shown)
+    if "timestamp" not in columns:
+        table = table.with_columns(timestamp=pl.int_range(pl.len(), dtype=pl.Int64))
+    return RawInteractions(table, bad_rows, n_rows, names)
 
 
-def _read_parquet(file: RawFile, choice: ColumnChoice, on_bad_row: OnBadRow) -> Table:
-    try:
-        names = list(pl.read_parquet_schema(file.path))
-        columns = choose_columns(names, choice, has_header=True, first="", where=file.where)
-        table = pl.read_parquet(file.path, columns=[names[number] for number in columns.values()])
-    except (pl.exceptions.PolarsError, OSError) as error:
-        raise cannot_read(file.where, error) from error
-    texts = [
-        _as_text(table[names[number]], role, file.where).alias(role)
-        for role, number in columns.items()
-    ]
-    fields = pl.DataFrame(
-        [*texts, pl.Series(EXTRA, [""], dtype=pl.String).new_from_index(0, table.height)]
+def first_bad_row(bad_rows: pl.DataFrame, n_bad: int, n_rows: int) -> KgrecError:
+    """The one-line error for the first of `bad_rows`; says how many there are in all."""
+    row = bad_rows.row(0, named=True)
+    place = f"{row['file']}, line {row['line']}"
+    if row["column"]:
+        place += f", column {row['column']}"
+    if n_bad == n_rows:
+        rest = f"all {n_rows:,} rows are bad, so check which column is which"
+        rest = "the file has no other row" if n_rows == 1 else rest
+    else:
+        others = f"{n_bad:,} bad rows in all; " if n_bad > 1 else ""
+        rest = f"{others}--on-bad-row skip sets bad rows aside"
+    return KgrecError(f"{place}: found {row['found']}, expected {row['expected']} ({rest})")
+
+
+def parse_ratings(text: pl.Series) -> pl.Series:
+    """Ratings as Float64; null where there is no finite number."""
+    numbers = text.cast(pl.Float64, strict=False)
+    return numbers.set(~numbers.is_finite().fill_null(False), None)
+
+
+def parse_times(text: pl.Series) -> pl.Series:
+    """Times as numbers that keep their order exactly; null where there is none.
+
+    Whole numbers (any unit, within 64 bits) become Int64. Where some have fractions, or are written
+    like 1e9, all become Float64, and from 2**53 on they count as unreadable. ISO dates become
+    seconds since 1970 (UTC unless they say otherwise).
+    """
+    whole = text.cast(pl.Int64, strict=False)
+    if not whole.null_count():
+        return whole
+    unread = text.filter(whole.is_null() & (text != ""))
+    if len(unread) and unread.str.contains(r"^\d{4}-\d{2}-\d{2}").any():
+        return _parse_dates(text)
+    numbers = text.cast(pl.Float64, strict=False)
+    in_range = (numbers.abs() < LARGEST_FLOAT_TIME).fill_null(False)
+    numbers = numbers.set(~in_range, None)
+    with_fraction = numbers.filter(whole.is_null())
+    if (with_fraction == with_fraction.floor()).all():  # nulls do not count
+        return whole.fill_null(numbers.cast(pl.Int64))
+    return numbers
+
+
+def _parse_dates(text: pl.Series) -> pl.Series:
+    parts = pl.DataFrame({"text": text}).select(
+        pl.col("text").str.extract_groups(_DATE).struct.unnest()
     )
+    date, minutes, seconds, fraction, zone = (pl.col(name) for name in parts.columns)
+    moment = pl.concat_str(
+        date, pl.lit(" "), minutes.fill_null("00:00"), seconds.fill_null(":00")
+    ).str.to_datetime("%Y-%m-%d %H:%M:%S", strict=False)
+    digits = zone.str.replace_all(r"[Z:UTC+-]", "")
+    zone_s = digits.str.head(2).cast(pl.Int64, strict=False) * 3600
+    zone_s += digits.str.tail(2).cast(pl.Int64, strict=False) * 60
+    zone_s = pl.when(zone.str.starts_with("-")).then(-zone_s).otherwise(zone_s).fill_null(0)
+    epoch_s = parts.select(moment.dt.epoch("s") - zone_s).to_series()
+    fractions = parts.select(pl.concat_str(pl.lit("0"), fraction).cast(pl.Float64)).to_series()
+    if (fractions.fill_null(0.0) == 0.0).all():
+        return epoch_s
+    return epoch_s.cast(pl.Float64) + fractions.fill_null(0.0)
 
-    def locate(rows: Sequence[int]) -> list[Line]:
-        found = fields[list(rows)].drop(EXTRA)
-        return [
-            Line(row + 1, "\t".join(values), len(names))
-            for row, values in zip(rows, found.iter_rows(), strict=True)
-        ]
 
-    return _parse(fields, file, names, columns, on_bad_row, locate)
+def _as_tokens(text: pl.Series) -> pl.Series:
+    """Categorical, with tabs and line ends inside (which no atomic file can hold) made spaces."""
+    tokens = text.cast(pl.Categorical)
+    if tokens.unique().cast(pl.String).str.contains(r"[\t\r\n]").any():
+        return text.str.replace_all(r"[\t\r\n]+", " ").cast(pl.Categorical)
+    return tokens
 
 
-def _as_text(column: pl.Series, role: str, where: str) -> pl.Series:
-    """A typed column as text that reads back to the same values; nulls become ""."""
-    if column.dtype.is_nested() or column.dtype in (pl.Binary, pl.Object):
-        raise KgrecError(f"{where}: column '{column.name}' holds {column.dtype}, expected {role}s")
-    if column.dtype.is_temporal():
-        moments = column.cast(pl.Datetime("us"))
-        if (moments.dt.microsecond() == 0).all():
-            column = moments.dt.epoch("s")
-        else:
-            column = moments.dt.epoch("us") / 1e6
-    elif column.dtype.is_float():
-        whole = column.cast(pl.Int64, strict=False)  # ids that pandas made floats: 7.0 is 7
-        if (whole.cast(pl.Float64) == column).all() and whole.null_count() == column.null_count():
-            column = whole
-    return column.cast(pl.String).fill_null("")
+def _whole_if_exact(numbers: pl.Series) -> pl.Series:
+    """Int64 when every number is whole, else as it is."""
+    if (numbers == numbers.round()).all() and (numbers.abs() <= LARGEST_FLOAT_TIME).all():
+        return numbers.cast(pl.Int64)
+    return numbers
+
+
+def _describe(
+    source: RawTable, fields: pl.DataFrame, rows: Sequence[int], names: dict[str, str]
+) -> pl.DataFrame:
+    """What is wrong with `rows`, as a table of BAD_ROW_SCHEMA."""
+    described = []
+    lines = find_lines(source, rows)
+    for line, values in zip(lines, fields.iter_rows(named=True), strict=True):
+        problem = _problem(values, line.n_fields, names, len(source.names))
+        described.append((source.file.where, line.number, *problem, line.text))
+    return pl.DataFrame(described, schema=BAD_ROW_SCHEMA, orient="row")
+
+
+def _problem(
+    values: dict[str, str], n_fields: int, names: dict[str, str], n_columns: int
+) -> tuple[str, str, str]:
+    """The column, what was found and what was expected of the first thing wrong with a row."""
+    if n_fields != n_columns:
+        return "", _columns(n_fields), _columns(n_columns)
+    if values[EXTRA]:
+        return "", f"'{values[EXTRA]}' between two columns", _columns(n_columns)
+    for name in ("user_id", "item_id"):
+        if values[name] == "":
+            return names[name], "nothing", f"the {name.removesuffix('_id')}'s id"
+    if "rating" in values:
+        number = parse_ratings(pl.Series([values["rating"]])).item()
+        if number is None:
+            return names["rating"], _quoted(values["rating"]), "a number"
+    text = values["timestamp"]
+    if pl.Series([text]).cast(pl.Float64, strict=False).item() is None:
+        return names["timestamp"], _quoted(text), "a number (any that grows) or an ISO date"
+    return names["timestamp"], _quoted(text), "a time in range, written as in the other rows"
+
+
+def _columns(number: int) -> str:
+    return "1 column" if number == 1 else f"{number} columns"
+
+
+def _quoted(text: str) -> str:
+    return f"'{text}'" if text else "nothing"

@@ -4,8 +4,6 @@
 `--catalog`. The kind of list is told by its first line, not by its name.
 """
 
-import csv
-import io
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -14,10 +12,24 @@ from typing import NamedTuple
 import polars as pl
 
 from kgrec_cli.errors import KgrecError
-from kgrec_cli.formats.raw.columns import guess_column, has_names, plain_name
-from kgrec_cli.formats.raw.delimited import find_separator, split_line
-from kgrec_cli.formats.raw.files import RawFile, cannot_read, first_line, list_raw_files, read_text
-from kgrec_cli.formats.raw.interaction_rows import BAD_ROW_SCHEMA
+from kgrec_cli.formats.raw.columns import guess_columns, plain_name
+from kgrec_cli.formats.raw.files import (
+    RawFile,
+    first_lines,
+    is_parquet,
+    is_zip,
+    list_raw_files,
+)
+from kgrec_cli.formats.raw.tables import (
+    BAD_ROW_SCHEMA,
+    Line,
+    RawTable,
+    detect_table,
+    find_lines,
+    read_columns,
+    read_lines,
+    shorten,
+)
 
 ITEM_SCHEMA = dict.fromkeys(("item_id", "title", "movie_title", "release_year", "genre"), pl.String)
 U_GENRE = (
@@ -26,34 +38,31 @@ U_GENRE = (
     "Thriller", "War", "Western",
 )  # fmt: skip
 NO_GENRE = frozenset({"", "unknown", "(no genres listed)"})
+_LIST = "an item list (MovieLens, or a table of id and title)"
 LIST_NAMES = ("movies.csv", "movies.dat", "u.item")
 
 _YEAR = re.compile(r"\s*\((\d{4})(?:\s*[-–—]\s*(?:\d{4})?)?\)(?=(?:\s*\([^()]*\))*\s*$)")
 
 
 class ItemList(NamedTuple):
-    """A catalogue of items.
+    """The items of a list.
 
     Attributes:
         items: String columns of ITEM_SCHEMA: `title` as the file has it, `movie_title` without its
             year, `release_year` (null when not known), `genre` (tokens joined by spaces, or null).
-        bad_rows: Rows that could not be read, columns of `interaction_rows.BAD_ROW_SCHEMA`.
+        bad_rows: Rows that could not be read, columns of `tables.BAD_ROW_SCHEMA`.
     """
 
     items: pl.DataFrame
     bad_rows: pl.DataFrame
 
 
-class _Row(NamedTuple):
-    """A row of a list; `problem` is (found, expected) when it holds no item."""
+class ListRow(NamedTuple):
+    """A row of a list: where it stands, its fields (the id first), or what is wrong with it."""
 
-    line: int
-    text: str
-    item_id: str = ""
-    title: str = ""
-    year: str = ""
-    genres: Sequence[str] = ()
-    problem: tuple[str, str] | None = None
+    line: Line
+    values: Sequence[str] = ()
+    problem: tuple[str, str] | None = None  # found, expected
 
 
 def split_title(title: str) -> tuple[str, str | None]:
@@ -93,7 +102,7 @@ def find_catalog(path: Path) -> RawFile:
     Raises:
         KgrecError: The folder or zip holds none.
     """
-    if not path.is_dir() and path.suffix.lower() != ".zip":
+    if not path.is_dir() and not is_zip(RawFile(path)):
         return RawFile(path)
     files = [file for file in list_raw_files(path) if file.name in LIST_NAMES]
     if not files:
@@ -113,168 +122,119 @@ def read_item_list(file: RawFile, genre_names: Sequence[str] = U_GENRE) -> ItemL
     Raises:
         KgrecError: The file cannot be read, or no column holds ids or titles.
     """
-    if file.name.endswith(".parquet"):
-        return _collect(_parquet_rows(file), file.where)
-    line = first_line(file)
-    if line.count("::") >= 2:
-        return _collect(_dat_rows(read_text(file)), file.where)
-    if line.count("|") >= len(genre_names) + 4:
-        return _collect(_u_item_rows(read_text(file), genre_names), file.where)
-    return _collect(_table_rows(file, line), file.where)
-
-
-def _collect(rows: Iterable[_Row], where: str) -> ItemList:
-    items: dict[str, tuple[str, str, str, str | None, str | None]] = {}
-    bad_rows = []
-    for row in rows:
-        problem = row.problem
-        if problem is None and not row.item_id:
-            problem = ("no id", "an item's id")
-        elif problem is None and row.item_id in items:
-            problem = (f"item '{row.item_id}' again", "each item once")
-        if problem is not None:
-            bad_rows.append((where, row.line, "", *problem, row.text))
-            continue
-        movie_title, year = split_title(row.title)
-        if year is None and re.fullmatch(r"\d{4}(\.0)?", row.year):
-            year = row.year[:4]
-        names = (name for name in row.genres if name.strip() not in NO_GENRE)
+    first = "" if is_parquet(file) else next(filter(str.strip, first_lines(file)), None)
+    if first is None:
+        raise KgrecError(f"{file.where}, line 1: found nothing, expected {_LIST}")
+    if first.count("::") >= 2:
+        rows = _dat_rows(file)
+    elif first.count("|") >= len(genre_names) + 4:
+        rows = _u_item_rows(file, genre_names)
+    else:
+        rows = _table_rows(file)
+    good, bad_rows = keep_unique(rows, file.where, "item")
+    items = []
+    for item_id, title, year, genres in good:  # one genre a line
+        movie_title, year_in_title = split_title(title)
+        beside = year[:4] if re.fullmatch(r"\d{4}(\.0)?", year) else None
+        names = (name for name in genres.split("\n") if name.strip() not in NO_GENRE)
         genre = " ".join("_".join(name.split()) for name in names)
-        title = row.title.strip()
-        items[row.item_id] = (row.item_id, title, movie_title, year, genre or None)
-    return ItemList(
-        pl.DataFrame(list(items.values()), schema=ITEM_SCHEMA, orient="row"),
-        pl.DataFrame(bad_rows, schema=BAD_ROW_SCHEMA, orient="row"),
-    )
+        items.append((item_id, title, movie_title, year_in_title or beside, genre or None))
+    return ItemList(pl.DataFrame(items, schema=ITEM_SCHEMA, orient="row"), bad_rows)
 
 
-def numbered_lines(text: str) -> Iterator[tuple[int, str]]:
-    """The lines of a text that hold something, with their numbers from 1."""
-    for number, line in enumerate(text.split("\n"), start=1):
-        line = line.rstrip("\r")
-        if line.strip():
-            yield number, line
+def keep_unique(
+    rows: Iterable[ListRow], where: str, what: str
+) -> tuple[list[Sequence[str]], pl.DataFrame]:
+    """The fields of the good rows, each id once; and the others, columns of BAD_ROW_SCHEMA.
+
+    Args:
+        rows: The rows of a list.
+        where: The file.
+        what: What an id is the id of: "item" or "user".
+    """
+    good: dict[str, Sequence[str]] = {}
+    bad_rows = []
+    for line, values, problem in rows:
+        if problem is None and not values[0]:
+            problem = ("no id", f"{'an' if what == 'item' else 'a'} {what}'s id")
+        elif problem is None and values[0] in good:
+            problem = (f"{what} '{values[0]}' again", f"each {what} once")
+        if problem is None:
+            good[values[0]] = values
+        else:
+            bad_rows.append((where, line.number, "", *problem, line.text))
+    return list(good.values()), pl.DataFrame(bad_rows, schema=BAD_ROW_SCHEMA, orient="row")
 
 
-def _dat_rows(text: str) -> Iterator[_Row]:
+def numbered_lines(file: RawFile) -> Iterator[Line]:
+    """The lines of a text that hold something."""
+    for number, text in enumerate(read_lines(file), start=1):
+        if text:
+            yield Line(number, text, 0)
+
+
+def list_rows(table: RawTable, columns: Sequence[int]) -> Iterator[ListRow]:
+    """The rows of a table that hold something, with some of their fields.
+
+    Args:
+        table: The table.
+        columns: Numbers of the columns that are wanted, from 0.
+    """
+    fields = read_columns(table, {str(number): number for number in columns})
+    lines = find_lines(table, range(fields.height))
+    for line, (*values, extra) in zip(lines, fields.iter_rows(), strict=True):
+        if line.n_fields != len(table.names) and (extra or any(values)):
+            yield ListRow(line, problem=(f"{line.n_fields} columns", str(len(table.names))))
+        elif any(values):
+            yield ListRow(line, values)
+
+
+def _dat_rows(file: RawFile) -> Iterator[ListRow]:
     """`id::title::genres`; a title may hold `::` itself, so both ends are split off first."""
-    for number, line in numbered_lines(text):
-        item_id, first, rest = line.partition("::")
+    for line in numbered_lines(file):
+        item_id, first, rest = line.text.partition("::")
         title, second, genres = rest.rpartition("::")
         if first and second:
-            yield _Row(number, line, item_id.strip(), title, "", genres.split("|"))
+            yield ListRow(line, (item_id.strip(), title.strip(), "", genres.replace("|", "\n")))
         else:
-            found = f"{line.count('::') + 1} columns"
-            yield _Row(number, line, problem=(found, "3 (id::title::genres)"))
+            found = f"{line.text.count('::') + 1} columns"
+            yield ListRow(line, problem=(found, "3 (id::title::genres)"))
 
 
-def _u_item_rows(text: str, genre_names: Sequence[str]) -> Iterator[_Row]:
+def _u_item_rows(file: RawFile, genre_names: Sequence[str]) -> Iterator[ListRow]:
     """`id|title|date|video date|address|flag|flag|...`, a flag for each genre."""
     n_columns = 5 + len(genre_names)
-    for number, line in numbered_lines(text):
-        fields = line.split("|")
+    for line in numbered_lines(file):
+        fields = line.text.split("|")
         flags = fields[-len(genre_names) :]
         if len(fields) < n_columns or not {*flags} <= {"0", "1"}:
             found = f"{len(fields)} columns" if len(fields) != n_columns else "a genre not 0 or 1"
             expected = f"{n_columns} columns, the last {len(genre_names)} of them 0 or 1"
-            yield _Row(number, line, problem=(found, expected))
+            yield ListRow(line, problem=(found, expected))
             continue
         title = "|".join(fields[1 : len(fields) - n_columns + 2])
         year = fields[-len(genre_names) - 3][-4:]  # of a date such as 01-Jan-1995
         genres = [name for name, flag in zip(genre_names, flags, strict=True) if flag == "1"]
-        yield _Row(number, line, fields[0].strip(), title, year, genres)
+        yield ListRow(line, (fields[0].strip(), title.strip(), year, "\n".join(genres)))
 
 
-def _table_rows(file: RawFile, line: str) -> Iterator[_Row]:
-    separator = find_separator(line)
-    if not separator or separator == " ":
-        found = f"'{line[:60]}'" if line else "nothing"
-        raise KgrecError(
-            f"{file.where}, line 1: found {found}, expected an item list "
-            "(MovieLens, or a table of id and title)"
-        )
-    names = split_line(line, separator, quoted=True)
-    has_header = has_names(names)
-    columns = _item_columns(names, has_header, file.where)
-    for number, text, fields in _split_rows(read_text(file), separator):
-        if has_header and number == 1:
-            continue
-        if len(fields) != len(names):
-            problem = (f"{len(fields)} columns", str(len(names)))
-            yield _Row(number, text, problem=problem)
-        else:
-            yield _table_row(number, text, fields, columns)
-
-
-def _parquet_rows(file: RawFile) -> Iterator[_Row]:
-    try:
-        table = pl.read_parquet(file.path)
-    except (pl.exceptions.PolarsError, OSError) as error:
-        raise cannot_read(file.where, error) from error
-    columns = _item_columns(table.columns, True, file.where)
-    for number, values in enumerate(table.iter_rows(), start=1):
-        fields = ["" if value is None else str(value) for value in values]
-        yield _table_row(number, "\t".join(fields), fields, columns)
-
-
-class _Columns(NamedTuple):
-    """Numbers of the columns; None for what the table does not have."""
-
-    item_id: int
-    title: int
-    year: int | None
-    genre: int | None
-    genre_separator: str | None
-
-
-def _item_columns(names: Sequence[str], has_header: bool, where: str) -> _Columns:
-    if not has_header:
-        year = 2 if len(names) > 2 and re.fullmatch(r"\d{4}", names[2]) else None
-        return _Columns(0, 1, year, None, "|")
-    found = {kind: guess_column(kind, names) for kind in ("id", "title", "year", "genre")}
-    item_id, title, genre = found["id"], found["title"], found["genre"]
-    if item_id is None or title is None:
-        shown = ", ".join(plain_name(name) for name in names)
-        missing = "ids (item_id)" if item_id is None else "titles (title)"
-        raise KgrecError(f"{where}, line 1: no column of {missing}; its columns are {shown}")
-    is_sequence = genre is not None and names[genre].endswith(":token_seq")
-    return _Columns(item_id, title, found["year"], genre, None if is_sequence else "|")
-
-
-def _table_row(number: int, text: str, fields: Sequence[str], columns: _Columns) -> _Row:
-    return _Row(
-        number,
-        text,
-        fields[columns.item_id].strip(),
-        fields[columns.title],
-        "" if columns.year is None else fields[columns.year].strip(),
-        () if columns.genre is None else fields[columns.genre].split(columns.genre_separator),
-    )
-
-
-def _split_rows(text: str, separator: str) -> Iterator[tuple[int, str, list[str]]]:
-    """Line number, text and fields of each row.
-
-    Quotes enclose a field, except in tab-separated text where some do not: there a quote that does
-    not enclose its whole field is a character like any other.
-    """
-    if separator == "\t":
-        for number, line in numbered_lines(text):
-            yield number, line, [_unquoted(field) for field in line.split("\t")]
-        return
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
-    number = 1
-    try:
-        for fields in reader:
-            if any(fields):
-                yield number, separator.join(fields), fields
-            number = reader.line_num + 1
-    except csv.Error:
-        yield number, "", []
-
-
-def _unquoted(field: str) -> str:
-    inside = field[1:-1]
-    if len(field) >= 2 and field[0] == field[-1] == '"' and '"' not in inside.replace('""', ""):
-        return inside.replace('""', '"')
-    return field
+def _table_rows(file: RawFile) -> Iterator[ListRow]:
+    kinds = ("id", "title", "year", "genre")
+    table = detect_table(file, _LIST, kinds, if_unsure=True)
+    place = f"{file.where}, line {table.first.number}"
+    if table.separator in ("", " "):  # titles hold spaces
+        raise KgrecError(f"{place}: found '{shorten(table.first.text)}', expected {_LIST}")
+    columns = guess_columns(kinds, table.names)
+    if not table.has_header:
+        has_year = len(table.names) > 2 and re.fullmatch(r"\d{4}", table.sample[0][2])
+        columns = dict(zip(kinds, range(3 if has_year else 2), strict=False))
+    for kind, missing in (("id", "ids (item_id)"), ("title", "titles (title)")):
+        if kind not in columns:
+            shown = ", ".join(map(plain_name, table.names))
+            raise KgrecError(f"{place}: no column of {missing}; its columns are {shown}")
+    is_sequence = "genre" in columns and table.names[columns["genre"]].endswith(":token_seq")
+    for row in list_rows(table, list(columns.values())):
+        fields = dict(zip(columns, row.values, strict=False))
+        genres = fields.get("genre", "").replace(" " if is_sequence else "|", "\n")
+        values = (fields.get("id", ""), fields.get("title", ""), fields.get("year", ""), genres)
+        yield row._replace(values=values)

@@ -6,24 +6,34 @@ small lists through plain Python.
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 
 import polars as pl
 
 from kgrec_cli.errors import KgrecError
-from kgrec_cli.formats.raw.delimited import Form, find_lines, read_fields
-from kgrec_cli.formats.raw.files import RawFile, first_line, list_raw_files, read_text
-from kgrec_cli.formats.raw.interaction_rows import (
-    BAD_ROW_SCHEMA,
+from kgrec_cli.formats.raw.files import RawFile, first_lines, is_zip, list_raw_files
+from kgrec_cli.formats.raw.interactions import (
     OnBadRow,
-    ParsedRows,
+    RawInteractions,
     first_bad_row,
     parse_interactions,
 )
-from kgrec_cli.formats.raw.item_lists import U_GENRE, numbered_lines, read_item_list
+from kgrec_cli.formats.raw.item_lists import (
+    U_GENRE,
+    keep_unique,
+    list_rows,
+    numbered_lines,
+    read_item_list,
+)
+from kgrec_cli.formats.raw.tables import (
+    BAD_ROW_SCHEMA,
+    RawTable,
+    find_lines,
+    find_quotes,
+    read_columns,
+)
 
 TAG_SCHEMA = dict.fromkeys(("user_id", "item_id", "tag"), pl.String)
 
@@ -38,9 +48,10 @@ class Layout:
         items: Name of the item list.
         users: Name of the file on users, if the layout has one.
         tags: Name of the file of tags, if the layout has one.
-        form: How the ratings are laid out.
+        separator: Between two fields of the ratings and the tags.
         pattern: What the first line of ratings looks like.
-        names: What the columns of the ratings are called.
+        columns: What the columns of the ratings are called.
+        has_header: Whether the first line of the ratings and of the tags names the columns.
         user_columns: Columns of the file on users.
     """
 
@@ -49,13 +60,13 @@ class Layout:
     items: str
     users: str | None
     tags: str | None
-    form: Form
+    separator: str
     pattern: str
-    names: Mapping[str, str]
+    columns: tuple[str, ...] = ("user_id", "item_id", "rating", "timestamp")
+    has_header: bool = False
     user_columns: tuple[str, ...] = ()
 
 
-_OLD_NAMES = {name: name for name in ("user_id", "item_id", "rating", "timestamp")}
 LAYOUTS = (
     Layout(
         name="ml-100k",
@@ -63,9 +74,8 @@ LAYOUTS = (
         items="u.item",
         users="u.user",
         tags=None,
-        form=Form("\t", 4, has_header=False, quoted=False),
+        separator="\t",
         pattern=r"^\d+\t\d+\t[1-5]\t\d{9,10}$",
-        names=_OLD_NAMES,
         user_columns=("user_id", "age", "gender", "occupation", "zip_code"),
     ),
     Layout(
@@ -74,9 +84,8 @@ LAYOUTS = (
         items="movies.dat",
         users="users.dat",
         tags="tags.dat",
-        form=Form("::", 4, has_header=False, quoted=False),
+        separator="::",
         pattern=r"^\d+::\d+::[0-5](\.5|\.0)?::\d+$",
-        names=_OLD_NAMES,
         user_columns=("user_id", "gender", "age", "occupation", "zip_code"),
     ),
     Layout(
@@ -85,13 +94,12 @@ LAYOUTS = (
         items="movies.csv",
         users=None,
         tags="tags.csv",
-        form=Form(",", 4, has_header=True, quoted=True),
+        separator=",",
         pattern=r"^\"?userId\"?,\"?movieId\"?,\"?rating\"?,\"?timestamp\"?$",
-        names={
-            "user_id": "userId", "item_id": "movieId", "rating": "rating", "timestamp": "timestamp"
-        },
+        columns=("userId", "movieId", "rating", "timestamp"),
+        has_header=True,
     ),
-)  # fmt: skip
+)
 
 
 @dataclass(frozen=True)
@@ -101,16 +109,16 @@ class RawData:
     Attributes:
         layout: A MovieLens layout's name, or "table".
         rows: The interactions, good and bad.
-        items: Columns of `catalogs.ITEM_SCHEMA`; None when nothing is known of the items.
+        items: Columns of `item_lists.ITEM_SCHEMA`; None when nothing is known of the items.
         users: String columns user_id, ...; None when nothing is known of the users.
         tags: String columns user_id, item_id, tag; None when there are none or they were not asked
             for.
-        bad_rows: Bad rows of all files, columns of `interaction_rows.BAD_ROW_SCHEMA`.
+        bad_rows: Bad rows of all files, columns of `tables.BAD_ROW_SCHEMA`.
         files: The files read.
     """
 
     layout: str
-    rows: ParsedRows
+    rows: RawInteractions
     items: pl.DataFrame | None
     users: pl.DataFrame | None
     tags: pl.DataFrame | None
@@ -142,8 +150,8 @@ def find_movielens(path: Path) -> MovieLensFiles | None:
     Raises:
         KgrecError: No such path, not a whole zip, or several sets at once.
     """
-    if path.is_file() and not _is_zip(path):
-        given = RawFile(path)
+    given = RawFile(path)
+    if path.is_file() and not is_zip(given):
         layout = recognise(given)
         siblings = [RawFile(other) for other in sorted(path.parent.iterdir()) if other.is_file()]
         return _with_siblings(layout, given, siblings) if layout else None
@@ -171,7 +179,7 @@ def recognise(file: RawFile) -> Layout | None:
     """
     named = next((layout for layout in LAYOUTS if layout.ratings == file.name), None)
     try:
-        line = first_line(file).rstrip()
+        line = first_lines(file)[0].rstrip()
     except KgrecError:
         if named:
             raise
@@ -179,7 +187,7 @@ def recognise(file: RawFile) -> Layout | None:
     for layout in LAYOUTS:
         if re.match(layout.pattern, line):
             return layout
-    return named if named and not named.form.has_header else None
+    return named if named and not named.has_header else None
 
 
 def _with_siblings(layout: Layout, ratings: RawFile, files: Iterable[RawFile]) -> MovieLensFiles:
@@ -229,23 +237,28 @@ def read_movielens(
     return RawData(layout.name, rows, items, users, tags, pl.concat(bad_rows), tuple(files))
 
 
-def _read_ratings(file: RawFile, layout: Layout, on_bad_row: OnBadRow) -> ParsedRows:
-    columns = {name: number for number, name in enumerate(_OLD_NAMES)}
-    return parse_interactions(
-        read_fields(file, layout.form, columns),
-        where=file.where,
-        names=dict(layout.names),
-        n_columns=layout.form.n_columns,
-        on_bad_row=on_bad_row,
-        locate=partial(find_lines, file, layout.form),
+def _read_ratings(file: RawFile, layout: Layout, on_bad_row: OnBadRow) -> RawInteractions:
+    columns = {"user_id": 0, "item_id": 1, "rating": 2, "timestamp": 3}
+    return parse_interactions(_table(file, layout), columns, on_bad_row=on_bad_row)
+
+
+def _table(file: RawFile, layout: Layout) -> RawTable:
+    """A file of four columns as the layout has it: ratings, or tags."""
+    return RawTable(
+        file,
+        layout.columns,
+        layout.separator,
+        layout.has_header,
+        quotes=find_quotes(file, layout.separator),
+        n_skipped=int(layout.has_header),
     )
 
 
 def _read_genre_names(file: RawFile) -> Sequence[str]:
     """The names in `u.genre`, in the order of the flags of `u.item`."""
     numbered = {}
-    for _, line in numbered_lines(read_text(file)):
-        name, separator, number = line.strip().rpartition("|")
+    for line in numbered_lines(file):
+        name, separator, number = line.text.rpartition("|")
         if separator and number.isdigit():
             numbered[int(number)] = name
     return [numbered[number] for number in sorted(numbered)] or U_GENRE
@@ -253,65 +266,46 @@ def _read_genre_names(file: RawFile) -> Sequence[str]:
 
 def _read_users(file: RawFile, layout: Layout) -> tuple[pl.DataFrame, pl.DataFrame]:
     """The users, and the rows that could not be read."""
-    separator = "|" if layout.form.separator == "\t" else layout.form.separator
-    n_columns = len(layout.user_columns)
-    users: dict[str, list[str]] = {}
-    bad_rows = []
-    for number, line in numbered_lines(read_text(file)):
-        fields = [text.strip() for text in line.split(separator)]
-        if len(fields) != n_columns:
-            problem = (f"{len(fields)} columns", str(n_columns))
-        elif not fields[0]:
-            problem = ("no id", "a user's id")
-        elif fields[0] in users:
-            problem = (f"user '{fields[0]}' again", "each user once")
-        else:
-            users[fields[0]] = fields
-            continue
-        bad_rows.append((file.where, number, "", *problem, line))
+    separator = "|" if layout.separator == "\t" else layout.separator
+    table = RawTable(file, layout.user_columns, separator)
+    rows = list_rows(table, range(len(table.names)))
+    users, bad_rows = keep_unique(rows, file.where, "user")
     schema = dict.fromkeys(layout.user_columns, pl.String)
-    return (
-        pl.DataFrame(list(users.values()), schema=schema, orient="row"),
-        pl.DataFrame(bad_rows, schema=BAD_ROW_SCHEMA, orient="row"),
-    )
+    return pl.DataFrame(users, schema=schema, orient="row"), bad_rows
 
 
 def _read_tags(file: RawFile, layout: Layout) -> tuple[pl.DataFrame, pl.DataFrame]:
     """The tags, and the rows that could not be read."""
-    if layout.form.separator != "::":
-        return _read_csv_tags(file, layout.form)
+    if layout.separator != "::":
+        return _read_csv_tags(_table(file, layout))
     tags = []
     bad_rows = []
-    for number, line in numbered_lines(read_text(file)):
-        user_id, first, rest = line.partition("::")
+    for line in numbered_lines(file):
+        user_id, first, rest = line.text.partition("::")
         item_id, second, rest = rest.partition("::")
         tag, third, _ = rest.rpartition("::")  # a tag may hold "::" itself
         if first and second and third and user_id and item_id:
             tags.append((user_id.strip(), item_id.strip(), tag.strip()))
         else:
-            problem = (f"{line.count('::') + 1} columns", "4 (user::item::tag::time)")
-            bad_rows.append((file.where, number, "", *problem, line))
+            problem = (f"{line.text.count('::') + 1} columns", "4 (user::item::tag::time)")
+            bad_rows.append((file.where, line.number, "", *problem, line.text))
     return (
         pl.DataFrame(tags, schema=TAG_SCHEMA, orient="row"),
         pl.DataFrame(bad_rows, schema=BAD_ROW_SCHEMA, orient="row"),
     )
 
 
-def _read_csv_tags(file: RawFile, form: Form) -> tuple[pl.DataFrame, pl.DataFrame]:
-    fields = read_fields(file, form, {"user_id": 0, "item_id": 1, "tag": 2, "timestamp": 3})
+def _read_csv_tags(table: RawTable) -> tuple[pl.DataFrame, pl.DataFrame]:
+    fields = read_columns(table, {"user_id": 0, "item_id": 1, "tag": 2, "timestamp": 3})
     blank = pl.all_horizontal(pl.all() == "")
     bad = (pl.col("user_id") == "") | (pl.col("item_id") == "") | (pl.col("timestamp") == "")
     rows = fields.select((bad & ~blank).arg_true()).to_series().to_list()
+    expected = str(len(table.names))
     bad_rows = [
-        (file.where, line.number, "", f"{line.n_fields} columns", str(form.n_columns), line.text)
-        for line in find_lines(file, form, rows)
+        (table.file.where, line.number, "", f"{line.n_fields} columns", expected, line.text)
+        for line in find_lines(table, rows)
     ]
     return (
         fields.filter(~bad & ~blank).select(*TAG_SCHEMA),
         pl.DataFrame(bad_rows, schema=BAD_ROW_SCHEMA, orient="row"),
     )
-
-
-def _is_zip(path: Path) -> bool:
-    with path.open("rb") as stream:
-        return stream.read(2) == b"PK"

@@ -17,8 +17,12 @@ from kgrec_cli.download import fetch, is_available
 from kgrec_cli.errors import KgrecError, UsageError, unknown_name
 from kgrec_cli.events import Note, OnEvent, Warn
 from kgrec_cli.formats.raw.item_lists import find_catalog, read_catalog
-from kgrec_cli.formats.raw.links import LINK_FILE, read_links
-from kgrec_cli.formats.raw.triples import GRAPH_FILES, read_triples
+from kgrec_cli.formats.raw.knowledge_graph import (
+    GRAPH_FILES,
+    LINK_FILE,
+    read_raw_links,
+    read_raw_triples,
+)
 from kgrec_cli.stages.prepare.sources import KGS, KGSource, kg_source, kgs_for
 
 LinkBy = Literal["id", "title"]
@@ -235,7 +239,7 @@ def load_kg(
 
     Args:
         plan: What `plan_kg` settled.
-        items: Columns of `catalogs.ITEM_SCHEMA`, as far as anything is known of the items.
+        items: Columns of `item_lists.ITEM_SCHEMA`, as far as anything is known of the items.
         tags: Columns user_id, item_id, tag.
         on_event: Hears warnings.
 
@@ -246,10 +250,10 @@ def load_kg(
         return _metadata_or_none(plan, items, tags, on_event)
     if plan.note:
         on_event(Note(plan.note))
-    triples = read_triples(plan.triples_path)
+    triples = read_raw_triples(plan.triples_path)
     if plan.links_path is None:
         return _link_by_names(plan, items, triples, _files_of(plan.triples_path, GRAPH_FILES))
-    links = read_links(plan.links_path)
+    links = read_raw_links(plan.links_path)
     paths = (*_files_of(plan.triples_path, GRAPH_FILES), *_files_of(plan.links_path, (LINK_FILE,)))
     if plan.link_by == "title":
         catalog = _read_catalogs(plan, links)

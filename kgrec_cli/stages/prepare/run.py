@@ -27,8 +27,7 @@ from kgrec_cli.events import Note, OnEvent
 from kgrec_cli.formats.atomic import write_atomic
 from kgrec_cli.formats.files import WriteFile, write_json, write_together
 from kgrec_cli.formats.raw.files import RawFile, describe_sources
-from kgrec_cli.formats.raw.interaction_rows import OnBadRow
-from kgrec_cli.formats.raw.interactions import ColumnChoice, read_table
+from kgrec_cli.formats.raw.interactions import ColumnChoice, OnBadRow, read_raw_interactions
 from kgrec_cli.formats.raw.item_lists import find_catalog, read_catalog
 from kgrec_cli.formats.raw.movielens import RawData, find_movielens, read_movielens
 from kgrec_cli.stages.prepare.graph import (
@@ -209,9 +208,9 @@ def _read_raw(
             f"--raw {path}: no MovieLens set in this folder (u.data, ratings.dat or ratings.csv); "
             "of any other data give the file itself"
         )
-    table = read_table(path, request.columns, on_bad_row=request.on_bad_row)
-    shown = ", ".join(f"{role} = {name}" for role, name in table.columns.items())
-    order = "" if "timestamp" in table.columns else "; no time column, so in the file's order"
+    rows = read_raw_interactions(path, request.columns, on_bad_row=request.on_bad_row)
+    shown = ", ".join(f"{role} = {name}" for role, name in rows.columns.items())
+    order = "" if "timestamp" in rows.columns else "; no time column, so in the file's order"
     on_event(Note(f"reading {path} ({shown}{order})"))
     items, files = None, [RawFile(path)]
     if request.items_path is not None:
@@ -219,14 +218,14 @@ def _read_raw(
         files.append(find_catalog(request.items_path))
     raw = RawData(
         layout="table",
-        rows=table.rows,
+        rows=rows,
         items=items,
         users=None,
         tags=None,
-        bad_rows=table.rows.bad_rows,
+        bad_rows=rows.bad_rows,
         files=tuple(files),
     )
-    return raw, table.columns
+    return raw, rows.columns
 
 
 def _filter(raw: RawData, request: PrepareRequest) -> _Filtered:

@@ -18,8 +18,8 @@ class KGSource:
     Attributes:
         name: What `--kg` calls it.
         datasets: The data sets it is for.
-        triples: For `triples.read_triples`.
-        links: For `links.read_links`.
+        triples: For `read_raw_triples`.
+        links: For `read_raw_links`.
         titles: The MovieLens zips whose film ids are those of `links`; empty when link_by is "id".
         link_by: "id": the ids of `links` are the data set's own. "title": they are another
             catalogue's, so the data set's items are matched with `titles` by title and year first.

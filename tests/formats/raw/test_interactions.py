@@ -10,13 +10,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kgrec_cli.errors import KgrecError, UsageError
-from kgrec_cli.formats.raw.interaction_rows import parse_times
-from kgrec_cli.formats.raw.interactions import ColumnChoice, Table, read_table
+from kgrec_cli.formats.raw.interactions import (
+    ColumnChoice,
+    RawInteractions,
+    parse_times,
+    read_raw_interactions,
+)
 
 
-def read(path: Path, text: str | bytes, on_bad_row: str = "error", **columns: str) -> Table:
+def read(
+    path: Path, text: str | bytes, on_bad_row: str = "error", **columns: str
+) -> RawInteractions:
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
-    return read_table(path, ColumnChoice(**columns), on_bad_row=on_bad_row)
+    return read_raw_interactions(path, ColumnChoice(**columns), on_bad_row=on_bad_row)
 
 
 @pytest.fixture
@@ -40,44 +46,44 @@ def path(tmp_path: Path) -> Path:
     ],
 )
 def test_common_names_are_found(path: Path, text: str):
-    assert read(path, text).rows.table.rows() == [("u", "i", 3, 5)]
+    assert read(path, text).table.rows() == [("u", "i", 3, 5)]
 
 
 def test_gzip_is_told_by_its_content(path: Path):
     packed = gzip.compress(b"user,item\nu,i\n")
-    assert read(path, packed).rows.table.rows() == [("u", "i", 0)]
+    assert read(path, packed).table.rows() == [("u", "i", 0)]
 
 
 def test_columns_by_name_and_by_number(path: Path):
     text = "who,what,how much,when\nu,i,3,5\n"
     by_name = read(path, text, user="who", item="what", rating="how much", time="when")
-    assert by_name.rows.table.rows() == [("u", "i", 3, 5)]
+    assert by_name.table.rows() == [("u", "i", 3, 5)]
     assert by_name.columns["rating"] == "how much"
     by_number = read(path, "1,2,3,4\n5,6,7,8\n", user="2", item="1", time="4")
-    assert by_number.rows.table.rows() == [("2", "1", 4), ("6", "5", 8)]
+    assert by_number.table.rows() == [("2", "1", 4), ("6", "5", 8)]
 
 
 def test_without_times_the_file_orders(path: Path):
-    table = read(path, "user,item,date\nu,a,5\n\nv,b,4\n", time="none").rows.table
+    table = read(path, "user,item,date\nu,a,5\n\nv,b,4\n", time="none").table
     assert table.rows() == [("u", "a", 0), ("v", "b", 1)]
 
 
 def test_ratings_can_be_left_out(path: Path):
     text = "user,item,rating\nu,i,good\n"
-    assert read(path, text, rating="none").rows.table.columns == ["user_id", "item_id", "timestamp"]
+    assert read(path, text, rating="none").table.columns == ["user_id", "item_id", "timestamp"]
 
 
 def test_latin_1(path: Path):
-    assert read(path, "user,item\né,ü\n".encode("latin-1")).rows.table.rows() == [("é", "ü", 0)]
+    assert read(path, "user,item\né,ü\n".encode("latin-1")).table.rows() == [("é", "ü", 0)]
 
 
 def test_quotes_that_are_mere_text(path: Path):
     text = 'user,item,text\nu,i,5" disk" is "odd\nv,j,"\n'
-    assert read(path, text).rows.table["user_id"].to_list() == ["u", "v"]
+    assert read(path, text).table["user_id"].to_list() == ["u", "v"]
 
 
 def test_ids_keep_their_zeros_and_lose_their_line_ends(path: Path):
-    table = read(path, 'user,item\n007,"a\nb"\n07,c\n').rows.table
+    table = read(path, 'user,item\n007,"a\nb"\n07,c\n').table
     assert table["user_id"].to_list() == ["007", "07"]
     assert table["item_id"].to_list() == ["a b", "c"]
 
@@ -96,7 +102,7 @@ def test_bad_rows_are_set_aside_with_their_lines(path: Path):
         "u,f,3,nan\n"
         "u,g,3,6\n"
     )
-    rows = read(path, text, "skip").rows
+    rows = read(path, text, "skip")
     assert rows.table["item_id"].to_list() == ["a", "x y", "g"]
     assert rows.n_rows == 9
     assert rows.bad_rows.select("line", "column", "found").rows() == [
@@ -148,7 +154,7 @@ def test_a_column_that_is_not_there(path: Path):
 
 def test_a_missing_file(tmp_path: Path):
     with pytest.raises(KgrecError, match="no such file"):
-        read_table(tmp_path / "x.csv", ColumnChoice())
+        read_raw_interactions(tmp_path / "x.csv", ColumnChoice())
 
 
 def test_parquet(tmp_path: Path):
@@ -161,7 +167,7 @@ def test_parquet(tmp_path: Path):
             "time": [dt.datetime(2020, 1, 1), dt.datetime(2020, 1, 2), dt.datetime(2020, 1, 3)],
         }
     ).write_parquet(path)
-    rows = read_table(path, ColumnChoice(), on_bad_row="skip").rows
+    rows = read_raw_interactions(path, ColumnChoice(), on_bad_row="skip")
     assert rows.table.rows() == [("1", "a", 2.5, 1577836800), ("2", "b", 3.0, 1577923200)]
     assert rows.bad_rows["line"].to_list() == [3]
     with pytest.raises(KgrecError, match=r"log\.parquet: cannot be read"):
@@ -172,7 +178,7 @@ def test_parquet_times_finer_than_seconds_keep_their_order(tmp_path: Path):
     path = tmp_path / "log.parquet"
     moments = [dt.datetime(2020, 1, 1, 0, 0, 0, microsecond) for microsecond in (0, 1, 999_999)]
     pl.DataFrame({"user": ["u"] * 3, "item": ["i"] * 3, "time": moments}).write_parquet(path)
-    times = read_table(path, ColumnChoice()).rows.table["timestamp"]
+    times = read_raw_interactions(path, ColumnChoice()).table["timestamp"]
     assert times.is_sorted()
     assert times.n_unique() == 3
 
@@ -227,13 +233,13 @@ def test_what_polars_writes_reads_back(tmp_path_factory: pytest.TempPathFactory,
     written = pl.DataFrame(rows, schema=["user", "item", "time"], orient="row")
     written.write_csv(path)
     expected = [(user.strip(), item.strip(), time) for user, item, time in rows]
-    assert read_table(path, ColumnChoice()).rows.table.rows() == expected
+    assert read_raw_interactions(path, ColumnChoice()).table.rows() == expected
 
 
 @pytest.mark.real_data
 def test_real_log_in_time_order(real_data_dir: Path):
     path = real_data_dir / "ml-1m" / "interactions_ordered.tsv.gz"
-    table = read_table(path, ColumnChoice()).rows.table
+    table = read_raw_interactions(path, ColumnChoice()).table
     assert table.height == 1_000_209
     assert table["user_id"].n_unique() == 6040
     assert table["timestamp"].is_sorted()

@@ -7,14 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kgrec_cli.errors import KgrecError
-from kgrec_cli.formats.raw.links import read_links
+from kgrec_cli.formats.raw.knowledge_graph import read_raw_links
 
 EXPECTED = [("1", "m.0dyb1"), ("2", "m.09w353")]
 
 
 def links_of(path: Path, content: str | bytes) -> pl.DataFrame:
     path.write_bytes(content.encode() if isinstance(content, str) else content)
-    table = read_links(path)
+    table = read_raw_links(path)
     assert table.dtypes == [pl.String] * table.width
     return table
 
@@ -72,14 +72,14 @@ def test_csv_with_quoted_titles_and_a_header_in_another_order(tmp_path: Path) ->
 def test_numbers_only_have_no_header(tmp_path: Path) -> None:
     (tmp_path / "item_index2entity_id.txt").write_bytes(b"1\t0\r\n2\t1\r\n3\t2\r\n")
     rows = [("1", "0"), ("2", "1"), ("3", "2")]
-    assert read_links(tmp_path / "item_index2entity_id.txt").rows() == rows
-    assert read_links(tmp_path).rows() == rows
+    assert read_raw_links(tmp_path / "item_index2entity_id.txt").rows() == rows
+    assert read_raw_links(tmp_path).rows() == rows
 
 
 def test_gzip_and_parquet(tmp_path: Path) -> None:
     assert links_of(tmp_path / "x", gzip.compress(b"1\tm.0dyb1\n2\tm.09w353")).rows() == EXPECTED
     pl.DataFrame({"movieId": [1, 2], "mid": ["m.0dyb1", "m.09w353"]}).write_parquet(tmp_path / "p")
-    assert read_links(tmp_path / "p").rows() == EXPECTED
+    assert read_raw_links(tmp_path / "p").rows() == EXPECTED
 
 
 def test_several_links_of_an_item_and_duplicates_are_kept(tmp_path: Path) -> None:
@@ -96,7 +96,7 @@ def test_what_is_written_is_read(
 ) -> None:
     path = tmp_path_factory.mktemp("links") / "x.link"
     path.write_text("item_id:token\tentity_id:token\n" + "\n".join(f"{i}\t{e}" for i, e in links))
-    assert read_links(path).rows() == [(str(item), entity) for item, entity in links]
+    assert read_raw_links(path).rows() == [(str(item), entity) for item, entity in links]
 
 
 @pytest.mark.parametrize(
@@ -117,7 +117,7 @@ def test_what_is_no_link_file_is_refused(tmp_path: Path, content: str, said: str
     path = tmp_path / "x"
     path.write_text(content)
     with pytest.raises(KgrecError) as caught:
-        read_links(path)
+        read_raw_links(path)
     assert said in str(caught.value)
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -125,19 +125,19 @@ def test_what_is_no_link_file_is_refused(tmp_path: Path, content: str, said: str
 
 def test_a_missing_file_and_a_folder_without_links(tmp_path: Path) -> None:
     with pytest.raises(KgrecError, match="nowhere: no such file"):
-        read_links(tmp_path / "nowhere")
+        read_raw_links(tmp_path / "nowhere")
     with pytest.raises(KgrecError, match="a folder without item_index2entity_id"):
-        read_links(tmp_path)
+        read_raw_links(tmp_path)
 
 
 @pytest.mark.real_data
 def test_real_links(real_data_dir: Path) -> None:
-    ml2fb = read_links(real_data_dir / "freebase" / "ml2fb.txt")
+    ml2fb = read_raw_links(real_data_dir / "freebase" / "ml2fb.txt")
     assert ml2fb.height == 25_982
     assert ml2fb.row(0) == ("1", "m.0dyb1")
     assert ml2fb.row(-1) == ("131262", "m.0gy7g5y")
-    assert read_links(real_data_dir / "freebase" / "ml-100k.recbole.link").height == 1_598
-    mapping = read_links(real_data_dir / "ml-1m-dbpedia" / "MappingMovielens2DBpedia-1.2.tsv")
+    assert read_raw_links(real_data_dir / "freebase" / "ml-100k.recbole.link").height == 1_598
+    mapping = read_raw_links(real_data_dir / "ml-1m-dbpedia" / "MappingMovielens2DBpedia-1.2.tsv")
     assert mapping.height == 3_301
     assert mapping["entity_id"].str.starts_with("http://dbpedia.org/resource/").all()
-    assert read_links(real_data_dir / "ml-1m-mkr-kg").height == 2_347
+    assert read_raw_links(real_data_dir / "ml-1m-mkr-kg").height == 2_347

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kgrec_cli.errors import KgrecError
-from kgrec_cli.formats.raw.triples import read_triples
+from kgrec_cli.formats.raw.knowledge_graph import read_raw_triples
 
 EXPECTED = [("m.01", "film.film.actor", "m.02"), ("m.03", "film.film.genre", "m.04")]
 NAMES = ["head_id", "relation_id", "tail_id"]
@@ -15,7 +15,7 @@ NAMES = ["head_id", "relation_id", "tail_id"]
 
 def rows_of(path: Path, content: str | bytes) -> list[tuple[str, ...]]:
     path.write_bytes(content.encode() if isinstance(content, str) else content)
-    table = read_triples(path)
+    table = read_raw_triples(path)
     assert table.columns == NAMES
     assert table.dtypes == [pl.String] * 3
     return table.rows()
@@ -24,7 +24,7 @@ def rows_of(path: Path, content: str | bytes) -> list[tuple[str, ...]]:
 def error_of(path: Path, content: str | bytes) -> str:
     path.write_bytes(content.encode() if isinstance(content, str) else content)
     with pytest.raises(KgrecError) as caught:
-        read_triples(path)
+        read_raw_triples(path)
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
@@ -114,15 +114,15 @@ def test_latin_1_where_it_is_not_utf_8(tmp_path: Path) -> None:
 def test_parquet_by_name_or_by_position_and_numbers_as_text(tmp_path: Path) -> None:
     by_name = pl.DataFrame({"relation": ["r", "s"], "head": [1, 2], "tail": [3.0, 4.0]})
     by_name.write_parquet(tmp_path / "no ending")
-    assert read_triples(tmp_path / "no ending").rows() == [("1", "r", "3"), ("2", "s", "4")]
+    assert read_raw_triples(tmp_path / "no ending").rows() == [("1", "r", "3"), ("2", "s", "4")]
     pl.DataFrame({"a": ["x"], "b": ["r"], "c": ["y"]}).write_parquet(tmp_path / "y")
-    assert read_triples(tmp_path / "y").rows() == [("x", "r", "y")]
+    assert read_raw_triples(tmp_path / "y").rows() == [("x", "r", "y")]
 
 
 @pytest.mark.parametrize("name", ["kg.txt", "kg_final.txt"])
 def test_the_folder_of_kgcn_and_its_like(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_text("749\tfilm.film.writer\t2347\n1410\tfilm.film.language\t2348\n")
-    assert read_triples(tmp_path).rows() == [
+    assert read_raw_triples(tmp_path).rows() == [
         ("749", "film.film.writer", "2347"),
         ("1410", "film.film.language", "2348"),
     ]
@@ -131,7 +131,7 @@ def test_the_folder_of_kgcn_and_its_like(tmp_path: Path, name: str) -> None:
 def test_kg_txt_goes_before_the_file_made_from_it(tmp_path: Path) -> None:
     (tmp_path / "kg_final.txt").write_text("0 0 1\n")
     (tmp_path / "kg.txt").write_text("a\tr\tb\n")
-    assert read_triples(tmp_path).rows() == [("a", "r", "b")]
+    assert read_raw_triples(tmp_path).rows() == [("a", "r", "b")]
 
 
 # N-Triples
@@ -185,7 +185,7 @@ def test_any_literal_comes_back_from_n_triples(
         return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
     path.write_bytes("".join(f"<h> <r> {quoted(a + b)} .\n" for a, b in pairs).encode())
-    assert read_triples(path)["tail_id"].to_list() == [a + b for a, b in pairs]
+    assert read_raw_triples(path)["tail_id"].to_list() == [a + b for a, b in pairs]
 
 
 ENTITY = st.text("abcdefgXYZ0123456789._:/éü'", min_size=1).filter(lambda text: text.strip())
@@ -220,7 +220,7 @@ def test_what_is_written_is_read(
             if not any(all(t[i].isdecimal() for t in triples) for i in range(3))
             else triples
         )
-    assert read_triples(path).rows() == expected
+    assert read_raw_triples(path).rows() == expected
 
 
 # Malformed
@@ -276,29 +276,29 @@ def test_parquet_with_a_missing_value_names_the_row(tmp_path: Path) -> None:
     path = tmp_path / "x.parquet"
     pl.DataFrame({"h": ["a", "b"], "r": ["r", None], "t": ["c", "d"]}).write_parquet(path)
     with pytest.raises(KgrecError, match="row 2, column r: found nothing, expected a relation"):
-        read_triples(path)
+        read_raw_triples(path)
     pl.DataFrame({"h": [["a"]], "r": ["r"], "t": ["c"]}).write_parquet(path)
     with pytest.raises(KgrecError, match="expected text or numbers"):
-        read_triples(path)
+        read_raw_triples(path)
     pl.DataFrame({"x": ["a"], "y": ["r"]}).write_parquet(path)
     with pytest.raises(KgrecError, match="found columns x"):
-        read_triples(path)
+        read_raw_triples(path)
 
 
 def test_a_missing_file_and_a_folder_without_a_graph(tmp_path: Path) -> None:
     with pytest.raises(KgrecError, match="nowhere: no such file"):
-        read_triples(tmp_path / "nowhere")
+        read_raw_triples(tmp_path / "nowhere")
     with pytest.raises(KgrecError, match=r"a folder without kg\.txt or kg_final\.txt"):
-        read_triples(tmp_path)
+        read_raw_triples(tmp_path)
 
 
 @pytest.mark.real_data
 def test_real_graphs(real_data_dir: Path) -> None:
-    freebase = read_triples(real_data_dir / "freebase" / "ml-100k.kg.gz")
+    freebase = read_raw_triples(real_data_dir / "freebase" / "ml-100k.kg.gz")
     assert freebase.height == 91_631
     assert freebase["relation_id"].n_unique() == 24
     assert pl.concat([freebase["head_id"], freebase["tail_id"]]).n_unique() == 34_628
-    dbpedia = read_triples(real_data_dir / "ml-1m-dbpedia" / "triples.tsv.gz")
+    dbpedia = read_raw_triples(real_data_dir / "ml-1m-dbpedia" / "triples.tsv.gz")
     assert dbpedia.height == 34_941
     assert dbpedia["relation_id"].n_unique() == 8
-    assert read_triples(real_data_dir / "ml-1m-mkr-kg").height == 20_782
+    assert read_raw_triples(real_data_dir / "ml-1m-mkr-kg").height == 20_782

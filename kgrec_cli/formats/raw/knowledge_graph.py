@@ -1,0 +1,260 @@
+"""Triples of a knowledge graph and links of items to its entities, from whatever file they come in.
+
+`prepare --kg FILE --links FILE` reads them here and writes them as `.kg` and `.link`. Tables go
+through `tables`; N-Triples are read here.
+"""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import polars as pl
+
+from kgrec_cli.errors import KgrecError
+from kgrec_cli.formats.raw.columns import known_columns, plain_name
+from kgrec_cli.formats.raw.files import RawFile, first_lines, is_parquet
+from kgrec_cli.formats.raw.tables import (
+    EXTRA,
+    SAMPLE_LINES,
+    RawTable,
+    detect_table,
+    find_lines,
+    read_columns,
+    read_lines,
+    shorten,
+)
+
+GRAPH_FILES = ("kg.txt", "kg_final.txt")
+"""The triples in a data folder of KGCN, MKR or RippleNet; the first that is there counts."""
+LINK_FILE = "item_index2entity_id.txt"
+"""The links in such a folder."""
+
+_TRIPLE = {"head_id": "a head entity", "relation_id": "a relation", "tail_id": "a tail entity"}
+_LINK = {"item_id": "an item", "entity_id": "an entity"}
+_KINDS = {
+    "head_id": "head",
+    "relation_id": "relation",
+    "tail_id": "tail",
+    "item_id": "id",
+    "entity_id": "entity",
+    "title": "title",
+}
+"""Column of a result -> its key in `columns.COLUMN_NAMES`."""
+
+_ENTITY = re.compile(r"<?https?://\S+|/?[mg][./][0-9a-z_]+|Q\d+|<.*>", re.IGNORECASE)
+_IRI = r"<([^<>]*)>"
+_BLANK = r"(_:[^\s<>\"]*[^\s<>\".])"
+_LITERAL = r'"((?:[^"\\]|\\.)*)"(?:@[A-Za-z0-9-]+|\^\^<[^<>]*>)?'
+N_TRIPLE = rf"^(?:{_IRI}|{_BLANK})\s*{_IRI}\s*(?:{_IRI}|{_BLANK}|{_LITERAL})\s*\.\s*(?:#.*)?$"
+_ESCAPE = re.compile(r"\\(?:u([0-9A-Fa-f]{4})|U([0-9A-Fa-f]{8})|(.))", re.DOTALL)
+_PLAIN_ESCAPES = {"t": "\t", "b": "\b", "n": "\n", "r": "\r", "f": "\f"}
+
+
+Layout = Callable[[Sequence[Sequence[str]]], Sequence[str] | None]
+"""The names of the columns of rows without known header names; None when they fit no layout."""
+
+
+def read_raw_triples(path: Path) -> pl.DataFrame:
+    """The triples in a file, in its order, exact duplicates kept.
+
+    Reads RecBole's `.kg`; TSV, CSV, Parquet with or without a header; `kg.txt` of KGCN, MKR and
+    RippleNet (also when `path` is the folder that holds it); N-Triples (IRIs without their angle
+    brackets, literals as their text without language and datatype, blank nodes as `_:name`). Text
+    may be gzipped. The content decides, not the file's name.
+
+    Returns:
+        String columns head_id, relation_id, tail_id; none null or empty.
+
+    Raises:
+        KgrecError: No such file, no triples in it, or a line that is none; with file and line.
+    """
+    file = RawFile(_file_in(path, GRAPH_FILES))
+    what = "triples (head, relation, tail)"
+    if is_parquet(file) or not is_n_triples(first_lines(file)):
+        return _read_ids(file, what, _TRIPLE, (), _triple_layout)
+    return _read_n_triples(file)
+
+
+def read_raw_links(path: Path) -> pl.DataFrame:
+    """The links in a file, in its order, duplicates kept.
+
+    Reads RecBole's `.link`; two columns (item, entity: KB4Rec's `ml2fb.txt`); three columns (item,
+    title, entity: the DBpedia mapping of MovieLens, or with the last two exchanged);
+    `item_index2entity_id.txt` of KGCN, MKR and RippleNet (also when `path` is the folder that holds
+    it); TSV, CSV, Parquet with or without a header. Text may be gzipped. The content decides, not
+    the file's name.
+
+    Returns:
+        String columns item_id, entity_id (none null or empty, IRIs without angle brackets) and,
+        where the file has them, title.
+
+    Raises:
+        KgrecError: No such file, no links in it, or a line that is none; with file and line.
+    """
+    file = RawFile(_file_in(path, (LINK_FILE,)))
+    return _read_ids(file, "links (item, entity)", _LINK, ("title",), _link_layout)
+
+
+def is_n_triples(lines: Sequence[str]) -> bool:
+    """True when most of the first statements are N-Triples; comments do not count."""
+    texts = [text for text in map(str.strip, lines) if text and not text.startswith("#")]
+    statements = pl.Series(texts[:SAMPLE_LINES], dtype=pl.String)
+    return 2 * int(statements.str.contains(N_TRIPLE).sum()) > len(statements)
+
+
+def _file_in(path: Path, names: Sequence[str]) -> Path:
+    """The file itself, or the first of `names` in a folder."""
+    if not path.is_dir():
+        return path
+    for name in names:
+        if (path / name).is_file():
+            return path / name
+    raise KgrecError(f"{path}: a folder without {' or '.join(names)}; give the file itself")
+
+
+def _read_ids(
+    file: RawFile, what: str, required: Mapping[str, str], optional: Sequence[str], layout: Layout
+) -> pl.DataFrame:
+    """A table in which no required field may be empty.
+
+    Args:
+        file: The file.
+        what: What it should hold, for errors.
+        required: Name of a column -> what errors call a value of it.
+        optional: Columns that it may lack.
+        layout: Names the columns of a file that does not name them itself.
+
+    Returns:
+        String columns, the required ones first; in these, IRIs without angle brackets.
+    """
+    names = (*required, *optional)
+    table = detect_table(file, what, [_KINDS[name] for name in names], if_unsure=False)
+    columns = _find_columns(table, names, required, layout)
+    rows = read_columns(table, columns).with_row_index("row")
+    rows = rows.filter(pl.any_horizontal(pl.col(pl.String) != ""))
+    bad = rows.filter(pl.any_horizontal(pl.col(*required) == "", pl.col(EXTRA) != ""))
+    if bad.height:
+        raise KgrecError(_bad_row(table, columns, bad.row(0, named=True), required))
+    if not rows.height:
+        raise KgrecError(f"{file.where}: holds no {what}")
+    others = [name for name in optional if name in columns]
+    return rows.select(pl.col(*required).str.replace(f"^{_IRI}$", "$1"), *others)
+
+
+def _find_columns(
+    table: RawTable, names: Sequence[str], required: Mapping[str, str], layout: Layout
+) -> dict[str, int]:
+    """Name -> number of its column: by the header as far as it is known, else by the layout.
+
+    Beside known names a column may go by any other where it is clear what it is: one is left, or
+    the file has the required ones only, in their order.
+    """
+    where, expected = table.file.where, ", ".join(required)
+    place, shown = f"{where}, line {table.first.number}", shorten(table.first.text)
+    n_columns = len(table.names)
+    if n_columns < len(required) and table.separator is not None:
+        raise KgrecError(
+            f"{place}: found '{shown}', expected {len(required)} columns ({expected}) separated by "
+            "TAB, comma, semicolon, | or space"
+        )
+    kinds = {_KINDS[name]: name for name in names}
+    known = known_columns(list(kinds), table.names) if table.has_header else {}
+    columns = {kinds[kind]: number for kind, number in known.items()}
+    if not columns:
+        in_order = layout(table.sample or [table.names])
+        if in_order is None and table.separator is None:
+            found = f"columns {', '.join(table.names)}"
+            raise KgrecError(f"{where}: found {found}, expected {expected}")
+        if in_order is None:
+            found = f"{n_columns} columns without known names ('{shown}')"
+            raise KgrecError(f"{place}: found {found}, expected {expected}")
+        return {name: number for number, name in enumerate(in_order)}
+    missing = [name for name in required if name not in columns]
+    rest = [number for number in range(n_columns) if number not in columns.values()]
+    in_place = all(names[number : number + 1] == (name,) for name, number in columns.items())
+    if len(missing) == len(rest) and (len(rest) == 1 or in_place):
+        columns.update(zip(missing, rest, strict=True))
+    elif missing:
+        raise KgrecError(
+            f"{where}: found the columns {', '.join(table.names)}, but none that is "
+            f"{required[missing[0]]}; expected one named {missing[0]}"
+        )
+    return columns
+
+
+def _bad_row(
+    table: RawTable, columns: Mapping[str, int], row: dict[str, str], required: Mapping[str, str]
+) -> str:
+    """One line for a row that has a field too few, too many or empty."""
+    line = find_lines(table, [int(row["row"])])[0]
+    n_columns, is_text = len(table.names), table.separator is not None
+    place = f"{table.file.where}, {'line' if is_text else 'row'} {line.number}"
+    shown = f" ('{shorten(line.text)}')" if is_text else ""
+    if line.n_fields != n_columns:
+        return f"{place}: found {line.n_fields} columns{shown}, expected {n_columns}"
+    if row[EXTRA]:
+        return f"{place}: found '{row[EXTRA]}' between two columns{shown}, expected {n_columns}"
+    name = next(name for name in required if not row[name])
+    column = plain_name(table.names[columns[name]]) if table.has_header else name
+    return f"{place}, column {column}: found nothing{shown}, expected {required[name]}"
+
+
+def _triple_layout(rows: Sequence[Sequence[str]]) -> Sequence[str] | None:
+    return tuple(_TRIPLE) if len(rows[0]) == len(_TRIPLE) else None
+
+
+def _link_layout(rows: Sequence[Sequence[str]]) -> Sequence[str] | None:
+    if len(rows[0]) == 2:
+        return tuple(_LINK)
+    if len(rows[0]) != 3:
+        return None
+    second, third = (sum(bool(_ENTITY.fullmatch(row[i])) for row in rows) for i in (1, 2))
+    return (*_LINK, "title") if second > third else ("item_id", "title", "entity_id")
+
+
+def _read_n_triples(file: RawFile) -> pl.DataFrame:
+    lines = read_lines(file)
+    table = pl.DataFrame({"line": lines}).with_row_index("row")
+    table = table.filter((pl.col("line") != "") & ~pl.col("line").str.starts_with("#"))
+    parts = table.select("row", pl.col("line").str.extract_groups(N_TRIPLE)).unnest("line")
+    head_iri, head_blank, relation, tail_iri, tail_blank, literal = parts.columns[1:]
+    bad = parts.filter(pl.col(relation).is_null())
+    if bad.height:
+        raise KgrecError(_bad_statement(file, lines, bad["row"][0]))
+    triples = parts.select(
+        head_id=pl.coalesce(head_iri, head_blank),
+        relation_id=pl.col(relation),
+        # An empty literal keeps its quotes, for an empty field is no entity.
+        tail_id=pl.coalesce(tail_iri, tail_blank, pl.col(literal).replace({"": '""'})),
+    )
+    empty = parts.filter(triples.select(pl.any_horizontal(pl.all() == "")).to_series())
+    if empty.height:
+        raise KgrecError(_bad_statement(file, lines, empty["row"][0]))
+    return triples.with_columns(_unescaped(triples[name]) for name in triples.columns)
+
+
+def _bad_statement(file: RawFile, lines: pl.Series, row: int) -> str:
+    return (
+        f"{file.where}, line {row + 1}: found '{shorten(lines[row])}', expected an N-Triples "
+        "statement: <head> <relation> <tail> ."
+    )
+
+
+def _unescaped(column: pl.Series) -> pl.Series:
+    """A column with the escapes of N-Triples (backslash and a letter or a code point) resolved."""
+    if not column.str.contains("\\", literal=True).any():
+        return column
+    return pl.Series(column.name, [_unescape(text) for text in column], dtype=pl.String)
+
+
+def _unescape(text: str) -> str:
+    def character(match: re.Match[str]) -> str:
+        code = match[1] or match[2]
+        if code is None:
+            return _PLAIN_ESCAPES.get(match[3], match[3])
+        number = int(code, 16)
+        # A code point that is no character (half a surrogate pair, or too large) stays as written.
+        is_character = number <= 0x10FFFF and not 0xD800 <= number <= 0xDFFF
+        return chr(number) if is_character else match[0]
+
+    return _ESCAPE.sub(character, text)
