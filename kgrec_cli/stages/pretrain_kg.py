@@ -1,4 +1,4 @@
-"""`kgrec pretrain-kg`: a `.kg` in, a vector for every entity and how it was made out."""
+"""`kgrec pretrain-kg`: reads a `.kg`, writes a vector for every entity and how it was made."""
 
 import platform
 import time
@@ -11,20 +11,12 @@ from typing import Any
 import numpy as np
 import polars as pl
 import torch
-from numpy.typing import NDArray
 
 from kgrec_cli import __version__
 from kgrec_cli.core.data.vocabulary import Vocabulary, build_vocabulary
-from kgrec_cli.core.kg.embedding import (
-    KGModel,
-    KGState,
-    check_method,
-    entity_vectors,
-    fit_kg,
-    scale_vectors,
-    scorers,
-)
-from kgrec_cli.core.kg.holdout import hold_out, rank_held_out, summarise_ranks
+from kgrec_cli.core.kg.fit import KGState, fit_kg
+from kgrec_cli.core.kg.holdout import Ints, hold_out, rank_held_out, summarise_ranks
+from kgrec_cli.core.kg.methods import KGModel, check_method, entity_vectors, scale_vectors, scorers
 from kgrec_cli.dataset.files import atomic_path
 from kgrec_cli.dataset.load import read_entities
 from kgrec_cli.errors import KgrecError, Stopped
@@ -36,9 +28,8 @@ from kgrec_cli.runs.environment import choose_device, set_threads
 from kgrec_cli.runs.run_dir import read_tensors, write_tensors
 from kgrec_cli.settings import PretrainKGSettings, Settings
 
-SAVE_EVERY_S = 5.0
 HELD_OUT_SHARE, HELD_OUT_AT_MOST = 0.05, 2000
-RANKING_NUMBERS = 2**22  # scores x width computed at once when ranking: 16 MB, about a cache
+RANKING_NUMBERS = 2**22  # scores x width computed at a time when ranking: 16 MB, about a cache
 
 
 @dataclass(frozen=True)
@@ -72,6 +63,7 @@ def run_pretrain_kg(
     *,
     validate: bool = False,
     resume: bool = False,
+    save_every_s: float = 5.0,
     on_event: OnEvent,
 ) -> Pretrained:
     """Trains entity vectors and writes `NAME.ent_feature` and its sidecar.
@@ -84,6 +76,7 @@ def run_pretrain_kg(
         folder: The working folder.
         validate: Measure filtered MRR and Hits@k on held-out triples.
         resume: Go on from the checkpoint of a training that was stopped.
+        save_every_s: Seconds between two checkpoints.
         on_event: Hears the progress.
 
     Raises:
@@ -101,15 +94,12 @@ def run_pretrain_kg(
     device = choose_device(settings.device)
     kg_path = atomic_path(settings, folder, "kg")
     entities, relations, triples = read_triples(kg_path, settings)
+    n_entities, n_relations = len(entities) - 1, len(relations) - 1
     _tell_links(settings, folder, entities, on_event)
     held = np.zeros(len(triples), dtype=bool)
     if validate:
         held = hold_out(
-            triples,
-            len(entities) - 1,
-            share=HELD_OUT_SHARE,
-            n_max=HELD_OUT_AT_MOST,
-            seed=kg_settings.seed,
+            triples, n_entities, share=HELD_OUT_SHARE, n_max=HELD_OUT_AT_MOST, seed=kg_settings.seed
         )
         if not held.any():
             raise KgrecError(
@@ -121,12 +111,12 @@ def run_pretrain_kg(
         "kg_sha256": sha256_of(kg_path),
         "n_held_out": int(held.sum()),
     }
-    checkpoint = _Checkpoint(
-        atomic_path(settings, folder, "ent_feature.checkpoint.safetensors"), made_from
-    )
+    checkpoint_path = atomic_path(settings, folder, "ent_feature.checkpoint.safetensors")
+    checkpoint = _Checkpoint(checkpoint_path, made_from, save_every_s)
     state = checkpoint.read(on_event) if resume else None
+    training = triples[~held]
     model, losses = _fit(
-        triples[~held], len(entities) - 1, len(relations) - 1, kg_settings, device,
+        training, n_entities, n_relations, kg_settings, device,
         state=state, checkpoint=checkpoint, on_event=on_event,
     )  # fmt: skip
     metrics: dict[str, float] = {}
@@ -139,9 +129,9 @@ def run_pretrain_kg(
         "embedding_size": width,
         **made_from,
         "seed": kg_settings.seed,
-        "n_entities": len(entities) - 1,
-        "n_relations": len(relations) - 1,
-        "n_triples": int((~held).sum()),
+        "n_entities": n_entities,
+        "n_relations": n_relations,
+        "n_triples": len(training),
         "losses": losses,
         "divided_by": length,
         "metrics": metrics,
@@ -165,8 +155,8 @@ def run_pretrain_kg(
     return Pretrained(
         features_path=features_path,
         method=method,
-        n_entities=len(entities) - 1,
-        n_triples=int((~held).sum()),
+        n_entities=n_entities,
+        n_triples=len(training),
         width=width,
         losses=losses,
         metrics=metrics,
@@ -174,10 +164,8 @@ def run_pretrain_kg(
     )
 
 
-def read_triples(
-    path: Path, settings: Settings
-) -> tuple[Vocabulary, Vocabulary, NDArray[np.int64]]:
-    """Entities, relations, and int64 (n, 3) triples of ids from 0, no row twice."""
+def read_triples(path: Path, settings: Settings) -> tuple[Vocabulary, Vocabulary, Ints]:
+    """The triples of a `.kg`, as `number_triples` returns them."""
     if not path.is_file():
         raise KgrecError(f"{path}: no such file; `kgrec prepare` makes it")
     fields = [
@@ -192,15 +180,20 @@ def read_triples(
             raise KgrecError(f"{path}, line {row + 2}, column {name}: empty")
     if table.is_empty():
         raise KgrecError(f"{path}: no triples; give a graph to `kgrec prepare --kg FILE`")
-    table = table.unique(maintain_order=True)
-    heads, of, tails = table
+    return number_triples(table)
+
+
+def number_triples(table: pl.DataFrame) -> tuple[Vocabulary, Vocabulary, Ints]:
+    """Entities, relations, and int64 (n, 3) triples of ids from 0, no row twice.
+
+    Args:
+        table: String columns head, relation, tail, by whatever names; no nulls.
+    """
+    heads, relation_tokens, tails = table.unique(maintain_order=True)
     entities = build_vocabulary(pl.concat([heads, tails.alias(heads.name)]))
-    relations = build_vocabulary(of)
-    columns = [
-        vocabulary.encode(table[name]).astype(np.int64) - 1
-        for name, vocabulary in zip(table.columns, (entities, relations, entities), strict=True)
-    ]
-    return entities, relations, np.stack(columns, axis=1)
+    relations = build_vocabulary(relation_tokens)
+    columns = [entities.encode(heads), relations.encode(relation_tokens), entities.encode(tails)]
+    return entities, relations, np.stack(columns, axis=1).astype(np.int64) - 1
 
 
 def _tell_links(settings: Settings, folder: Path, entities: Vocabulary, on_event: OnEvent) -> None:
@@ -220,7 +213,7 @@ def _tell_links(settings: Settings, folder: Path, entities: Vocabulary, on_event
 
 
 def _fit(
-    triples: NDArray[np.int64],
+    triples: Ints,
     n_entities: int,
     n_relations: int,
     settings: PretrainKGSettings,
@@ -255,19 +248,21 @@ def _fit(
 
 
 class _Checkpoint:
-    """The state of a training, beside its output; written every few seconds, gone at the end."""
+    """The state of a training, beside its output; written every few seconds, removed at the end."""
 
-    def __init__(self, path: Path, made_from: dict[str, Any]) -> None:
+    def __init__(self, path: Path, made_from: dict[str, Any], save_every_s: float) -> None:
         self.path = path
         self.made_from = made_from
+        self.save_every_s = save_every_s
         self.saved_at = time.perf_counter()
 
     def save(self, capture: Callable[[], KGState]) -> None:
         """Writes the state if the last time was long enough ago."""
-        if time.perf_counter() - self.saved_at < SAVE_EVERY_S:
+        if time.perf_counter() - self.saved_at < self.save_every_s:
             return
         state = capture()
-        meta = {"made_from": self.made_from, "epoch": state.epoch, "losses": state.losses}
+        n_epochs = len(state.losses)
+        meta = {"made_from": self.made_from, "epoch": n_epochs, "losses": state.losses}
         write_tensors(self.path, state.tensors, meta)
         self.saved_at = time.perf_counter()
 
@@ -283,13 +278,13 @@ class _Checkpoint:
                 "give the same options again, or leave out --resume to start anew"
             )
         on_event(Note(f"resuming after epoch {meta['epoch']}"))
-        return KGState(meta["epoch"], meta["losses"], tensors)
+        return KGState(meta["losses"], tensors)
 
 
 def _measure(
     model: KGModel,
-    held: NDArray[np.int64],
-    known: NDArray[np.int64],
+    held: Ints,
+    known: Ints,
     width: int,
     device: torch.device,
     on_event: OnEvent,

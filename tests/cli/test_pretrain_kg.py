@@ -125,7 +125,8 @@ def test_a_process_killed_outright_resumes_to_the_same_bytes(
     whole = dataset_file(small_folder, "ent_feature").read_bytes()
     dataset_file(small_folder, "ent_feature").unlink()
     code = (
-        "import sys; from kgrec_cli.stages import pretrain_kg; pretrain_kg.SAVE_EVERY_S = 0; "
+        "import functools, sys; from kgrec_cli.stages import pretrain_kg as stage; "
+        "stage.run_pretrain_kg = functools.partial(stage.run_pretrain_kg, save_every_s=0); "
         "from kgrec_cli.cli import main; main(sys.argv[1:])"
     )
     process = subprocess.Popen(

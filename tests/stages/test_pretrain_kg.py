@@ -10,7 +10,6 @@ import pytest
 from kgrec_cli.errors import KgrecError, Stopped
 from kgrec_cli.formats.entity_features import read_entity_features
 from kgrec_cli.settings import Settings
-from kgrec_cli.stages import pretrain_kg as stage
 from kgrec_cli.stages.pretrain_kg import run_pretrain_kg
 
 SETTINGS = Settings(
@@ -78,26 +77,28 @@ def test_vectors_have_a_mean_length_of_1_whatever_the_method(folder: Path, metho
     assert is_already == (method == "TransE")
 
 
-@pytest.mark.parametrize("stop_after", [1, 4])
+@pytest.mark.parametrize(("method", "stop_after"), [("TransE", 1), ("TransE", 4), ("ComplEx", 2)])
 def test_a_killed_training_resumes_to_the_same_bytes(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, stop_after: int
+    folder: Path, method: str, stop_after: int
 ) -> None:
-    run_pretrain_kg(SETTINGS, folder, on_event=ignore)
+    settings = with_kg(method=method)
+    run_pretrain_kg(settings, folder, on_event=ignore)
     whole = features(folder)
     (folder / "dataset/small/small.ent_feature").unlink()
-    monkeypatch.setattr(stage, "SAVE_EVERY_S", 0.0)
 
     def interrupt(event: object) -> None:
-        if getattr(event, "task", "") == "TransE" and event.done == stop_after + 1:
+        if getattr(event, "task", "") == method and event.done == stop_after + 1:
             raise KeyboardInterrupt
 
     with pytest.raises(Stopped, match="--resume goes on"):
-        run_pretrain_kg(SETTINGS, folder, on_event=interrupt)
+        run_pretrain_kg(settings, folder, save_every_s=0, on_event=interrupt)
     assert not (folder / "dataset/small/small.ent_feature").exists()
     with pytest.raises(KgrecError, match=r"other settings or another \.kg"):
-        run_pretrain_kg(with_kg(learning_rate=0.5), folder, resume=True, on_event=ignore)
+        run_pretrain_kg(
+            with_kg(method=method, learning_rate=0.5), folder, resume=True, on_event=ignore
+        )
     events: list[object] = []
-    run_pretrain_kg(SETTINGS, folder, resume=True, on_event=events.append)
+    run_pretrain_kg(settings, folder, resume=True, on_event=events.append)
     assert f"resuming after epoch {stop_after}" in [getattr(e, "text", "") for e in events]
     assert features(folder) == whole
 

@@ -4,7 +4,6 @@
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -65,37 +64,6 @@ def hold_out(
     return held
 
 
-@dataclass(frozen=True)
-class _Known:
-    """The true answers of questions (two known columns of a triple), found by binary search.
-
-    Attributes:
-        questions: int64 (n,) sorted codes of the two known columns.
-        answers: int64 (n,) the third column.
-        base: A code is `first * base + second`.
-    """
-
-    questions: Ints
-    answers: Ints
-    base: int
-
-    def answers_of(self, asked: Ints) -> tuple[Ints, Ints]:
-        """Row of `asked` and answer, for every true answer of every row; asked is (B, 2)."""
-        codes = asked[:, 0] * self.base + asked[:, 1]
-        starts = np.searchsorted(self.questions, codes, side="left")
-        ends = np.searchsorted(self.questions, codes, side="right")
-        rows = np.repeat(np.arange(len(asked)), ends - starts)
-        within = np.concatenate([np.arange(a, b) for a, b in zip(starts, ends, strict=True)])
-        return rows, self.answers[within]
-
-
-def _known(triples: Ints, columns: list[int], answer: int) -> _Known:
-    base = int(triples.max()) + 1
-    codes = triples[:, columns[0]] * base + triples[:, columns[1]]
-    order = np.argsort(codes, kind="stable")
-    return _Known(codes[order], triples[order, answer], base)
-
-
 def rank_held_out(
     held: Ints,
     known: Ints,
@@ -124,21 +92,28 @@ def rank_held_out(
         float64 (2, n): ranks of the tails, ranks of the heads; 1 is best.
     """
     ranks = np.empty((2, len(held)))
+    base = int(known.max()) + 1
     sides = ((score_tails, [0, 1], 2), (score_heads, [1, 2], 0))
-    for side, (score, asked, answer) in enumerate(sides):
-        truth = _known(known, asked, answer)
+    for side, (score, query, answer) in enumerate(sides):
+        known_codes, held_codes = (rows[:, query] @ [base, 1] for rows in (known, held))
+        order = np.argsort(known_codes, kind="stable")
+        true_answers = known[order, answer]
+        firsts = np.searchsorted(known_codes[order], held_codes, side="left")
+        ends = np.searchsorted(known_codes[order], held_codes, side="right")
         for start in range(0, len(held), batch_size):
-            batch = held[start : start + batch_size]
+            at = slice(start, start + batch_size)
+            spans = list(zip(firsts[at], ends[at], strict=True))
+            rows = np.repeat(np.arange(len(spans)), ends[at] - firsts[at])
+            others = np.concatenate([true_answers[first:end] for first, end in spans])
             with torch.inference_mode():
-                scores = score(torch.as_tensor(batch[:, asked], device=device)).clone()
-                target = torch.as_tensor(batch[:, [answer]], device=device)
+                scores = score(torch.as_tensor(held[at, query], device=device)).clone()
+                target = torch.as_tensor(held[at, answer, None], device=device)
                 true_score = scores.gather(1, target)
-                rows, others = truth.answers_of(batch[:, asked])
                 scores[torch.as_tensor(rows), torch.as_tensor(others)] = -torch.inf
                 n_better = (scores > true_score).sum(dim=1)
                 n_equal = (scores == true_score).sum(dim=1)
-            ranks[side, start : start + len(batch)] = (1 + n_better + n_equal / 2).cpu().numpy()
-            on_batch((side * len(held) + start + len(batch)) // 2)
+            ranks[side, at] = (1 + n_better + n_equal / 2).cpu().numpy()
+            on_batch((side * len(held) + start + len(spans)) // 2)
     return ranks
 
 

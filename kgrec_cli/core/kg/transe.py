@@ -1,156 +1,188 @@
-"""TransE's own steps: each triple's ends are told from entities that a batch shares.
+"""TransE's own training: both ends of each triple are compared with negatives that a batch shares.
 
-PyKEEN's model and its training loop, with another sampler, another loss and sparse gradients.
-`core/kg_embedding.py` puts them in.
+The model is PyKEEN's; an epoch, a batch's loss and its gradients are here. `fit.py` calls them.
 """
 
+import math
 from functools import partial
 from typing import Any
 
 import torch
+from pykeen.training import NonFiniteLossError
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+from torch.optim import Optimizer
+from torch.utils.data import BatchSampler, DataLoader, RandomSampler, TensorDataset
 
-from kgrec_cli.core.kg.quiet import importing_pykeen
-
-with importing_pykeen():
-    from pykeen.models import TransE
-    from pykeen.sampling import NegativeSampler
-    from pykeen.training import SLCWATrainingLoop
+from kgrec_cli.core.kg.methods import KGModel
 
 SHARPNESS = 8.0  # distances are multiplied by it: of unit vectors they are about 2 at most
 ENTITY_NORM, RELATION_NORM = 0.3, 0.1  # at first; the smaller, the faster an entity turns
-NUMBERS_AT_ONCE = 2**17  # distances computed at a time: half a megabyte, which a cache holds
-NO_PLACE = 1e4  # the distance of an entity that is no candidate
+CHUNK_NUMBERS = 2**17  # distances computed at a time: half a megabyte, which a cache holds
+NOT_A_CANDIDATE = 1e4  # the distance of an entity that does not compete
 TINY = 1e-6
 
 
-def touch_few_rows(model: TransE) -> None:
+def set_up_transe(model: KGModel) -> None:
     """Makes a step of TransE cost what its batch costs, however many entities there are.
 
-    PyKEEN brings all entities to norm 1 after each step; here the rows that are read are. Their
-    gradients are sparse.
+    PyKEEN normalises all entities after each step; here the rows that are read are. Gradients are
+    sparse. `model.reset_parameters_()` then draws the initial values.
     """
     entities: Any = model.entity_representations[0]
     relations: Any = model.relation_representations[0]
     entities.normalizer = partial(torch.nn.functional.normalize, dim=-1)
     for representation, norm in ((entities, ENTITY_NORM), (relations, RELATION_NORM)):
-        table = representation._embeddings
-        table.sparse = True
-        std = norm / table.embedding_dim**0.5
-        representation.initializer = partial(torch.nn.init.normal_, std=std)  # PyKEEN calls it
+        std = norm / representation.shape[0] ** 0.5
+        representation.initializer = partial(torch.nn.init.normal_, std=std)
+        for module in representation.modules():
+            if isinstance(module, torch.nn.Embedding):
+                module.sparse = True
 
 
-class SharedNegatives(NegativeSampler):
-    """Entities that all triples of a batch are compared with: int64 (n,), ascending."""
-
-    def __init__(self, *, num_negs_per_pos: int, **options: Any) -> None:
-        super().__init__(**options)
-        self.n_drawn = num_negs_per_pos
-
-    def corrupt_batch(self, positive_batch: Tensor) -> Tensor:
-        """The batch's negatives; one that is drawn twice counts once."""
-        drawn: Tensor = torch.randint(self.num_entities, (self.n_drawn,)).unique()  # type: ignore[no-untyped-call]
-        return drawn
-
-
-class TranslationLoop(SLCWATrainingLoop):
-    """Tells each triple's tail, and its head, from the entities that the batch shares.
-
-    A softmax for each end over so many negatives learns more from a triple than a few negatives of
-    its own, and all of a batch's distances are one product of matrices.
-    """
-
-    @staticmethod
-    def _process_batch_static(
-        model: Any, loss: Any, mode: Any, batch: Any, *part: Any, **options: Any
-    ) -> Tensor:
-        triples = batch["positives"].to(model.device)
-        other_ids = batch["negatives"].to(model.device)
-        heads, relations, tails = triples.T
-        ids = torch.cat([heads, tails, other_ids])
-        vectors = model.entity_representations[0](ids) * SHARPNESS
-        head, tail, others = vectors.split([len(triples), len(triples), len(other_ids)])
-        step = model.relation_representations[0](relations) * SHARPNESS
-        return nearest_cross_entropy(
-            torch.cat([head + step, tail - step]),
-            torch.cat([tail, head]),
-            others,
-            torch.cat([tails, heads]),
-            other_ids,
-        )
-
-
-def nearest_cross_entropy(
-    places: Tensor, answers: Tensor, others: Tensor, answer_ids: Tensor, other_ids: Tensor
-) -> Tensor:
-    """Mean of -log softmax(-distance) of the answers, each among itself and the shared others.
-
-    An other that is a row's own answer does not compete with it. Distances and gradients are taken
-    a few rows at a time, by products of matrices, and never exist for all rows at once.
+def train_epoch(
+    model: KGModel, triples: Tensor, optimizer: Optimizer, batch_size: int, n_negatives: int
+) -> float:
+    """One step for each batch of triples, in a random order; returns the mean of their losses.
 
     Args:
-        places: float32 (B, D), where each answer should lie.
-        answers: float32 (B, D), where it lies.
-        others: float32 (n, D).
-        answer_ids: int64 (B,).
-        other_ids: int64 (n,), ascending, none twice.
+        model: TransE after `set_up_transe`.
+        triples: int64 (n, 3).
+        optimizer: Takes sparse gradients.
+        batch_size: Triples per step; the last batch may be smaller.
+        n_negatives: Entities drawn for each batch; one that is drawn twice counts once.
+
+    Raises:
+        NonFiniteLossError: A loss that is no finite number.
+    """
+    dataset = TensorDataset(triples)
+    sampler = BatchSampler(RandomSampler(dataset), batch_size, drop_last=False)
+    batches = DataLoader(dataset, sampler=sampler, batch_size=None)
+    total = 0.0
+    model.train()
+    for (batch,) in batches:
+        negatives = torch.randint(model.num_entities, (n_negatives,)).unique()  # type: ignore[no-untyped-call]
+        loss = batch_loss(model, batch.to(model.device), negatives.to(model.device))
+        total += loss.item()
+        if not math.isfinite(total):
+            raise NonFiniteLossError
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+    return total / len(batches)
+
+
+def batch_loss(model: KGModel, triples: Tensor, negatives: Tensor) -> Tensor:
+    """Mean cross entropy of each triple's tail, and of its head, among the shared negatives.
+
+    A softmax for each end over so many negatives learns more from a triple than a few negatives per
+    triple, and all of a batch's distances are one product of matrices.
+
+    Args:
+        model: TransE after `set_up_transe`.
+        triples: int64 (B, 3).
+        negatives: int64 (n,) entities, ascending, none twice.
+    """
+    heads, relations, tails = triples.T
+    ids = torch.cat([heads, tails, negatives])
+    vectors = model.entity_representations[0](ids) * SHARPNESS
+    head, tail, negative = vectors.split([len(triples), len(triples), len(negatives)])
+    step = model.relation_representations[0](relations) * SHARPNESS
+    return distance_cross_entropy(
+        torch.cat([head + step, tail - step]),
+        torch.cat([tail, head]),
+        negative,
+        torch.cat([tails, heads]),
+        negatives,
+    )
+
+
+def distance_cross_entropy(
+    predicted: Tensor,
+    targets: Tensor,
+    negatives: Tensor,
+    target_ids: Tensor,
+    negative_ids: Tensor,
+    *,
+    chunk_numbers: int = CHUNK_NUMBERS,
+) -> Tensor:
+    """Mean of -log softmax(-distance to the prediction) of the targets, each among the negatives.
+
+    A negative that is a row's own target does not compete with it. Distances and gradients are
+    computed for a chunk of rows at a time, by products of matrices; never for all rows at once.
+
+    Args:
+        predicted: float32 (B, D), where each target should lie.
+        targets: float32 (B, D), where it lies.
+        negatives: float32 (n, D).
+        target_ids: int64 (B,).
+        negative_ids: int64 (n,), ascending, none twice.
+        chunk_numbers: Distances computed at a time.
 
     Returns:
         A scalar; differentiable once, by the first three.
     """
-    column = torch.searchsorted(other_ids, answer_ids).clamp_max(len(other_ids) - 1)
-    rows = (other_ids[column] == answer_ids).nonzero()[:, 0]
-    apply: Any = _NearestCrossEntropy.apply
-    loss: Tensor = apply(places, answers, others, rows, column[rows])
+    column = torch.searchsorted(negative_ids, target_ids).clamp_max(len(negative_ids) - 1)
+    rows = (negative_ids[column] == target_ids).nonzero()[:, 0]
+    apply: Any = _DistanceCrossEntropy.apply
+    n_rows = max(1, chunk_numbers // (len(negatives) + 1))
+    loss: Tensor = apply(predicted, targets, negatives, rows, column[rows], n_rows)
     return loss
 
 
-class _NearestCrossEntropy(torch.autograd.Function):
-    """Distances by |q - x|^2 = |q|^2 - 2 q.x + |x|^2; the answer stands in the last column."""
+class _DistanceCrossEntropy(torch.autograd.Function):
+    """Distances by |p - x|^2 = |p|^2 - 2 p.x + |x|^2; the target stands in the last column.
+
+    `rows` and `columns` say where a negative is the row's own target; `chunk` is a count of rows.
+    """
 
     @staticmethod
     def forward(
-        ctx: Any, places: Tensor, answers: Tensor, others: Tensor, rows: Tensor, columns: Tensor
+        ctx: Any,
+        predicted: Tensor,
+        targets: Tensor,
+        negatives: Tensor,
+        rows: Tensor,
+        columns: Tensor,
+        chunk: int,
     ) -> Tensor:
-        n_rows, width = places.shape
-        n_others = len(others)
-        step = max(1, NUMBERS_AT_ONCE // (n_others + 1))
-        ones = places.new_ones(n_rows, 1)
-        left = torch.cat([places, ones, (places * places).sum(1, keepdim=True)], dim=1)
-        right = places.new_zeros(width + 2, n_others + 1)
-        right[:width, :n_others] = -2 * others.T
-        right[width, :n_others] = (others * others).sum(1)
-        right[width + 1, :n_others] = 1
-        padded = places.new_zeros(n_others + 1, width + 1)  # a column of ones sums the weights
-        padded[:n_others, :width] = others
-        padded[:n_others, width] = 1
+        n_rows, width = predicted.shape
+        n = len(negatives)
+        ones = predicted.new_ones(n_rows, 1)
+        left = torch.cat([predicted, ones, (predicted * predicted).sum(1, keepdim=True)], dim=1)
+        right = predicted.new_zeros(width + 2, n + 1)
+        right[:width, :n] = -2 * negatives.T
+        right[width, :n] = (negatives * negatives).sum(1)
+        right[width + 1, :n] = 1
+        padded = predicted.new_zeros(n + 1, width + 1)  # a column of ones sums the weights
+        padded[:n, :width] = negatives
+        padded[:n, width] = 1
 
-        apart = places - answers
+        apart = predicted - targets
         distance = apart.norm(dim=1).clamp_min(TINY**0.5)
-        chance = torch.empty_like(distance)
-        of_places = places.new_empty(n_rows, width + 1)
-        of_others = places.new_zeros(n_others + 1, width + 1)
-        starts = range(0, n_rows, step)
+        probability = torch.empty_like(distance)
+        by_predicted = predicted.new_empty(n_rows, width + 1)
+        by_negatives = predicted.new_zeros(n + 1, width + 1)
+        starts = range(0, n_rows, chunk)
         firsts = torch.searchsorted(rows, rows.new_tensor([*starts, n_rows])).tolist()
         for start, first, end in zip(starts, firsts[:-1], firsts[1:], strict=True):
-            part = slice(start, start + step)
-            distances = torch.mm(left[part], right).clamp_min_(TINY).sqrt_()
-            distances[:, n_others] = distance[part]
-            distances[rows[first:end] - start, columns[first:end]] = NO_PLACE
+            at = slice(start, start + chunk)
+            distances = torch.mm(left[at], right).clamp_min_(TINY).sqrt_()
+            distances[:, n] = distance[at]
+            distances[rows[first:end] - start, columns[first:end]] = NOT_A_CANDIDATE
             weights = torch.softmax(-distances, dim=1)
-            chance[part] = weights[:, n_others]
+            probability[at] = weights[:, n]
             weights.div_(distances)
-            torch.mm(weights, padded, out=of_places[part])
-            of_others.addmm_(weights.T, left[part, : width + 1])
+            torch.mm(weights, padded, out=by_predicted[at])
+            by_negatives.addmm_(weights.T, left[at, : width + 1])
 
-        towards = ((1 - chance) / distance)[:, None] * apart
-        away = of_places[:, width:] * places - of_places[:, :width]
-        of_others = of_others[:n_others, :width] - of_others[:n_others, width:] * others
-        ctx.save_for_backward((towards - away) / n_rows, towards / -n_rows, of_others / n_rows)
-        return -chance.clamp_min(torch.finfo(chance.dtype).tiny).log().mean()
+        towards = ((1 - probability) / distance)[:, None] * apart
+        away = by_predicted[:, width:] * predicted - by_predicted[:, :width]
+        by_negatives = by_negatives[:n, :width] - by_negatives[:n, width:] * negatives
+        ctx.save_for_backward((towards - away) / n_rows, towards / -n_rows, by_negatives / n_rows)
+        return -probability.clamp_min(torch.finfo(probability.dtype).tiny).log().mean()
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        return *(gradient * part for part in ctx.saved_tensors), None, None
+        return *(gradient * saved for saved in ctx.saved_tensors), None, None, None

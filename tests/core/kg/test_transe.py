@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn.functional import cross_entropy
 
-from kgrec_cli.core.kg import transe as kg_translation
-from kgrec_cli.core.kg.embedding import entity_vectors, fit_kg
-from kgrec_cli.core.kg.transe import nearest_cross_entropy
+from kgrec_cli.core.kg.fit import fit_kg
+from kgrec_cli.core.kg.methods import entity_vectors
+from kgrec_cli.core.kg.transe import distance_cross_entropy
 from kgrec_cli.settings import PretrainKGSettings
 
 
@@ -32,7 +32,7 @@ def test_loss_and_gradients_equal_distances_written_out(n_rows, n_others, width,
     ]
     other_ids = torch.randperm(20, generator=generator)[:n_others].sort().values
     answer_ids = torch.randint(20, (n_rows,), generator=generator)
-    found = nearest_cross_entropy(*vectors, answer_ids, other_ids)
+    found = distance_cross_entropy(*vectors, answer_ids, other_ids)
     expected = written_out(*vectors, answer_ids, other_ids)
     torch.testing.assert_close(found, expected)
     for ours, theirs in zip(
@@ -43,12 +43,11 @@ def test_loss_and_gradients_equal_distances_written_out(n_rows, n_others, width,
         torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-9)
 
 
-def test_rows_taken_a_few_at_a_time_change_nothing(monkeypatch) -> None:
+def test_chunks_of_rows_change_nothing() -> None:
     vectors = [torch.randn(n, 4, requires_grad=True) for n in (50, 50, 7)]
     ids = torch.arange(50) % 11, torch.arange(0, 14, 2)
-    whole = nearest_cross_entropy(*vectors, *ids)
-    monkeypatch.setattr(kg_translation, "NUMBERS_AT_ONCE", 8 * 6)
-    parts = nearest_cross_entropy(*vectors, *ids)
+    whole = distance_cross_entropy(*vectors, *ids)
+    parts = distance_cross_entropy(*vectors, *ids, chunk_numbers=8 * 6)
     torch.testing.assert_close(whole, parts)
     for one, other in zip(
         torch.autograd.grad(whole, vectors), torch.autograd.grad(parts, vectors), strict=True
@@ -58,7 +57,7 @@ def test_rows_taken_a_few_at_a_time_change_nothing(monkeypatch) -> None:
 
 def test_an_answer_at_its_place_gives_finite_gradients() -> None:
     places = torch.zeros(2, 3, requires_grad=True)
-    loss = nearest_cross_entropy(
+    loss = distance_cross_entropy(
         places, torch.zeros(2, 3), torch.zeros(1, 3), torch.tensor([0, 1]), torch.tensor([1])
     )
     loss.backward()
@@ -83,5 +82,5 @@ def test_vectors_have_norm_one_and_only_rows_of_a_batch_move() -> None:
 
 def test_where_the_only_other_entity_is_the_answer_nothing_is_lost() -> None:
     one = torch.zeros(1, dtype=torch.long)
-    loss = nearest_cross_entropy(*torch.randn(3, 1, 3), one, one)
+    loss = distance_cross_entropy(*torch.randn(3, 1, 3), one, one)
     assert loss.item() == pytest.approx(0, abs=1e-6)

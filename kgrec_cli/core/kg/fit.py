@@ -1,0 +1,236 @@
+"""Trains a PyKEEN model on triples: TransE by the steps of `transe.py`, others by PyKEEN's loop.
+
+`pretrain-kg` calls `fit_kg`, then `entity_vectors` and `scale_vectors` of `methods.py`.
+"""
+
+import ctypes
+import gc
+import tempfile
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from pykeen.models import TransE
+from pykeen.training import NonFiniteLossError, SLCWATrainingLoop, TrainingCallback
+from pykeen.triples import CoreTriplesFactory
+from pykeen.utils import get_batchnorm_modules
+from torch import Tensor
+from torch.optim import Adam, Optimizer, SparseAdam
+
+from kgrec_cli.core.adam_state import pack_optimizer, unpack_optimizer
+from kgrec_cli.core.kg import quiet_pykeen
+from kgrec_cli.core.kg.holdout import Ints
+from kgrec_cli.core.kg.methods import KGModel, build_factory, build_model
+from kgrec_cli.core.kg.transe import set_up_transe, train_epoch
+from kgrec_cli.errors import KgrecError
+from kgrec_cli.settings import PretrainKGSettings
+
+NEGATIVES, SHARED_NEGATIVES = 16, 512  # defaults: per triple; TransE: per batch
+
+
+@dataclass
+class KGState:
+    """All that a training needs to go on.
+
+    Attributes:
+        losses: Mean loss of each finished epoch.
+        tensors: Weights ("model.NAME") and Adam's moments ("adam.INDEX.NAME").
+    """
+
+    losses: list[float] = field(default_factory=list)
+    tensors: dict[str, Tensor] = field(default_factory=dict)
+
+
+OnEpoch = Callable[[int, float, Callable[[], KGState]], None]
+AfterEpoch = Callable[[float, Optimizer], None]
+
+
+def fit_kg(
+    triples: Ints,
+    *,
+    n_entities: int,
+    n_relations: int,
+    settings: PretrainKGSettings,
+    embedding_size: int,
+    device: torch.device,
+    state: KGState | None = None,
+    on_epoch: OnEpoch,
+) -> tuple[KGModel, list[float]]:
+    """Trains a PyKEEN model on triples, with Adam, under the stochastic local closed world.
+
+    Every epoch draws its order and its negatives from (seed, epoch) alone, so a training that is
+    resumed from a state gives the same result as an uninterrupted one.
+
+    Args:
+        triples: int64 (n, 3): head, relation, tail ids.
+        n_entities: Entity ids are below this.
+        n_relations: Relation ids are below this.
+        settings: Method (as `check_method` spells it), epochs, batch size, ...
+        embedding_size: Width of the vectors.
+        device: Where to train.
+        state: Where to resume; None starts.
+        on_epoch: Called after each epoch with its number, its loss and a function that returns the
+            state; the state's tensors change with the next step.
+
+    Returns:
+        The trained model and the mean loss of each epoch.
+
+    Raises:
+        KgrecError: Too few entities or triples to train on, a loss that is no finite number, or
+            not enough memory.
+    """
+    if n_entities < 2:
+        raise KgrecError("the knowledge graph has one entity: there is nothing to tell it from")
+    _keep_freed_memory()
+    method = settings.method
+    factory = build_factory(method, triples, n_entities=n_entities, n_relations=n_relations)
+    losses = list(state.losses) if state else []
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(_epoch_seed(settings.seed, 0))
+        model = build_model(method, factory, embedding_size).to(device)
+        optimizer = _build_optimizer(model, settings.learning_rate)
+        if state:
+            _restore(model, optimizer, state)
+        torch.manual_seed(_epoch_seed(settings.seed, len(losses) + 1))
+
+        def after_epoch(loss: float, optimizer: Optimizer) -> None:
+            losses.append(loss)
+            on_epoch(len(losses), loss, lambda: _capture(model, optimizer, losses))
+            torch.manual_seed(_epoch_seed(settings.seed, len(losses) + 1))
+
+        try:
+            if isinstance(model, TransE):
+                if not losses:
+                    model.reset_parameters_()  # type: ignore[no-untyped-call]
+                while len(losses) < settings.epochs:
+                    n_negatives = settings.negatives or SHARED_NEGATIVES
+                    loss = train_epoch(
+                        model, factory.mapped_triples, optimizer, settings.batch_size, n_negatives
+                    )
+                    after_epoch(loss, optimizer)
+            else:
+                _run_pykeen(model, factory, optimizer, settings, len(losses), after_epoch)
+        except NonFiniteLossError as error:
+            raise KgrecError(
+                f"{method}: the loss of epoch {len(losses) + 1} is no finite number; "
+                f"try a smaller --learning-rate than {settings.learning_rate:g}"
+            ) from error
+        except (MemoryError, RuntimeError) as error:
+            if "memory" not in str(error) and not isinstance(error, MemoryError):
+                raise
+            raise KgrecError(
+                f"{method}: not enough memory; try a smaller --batch-size than "
+                f"{settings.batch_size} or fewer --negatives"
+            ) from error
+    return model, losses
+
+
+def _epoch_seed(seed: int, epoch: int) -> int:
+    """A seed for an epoch's order and negatives; that of epoch 1 gives the initial values too."""
+    return int(np.random.SeedSequence([seed, epoch]).generate_state(1, np.uint64)[0]) >> 1
+
+
+def _build_optimizer(model: KGModel, learning_rate: float) -> Optimizer:
+    """Adam; for TransE, which is set up for it here, with sparse gradients."""
+    parameters = list(model.get_grad_params())
+    if not isinstance(model, TransE):
+        return Adam(parameters, lr=learning_rate, fused=True)
+    set_up_transe(model)
+    return SparseAdam(parameters, lr=learning_rate)
+
+
+def _run_pykeen(
+    model: KGModel, factory: CoreTriplesFactory, optimizer: Optimizer,
+    settings: PretrainKGSettings, n_done: int, after_epoch: AfterEpoch,
+) -> None:  # fmt: skip
+    """The epochs that are left, by PyKEEN's loop, through its public names alone.
+
+    It counts finished epochs in a private number, so it is told how many are left instead. At the
+    start of a training it makes the initial values, and a new optimizer like the one it is given.
+    """
+    loop = SLCWATrainingLoop(
+        model=model,
+        triples_factory=factory,
+        optimizer=optimizer,
+        negative_sampler="basic",
+        negative_sampler_kwargs={"num_negs_per_pos": settings.negatives or NEGATIVES},
+        automatic_memory_optimization=False,
+    )
+    gc.freeze()  # PyKEEN collects garbage after every epoch: 0.25 s over the objects of all modules
+    try:
+        with quiet_pykeen():
+            loop.train(
+                factory,
+                num_epochs=settings.epochs - n_done,
+                batch_size=settings.batch_size,
+                continue_training=n_done > 0,
+                drop_last=_must_drop_last(model, factory, settings.batch_size),
+                use_tqdm=False,
+                pin_memory=False,
+                checkpoint_directory=Path(tempfile.gettempdir()),  # PyKEEN makes it
+                callbacks=_AfterEpoch(after_epoch),
+            )
+    finally:
+        gc.unfreeze()
+
+
+class _AfterEpoch(TrainingCallback):
+    """Calls a function between two epochs of PyKEEN's loop."""
+
+    def __init__(self, after_epoch: AfterEpoch) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.after_epoch = after_epoch
+
+    def post_epoch(self, epoch: int, epoch_loss: float, **kwargs: Any) -> None:
+        """Called by PyKEEN."""
+        self.after_epoch(epoch_loss, self.optimizer)
+
+
+def _must_drop_last(model: KGModel, factory: CoreTriplesFactory, batch_size: int) -> bool:
+    """Whether the last batch must be left out: batch normalisation cannot take a single row."""
+    if not get_batchnorm_modules(model):
+        return False
+    n_triples = factory.num_triples * (2 if factory.create_inverse_triples else 1)
+    if min(n_triples, batch_size) < 2:
+        raise KgrecError(
+            f"{type(model).__name__} normalises over batches, so it needs at least two triples and "
+            f"a --batch-size of at least 2; found {n_triples} triples and {batch_size}"
+        )
+    return n_triples % batch_size == 1
+
+
+def _capture(model: KGModel, optimizer: Optimizer, losses: list[float]) -> KGState:
+    """The state as it is now; its tensors are those of the model, not copies."""
+    tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
+    return KGState(list(losses), tensors | pack_optimizer(optimizer.state_dict(), "adam"))
+
+
+def _restore(model: KGModel, optimizer: Optimizer, state: KGState) -> None:
+    """Puts a state into a new model and its new optimizer."""
+    weights = {
+        name.removeprefix("model."): value
+        for name, value in state.tensors.items()
+        if name.startswith("model.")
+    }
+    model.load_state_dict(weights)
+    groups = optimizer.state_dict()["param_groups"]
+    optimizer.load_state_dict(unpack_optimizer(state.tensors, "adam", groups))
+
+
+def _keep_freed_memory() -> None:
+    """Tells glibc to keep up to 1 GB of freed memory rather than give it back at once.
+
+    A training step frees gradients and activations of some 10 MB each and asks for the same again.
+    By default glibc returns them to the system in between, and the system hands out zeroed pages
+    anew: on a virtual machine that made TransE epochs 1.2 to 6 times as long. Results stay the
+    same; where the C library is another one, nothing happens.
+    """
+    trim_threshold, mmap_threshold = -1, -3  # names of mallopt's options in malloc.h
+    with suppress(AttributeError, OSError, TypeError):
+        library = ctypes.CDLL(None)
+        library.mallopt(mmap_threshold, 2**25)  # the largest that glibc takes
+        library.mallopt(trim_threshold, 2**30)

@@ -1,0 +1,70 @@
+"""Held-out triples: nothing is given away, and filtered ranks equal a slow count."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kgrec_cli.core.kg.holdout import hold_out, rank_held_out, summarise_ranks
+
+
+def triples_strategy():
+    row = st.tuples(st.integers(0, 7), st.integers(0, 2), st.integers(0, 7))
+    return st.lists(row, min_size=1, max_size=60, unique=True).map(np.array)
+
+
+@settings(max_examples=80)
+@given(triples_strategy(), st.floats(0.05, 0.5), st.integers(0, 50))
+def test_a_held_out_pair_has_no_triple_in_training(triples, share: float, seed: int) -> None:
+    held = hold_out(triples, 8, share=share, n_max=100, seed=seed)
+    training, away = triples[~held], triples[held]
+    pairs = {frozenset((head, tail)) for head, _, tail in training}
+    assert all(frozenset((head, tail)) not in pairs for head, _, tail in away)
+    assert set(triples[:, [0, 2]].ravel()) == set(training[:, [0, 2]].ravel())
+    assert set(triples[:, 1]) == set(training[:, 1])
+
+
+def test_inverse_relations_are_held_out_together() -> None:
+    films, people = np.arange(20), 20 + np.arange(20)
+    pairs = [(film, person) for film in films for person in people if (film + person) % 3 == 0]
+    one = [(film, 0, person) for film, person in pairs]
+    other = [(person, 1, film) for film, person in pairs]
+    triples = np.array(one + other)
+    held = hold_out(triples, 40, share=0.2, n_max=1000, seed=0)
+    assert held[: len(pairs)].sum() == held[len(pairs) :].sum() > 0
+    assert (held[: len(pairs)] == held[len(pairs) :]).all()
+
+
+@settings(max_examples=60)
+@given(triples_strategy(), st.integers(0, 1000), st.integers(1, 7))
+def test_filtered_ranks_equal_brute_force(triples, seed: int, batch_size: int) -> None:
+    rng = np.random.default_rng(seed)
+    table = rng.integers(0, 4, size=(8, 3, 8)).astype(np.float64)  # many ties
+    held = triples[: max(1, len(triples) // 3)]
+    found = rank_held_out(
+        held,
+        triples,
+        score_tails=lambda asked: torch.from_numpy(table[tuple(asked.numpy().T)]),
+        score_heads=lambda asked: torch.from_numpy(table[:, *asked.numpy().T].T.copy()),
+        batch_size=batch_size,
+        device=torch.device("cpu"),
+        on_batch=lambda done: None,
+    )
+    true = {tuple(row) for row in triples}
+    for column, (head, relation, tail) in enumerate(held):
+        score = table[head, relation, tail]
+        for side in (0, 1):
+            others = [
+                table[head, relation, e] if side == 0 else table[e, relation, tail]
+                for e in range(8)
+                if ((head, relation, e) if side == 0 else (e, relation, tail)) not in true
+            ]
+            better, equal = sum(o > score for o in others), sum(o == score for o in others)
+            assert found[side, column] == 1 + better + equal / 2
+
+
+def test_summary_by_hand() -> None:
+    values = summarise_ranks(np.array([[1.0, 4.0], [2.0, 20.0]]))
+    assert values["mrr"] == pytest.approx((1 + 1 / 4 + 1 / 2 + 1 / 20) / 4)
+    assert (values["hits@1"], values["hits@3"], values["hits@10"]) == (0.25, 0.5, 0.75)
