@@ -47,25 +47,25 @@ def atomic_path(settings: Settings, folder: Path, suffix: str) -> Path:
 
 
 def read_items(settings: Settings, folder: Path) -> pl.DataFrame:
-    """What `.item` says: String columns item_id and, where it has them, title and genre.
+    """What `.item` says: String columns item_id, title, genre, the last two null where unknown.
 
     A title or genre is the text column that goes by the likeliest of the common names (`title`
-    before `movie_title`, see `formats/raw/columns.py`). An item stands there once: its first row
-    counts. Genres are separated by spaces. Empty when there is no `.item`, or when it does not name
-    its items.
+    before `movie_title`, see `formats/raw/columns.py`). Each item has one row, its first one.
+    Genres are separated by spaces. No row without an `.item`, or when it does not name its items.
     """
     path = atomic_path(settings, folder, "item")
     header = read_header(path, settings.field_separator) if path.is_file() else {}
+    columns = dict.fromkeys(("item_id", "title", "genre"), pl.String)
     if settings.ITEM_ID_FIELD not in header:
-        return pl.DataFrame(schema={"item_id": pl.String})
+        return pl.DataFrame(schema=columns)
     fields = {settings.ITEM_ID_FIELD: "item_id"}
     texts = [name for name, kind in header.items() if name not in fields and "token" in kind]
     for role in ("title", "genre"):
         number = guess_column(role, texts)
         if number is not None:
             fields[texts[number]] = role
-    table = _read(settings, path, fields)
-    if "genre" in table.columns and settings.seq_separator != " ":
+    table = pl.concat([pl.DataFrame(schema=columns), _read(settings, path, fields)], how="diagonal")
+    if settings.seq_separator != " ":
         genre = pl.col("genre").str.replace_all(settings.seq_separator, " ", literal=True)
         table = table.with_columns(genre)
     return table.drop_nulls("item_id").unique("item_id", keep="first", maintain_order=True)

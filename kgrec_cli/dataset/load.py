@@ -69,8 +69,6 @@ class Dataset:
     @cached_property
     def titles(self) -> dict[str, str]:
         """Title by item token; empty where `.item` has none."""
-        if "title" not in self.catalogue.columns:
-            return {}
         return dict(self.catalogue.select("item_id", "title").drop_nulls().iter_rows())
 
     @cached_property
@@ -88,13 +86,8 @@ class Dataset:
             return True
         if inter_sha256 != self.file_digests[0]:
             return False
-        n_unchecked = len(self.file_digests) - 1
-        on_event(
-            Note(
-                f"{self.name}: only the first part could be checked, since an earlier kgrec "
-                f"recorded no more; whether the other {n_unchecked} have changed is not known"
-            )
-        )
+        text = "only the first part could be checked for changes: an earlier kgrec recorded no more"
+        on_event(Note(f"{self.name}: {text}"))
         return True
 
 

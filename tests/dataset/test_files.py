@@ -30,7 +30,7 @@ def write(folder: Path, suffix: str, *lines: str) -> Path:
         ("movie_title:token_seq\ttitle:token_seq", "Heat\tHeat (1995)", "Heat (1995)"),
         ("title:token_seq\tmovie_title:token_seq", "Heat (1995)\tHeat", "Heat (1995)"),
         ("name:token\tTitle:token_seq", "h1\tHeat", "Heat"),
-        ("label:float\tname:token_seq", "3\tHeat", "Heat"),
+        ("label:float", "3", None),
         ("year:token", "1995", None),
     ],
 )
@@ -44,7 +44,7 @@ def test_loader_and_link_check_take_the_same_title(
     items = read_items(settings, tmp_path)
     dataset = load_dataset(settings, tmp_path, lambda event: None)
     assert dataset.titles == ({} if expected is None else {"a": expected})
-    assert items.to_dicts() == [{"item_id": "a"} | ({"title": expected} if expected else {})]
+    assert items.rows() == [("a", expected, None)]
     assert items.equals(dataset.catalogue)
 
 
@@ -55,12 +55,12 @@ def test_items_by_hand(tmp_path: Path) -> None:
         "1,a|b,First", "2,c,", ",d,Nothing", "1,e,Second",
     )  # fmt: skip
     settings = Settings(dataset="toy", ITEM_ID_FIELD="what", field_separator=",", seq_separator="|")
-    assert read_items(settings, tmp_path).select("item_id", "title", "genre").rows() == [
+    assert read_items(settings, tmp_path).rows() == [
         ("1", "First", "a b"), ("2", None, "c")
     ]  # fmt: skip
     other = Settings(dataset="toy", field_separator=",")
     assert read_items(other, tmp_path).rows() == []  # it names no items
-    assert read_items(Settings(dataset="none"), tmp_path).columns == ["item_id"]
+    assert read_items(Settings(dataset="none"), tmp_path).columns == ["item_id", "title", "genre"]
 
 
 N = 400

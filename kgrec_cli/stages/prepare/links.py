@@ -40,12 +40,18 @@ def settle_links(
         KgrecError: Links that lead nowhere.
     """
     linked = select_links(kg.links, kg.triples, items["item_id"], n_interactions)
-    _check_coverage(request, plan, kg, linked, items, on_event)
-    verdict = _find_verdict(plan, linked, items, on_event)
     name, n_read = plan.name, linked.triples.height
-    if request.add_metadata and plan.triples_path is not None:
-        linked = _add_metadata(linked, raw, items, n_interactions, on_event)
-        name += " and metadata" if linked.triples.height > n_read else ""
+    if plan.triples_path is None:
+        verdict = LinkVerdict("sound" if n_read else "unknown", "construction", None, 0)
+    else:
+        _check_coverage(request, plan, kg, linked, items, on_event)
+        catalogue = items.rename({"movie_title": "title"}, strict=False)
+        verdict = link_verdict(catalogue, linked.links, linked.triples)
+        if verdict.verdict == "broken":
+            on_event(Warn(f"{plan.links_path}: {verdict.summary}; {CURE}"))
+        if request.add_metadata:
+            linked = _add_metadata(linked, raw, items, n_interactions, on_event)
+            name += " and metadata" if linked.triples.height > n_read else ""
     return linked._replace(kg_report={"name": name, **linked.kg_report}), verdict
 
 
@@ -58,8 +64,6 @@ def _check_coverage(
     on_event: OnEvent,
 ) -> None:
     """Refuses links that lead nowhere, and says what is odd about others."""
-    if plan.triples_path is None:
-        return
     report = linked.links_report
     if not report["kept"]:
         example = kg.links["item_id"][0] if kg.links.height else "none"
@@ -92,20 +96,6 @@ def _check_coverage(
         n_entities = report["entities_of_several_items"]
         shared = "one entity" if n_entities == 1 else f"{n_entities:,} entities"
         on_event(Note(f"{report['items_sharing_an_entity']:,} items share {shared}"))
-
-
-def _find_verdict(
-    plan: KGPlan, linked: ItemLinks, items: pl.DataFrame, on_event: OnEvent
-) -> LinkVerdict:
-    """Whether the links are right; a loud warning when they are not."""
-    if plan.triples_path is None:
-        is_made = linked.triples.height > 0
-        return LinkVerdict("sound" if is_made else "unknown", "construction", None, 0)
-    catalogue = items.rename({"movie_title": "title"}, strict=False)
-    links = link_verdict(catalogue, linked.links, linked.triples)
-    if links.verdict == "broken":
-        on_event(Warn(f"{plan.links_path}: {links.summary}; {CURE}"))
-    return links
 
 
 def _add_metadata(
