@@ -16,8 +16,8 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 
-from kgrec_cli.core.linking.titles import judge_titles
-from kgrec_cli.core.linking.verdict import check_links
+from kgrec_cli.core.linking.titles import match_titles
+from kgrec_cli.core.linking.verdict import link_verdict
 from kgrec_cli.formats.raw.item_lists import read_catalog
 from kgrec_cli.formats.raw.knowledge_graph import read_raw_links, read_raw_triples
 
@@ -56,7 +56,7 @@ def read_sets(data: Path) -> dict[str, Linked]:
     small = read_catalog(data / "ml-latest-small" / "movies.csv")
     freebase = read_raw_triples(data / "freebase" / "ml-100k.kg.gz")
     by_movie = read_raw_links(data / "freebase" / "ml2fb.txt").select("item_id", "entity_id")
-    matched = judge_titles(ml_100k, ml_1m).drop_nulls("catalog_id")
+    matched = match_titles(ml_100k, ml_1m).drop_nulls("catalog_id")
     repaired = matched.join(by_movie, left_on="catalog_id", right_on="item_id").select(
         "item_id", "entity_id"
     )
@@ -94,7 +94,7 @@ def main() -> None:
         for share in (0.0, 0.5, 1.0):
             draws = 1 if share == 0 else options.draws
             checks = [
-                check_links(items, shuffled(links, share, np.random.default_rng(seed)), triples)
+                link_verdict(items, shuffled(links, share, np.random.default_rng(seed)), triples)
                 for seed in range(draws)
             ]
             right = [check.right or 0.0 for check in checks]

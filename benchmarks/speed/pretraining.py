@@ -28,7 +28,7 @@ from kgrec_cli.core.kg.fit import fit_kg
 from kgrec_cli.core.kg.holdout import Ints, hold_out, rank_held_out, summarise_ranks
 from kgrec_cli.formats.atomic import read_atomic
 from kgrec_cli.settings import PretrainKGSettings
-from kgrec_cli.stages.pretrain_kg import HELD_OUT_AT_MOST, HELD_OUT_SHARE, number_triples
+from kgrec_cli.stages.pretrain_kg import HELD_OUT_AT_MOST, HELD_OUT_SHARE, encode_triples
 
 with quiet_pykeen():  # after core/kg, whose import leaves no folder in the home
     from pykeen.losses import NSSALoss
@@ -154,7 +154,7 @@ def run_kgrec(training: Ints, held: Ints, known: Ints, options: argparse.Namespa
 
 def race(options: argparse.Namespace) -> None:
     """Both sides in turn, or PyKEEN's configurations one after the other."""
-    _, _, triples = number_triples(read_atomic(options.kg, ["head_id", "relation_id", "tail_id"]))
+    _, _, triples = encode_triples(read_atomic(options.kg, ["head_id", "relation_id", "tail_id"]))
     held = hold_out(
         triples, int(triples[:, [0, 2]].max()) + 1,
         share=HELD_OUT_SHARE, n_max=HELD_OUT_AT_MOST, seed=2020,

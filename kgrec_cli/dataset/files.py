@@ -1,17 +1,25 @@
-"""Which files a data set has: where they are, and which of them hold vectors.
+"""The files of a data set: where they are, what they were made from, and the reader of each.
 
-`dataset.py` and `features.py` read what is found here.
+`.item`, `.link` and `.kg` are parsed here and nowhere else; `load.py` reads `.inter`, `features.py`
+the vectors. All take RecBole's field names and separators from the settings.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import polars as pl
+
 from kgrec_cli.errors import KgrecError
-from kgrec_cli.formats.atomic import read_header
+from kgrec_cli.formats.atomic import read_atomic, read_header
+from kgrec_cli.formats.files import read_json, sha256_of
+from kgrec_cli.formats.raw.columns import guess_column
 from kgrec_cli.settings import Settings
 
 ENTITY = "entity"
 DEFAULT_SUFFIX, RECBOLE_SUFFIX = "ent_feature", "ent"
+REPORT_NAME = "prepare.json"
+"""What `kgrec prepare` says of the files that it wrote, beside them."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +44,112 @@ class Feature:
 def atomic_path(settings: Settings, folder: Path, suffix: str) -> Path:
     """Where an atomic file of the data set is, for instance suffix "inter"."""
     return folder / settings.data_path / f"{settings.dataset}" / f"{settings.dataset}.{suffix}"
+
+
+def read_items(settings: Settings, folder: Path) -> pl.DataFrame:
+    """What `.item` says: String columns item_id, title, genre, the last two null where unknown.
+
+    A title or genre is the text column that goes by the likeliest of the common names (`title`
+    before `movie_title`, see `formats/raw/columns.py`). Each item has one row, its first one.
+    Genres are separated by spaces. No row without an `.item`, or when it does not name its items.
+    """
+    path = atomic_path(settings, folder, "item")
+    header = read_header(path, settings.field_separator) if path.is_file() else {}
+    columns = dict.fromkeys(("item_id", "title", "genre"), pl.String)
+    if settings.ITEM_ID_FIELD not in header:
+        return pl.DataFrame(schema=columns)
+    fields = {settings.ITEM_ID_FIELD: "item_id"}
+    texts = [name for name, kind in header.items() if name not in fields and "token" in kind]
+    for role in ("title", "genre"):
+        number = guess_column(role, texts)
+        if number is not None:
+            fields[texts[number]] = role
+    table = pl.concat([pl.DataFrame(schema=columns), _read(settings, path, fields)], how="diagonal")
+    if settings.seq_separator != " ":
+        genre = pl.col("genre").str.replace_all(settings.seq_separator, " ", literal=True)
+        table = table.with_columns(genre)
+    return table.drop_nulls("item_id").unique("item_id", keep="first", maintain_order=True)
+
+
+def read_links(settings: Settings, folder: Path) -> pl.DataFrame:
+    """The rows of `.link`: String columns item_id, entity_id, none empty; no row without a file."""
+    path = atomic_path(settings, folder, "link")
+    fields = {settings.ITEM_ID_FIELD: "item_id", settings.ENTITY_ID_FIELD: "entity_id"}
+    if not path.is_file():
+        return pl.DataFrame(schema=dict.fromkeys(fields.values(), pl.String))
+    return _read(settings, path, fields).drop_nulls()
+
+
+def read_kg(settings: Settings, folder: Path, *, refuse_empty: bool = False) -> pl.DataFrame:
+    """The rows of `.kg`, repeated ones too: String columns head_id, relation_id, tail_id.
+
+    Args:
+        settings: dataset, data_path, and RecBole's field names and separator.
+        folder: The working folder.
+        refuse_empty: An empty field is an error; else it is null.
+
+    Raises:
+        KgrecError: A missing or malformed file.
+    """
+    path = atomic_path(settings, folder, "kg")
+    if not path.is_file():
+        raise KgrecError(f"{path}: no such file; `kgrec prepare` makes it")
+    fields = {
+        settings.HEAD_ENTITY_ID_FIELD: "head_id",
+        settings.RELATION_ID_FIELD: "relation_id",
+        settings.TAIL_ENTITY_ID_FIELD: "tail_id",
+    }
+    table = _read(settings, path, fields)
+    if refuse_empty:
+        check_filled(table, path, fields)
+    return table
+
+
+def _read(settings: Settings, path: Path, fields: Mapping[str, str]) -> pl.DataFrame:
+    """Some fields of a file as String columns, each under the name that `fields` gives it."""
+    table = read_atomic(path, list(fields), settings.field_separator)
+    return table.rename(fields).cast(pl.String)
+
+
+def check_filled(table: pl.DataFrame, path: Path, fields: Mapping[str, str]) -> None:
+    """Checks that no field of a file is empty.
+
+    Args:
+        table: A row for each line of the file after its header.
+        path: The file.
+        fields: By name of a field in the file, its name in the table.
+
+    Raises:
+        KgrecError: Names the first line with an empty field.
+    """
+    for field, name in fields.items():
+        if table[name].null_count():
+            row = int(table[name].is_null().arg_max() or 0)
+            raise KgrecError(f"{path}, line {row + 2}, column {field}: empty")
+
+
+def made_from_another_kg(features_path: Path, kg_path: Path) -> bool:
+    """Whether the sidecar of a feature file records another `.kg` than the one that is there."""
+    sidecar_path = features_path.with_name(f"{features_path.name}.json")
+    if not sidecar_path.is_file() or not kg_path.is_file():
+        return False
+    return read_json(sidecar_path).get("kg_sha256") not in (None, sha256_of(kg_path))
+
+
+def recorded_verdict(settings: Settings, folder: Path) -> tuple[str, str] | None:
+    """What `prepare` found of the links: "sound", "broken" or "unknown", and a line that says why.
+
+    None when `prepare` did not make these files, or when one that the verdict rests on has changed.
+    """
+    paths = [atomic_path(settings, folder, suffix) for suffix in ("item", "kg", "link")]
+    try:
+        report = read_json(paths[0].with_name(REPORT_NAME))
+        verdict, summary = report["links"]["verdict"], report["links"]["summary"]
+        if all(report["files"][path.name] == sha256_of(path) for path in paths):
+            return verdict, summary
+    except (KgrecError, OSError, KeyError, TypeError):
+        pass  # an older report, none, or a file less
+    return None
 
 
 def find_features(settings: Settings, folder: Path) -> list[Feature]:
@@ -73,13 +187,13 @@ def find_features(settings: Settings, folder: Path) -> list[Feature]:
 
 def _only_suffix(settings: Settings, folder: Path) -> str:
     """`ent_feature`, or `ent` (RecBole's own default for this model) when only that is there."""
-    own = atomic_path(settings, folder, DEFAULT_SUFFIX).is_file()
-    recbole = atomic_path(settings, folder, RECBOLE_SUFFIX).is_file()
-    return RECBOLE_SUFFIX if recbole and not own else DEFAULT_SUFFIX
+    has_default = atomic_path(settings, folder, DEFAULT_SUFFIX).is_file()
+    has_recbole = atomic_path(settings, folder, RECBOLE_SUFFIX).is_file()
+    return RECBOLE_SUFFIX if has_recbole and not has_default else DEFAULT_SUFFIX
 
 
 def _fields(settings: Settings, path: Path) -> tuple[str, str]:
-    """The id column and the vector column: as preload_weight says, else told by their types."""
+    """The id column and the vector column: as preload_weight says, else by their types."""
     header = read_header(path, settings.field_separator)
     for id_field, vec_field in (settings.preload_weight or {}).items():
         if id_field in header:
@@ -87,9 +201,9 @@ def _fields(settings: Settings, path: Path) -> tuple[str, str]:
     tokens = [name for name, kind in header.items() if kind == "token"]
     vectors = [name for name, kind in header.items() if kind == "float_seq"]
     if not tokens or not vectors:
-        found = ", ".join(f"{name}:{kind}" for name, kind in header.items())
+        columns = ", ".join(f"{name}:{kind}" for name, kind in header.items())
         raise KgrecError(
-            f"{path}, line 1: found {found}; expected a token column and a float_seq column"
+            f"{path}, line 1: found {columns}; expected a token column and a float_seq column"
         )
     if settings.preload_weight:
         raise KgrecError(

@@ -1,28 +1,38 @@
 """From atomic files to what the core works on: vocabularies, histories, the split.
 
 Every command after `pretrain-kg` starts here. RecBole's own filters, field names and separators are
-followed; `stages/features.py` reads the vectors.
+followed; `features.py` reads the vectors, `samples.py` parts that hold ready-made samples.
 """
 
+import hashlib
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import polars as pl
 
-from kgrec_cli.core.data import filters, splits
-from kgrec_cli.core.data.filters import parse_intervals
+from kgrec_cli.core.data import splits
 from kgrec_cli.core.data.histories import Histories, build_histories_in_parts
 from kgrec_cli.core.data.splits import Split
 from kgrec_cli.core.data.vocabulary import Vocabulary, build_vocabulary
-from kgrec_cli.dataset.files import atomic_path, find_features
-from kgrec_cli.dataset.samples import are_samples, read_samples, sample_histories
+from kgrec_cli.dataset.files import (
+    atomic_path,
+    check_filled,
+    find_features,
+    read_items,
+    read_kg,
+    read_links,
+)
 from kgrec_cli.errors import KgrecError, unknown_name
 from kgrec_cli.events import Note, OnEvent
 from kgrec_cli.formats.atomic import read_atomic, read_header, read_parts
 from kgrec_cli.formats.files import sha256_of
 from kgrec_cli.settings import Settings
 
-USER, ITEM, TIME, PART = "user_id", "item_id", "timestamp", "part"
+USER, ITEM, TIME, SPLIT_PART = "user_id", "item_id", "timestamp", "part"
+ReadRows = Callable[[Path, Settings, OnEvent], pl.DataFrame]
+BuildHistories = Callable[[pl.DataFrame], tuple[Histories, Split]]
 
 
 @dataclass(frozen=True)
@@ -31,23 +41,54 @@ class Dataset:
 
     Attributes:
         name: Its name.
-        inter_sha256: Which `.inter` file it came from.
+        file_digests: SHA-256 of each `.inter` file in hex: one, or one for each part.
         users: User tokens.
         items: Item tokens; N ids, padding included.
         histories: All interactions in time order.
-        titles: Title by item token; empty without a `.item` file.
-        entities: Entity token by item token; empty without a `.link` file.
+        catalogue: What `read_items` gives.
+        links: What `read_links` gives.
         split: The parts, when the files come split (`benchmark_filename`).
     """
 
     name: str
-    inter_sha256: str
+    file_digests: tuple[str, ...]
     users: Vocabulary
     items: Vocabulary
     histories: Histories
-    titles: dict[str, str]
-    entities: dict[str, str]
+    catalogue: pl.DataFrame
+    links: pl.DataFrame
     split: Split | None = None
+
+    @property
+    def inter_sha256(self) -> str:
+        """The SHA-256 of the `.inter`; of several parts that of their digests, in order."""
+        if len(self.file_digests) == 1:
+            return self.file_digests[0]
+        return hashlib.sha256("".join(self.file_digests).encode()).hexdigest()
+
+    @cached_property
+    def titles(self) -> dict[str, str]:
+        """Title by item token; empty where `.item` has none."""
+        return dict(self.catalogue.select("item_id", "title").drop_nulls().iter_rows())
+
+    @cached_property
+    def entities(self) -> dict[str, str]:
+        """Entity token by item token. Of an item's several links the last counts, as in RecBole."""
+        return dict(self.links.iter_rows())
+
+    def matches(self, inter_sha256: str, on_event: OnEvent) -> bool:
+        """Whether these are the interactions that a run or a study recorded by `inter_sha256`.
+
+        Earlier versions recorded the first of several parts alone: if that one is the same, the
+        answer is True, with a note.
+        """
+        if inter_sha256 == self.inter_sha256:
+            return True
+        if inter_sha256 != self.file_digests[0]:
+            return False
+        text = "only the first part could be checked for changes: an earlier kgrec recorded no more"
+        on_event(Note(f"{self.name}: {text}"))
+        return True
 
 
 def load_dataset(
@@ -74,19 +115,20 @@ def load_dataset(
             makes = f"`kgrec prepare {settings.dataset}` makes it"
             cure = "benchmark_filename names it as a part that comes split" if names else makes
             raise KgrecError(f"{path}: no such file; {cure}")
-    of_samples = bool(names) and are_samples(paths, settings)
-    read = read_samples if of_samples else _read_interactions
+    read_rows, build_histories = _readers(paths, settings)
     table = pl.concat(
         [
-            read(path, settings, on_event).with_columns(pl.lit(part, pl.Int8).alias(PART))
+            read_rows(path, settings, on_event).with_columns(
+                pl.lit(part, pl.Int8).alias(SPLIT_PART)
+            )
             for part, path in enumerate(paths)
         ]
     )
-    entities = read_entities(atomic_path(settings, folder, "link"), settings)
+    links = read_links(settings, folder)
     if not names:  # as in RecBole: parts that come split are taken as they are
         table = _filter(table, settings, on_event)
     if not names and settings.recbole_compat and settings.model == "GRU4RecKG":
-        table = _keep_linked(table, entities, settings, folder, on_event)
+        table = _keep_linked(table, dict(links.iter_rows()), settings, folder, on_event)
     items = items or build_vocabulary(table[ITEM])
     users = build_vocabulary(table[USER])
     table = table.with_columns(
@@ -101,24 +143,42 @@ def load_dataset(
         raise KgrecError(
             f"{paths[0]}: none of its items is known to the run: is it another data set?"
         )
-    histories, split = (sample_histories if of_samples else _build_histories)(table)
+    histories, split = build_histories(table)
     return Dataset(
         name=str(settings.dataset),
-        inter_sha256=sha256_of(paths[0]),
+        file_digests=tuple(sha256_of(path) for path in paths),
         users=users,
         items=items,
         histories=histories,
-        titles=_read_titles(atomic_path(settings, folder, "item"), settings),
-        entities=entities,
+        catalogue=read_items(settings, folder),
+        links=links,
         split=split if names else None,
     )
+
+
+def _readers(paths: Sequence[Path], settings: Settings) -> tuple[ReadRows, BuildHistories]:
+    """How to read the files, and what to make of their rows: interactions, or samples."""
+    if not settings.benchmark_filename:
+        return _read_interactions, _build_histories
+    column = f"{settings.ITEM_ID_FIELD}_list"
+    has_column = [column in read_header(path, settings.field_separator) for path in paths]
+    if not any(has_column):
+        return _read_interactions, _build_histories
+    if not all(has_column):
+        raise KgrecError(
+            f"{paths[has_column.index(False)]}: no column '{column}', "
+            f"though {paths[has_column.index(True)].name} has one"
+        )
+    from kgrec_cli.dataset.samples import build_sample_histories, read_samples
+
+    return read_samples, build_sample_histories
 
 
 def _build_histories(table: pl.DataFrame) -> tuple[Histories, Split]:
     """The histories of encoded interactions, and the split that their parts make."""
     known = table.filter(pl.col("item") > 0)
     histories, parts = build_histories_in_parts(
-        *(known[name].to_numpy() for name in ("user", "item", TIME, PART))
+        *(known[name].to_numpy() for name in ("user", "item", TIME, SPLIT_PART))
     )
     return histories, splits.split_by_parts(histories, parts)
 
@@ -137,10 +197,7 @@ def _read_interactions(path: Path, settings: Settings, on_event: OnEvent) -> pl.
     )
     if table.is_empty():
         raise KgrecError(f"{path}: no interactions")
-    for field, name in fields.items():
-        if table[name].null_count():
-            row = int(table[name].is_null().arg_max() or 0)
-            raise KgrecError(f"{path}, line {row + 2}, column {field}: empty")
+    check_filled(table, path, fields)
     if TIME not in table.columns:
         on_event(
             Note(
@@ -174,35 +231,35 @@ def _check_load_col(settings: Settings, folder: Path) -> None:
 
 def _filter(table: pl.DataFrame, settings: Settings, on_event: OnEvent) -> pl.DataFrame:
     """RecBole's filters in RecBole's order, each with a note of what it dropped."""
-    names = {settings.USER_ID_FIELD: USER, settings.ITEM_ID_FIELD: ITEM, settings.TIME_FIELD: TIME}
-    kept = filters.drop_duplicates(table, settings.rm_dup_inter or "all")
-    _tell("rm_dup_inter", kept.n_dropped, on_event)
-    for field, text in (settings.val_interval or {}).items():
-        kept = filters.keep_in_ranges(
-            kept.table, names.get(field, field), _ranges(text, f"val_interval: {field}")
-        )
-        _tell(f"val_interval of {field}", kept.n_dropped, on_event)
-    rules = {
-        name: _ranges(text, name) if text else ()
-        for name, text in (
-            ("user_inter_num_interval", settings.user_inter_num_interval),
-            ("item_inter_num_interval", settings.item_inter_num_interval),
-        )
+    repeats, values = settings.rm_dup_inter, settings.val_interval or {}
+    counts = {
+        name: text
+        for name in ("user_inter_num_interval", "item_inter_num_interval")
+        if (text := getattr(settings, name))
     }
-    if any(rules.values()):
-        kept = filters.keep_counts_in_ranges(kept.table, *rules.values())
-        _tell(
-            " and ".join(name for name, ranges in rules.items() if ranges), kept.n_dropped, on_event
+    if not (repeats or values or counts):
+        return table
+    from kgrec_cli.core.data import filters  # most data sets are not filtered
+
+    if repeats:
+        table, n_dropped = filters.drop_duplicates(table, repeats)
+        _tell("rm_dup_inter", n_dropped, on_event)
+    names = {settings.USER_ID_FIELD: USER, settings.ITEM_ID_FIELD: ITEM, settings.TIME_FIELD: TIME}
+    for field, text in values.items():
+        intervals = filters.parse_intervals(text, f"val_interval: {field}")
+        table, n_dropped = filters.keep_in_intervals(table, names.get(field, field), intervals)
+        _tell(f"val_interval of {field}", n_dropped, on_event)
+    if counts:
+        rules = {name: filters.parse_intervals(text, name) for name, text in counts.items()}
+        table, n_dropped = filters.keep_counts_in_intervals(
+            table,
+            rules.get("user_inter_num_interval", ()),
+            rules.get("item_inter_num_interval", ()),
         )
-    if kept.table.is_empty():
+        _tell(" and ".join(rules), n_dropped, on_event)
+    if table.is_empty():
         raise KgrecError(f"{settings.dataset}: the filters leave no interaction")
-    return kept.table
-
-
-def _ranges(text: str, where: str) -> tuple[filters.Range, ...]:
-    return tuple(
-        (each.low, each.high, each.has_low, each.has_high) for each in parse_intervals(text, where)
-    )
+    return table
 
 
 def _tell(rule: str, n_dropped: int, on_event: OnEvent) -> None:
@@ -218,43 +275,23 @@ def _keep_linked(
     on_event: OnEvent,
 ) -> pl.DataFrame:
     """As RecBole: only interactions of items whose entity it knows (`recbole_compat`)."""
-    kept = table.filter(pl.col(ITEM).is_in(list(items_in_graph(settings, folder, entities))))
-    _tell("recbole_compat, items without an entity in the graph", len(table) - len(kept), on_event)
-    if kept.is_empty():
+    linked = table.filter(pl.col(ITEM).is_in(list(items_in_graph(settings, folder, entities))))
+    n_dropped = table.height - linked.height
+    _tell("recbole_compat, items without an entity in the graph", n_dropped, on_event)
+    if linked.is_empty():
         raise KgrecError(f"{settings.dataset}: no item has an entity in the graph")
-    return kept
+    return linked
 
 
 def items_in_graph(settings: Settings, folder: Path, entities: dict[str, str]) -> set[str]:
     """The item tokens that RecBole keeps: their entity stands in a triple or has a vector."""
-    fields = [settings.HEAD_ENTITY_ID_FIELD, settings.TAIL_ENTITY_ID_FIELD]
-    path = atomic_path(settings, folder, "kg")
-    heads, tails = read_atomic(path, fields, settings.field_separator)
-    known = set(heads.to_list()) | set(tails.to_list())
+    triples = read_kg(settings, folder)
+    known = set(triples["head_id"].to_list()) | set(triples["tail_id"].to_list())
     for feature in find_features(settings, folder):
         if not feature.of_items:
             table = read_atomic(feature.path, [feature.id_field], settings.field_separator)
             known |= set(table[feature.id_field].to_list())
     return {item for item, entity in entities.items() if entity in known}
-
-
-def _read_titles(path: Path, settings: Settings) -> dict[str, str]:
-    if not path.is_file():
-        return {}
-    header = read_header(path, settings.field_separator)
-    column = next((name for name in ("movie_title", "title", "name") if name in header), None)
-    if column is None or settings.ITEM_ID_FIELD not in header:
-        return {}
-    table = read_atomic(path, [settings.ITEM_ID_FIELD, column], settings.field_separator)
-    return dict(table.drop_nulls().iter_rows())
-
-
-def read_entities(path: Path, settings: Settings) -> dict[str, str]:
-    """Entity token by item token; empty when there is no `.link`."""
-    if not path.is_file():
-        return {}
-    fields = [settings.ITEM_ID_FIELD, settings.ENTITY_ID_FIELD]
-    return dict(read_atomic(path, fields, settings.field_separator).iter_rows())
 
 
 def split_dataset(settings: Settings, dataset: Dataset) -> Split:

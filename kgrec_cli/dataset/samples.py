@@ -12,26 +12,10 @@ import polars as pl
 from kgrec_cli.core.data import splits
 from kgrec_cli.core.data.histories import Histories, build_histories_in_parts
 from kgrec_cli.core.data.splits import Split
-from kgrec_cli.errors import KgrecError
+from kgrec_cli.dataset.files import check_filled
 from kgrec_cli.events import Note, OnEvent
-from kgrec_cli.formats.atomic import read_atomic, read_header
+from kgrec_cli.formats.atomic import read_atomic
 from kgrec_cli.settings import Settings
-
-
-def are_samples(paths: list[Path], settings: Settings) -> bool:
-    """Whether the files hold samples.
-
-    Raises:
-        KgrecError: Some hold samples and others interactions.
-    """
-    column = f"{settings.ITEM_ID_FIELD}_list"
-    having = [column in read_header(path, settings.field_separator) for path in paths]
-    if any(having) and not all(having):
-        raise KgrecError(
-            f"{paths[having.index(False)]}: no column '{column}', "
-            f"though {paths[having.index(True)].name} has one"
-        )
-    return any(having)
 
 
 def read_samples(path: Path, settings: Settings, on_event: OnEvent) -> pl.DataFrame:
@@ -46,20 +30,17 @@ def read_samples(path: Path, settings: Settings, on_event: OnEvent) -> pl.DataFr
     user, item = settings.USER_ID_FIELD, settings.ITEM_ID_FIELD
     table = read_atomic(path, [user, f"{item}_list", item], settings.field_separator)
     table.columns = ["user_id", "before", "item_id"]
-    for field, name in ((user, "user_id"), (item, "item_id")):
-        if table[name].null_count():
-            row = int(table[name].is_null().arg_max() or 0)
-            raise KgrecError(f"{path}, line {row + 2}, column {field}: empty")
+    check_filled(table, path, {user: "user_id", item: "item_id"})
     before = pl.col("before").str.strip_chars(settings.seq_separator)
-    kept = table.with_row_index("sample").filter(before != "")
-    if kept.height < table.height:
-        n_empty = table.height - kept.height
+    samples = table.with_row_index("sample").filter(before != "")
+    if samples.height < table.height:
+        n_empty = table.height - samples.height
         on_event(Note(f"{path.name}: {n_empty:,} samples with nothing before their item left out"))
     items = pl.concat_list(before.str.split(settings.seq_separator), "item_id")
-    return kept.select("sample", "user_id", items.alias("item_id")).explode("item_id")
+    return samples.select("sample", "user_id", items.alias("item_id")).explode("item_id")
 
 
-def sample_histories(table: pl.DataFrame) -> tuple[Histories, Split]:
+def build_sample_histories(table: pl.DataFrame) -> tuple[Histories, Split]:
     """One history a sample, and the split.
 
     Args:

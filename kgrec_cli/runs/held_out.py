@@ -91,7 +91,7 @@ def load_held_out(
     if trained.on_all_data:
         raise KgrecError(f"{run_dir}: trained on all data, so nothing was held out to measure on")
     dataset = load_dataset(settings, folder, on_event, items=trained.items)
-    if dataset.inter_sha256 != trained.inter_sha256:
+    if not dataset.matches(trained.inter_sha256, on_event):
         raise KgrecError(
             f"{run_dir}: trained on another {dataset.name}.inter than the one here now; "
             "evaluate it where it was trained, or train anew"

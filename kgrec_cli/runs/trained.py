@@ -26,7 +26,7 @@ class Trained:
         items: Its item vocabulary.
         titles: Title by item token.
         entities: Entity token by item token.
-        inter_sha256: The `.inter` it was trained on.
+        inter_sha256: What the run recorded of the `.inter` it was trained on.
         on_all_data: True when nothing was held out.
         model: The best weights, in evaluation mode, on `device`.
         device: Where it is.

@@ -9,17 +9,23 @@ import numpy as np
 import polars as pl
 
 from kgrec_cli.core.data.histories import Histories
-from kgrec_cli.core.linking.verdict import LinkCheck, check_links, explain
-from kgrec_cli.dataset.files import atomic_path, find_features
-from kgrec_cli.dataset.link_check import CURE, read_catalogue, read_links, read_triples
+from kgrec_cli.core.linking.verdict import LinkVerdict, link_verdict
+from kgrec_cli.dataset.features import CURE
+from kgrec_cli.dataset.files import (
+    atomic_path,
+    find_features,
+    made_from_another_kg,
+    read_items,
+    read_kg,
+    read_links,
+)
 from kgrec_cli.dataset.load import Dataset, load_dataset
 from kgrec_cli.errors import KgrecError
 from kgrec_cli.formats.entity_features import read_entity_features
-from kgrec_cli.formats.files import read_json, sha256_of
 from kgrec_cli.settings import Settings
 
 Level = Literal["ok", "note", "bad"]
-Found = TypeVar("Found")
+Result = TypeVar("Result")
 
 MIN_INVERSE_SHARE = 0.9
 """A relation whose triples stand, reversed, under another one to this share is its inverse."""
@@ -57,7 +63,7 @@ class Diagnosis:
 
     dataset: str
     findings: tuple[Finding, ...]
-    links: LinkCheck | None
+    links: LinkVerdict | None
 
     @property
     def is_bad(self) -> bool:
@@ -82,13 +88,18 @@ def run_doctor(settings: Settings, folder: Path) -> Diagnosis:
     dataset = _try(findings, ".inter", lambda: load_dataset(settings, folder, lambda event: None))
     if dataset is not None:
         findings += _interactions(dataset)
-    links = _try(findings, "links", lambda: _links(settings, folder, dataset, findings))
-    _try(findings, ".kg", lambda: _graph(settings, folder, findings))
+    has_kg = atomic_path(settings, folder, "kg").is_file()
+    kg = _try(findings, ".kg", lambda: read_kg(settings, folder)) if has_kg else None
+    links = _try(findings, "links", lambda: _links(settings, folder, dataset, kg, findings))
+    if kg is not None:
+        findings += _graph(kg)
+    elif not has_kg:
+        findings.append(Finding("note", ".kg", "no knowledge graph"))
     _try(findings, "vectors", lambda: _vectors(settings, folder, dataset, findings))
     return Diagnosis(str(settings.dataset), tuple(findings), links)
 
 
-def _try(findings: list[Finding], about: str, look: Callable[[], Found]) -> Found | None:
+def _try(findings: list[Finding], about: str, look: Callable[[], Result]) -> Result | None:
     """What `look` gives; None and a bad finding when a file cannot be used."""
     try:
         return look()
@@ -152,20 +163,23 @@ def _time_order(histories: Histories) -> Iterator[Finding]:
 
 
 def _links(
-    settings: Settings, folder: Path, dataset: Dataset | None, findings: list[Finding]
-) -> LinkCheck | None:
-    path = atomic_path(settings, folder, "link")
-    if not path.is_file():
+    settings: Settings,
+    folder: Path,
+    dataset: Dataset | None,
+    kg: pl.DataFrame | None,
+    findings: list[Finding],
+) -> LinkVerdict | None:
+    if not atomic_path(settings, folder, "link").is_file():
         text = "no links: GRU4RecKG needs them, GRU4Rec does not"
         findings.append(
             Finding("note", ".link", text, "`kgrec prepare --kg FILE --links FILE` makes them")
         )
         return None
-    links = read_links(settings, folder).drop_nulls()
+    links = read_links(settings, folder) if dataset is None else dataset.links
     findings += _coverage(links, dataset)
-    if not atomic_path(settings, folder, "kg").is_file():
+    if kg is None:
         return None
-    triples = read_triples(settings, folder).drop_nulls()
+    triples = kg.drop_nulls()
     entities = pl.concat([triples["head_id"], triples["tail_id"]]).unique()
     unknown = links.filter(~pl.col("entity_id").is_in(entities.implode()))
     if unknown.height:
@@ -178,15 +192,13 @@ def _links(
                 "are the links another graph's?" if share > 0.5 else "",
             )
         )
-    check = check_links(read_catalogue(settings, folder), links, triples)
+    catalogue = read_items(settings, folder) if dataset is None else dataset.catalogue
+    verdict = link_verdict(catalogue, links, triples)
     levels: dict[str, Level] = {"sound": "ok", "broken": "bad", "unknown": "note"}
-    level = levels[check.verdict]
-    findings.append(
-        Finding(
-            level, ".link", explain(check), "" if check.witness == "none" or level == "ok" else CURE
-        )
-    )
-    return check
+    level = levels[verdict.verdict]
+    cure = "" if verdict.witness == "none" or level == "ok" else CURE
+    findings.append(Finding(level, ".link", verdict.summary, cure))
+    return verdict
 
 
 def _coverage(links: pl.DataFrame, dataset: Dataset | None) -> Iterator[Finding]:
@@ -199,7 +211,7 @@ def _coverage(links: pl.DataFrame, dataset: Dataset | None) -> Iterator[Finding]
         )
     repeated = links.height - links["item_id"].n_unique()
     if repeated:
-        yield Finding("note", ".link", f"{repeated:,} further links of one item: the first counts")
+        yield Finding("note", ".link", f"{repeated:,} further links of one item: the last counts")
     if dataset is None:
         return
     tokens = pl.Series(dataset.items.tokens[1:], dtype=pl.String)
@@ -221,25 +233,21 @@ def _coverage(links: pl.DataFrame, dataset: Dataset | None) -> Iterator[Finding]
         )
 
 
-def _graph(settings: Settings, folder: Path, findings: list[Finding]) -> None:
-    if not atomic_path(settings, folder, "kg").is_file():
-        findings.append(Finding("note", ".kg", "no knowledge graph"))
-        return
-    triples = read_triples(settings, folder)
+def _graph(triples: pl.DataFrame) -> Iterator[Finding]:
     distinct = triples.unique()
     entities = pl.concat([distinct["head_id"], distinct["tail_id"]]).n_unique()
     n_relations = distinct["relation_id"].n_unique()
     text = f"{triples.height:,} triples, {entities:,} entities, {n_relations:,} relations"
-    findings.append(Finding("ok", ".kg", text))
+    yield Finding("ok", ".kg", text)
     if distinct.height < triples.height:
         n_repeated = triples.height - distinct.height
-        findings.append(Finding("note", ".kg", f"{n_repeated:,} triples stand more than once"))
+        yield Finding("note", ".kg", f"{n_repeated:,} triples stand more than once")
     inverse = inverse_relations(distinct)
     if inverse:
         shown = f"{inverse[0][0]} and {inverse[0][1]}" + (", ..." if len(inverse) > 1 else "")
         text = f"{len(inverse):,} pairs of relations say the same in both directions ({shown})"
         cure = "`kgrec pretrain-kg --validate` holds out both at once, so nothing leaks"
-        findings.append(Finding("note", ".kg", text, cure))
+        yield Finding("note", ".kg", text, cure)
 
 
 def inverse_relations(triples: pl.DataFrame) -> list[tuple[str, str]]:
@@ -305,13 +313,7 @@ def _vectors(
             n_items = len(dataset.items) - 1
             text = f"{n_with:,} of {n_items:,} items have a vector"
             findings.append(Finding("bad" if n_with == 0 else "ok", name, text))
-        findings += _staleness(feature.path, atomic_path(settings, folder, "kg"))
-
-
-def _staleness(path: Path, kg_path: Path) -> Iterator[Finding]:
-    sidecar_path = path.with_name(f"{path.name}.json")
-    if not sidecar_path.is_file() or not kg_path.is_file():
-        return
-    if read_json(sidecar_path).get("kg_sha256") not in (None, sha256_of(kg_path)):
-        text = f"made from another {kg_path.name} than the one beside it"
-        yield Finding("bad", path.suffix, text, "`kgrec pretrain-kg` again")
+        kg_path = atomic_path(settings, folder, "kg")
+        if made_from_another_kg(feature.path, kg_path):
+            text = f"made from another {kg_path.name} than the one beside it"
+            findings.append(Finding("bad", name, text, "`kgrec pretrain-kg` again"))

@@ -15,11 +15,9 @@ from torch import Tensor
 from kgrec_cli.config import build_settings, format_config, narrow
 from kgrec_cli.core.data.vocabulary import Vocabulary, vocabulary_of
 from kgrec_cli.core.model.gru4reckg import ModelSettings, build_model
-from kgrec_cli.dataset.files import atomic_path
 from kgrec_cli.dataset.load import Dataset, items_in_graph, load_dataset
 from kgrec_cli.errors import KgrecError
 from kgrec_cli.events import Note, OnEvent, Warn, ignore_event
-from kgrec_cli.formats.atomic import read_atomic
 from kgrec_cli.formats.files import sha256_of, write_json, write_text
 from kgrec_cli.formats.recbole_checkpoint import Checkpoint, read_checkpoint
 from kgrec_cli.runs import run_dir as runs
@@ -254,12 +252,8 @@ def _items_with_item_file(settings: Settings, folder: Path, dataset: Dataset) ->
 
     Source: `_merge_item_and_entity` in RecBole's `data/dataset/kg_dataset.py`.
     """
-    path = atomic_path(settings, folder, "item")
-    if not path.is_file():
-        return dataset.items
-    column = read_atomic(path, [settings.ITEM_ID_FIELD], settings.field_separator).to_series()
-    kept = pl.Series(dataset.items.tokens[1:], dtype=pl.String)
-    tokens = pl.concat([kept, column.alias("")]).unique(maintain_order=True).to_list()
+    rated = pl.Series("item_id", dataset.items.tokens[1:], dtype=pl.String)
+    tokens = pl.concat([rated, dataset.catalogue["item_id"]]).unique(maintain_order=True).to_list()
     if settings.model == "GRU4RecKG":
         linked = items_in_graph(settings, folder, dataset.entities)
         tokens.sort(key=linked.__contains__)

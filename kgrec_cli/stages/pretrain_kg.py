@@ -17,11 +17,9 @@ from kgrec_cli.core.data.vocabulary import Vocabulary, build_vocabulary
 from kgrec_cli.core.kg.fit import KGState, fit_kg
 from kgrec_cli.core.kg.holdout import Ints, hold_out, rank_held_out, summarise_ranks
 from kgrec_cli.core.kg.methods import KGModel, check_method, entity_vectors, scale_vectors, scorers
-from kgrec_cli.dataset.files import atomic_path
-from kgrec_cli.dataset.load import read_entities
+from kgrec_cli.dataset.files import atomic_path, read_kg, read_links
 from kgrec_cli.errors import KgrecError, Stopped
 from kgrec_cli.events import Note, OnEvent, Progress, Warn
-from kgrec_cli.formats.atomic import read_atomic
 from kgrec_cli.formats.entity_features import write_entity_features
 from kgrec_cli.formats.files import sha256_of, write_json, write_together
 from kgrec_cli.runs.environment import choose_device, set_threads
@@ -93,7 +91,10 @@ def run_pretrain_kg(
     set_threads(settings)
     device = choose_device(settings.device)
     kg_path = atomic_path(settings, folder, "kg")
-    entities, relations, triples = read_triples(kg_path, settings)
+    table = read_kg(settings, folder, refuse_empty=True)
+    if table.is_empty():
+        raise KgrecError(f"{kg_path}: no triples; give a graph to `kgrec prepare --kg FILE`")
+    entities, relations, triples = encode_triples(table)
     n_entities, n_relations = len(entities) - 1, len(relations) - 1
     _tell_links(settings, folder, entities, on_event)
     held = np.zeros(len(triples), dtype=bool)
@@ -164,42 +165,26 @@ def run_pretrain_kg(
     )
 
 
-def read_triples(path: Path, settings: Settings) -> tuple[Vocabulary, Vocabulary, Ints]:
-    """The triples of a `.kg`, as `number_triples` returns them."""
-    if not path.is_file():
-        raise KgrecError(f"{path}: no such file; `kgrec prepare` makes it")
-    fields = [
-        settings.HEAD_ENTITY_ID_FIELD,
-        settings.RELATION_ID_FIELD,
-        settings.TAIL_ENTITY_ID_FIELD,
-    ]
-    table = read_atomic(path, fields, settings.field_separator)
-    for name in table.columns:
-        if table[name].null_count():
-            row = int(table[name].is_null().arg_max() or 0)
-            raise KgrecError(f"{path}, line {row + 2}, column {name}: empty")
-    if table.is_empty():
-        raise KgrecError(f"{path}: no triples; give a graph to `kgrec prepare --kg FILE`")
-    return number_triples(table)
-
-
-def number_triples(table: pl.DataFrame) -> tuple[Vocabulary, Vocabulary, Ints]:
+def encode_triples(table: pl.DataFrame) -> tuple[Vocabulary, Vocabulary, Ints]:
     """Entities, relations, and int64 (n, 3) triples of ids from 0, no row twice.
 
     Args:
-        table: String columns head, relation, tail, by whatever names; no nulls.
+        table: String columns head_id, relation_id, tail_id.
     """
-    heads, relation_tokens, tails = table.unique(maintain_order=True)
-    entities = build_vocabulary(pl.concat([heads, tails.alias(heads.name)]))
-    relations = build_vocabulary(relation_tokens)
-    columns = [entities.encode(heads), relations.encode(relation_tokens), entities.encode(tails)]
-    return entities, relations, np.stack(columns, axis=1).astype(np.int64) - 1
+    table = table.unique(maintain_order=True)
+    entities = build_vocabulary(pl.concat([table["head_id"], table["tail_id"].alias("head_id")]))
+    relations = build_vocabulary(table["relation_id"])
+    columns = [
+        vocabulary.encode(table[name]).astype(np.int64) - 1
+        for name, vocabulary in zip(table.columns, (entities, relations, entities), strict=True)
+    ]
+    return entities, relations, np.stack(columns, axis=1)
 
 
 def _tell_links(settings: Settings, folder: Path, entities: Vocabulary, on_event: OnEvent) -> None:
     """Says how many items will get a vector; a table of links that fits nothing is a warning."""
     path = atomic_path(settings, folder, "link")
-    links = read_entities(path, settings)
+    links = dict(read_links(settings, folder).iter_rows())
     n_with = sum(entities.get(entity) is not None for entity in links.values())
     if links and n_with == 0:
         on_event(

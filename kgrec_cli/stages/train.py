@@ -12,8 +12,7 @@ from kgrec_cli.core.evaluation.ranking import score_by
 from kgrec_cli.core.model.gru4reckg import ModelSettings, build_model
 from kgrec_cli.core.training.fit import check_targets, fit
 from kgrec_cli.core.training.state import TrainingSettings, TrainingState, pack_state, unpack_state
-from kgrec_cli.dataset.features import FeatureTables, load_feature_tables
-from kgrec_cli.dataset.link_check import warn_of_broken_links
+from kgrec_cli.dataset.features import FeatureTables, load_feature_tables, warn_of_broken_links
 from kgrec_cli.dataset.load import Dataset, load_dataset, split_dataset
 from kgrec_cli.errors import KgrecError, Stopped
 from kgrec_cli.events import EpochDone, Note, OnEvent, Warn
@@ -74,7 +73,7 @@ def run_train(
     dataset = load_dataset(settings, folder, on_event)
     check_targets(dataset.histories, _split(settings, dataset, on_all_data), not on_all_data)
     tables = load_feature_tables(settings, dataset, folder, on_event)
-    warn_of_broken_links(settings, folder, on_event)
+    warn_of_broken_links(settings, dataset, folder, on_event)
     results = []
     for number in range(n_seeds):
         seeded = settings.model_copy(update={"seed": settings.seed + number})
@@ -146,7 +145,7 @@ def resume_train(
     set_threads(settings)
     dataset = load_dataset(settings, folder, on_event)
     environment = read_json(run_dir / runs.ENVIRONMENT)
-    if environment["inter_sha256"] != dataset.inter_sha256:
+    if not dataset.matches(environment["inter_sha256"], on_event):
         raise KgrecError(f"{run_dir}: its data set {dataset.name} has changed since; train anew")
     tables = load_feature_tables(settings, dataset, folder, on_event)
     state = None

@@ -29,8 +29,11 @@ from kgrec_cli.core.tuning.report import (
 from kgrec_cli.core.tuning.search import SearchResult, run_search
 from kgrec_cli.core.tuning.study import read_trials
 from kgrec_cli.core.tuning.workers import Alone, Objective, Processes, Report, Team, TrialResult
-from kgrec_cli.dataset.features import FeatureTables, load_feature_tables
-from kgrec_cli.dataset.link_check import warn_of_broken_links
+from kgrec_cli.dataset.features import (
+    FeatureTables,
+    load_feature_tables,
+    warn_of_broken_links,
+)
 from kgrec_cli.dataset.load import Dataset, load_dataset, split_dataset
 from kgrec_cli.errors import Stopped
 from kgrec_cli.events import EpochDone, Note, OnEvent, Progress, ignore_event
@@ -100,7 +103,7 @@ def run_tune(
     _check_points(settings, space)
     set_threads(settings)
     dataset = load_dataset(settings, folder, on_event)
-    warn_of_broken_links(settings, folder, on_event)
+    warn_of_broken_links(settings, dataset, folder, on_event)
     study_name = f"{dataset.name}-{settings.model}-{space_path.stem}"
     study_dir = folder / "studies" / study_name
     try:

@@ -266,9 +266,10 @@ def test_a_user_of_several_samples_is_one_user(tmp_path: Path, events: list[Even
     ndcg = found.pairs[0].differences["test"]["ndcg@10"].other
     assert ndcg == pytest.approx(saved_metrics(runs[1])["test"]["ndcg@10"], abs=1e-12)
 
-    # a further seed that knows one more item, so that a user has another target there
-    path = folder / "small.test.inter"
-    path.write_text(path.read_text() + "u0\ti1 i2\tnew\n")
+    # another test part, which knows one more item, so that a user has another target there
+    text = (folder / "small.test.inter").read_text()
+    (folder / "small.later.inter").write_text(text + "u0\ti1 i2\tnew\n")
+    arguments = ("--model=GRU4Rec", "--set=benchmark_filename=[train, valid, later]")
     (later,) = train(tmp_path, *arguments, "--dropout-prob=0", "--seed=1")
     found = compare(tmp_path, runs[0], later, events=events)
     assert (found.pairs[0].n_users, found.pairs[0].n_changed) == (39, 1)

@@ -17,10 +17,44 @@ import polars as pl
 from kgrec_cli.errors import KgrecError
 
 Keep = Literal["first", "last", "all"]
-Range = tuple[float, float, bool, bool]
+_INTERVAL = re.compile(r"\s*([\[(])\s*([^,]+?)\s*,\s*([^\])]+?)\s*([\])])\s*")
 
 
-class Kept(NamedTuple):
+@dataclass(frozen=True)
+class Interval:
+    """The numbers from `low` to `high`; `has_low`, `has_high`: whether that end belongs to it."""
+
+    low: float
+    high: float
+    has_low: bool
+    has_high: bool
+
+    def contains(self, number: pl.Expr) -> pl.Expr:
+        """A mask; True where a number lies in the interval."""
+        above = number >= self.low if self.has_low else number > self.low
+        return above & (number <= self.high if self.has_high else number < self.high)
+
+
+def parse_intervals(text: str, where: str) -> tuple[Interval, ...]:
+    """The intervals of a setting such as "[1,3);[5,inf)".
+
+    Raises:
+        KgrecError: A text that is no interval; `where` names the setting.
+    """
+    intervals = []
+    for each in str(text).split(";"):
+        match = _INTERVAL.fullmatch(each)
+        try:
+            low, high = (float(match[2]), float(match[3])) if match else (math.nan, math.nan)
+        except ValueError:
+            low = high = math.nan
+        if match is None or not low <= high:
+            raise KgrecError(f"{where}: found '{text}', expected an interval such as [5,inf)")
+        intervals.append(Interval(low, high, match[1] == "[", match[4] == "]"))
+    return tuple(intervals)
+
+
+class Filtered(NamedTuple):
     """What a rule leaves, and how many rows it dropped."""
 
     table: pl.DataFrame
@@ -34,13 +68,11 @@ class Core(NamedTuple):
         table: The rows left.
         n_dropped_by_user: Rows dropped because their user had too few.
         n_dropped_by_item: Rows dropped because their item had too few.
-        n_rounds: Passes over users and items until nothing changed any more.
     """
 
     table: pl.DataFrame
     n_dropped_by_user: int
     n_dropped_by_item: int
-    n_rounds: int
 
 
 def count_repeats(table: pl.DataFrame) -> int:
@@ -51,7 +83,7 @@ def count_repeats(table: pl.DataFrame) -> int:
     return table.height - pairs.n_unique()
 
 
-def drop_duplicates(table: pl.DataFrame, keep: Keep) -> Kept:
+def drop_duplicates(table: pl.DataFrame, keep: Keep) -> Filtered:
     """The rows left when each (user_id, item_id) pair may stand once.
 
     Args:
@@ -60,8 +92,8 @@ def drop_duplicates(table: pl.DataFrame, keep: Keep) -> Kept:
             order of the table. "all" drops nothing.
     """
     if keep == "all" or table.is_empty():
-        return Kept(table, 0)
-    kept_rows = (
+        return Filtered(table, 0)
+    rows = (
         table.select("user_id", "item_id", "timestamp")
         .with_row_index("row")
         .sort("timestamp", maintain_order=True)
@@ -69,13 +101,13 @@ def drop_duplicates(table: pl.DataFrame, keep: Keep) -> Kept:
         .select(pl.col("row").sort())
         .to_series()
     )
-    return Kept(table[kept_rows], table.height - len(kept_rows))
+    return Filtered(table[rows], table.height - len(rows))
 
 
-def keep_min_rating(table: pl.DataFrame, min_rating: float) -> Kept:
+def keep_min_rating(table: pl.DataFrame, min_rating: float) -> Filtered:
     """The rows whose rating is at least `min_rating`."""
-    kept = table.filter(pl.col("rating") >= min_rating)
-    return Kept(kept, table.height - kept.height)
+    rest = table.filter(pl.col("rating") >= min_rating)
+    return Filtered(rest, table.height - rest.height)
 
 
 def k_core(table: pl.DataFrame, min_user_inter: int = 0, min_item_inter: int = 0) -> Core:
@@ -92,9 +124,8 @@ def k_core(table: pl.DataFrame, min_user_inter: int = 0, min_item_inter: int = 0
     """
     users, items = _codes(table["user_id"]), _codes(table["item_id"])
     alive = np.arange(table.height)
-    dropped_by_user = dropped_by_item = n_rounds = 0
+    dropped_by_user = dropped_by_item = 0
     while True:
-        n_rounds += 1
         after_users = _frequent(alive, users, min_user_inter)
         after_items = _frequent(after_users, items, min_item_inter)
         dropped_by_user += len(alive) - len(after_users)
@@ -102,51 +133,40 @@ def k_core(table: pl.DataFrame, min_user_inter: int = 0, min_item_inter: int = 0
         if len(after_items) == len(alive):
             break
         alive = after_items
-    kept = table if len(alive) == table.height else table[alive]
-    return Core(kept, dropped_by_user, dropped_by_item, n_rounds)
+    rest = table if len(alive) == table.height else table[alive]
+    return Core(rest, dropped_by_user, dropped_by_item)
 
 
-def keep_in_ranges(table: pl.DataFrame, column: str, ranges: Sequence[Range]) -> Kept:
-    """The rows whose number in `column` lies in any of the ranges; empty ones are dropped.
-
-    Args:
-        table: Any table.
-        column: A column of numbers.
-        ranges: (low, high, whether low belongs to it, whether high does).
-    """
-    kept = table.filter(pl.any_horizontal(_within(pl.col(column), *each) for each in ranges))
-    return Kept(kept, table.height - kept.height)
+def keep_in_intervals(table: pl.DataFrame, column: str, intervals: Sequence[Interval]) -> Filtered:
+    """The rows whose number in `column` lies in any of the intervals; empty ones are dropped."""
+    rest = table.filter(pl.any_horizontal(each.contains(pl.col(column)) for each in intervals))
+    return Filtered(rest, table.height - rest.height)
 
 
-def _within(number: pl.Expr, low: float, high: float, has_low: bool, has_high: bool) -> pl.Expr:
-    above = number >= low if has_low else number > low
-    return above & (number <= high if has_high else number < high)
-
-
-def keep_counts_in_ranges(
-    table: pl.DataFrame, user_ranges: Sequence[Range], item_ranges: Sequence[Range]
-) -> Kept:
-    """The rows left when users and items with a number of rows outside the ranges are dropped.
+def keep_counts_in_intervals(
+    table: pl.DataFrame, of_users: Sequence[Interval], of_items: Sequence[Interval]
+) -> Filtered:
+    """The rows left when users and items with a number of rows outside the intervals are dropped.
 
     Both rules are applied together until neither drops anything, as RecBole does
     (`data/dataset/dataset.py`, `_filter_by_inter_num`).
 
     Args:
         table: Columns user_id, item_id.
-        user_ranges: Numbers of rows that a user may have; empty: any.
-        item_ranges: The same for items.
+        of_users: Numbers of rows that a user may have; empty: any.
+        of_items: The same for items.
     """
-    kept = table
+    is_good = [
+        pl.any_horizontal(each.contains(pl.len().over(column)) for each in intervals)
+        for column, intervals in (("user_id", of_users), ("item_id", of_items))
+        if intervals
+    ]
+    rest = table
     while True:
-        good = [
-            pl.any_horizontal(_within(pl.len().over(column), *each) for each in ranges)
-            for column, ranges in (("user_id", user_ranges), ("item_id", item_ranges))
-            if ranges
-        ]
-        smaller = kept.filter(pl.all_horizontal(good)) if good else kept
-        if smaller.height == kept.height:
-            return Kept(kept, table.height - kept.height)
-        kept = smaller
+        fewer = rest.filter(pl.all_horizontal(is_good)) if is_good else rest
+        if fewer.height == rest.height:
+            return Filtered(rest, table.height - rest.height)
+        rest = fewer
 
 
 def _frequent(rows: np.ndarray, codes: np.ndarray, least: int) -> np.ndarray:
@@ -154,42 +174,10 @@ def _frequent(rows: np.ndarray, codes: np.ndarray, least: int) -> np.ndarray:
     if least <= 1 or not len(rows):
         return rows
     counts = np.bincount(codes[rows])
-    kept: np.ndarray = rows[counts[codes[rows]] >= least]
-    return kept
+    frequent: np.ndarray = rows[counts[codes[rows]] >= least]
+    return frequent
 
 
 def _codes(tokens: pl.Series) -> np.ndarray:
     """An int64 number for each token, equal for equal tokens and not much above their number."""
     return np.asarray(tokens.cast(pl.Categorical).to_physical(), dtype=np.int64)
-
-
-_PATTERN = re.compile(r"\s*([\[(])\s*([^,]+?)\s*,\s*([^\])]+?)\s*([\])])\s*")
-
-
-@dataclass(frozen=True)
-class Interval:
-    """The numbers from `low` to `high`; whether either end belongs to it is told apart."""
-
-    low: float
-    high: float
-    has_low: bool
-    has_high: bool
-
-
-def parse_intervals(text: str, where: str) -> tuple[Interval, ...]:
-    """The intervals of a setting.
-
-    Raises:
-        KgrecError: A text that is no interval; `where` names the setting.
-    """
-    intervals = []
-    for part in str(text).split(";"):
-        match = _PATTERN.fullmatch(part)
-        try:
-            low, high = (float(match[2]), float(match[3])) if match else (math.nan, math.nan)
-        except ValueError:
-            low = high = math.nan
-        if match is None or not low <= high:
-            raise KgrecError(f"{where}: found '{text}', expected an interval such as [5,inf)")
-        intervals.append(Interval(low, high, match[1] == "[", match[4] == "]"))
-    return tuple(intervals)

@@ -1,6 +1,6 @@
 """The links and triples that a data set keeps, and the account of what they cover.
 
-Two items may share an entity; an item has one entity. Links whose entity has no triple are kept:
+Two items may share an entity; an item has one entity. Links whose entity has no triple stay:
 they cost nothing, and another graph may know the entity.
 """
 
@@ -8,11 +8,9 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
-TRIPLE = ("head_id", "relation_id", "tail_id")
-
 
 class ItemLinks(NamedTuple):
-    """What `keep_links` leaves.
+    """What `select_links` leaves.
 
     Attributes:
         links: String columns item_id, entity_id; each item once, items of the data set only.
@@ -27,40 +25,40 @@ class ItemLinks(NamedTuple):
     kg_report: dict[str, Any]
 
 
-def keep_links(
+def select_links(
     links: pl.DataFrame, triples: pl.DataFrame, items: pl.Series, n_interactions: pl.DataFrame
 ) -> ItemLinks:
     """The links of a data set's items and its triples, each once, with counts of all that went.
 
     Args:
-        links: String columns item_id, entity_id. Of an item's several entities the first is kept.
+        links: String columns item_id, entity_id. Of an item's several entities the first is taken.
         triples: String columns head_id, relation_id, tail_id.
         items: String; every item of the data set, rated or not.
         n_interactions: item_id (String) and n: the interactions of each item that has some.
     """
-    own = links.join(
+    of_items = links.join(
         pl.DataFrame({"item_id": items}), on="item_id", how="semi", maintain_order="left"
     )
-    distinct = own.unique(maintain_order=True)
-    kept = distinct.unique("item_id", keep="first", maintain_order=True)
+    distinct = of_items.unique(maintain_order=True)
+    chosen = distinct.unique("item_id", keep="first", maintain_order=True)
     unique_triples = triples.unique(maintain_order=True)
     entities = pl.concat([unique_triples["head_id"], unique_triples["tail_id"]]).unique()
-    known = kept.filter(pl.col("entity_id").is_in(entities.implode()))
-    shared = kept.filter(pl.col("entity_id").is_duplicated())
-    linked = n_interactions.join(kept, on="item_id", how="semi")
+    known = chosen.filter(pl.col("entity_id").is_in(entities.implode()))
+    shared = chosen.filter(pl.col("entity_id").is_duplicated())
+    linked = n_interactions.join(chosen, on="item_id", how="semi")
     with_triples = n_interactions.join(known, on="item_id", how="semi")
     links_report = {
-        "of_other_items": links.height - own.height,
-        "repeated": own.height - distinct.height,
-        "further_entities_of_an_item": distinct.height - kept.height,
-        "kept": kept.height,
+        "of_other_items": links.height - of_items.height,
+        "repeated": of_items.height - distinct.height,
+        "further_entities_of_an_item": distinct.height - chosen.height,
+        "kept": chosen.height,
         "items": n_interactions.height,
         "items_linked": linked.height,
         "items_with_triples": with_triples.height,
         "interactions_linked": int(linked["n"].sum()),
         "interactions_with_triples": int(with_triples["n"].sum()),
-        "entities": kept["entity_id"].n_unique(),
-        "entities_without_triple": (kept["entity_id"].n_unique() - known["entity_id"].n_unique()),
+        "entities": chosen["entity_id"].n_unique(),
+        "entities_without_triple": (chosen["entity_id"].n_unique() - known["entity_id"].n_unique()),
         "entities_of_several_items": shared["entity_id"].n_unique(),
         "items_sharing_an_entity": shared.height,
     }
@@ -71,4 +69,4 @@ def keep_links(
         "entities": len(entities),
         "relations": unique_triples["relation_id"].n_unique(),
     }
-    return ItemLinks(kept, unique_triples.select(TRIPLE), links_report, kg_report)
+    return ItemLinks(chosen, unique_triples, links_report, kg_report)

@@ -7,7 +7,6 @@
 import polars as pl
 
 _NO_GENRE = r"\(no genres listed\)"
-_TRIPLE = ("head_id", "relation_id", "tail_id")
 _PREFIXES = {
     "has_genre": "genre",
     "released_in": "year",
@@ -50,7 +49,7 @@ def build_metadata_kg(
         .join(facts, on="item_id", how="semi", maintain_order="left")
         .with_columns(head.alias("entity_id"))
     )
-    return triples.select(_TRIPLE), links
+    return triples, links
 
 
 def add_metadata(
@@ -120,7 +119,7 @@ def _years(items: pl.DataFrame) -> list[pl.DataFrame]:
 
 
 def _tags(items: pl.DataFrame, tags: pl.DataFrame, min_support: int) -> pl.DataFrame:
-    given = (
+    named = (
         tags.select("item_id", pl.col("tag").str.to_lowercase().str.extract_all(r"\S+"))
         .with_columns(pl.col("tag").list.join(" "))
         .filter(pl.col("tag") != "")
@@ -128,7 +127,7 @@ def _tags(items: pl.DataFrame, tags: pl.DataFrame, min_support: int) -> pl.DataF
     )
     table = (
         items.select("item_id")
-        .join(given, on="item_id")
+        .join(named, on="item_id")
         .filter(pl.len().over("tag") >= min_support)
         .with_row_index("row")
     )

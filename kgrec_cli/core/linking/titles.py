@@ -1,8 +1,7 @@
-"""Items to entities: by title and year, and from entity vectors to the rows of an item table.
+"""Items to entities by title and year.
 
 `prepare` matches the titles of one catalogue with those of another whose ids have links, or with
-the names of entities; `train` lays the entity vectors out by item. The surest matches go first, and
-between two candidates nothing is guessed.
+the names of entities. The surest matches go first, and between two candidates nothing is guessed.
 """
 
 import re
@@ -41,7 +40,7 @@ ALIKE = 92
 """From this similarity (0-100) on, two names of a year may be one film's."""
 MIN_CHARS_ALIKE, MIN_CHARS_OF_PART = 12, 8
 YEAR_OFF_COSTS = 5
-_JUDGED = {**dict.fromkeys(("item_id", "catalog_id", "verdict"), pl.String), "score": pl.Float64}
+_MATCHES = {**dict.fromkeys(("item_id", "catalog_id", "match"), pl.String), "score": pl.Float64}
 
 
 @dataclass(frozen=True)
@@ -105,10 +104,10 @@ def _article_first(text: str) -> str:
 
 def _parts(text: str) -> frozenset[str]:
     first, *others = map(_plain, _BETWEEN_PARTS.split(_article_first(text.strip())))
-    return frozenset(part for part in (first, *others[-1:]) if others and _is_telling(part))
+    return frozenset(part for part in (first, *others[-1:]) if others and _can_stand_alone(part))
 
 
-def _is_telling(part: str) -> bool:
+def _can_stand_alone(part: str) -> bool:
     """Whether a part can stand for its title: "star wars" can, "the movie" and "part ii" cannot."""
     n_words = sum(word not in ARTICLES for word in part.split())
     return n_words > 1 and len(part) >= MIN_CHARS_OF_PART
@@ -125,7 +124,7 @@ def _plain(text: str) -> str:
     return " ".join(re.sub(r"[\W_]+", " ", letters).split())
 
 
-def judge_titles(
+def match_titles(
     items: pl.DataFrame, catalog: pl.DataFrame, linked: Collection[str] = frozenset()
 ) -> pl.DataFrame:
     """One row per item: its catalogue id, if any, and how it was found or why it was not.
@@ -153,32 +152,32 @@ def judge_titles(
             another id, the other is passed over.
 
     Returns:
-        String columns item_id, catalog_id (null when none), verdict, in the order of `items`; and
+        String columns item_id, catalog_id (null when none), match, in the order of `items`; and
         score (Float64, 0 to 100), the similarity of the two names that are most alike, less 5 where
         the years differ; null without a catalog_id.
     """
     titles = _titles(items)
     known = _films(zip(catalog["item_id"], _titles(catalog), strict=True), linked)
     catalog_ids: list[str | None] = [None] * len(titles)
-    verdicts = ["not found"] * len(titles)
+    matches = ["not found"] * len(titles)
     taken: set[str] = set()
-    for verdict, find in _PASSES:
-        rows = [row for row, found in enumerate(verdicts) if found == "not found"]
+    for match, find in _PASSES:
+        rows = [row for row, before in enumerate(matches) if before == "not found"]
         free = [(catalog_id, title) for catalog_id, title in known if catalog_id not in taken]
         claims: dict[str, list[int]] = defaultdict(list)
         for row, candidates in zip(rows, find([titles[row] for row in rows], free), strict=True):
             if len(candidates) > 1:
-                verdicts[row] = "ambiguous"
+                matches[row] = "ambiguous"
             elif candidates:
                 claims[candidates.pop()].append(row)
         for catalog_id, claimants in claims.items():
             same_film = len({(titles[row].main, titles[row].year) for row in claimants}) == 1
             for row in claimants:
-                verdicts[row] = verdict if same_film else "ambiguous"
+                matches[row] = match if same_film else "ambiguous"
                 catalog_ids[row] = catalog_id if same_film else None
         taken.update(claims)
-    columns = (items["item_id"], catalog_ids, verdicts, _scores(titles, catalog_ids, known))
-    return pl.DataFrame(dict(zip(_JUDGED, columns, strict=True)), schema=_JUDGED)
+    columns = (items["item_id"], catalog_ids, matches, _scores(titles, catalog_ids, known))
+    return pl.DataFrame(dict(zip(_MATCHES, columns, strict=True)), schema=_MATCHES)
 
 
 # Catalogue ids and titles, one id with several at times; and from the titles of items and the
@@ -223,7 +222,7 @@ def _find_equal(
 
 def _find_alike(titles: list[Title], known: Known) -> list[set[str]]:
     """Finds films of the same year that have a name like one of the item's."""
-    found: list[set[str]] = [set() for _ in titles]
+    alike: list[set[str]] = [set() for _ in titles]
     theirs = _names_by_year(enumerate(title for _, title in known))
     for year, mine in _names_by_year(enumerate(titles)).items():
         scores = process.cdist(
@@ -235,8 +234,8 @@ def _find_alike(titles: list[Title], known: Known) -> list[set[str]]:
         for one, other in np.argwhere(scores):
             (row, name), (known_row, known_name) = mine[one], theirs[year][other]
             if _numbers_agree(name, known_name):
-                found[row].add(known[known_row][0])
-    return found
+                alike[row].add(known[known_row][0])
+    return alike
 
 
 def _names_by_year(rows: Iterable[tuple[int, Title]]) -> dict[int, list[tuple[int, str]]]:

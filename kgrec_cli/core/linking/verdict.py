@@ -28,16 +28,16 @@ SOUND_FROM, BROKEN_BELOW = 0.65, 0.6
 shuffled at 0.53 and less (`benchmarks/link_check.py`)."""
 
 N_SPLITS = 10
-N_TELLING_NODES = 10
+N_CHOSEN_NODES = 10
 MIN_ITEMS_OF_NODE = 8
 MIN_COMPARED = 30
 MAX_GENRE_SHARE = 0.4
 SIMILAR = 85
 LABEL_RELATIONS = frozenset({"label", "name", "title", "prefLabel"})
-_Compare = Callable[[pl.DataFrame, pl.DataFrame, pl.DataFrame], tuple[float | None, int]]
+Compare = Callable[[pl.DataFrame, pl.DataFrame, pl.DataFrame], tuple[float | None, int]]
 
 
-class LinkCheck(NamedTuple):
+class LinkVerdict(NamedTuple):
     """What is known of a table of links.
 
     Attributes:
@@ -54,8 +54,25 @@ class LinkCheck(NamedTuple):
     right: float | None
     n_compared: int
 
+    @property
+    def summary(self) -> str:
+        """The verdict in a line."""
+        if self.witness == "titles":
+            why = f"{self.right:.0%} of {self.n_compared:,} titles are their entity's name"
+        elif self.witness == "genres":
+            why = (
+                f"the graph around the entities knows the items' genres as if about "
+                f"{self.right:.0%} of the links were right"
+            )
+        elif self.witness == "construction":
+            return "the graph is made of the items themselves"
+        else:
+            return "nothing to judge the links by: entities without names, items without genres"
+        are = "may be partly wrong" if self.verdict == "unknown" else f"are {self.verdict}"
+        return f"the links {are}: {why}"
 
-def check_links(items: pl.DataFrame, links: pl.DataFrame, triples: pl.DataFrame) -> LinkCheck:
+
+def link_verdict(items: pl.DataFrame, links: pl.DataFrame, triples: pl.DataFrame) -> LinkVerdict:
     """Whether items are linked to their own entities.
 
     Metadata that `prepare --add-metadata` hung on the entities by these very links is no witness.
@@ -63,24 +80,26 @@ def check_links(items: pl.DataFrame, links: pl.DataFrame, triples: pl.DataFrame)
     Args:
         items: item_id (String) and, where known, title (String), release_year and genre (String,
             tokens separated by spaces).
-        links: String columns item_id, entity_id.
+        links: String columns item_id, entity_id; of an item's several links the last counts.
         triples: String columns head_id, relation_id, tail_id.
     """
-    links = links.join(items.select("item_id"), on="item_id", how="semi", maintain_order="left")
+    links = links.join(
+        items.select("item_id"), on="item_id", how="semi", maintain_order="left"
+    ).unique("item_id", keep="last", maintain_order=True)
     of_graph = triples.filter(~is_metadata())
     triples = triples if of_graph.is_empty() else of_graph
-    witnesses: tuple[tuple[Witness, _Compare], ...] = (
+    witnesses: tuple[tuple[Witness, Compare], ...] = (
         ("titles", _by_titles),
         ("genres", _by_genres),
     )
     for witness, compare in witnesses:
         right, n_compared = compare(items, links, triples)
         if right is not None and n_compared >= MIN_COMPARED:
-            return LinkCheck(_judge(right), witness, right, n_compared)
-    return LinkCheck("unknown", "none", None, 0)
+            return LinkVerdict(_verdict_of(right), witness, right, n_compared)
+    return LinkVerdict("unknown", "none", None, 0)
 
 
-def _judge(right: float) -> Verdict:
+def _verdict_of(right: float) -> Verdict:
     return "sound" if right >= SOUND_FROM else "broken" if right < BROKEN_BELOW else "unknown"
 
 
@@ -101,10 +120,10 @@ def entity_names(triples: pl.DataFrame, entities: pl.Series) -> pl.DataFrame:
     wanted = pl.DataFrame({"entity_id": entities.unique(maintain_order=True)})
     relation = pl.col("relation_id").str.extract(r"([^/#:.]+)$")
     heads = triples["head_id"].unique()
-    told = triples.filter(
+    labels = triples.filter(
         relation.is_in(list(LABEL_RELATIONS)) & ~pl.col("tail_id").is_in(heads.implode())
     ).select(pl.col("head_id").alias("entity_id"), pl.col("tail_id").alias("name"))
-    labels = told.join(wanted, on="entity_id", how="semi")
+    labels = labels.join(wanted, on="entity_id", how="semi")
     if labels.height:
         return labels
     iris = wanted.filter(pl.col("entity_id").str.contains(r"^<?https?://[^ ]+/[^/]+$"))
@@ -135,8 +154,8 @@ def _by_titles(
     if both.is_empty():
         return None, 0
     agree = [
-        any(_alike(parse_title(title), parse_title(name)) for name in own)
-        for title, own in zip(both["title"], both["name"], strict=True)
+        any(_alike(parse_title(title), parse_title(name)) for name in names_of_entity)
+        for title, names_of_entity in zip(both["title"], both["name"], strict=True)
     ]
     return float(np.mean(agree)), both.height
 
@@ -156,7 +175,7 @@ def _by_genres(
     The items are split in two halves at random. On one half the nodes of the graph are found whose
     neighbours are most surely of one genre; on the other it is counted how often the neighbours of
     those nodes are. With p the purity of a node (at most 1), b the genre's share and q the share
-    of right links, that happens with probability q p + (1 - q) b, so (found - b) / (1 - b) <= q,
+    of right links, that happens with probability q p + (1 - q) b, so (measured - b) / (1 - b) <= q,
     and nearly q for the purest nodes.
     """
     if "genre" not in items.columns:
@@ -190,8 +209,7 @@ def _incidence(
         )
         for one, other, mark in (("head_id", "tail_id", ">"), ("tail_id", "head_id", "<"))
     ]
-    own = links.unique("item_id", keep="first", maintain_order=True)
-    around = own.join(pl.concat(ends).unique(), on="entity_id").select("item_id", "node")
+    around = links.join(pl.concat(ends).unique(), on="entity_id").select("item_id", "node")
     genres = (
         items.select("item_id", pl.col("genre").str.split(" "))
         .explode("genre")
@@ -218,7 +236,7 @@ def _predictions(
     other_around: sparse.csr_matrix,
     other_genres: sparse.csr_matrix,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """What the most telling nodes of one half say of the other: hit or not, and the base rate."""
+    """What the purest nodes of one half say of the other: hit or not, and the base rate."""
     support = np.asarray(around.sum(axis=0)).ravel()
     elsewhere = np.asarray(other_around.sum(axis=0)).ravel()
     n_items = around.shape[0]
@@ -233,7 +251,7 @@ def _predictions(
     # One standard error below, with a pseudo-count, so that small nodes do not win by luck.
     careful = (share * n + 1) / (n + 2) - np.sqrt(share * (1 - share) / n + 1 / n**2)
     purity = np.where(base < MAX_GENRE_SHARE, (careful - base) / (1 - base), -1)
-    chosen = np.argsort(-purity.max(axis=1), kind="stable")[:N_TELLING_NODES]
+    chosen = np.argsort(-purity.max(axis=1), kind="stable")[:N_CHOSEN_NODES]
     hits: list[NDArray[np.float64]] = []
     bases: list[NDArray[np.float64]] = []
     for node, genre in zip(nodes[chosen], purity.argmax(axis=1)[chosen], strict=True):
@@ -241,20 +259,3 @@ def _predictions(
         hits.append(other_genres[rows][:, [genre]].toarray().ravel().astype(np.float64))
         bases.append(np.full(len(rows), base[genre], dtype=np.float64))
     return np.concatenate(hits), np.concatenate(bases)
-
-
-def explain(check: LinkCheck) -> str:
-    """The verdict in a line."""
-    if check.witness == "titles":
-        shown = f"{check.right:.0%} of {check.n_compared:,} titles are their entity's name"
-    elif check.witness == "genres":
-        shown = (
-            f"the graph around the entities knows the items' genres as if about "
-            f"{check.right:.0%} of the links were right"
-        )
-    elif check.witness == "construction":
-        return "the graph is made of the items themselves"
-    else:
-        return "nothing to judge the links by: entities without names, items without genres"
-    verdict = "may be partly wrong" if check.verdict == "unknown" else f"are {check.verdict}"
-    return f"the links {verdict}: {shown}"

@@ -11,7 +11,7 @@ from typing import Literal
 import polars as pl
 
 from kgrec_cli.core.linking.metadata import build_metadata_kg
-from kgrec_cli.core.linking.titles import judge_titles
+from kgrec_cli.core.linking.titles import match_titles
 from kgrec_cli.core.linking.verdict import entity_names
 from kgrec_cli.download import fetch, is_available
 from kgrec_cli.errors import KgrecError, UsageError, unknown_name
@@ -28,8 +28,8 @@ from kgrec_cli.stages.prepare.sources import KGS, KGSource, kg_source, kgs_for
 LinkBy = Literal["id", "title"]
 
 BUILT_IN = ("auto", "metadata", "none")
-MIN_TITLES_TO_JUDGE = 20
-VERDICTS = (
+MIN_TITLES_COMPARED = 20
+MATCHES = (
     "exact",
     "other title",
     "near year",
@@ -39,7 +39,7 @@ VERDICTS = (
     "ambiguous",
     "not found",
 )
-"""What `judge_titles` says of an item; all but the last two come with a catalogue id."""
+"""How `match_titles` matched an item; all but the last two come with a catalogue id."""
 
 
 @dataclass(frozen=True)
@@ -141,8 +141,8 @@ def check_kg(request: KGRequest, dataset: str) -> None:
         }
         for option, value in options.items():
             if value is not None:
-                given = "" if request.kg == "auto" else f", not with --kg {request.kg}"
-                raise UsageError(f"{option} goes with --kg FILE{given}")
+                but = "" if request.kg == "auto" else f", not with --kg {request.kg}"
+                raise UsageError(f"{option} goes with --kg FILE{but}")
     if request.add_metadata and request.kg in ("metadata", "none"):
         raise UsageError(f"--add-metadata goes with a graph to add to, not with --kg {request.kg}")
     if request.link_by == "id" and request.catalog_path is not None:
@@ -257,21 +257,21 @@ def load_kg(
     paths = (*_files_of(plan.triples_path, GRAPH_FILES), *_files_of(plan.links_path, (LINK_FILE,)))
     if plan.link_by == "title":
         catalog = _read_catalogs(plan, links)
-        judged = _match_titles(plan, items, catalog, set(links["item_id"]))
-        matches = judged.drop_nulls("catalog_id").select("item_id", "catalog_id")
+        matches = _match_titles(plan, items, catalog, set(links["item_id"]))
+        with_id = matches.drop_nulls("catalog_id").select("item_id", "catalog_id")
         by_catalog_id = links.select(pl.col("item_id").alias("catalog_id"), "entity_id")
-        linked = matches.join(by_catalog_id, on="catalog_id", maintain_order="left_right")
+        linked = with_id.join(by_catalog_id, on="catalog_id", maintain_order="left_right")
         return KnowledgeGraph(
             triples,
             linked.select("item_id", "entity_id"),
             n_links_read=links.height,
-            n_links_unused=by_catalog_id.join(matches, on="catalog_id", how="anti").height,
+            n_links_unused=by_catalog_id.join(with_id, on="catalog_id", how="anti").height,
             paths=(*paths, *(find_catalog(path).path for path in plan.catalog_paths)),
-            titles=_count_verdicts(judged["verdict"]),
+            titles=_count_matches(matches),
         )
     _warn_of_foreign_ids(plan, items, links, on_event)
-    own = links.select("item_id", "entity_id")
-    return KnowledgeGraph(triples, own, links.height, paths=paths)
+    by_id = links.select("item_id", "entity_id")
+    return KnowledgeGraph(triples, by_id, links.height, paths=paths)
 
 
 def _link_by_names(
@@ -284,11 +284,9 @@ def _link_by_names(
             f"{plan.triples_path}: its entities (such as '{triples['head_id'][0]}') have no names "
             "to match titles with (rdfs:label, or IRIs of DBpedia); give --links FILE"
         )
-    judged = _match_titles(plan, items, names.select(item_id="entity_id", title="name"))
-    links = judged.drop_nulls("catalog_id").select("item_id", entity_id="catalog_id")
-    return KnowledgeGraph(
-        triples, links, links.height, paths=paths, titles=_count_verdicts(judged["verdict"])
-    )
+    matches = _match_titles(plan, items, names.select(item_id="entity_id", title="name"))
+    links = matches.drop_nulls("catalog_id").select("item_id", entity_id="catalog_id")
+    return KnowledgeGraph(triples, links, links.height, paths=paths, titles=_count_matches(matches))
 
 
 def _metadata_or_none(
@@ -342,40 +340,39 @@ def _match_titles(
     catalog: pl.DataFrame,
     linked: Collection[str] = frozenset(),
 ) -> pl.DataFrame:
-    """What `judge_titles` says of the data set's items."""
+    """What `match_titles` says of the data set's items."""
     if items is None:
         raise KgrecError(
             "--link-by title: the raw data holds no titles; give its item list by --items FILE"
         )
-    judged = judge_titles(items.select("item_id", "title", "release_year"), catalog, linked)
-    if judged["catalog_id"].null_count() == judged.height:
+    matches = match_titles(items.select("item_id", "title", "release_year"), catalog, linked)
+    if matches["catalog_id"].null_count() == matches.height:
         where = ", ".join(path.name for path in plan.catalog_paths)
         where = where or str(plan.links_path or plan.triples_path)
         title = items["title"][0]
         raise KgrecError(f"{where}: no title there is one of the data set's (such as '{title}')")
-    return judged
+    return matches
 
 
-def _count_verdicts(verdicts: pl.Series) -> dict[str, int]:
-    counts = dict(verdicts.value_counts().iter_rows())
-    named = {verdict.replace(" ", "_"): counts.get(verdict, 0) for verdict in VERDICTS}
-    return {"items": len(verdicts), **named}
+def _count_matches(matches: pl.DataFrame) -> dict[str, int]:
+    counts = dict(matches["match"].value_counts().iter_rows())
+    return {"items": len(matches), **{m.replace(" ", "_"): counts.get(m, 0) for m in MATCHES}}
 
 
 def _warn_of_foreign_ids(
     plan: KGPlan, items: pl.DataFrame | None, links: pl.DataFrame, on_event: OnEvent
 ) -> None:
     """Warns when links that carry titles give them to other ids than the data set does."""
-    if items is not None and "title" in links.columns:
-        titled = links.select("item_id", "title").unique("item_id", maintain_order=True)
-        own = items.select("item_id", "title", "release_year")
-        judged = judge_titles(own, titled).drop_nulls("catalog_id")
-        both = judged.join(titled, on="item_id", how="semi")
-        agreeing = both.filter(pl.col("item_id") == pl.col("catalog_id")).height
-        if both.height >= MIN_TITLES_TO_JUDGE and 2 * agreeing < both.height:
-            on_event(
-                Warn(
-                    f"{plan.links_path}: the links are wrong: only {agreeing:,} of {both.height:,} "
-                    "titles agree, so its ids are another catalogue's; use --link-by title"
-                )
+    if items is None or "title" not in links.columns:
+        return
+    titled = links.select("item_id", "title").unique("item_id", maintain_order=True)
+    matches = match_titles(items.select("item_id", "title", "release_year"), titled)
+    both = matches.drop_nulls("catalog_id").join(titled, on="item_id", how="semi")
+    n_agreeing = both.filter(pl.col("item_id") == pl.col("catalog_id")).height
+    if both.height >= MIN_TITLES_COMPARED and 2 * n_agreeing < both.height:
+        on_event(
+            Warn(
+                f"{plan.links_path}: the links are wrong: only {n_agreeing:,} of {both.height:,} "
+                "titles agree, so its ids are another catalogue's; use --link-by title"
             )
+        )

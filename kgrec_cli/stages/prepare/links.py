@@ -1,11 +1,11 @@
-"""The links and triples that `prepare` keeps: checked, judged, with metadata where asked for."""
+"""The links and triples that `prepare` writes: checked, a verdict, metadata where asked for."""
 
 import polars as pl
 
-from kgrec_cli.core.linking.coverage import ItemLinks, keep_links
+from kgrec_cli.core.linking.coverage import ItemLinks, select_links
 from kgrec_cli.core.linking.metadata import add_metadata
-from kgrec_cli.core.linking.verdict import LinkCheck, check_links, explain
-from kgrec_cli.dataset.link_check import CURE
+from kgrec_cli.core.linking.verdict import LinkVerdict, link_verdict
+from kgrec_cli.dataset.features import CURE
 from kgrec_cli.errors import KgrecError
 from kgrec_cli.events import Note, OnEvent, Warn
 from kgrec_cli.formats.raw.movielens import RawData
@@ -21,11 +21,11 @@ def settle_links(
     n_interactions: pl.DataFrame,
     *,
     on_event: OnEvent,
-) -> tuple[ItemLinks, LinkCheck]:
-    """What is kept of a graph and its links, and whether these are right.
+) -> tuple[ItemLinks, LinkVerdict]:
+    """The links and triples to write, and whether the links are right.
 
     The verdict is on the graph as it was read. Metadata come after it, for they hang on the
-    entities by the very links that are judged.
+    entities by the very links that the verdict is on.
 
     Args:
         request: What the user said.
@@ -39,17 +39,23 @@ def settle_links(
     Raises:
         KgrecError: Links that lead nowhere.
     """
-    linked = keep_links(kg.links, kg.triples, items["item_id"], n_interactions)
-    _check_links(request, plan, kg, linked, items, on_event)
-    verdict = _judge_links(plan, linked, items, on_event)
+    linked = select_links(kg.links, kg.triples, items["item_id"], n_interactions)
     name, n_read = plan.name, linked.triples.height
-    if request.add_metadata and plan.triples_path is not None:
-        linked = _add_metadata(linked, raw, items, n_interactions, on_event)
-        name += " and metadata" if linked.triples.height > n_read else ""
+    if plan.triples_path is None:
+        verdict = LinkVerdict("sound" if n_read else "unknown", "construction", None, 0)
+    else:
+        _check_coverage(request, plan, kg, linked, items, on_event)
+        catalogue = items.rename({"movie_title": "title"}, strict=False)
+        verdict = link_verdict(catalogue, linked.links, linked.triples)
+        if verdict.verdict == "broken":
+            on_event(Warn(f"{plan.links_path}: {verdict.summary}; {CURE}"))
+        if request.add_metadata:
+            linked = _add_metadata(linked, raw, items, n_interactions, on_event)
+            name += " and metadata" if linked.triples.height > n_read else ""
     return linked._replace(kg_report={"name": name, **linked.kg_report}), verdict
 
 
-def _check_links(
+def _check_coverage(
     request: KGRequest,
     plan: KGPlan,
     kg: KnowledgeGraph,
@@ -57,9 +63,7 @@ def _check_links(
     items: pl.DataFrame,
     on_event: OnEvent,
 ) -> None:
-    """Refuses links that lead nowhere, and tells what is odd about others."""
-    if plan.triples_path is None:
-        return
+    """Refuses links that lead nowhere, and says what is odd about others."""
     report = linked.links_report
     if not report["kept"]:
         example = kg.links["item_id"][0] if kg.links.height else "none"
@@ -94,20 +98,6 @@ def _check_links(
         on_event(Note(f"{report['items_sharing_an_entity']:,} items share {shared}"))
 
 
-def _judge_links(
-    plan: KGPlan, linked: ItemLinks, items: pl.DataFrame, on_event: OnEvent
-) -> LinkCheck:
-    """Whether the links are right; a loud warning when they are not."""
-    if plan.triples_path is None:
-        is_made = linked.triples.height > 0
-        return LinkCheck("sound" if is_made else "unknown", "construction", None, 0)
-    catalogue = items.rename({"movie_title": "title"}, strict=False)
-    check = check_links(catalogue, linked.links, linked.triples)
-    if check.verdict == "broken":
-        on_event(Warn(f"{plan.links_path}: {explain(check)}; {CURE}"))
-    return check
-
-
 def _add_metadata(
     linked: ItemLinks,
     raw: RawData,
@@ -121,7 +111,7 @@ def _add_metadata(
         links, triples = add_metadata(links, triples, raw.items, raw.tags)
     if triples.height == linked.triples.height:
         on_event(Warn("--add-metadata: the raw data says nothing of its items"))
-    merged = keep_links(links, triples, items["item_id"], n_interactions)
+    merged = select_links(links, triples, items["item_id"], n_interactions)
     read = ("of_other_items", "repeated", "further_entities_of_an_item")
     links_report = merged.links_report | {name: linked.links_report[name] for name in read}
     links_report["of_metadata"] = merged.links.height - linked.links.height

@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import polars as pl
 
@@ -21,11 +21,12 @@ from kgrec_cli.core.data.filters import (
     keep_min_rating,
 )
 from kgrec_cli.core.linking.coverage import ItemLinks
+from kgrec_cli.dataset.files import REPORT_NAME
 from kgrec_cli.download import fetch
 from kgrec_cli.errors import KgrecError, UsageError, unknown_name
 from kgrec_cli.events import Note, OnEvent
 from kgrec_cli.formats.atomic import write_atomic
-from kgrec_cli.formats.files import WriteFile, write_json, write_together
+from kgrec_cli.formats.files import WriteFile, sha256_of, write_json, write_together
 from kgrec_cli.formats.raw.files import RawFile, describe_sources
 from kgrec_cli.formats.raw.interactions import ColumnChoice, OnBadRow, read_raw_interactions
 from kgrec_cli.formats.raw.item_lists import find_catalog, read_catalog
@@ -42,13 +43,7 @@ from kgrec_cli.stages.prepare.links import settle_links
 from kgrec_cli.stages.prepare.sources import DATASETS
 from kgrec_cli.stages.prepare.starter_files import StarterFiles, leave_starter_files
 
-REPORT_NAME = "prepare.json"
-INTER_TYPES = {
-    "user_id": "token",
-    "item_id": "token",
-    "rating": "float",
-    "timestamp": "float",
-}
+INTER_TYPES = {"user_id": "token", "item_id": "token", "rating": "float", "timestamp": "float"}
 ITEM_TYPES = {
     "item_id": "token",
     "movie_title": "token_seq",
@@ -57,6 +52,7 @@ ITEM_TYPES = {
 }
 KG_TYPES = {"head_id": "token", "relation_id": "token", "tail_id": "token"}
 LINK_TYPES = {"item_id": "token", "entity_id": "token"}
+REPORTED_OPTIONS = ("min_rating", "min_user_inter", "min_item_inter", "duplicates", "on_bad_row")
 
 
 @dataclass(frozen=True)
@@ -111,13 +107,6 @@ class PrepareResult:
     starter_files: StarterFiles = field(default_factory=StarterFiles)
 
 
-class _Filtered(NamedTuple):
-    """The interactions that are kept, and the account of those that are not."""
-
-    table: pl.DataFrame
-    report: dict[str, Any]
-
-
 def run_prepare(request: PrepareRequest, *, on_event: OnEvent) -> PrepareResult:
     """Writes `NAME.{inter,item,user,kg,link}` and `prepare.json`, and the starter files.
 
@@ -131,9 +120,9 @@ def run_prepare(request: PrepareRequest, *, on_event: OnEvent) -> PrepareResult:
     plan = plan_kg(request.kg, request.name, on_event=on_event, cache_dir=request.cache_dir)
     raw, columns = _read_raw(request, raw_path, plan, on_event)
     plan = plan if raw.items is not None else without_titles(plan)
-    filtered = _filter(raw, request)
-    items = _all_items(raw, filtered.table)
-    n_interactions = _count_by_item(filtered.table)
+    table, inter_report = _filter(raw, request)
+    items = _all_items(raw, table)
+    n_interactions = _count_by_item(table)
     kg = load_kg(plan, raw.items, raw.tags, on_event=on_event)
     linked, verdict = settle_links(
         request.kg, plan, kg, raw, items, n_interactions, on_event=on_event
@@ -144,7 +133,7 @@ def run_prepare(request: PrepareRequest, *, on_event: OnEvent) -> PrepareResult:
         "layout": raw.layout,
         "sources": describe_sources([*raw.files, *map(RawFile, kg.paths)]),
         "options": _options(request, plan, columns),
-        "interactions": filtered.report,
+        "interactions": inter_report,
         "items": _item_report(raw, items, n_interactions),
         "links": {
             "read": kg.n_links_read,
@@ -152,11 +141,12 @@ def run_prepare(request: PrepareRequest, *, on_event: OnEvent) -> PrepareResult:
             "of_other_items": kg.n_links_unused + linked.links_report["of_other_items"],
             "titles": None if kg.titles is None else dict(kg.titles),
             **verdict._asdict(),
+            "summary": verdict.summary,
         },
         "kg": linked.kg_report,
     }
     dataset_dir = request.folder / request.data_path / request.name
-    bad_rows_path = _write(dataset_dir, request.name, raw, filtered.table, items, linked, report)
+    bad_rows_path = _write(dataset_dir, request.name, raw, table, items, linked, report)
     starter_files = leave_starter_files(request.folder, request.name, request.data_path)
     return PrepareResult(dataset_dir, report, bad_rows_path, starter_files)
 
@@ -179,7 +169,7 @@ def check_name(request: PrepareRequest) -> None:
 
 
 def _locate_raw(request: PrepareRequest, on_event: OnEvent) -> Path:
-    """The raw data as given, else downloaded."""
+    """The raw data that the user named, else downloaded."""
     for option, path in (("--raw", request.raw_path), ("--items", request.items_path)):
         if path is not None and not path.exists():
             raise KgrecError(f"{option} {path}: no such file or folder")
@@ -192,16 +182,16 @@ def _read_raw(
     request: PrepareRequest, path: Path, plan: KGPlan, on_event: OnEvent
 ) -> tuple[RawData, dict[str, str]]:
     """The raw data, and the names of the columns when it is a table."""
-    found = None if request.columns.is_given() and path.is_file() else find_movielens(path)
-    if found is not None:
+    movielens = None if request.columns.is_given() and path.is_file() else find_movielens(path)
+    if movielens is not None:
         if request.columns.is_given() or request.items_path is not None:
             raise UsageError(
                 f"{path} is a MovieLens set, whose columns and items are known: leave out "
                 "--user-col, --item-col, --rating-col, --time-col and --items"
             )
-        on_event(Note(f"reading {found.ratings.where} (MovieLens, {found.layout.name})"))
+        on_event(Note(f"reading {movielens.ratings.where} (MovieLens, {movielens.layout.name})"))
         with_tags = request.kg.add_metadata or plan.name == "metadata"
-        raw = read_movielens(found, on_bad_row=request.on_bad_row, with_tags=with_tags)
+        raw = read_movielens(movielens, on_bad_row=request.on_bad_row, with_tags=with_tags)
         return raw, {}
     if path.is_dir():
         raise KgrecError(
@@ -228,7 +218,8 @@ def _read_raw(
     return raw, rows.columns
 
 
-def _filter(raw: RawData, request: PrepareRequest) -> _Filtered:
+def _filter(raw: RawData, request: PrepareRequest) -> tuple[pl.DataFrame, dict[str, Any]]:
+    """The interactions that pass all rules, and the account of those that do not."""
     table = raw.rows.table
     if request.min_rating is not None and "rating" not in table.columns:
         raise UsageError("--min-rating: the data has no ratings; leave it out or name --rating-col")
@@ -259,7 +250,7 @@ def _filter(raw: RawData, request: PrepareRequest) -> _Filtered:
         "users": core.table["user_id"].n_unique(),
         "items": core.table["item_id"].n_unique(),
     }
-    return _Filtered(core.table, report)
+    return core.table, report
 
 
 def _all_items(raw: RawData, table: pl.DataFrame) -> pl.DataFrame:
@@ -286,11 +277,7 @@ def _options(request: PrepareRequest, plan: KGPlan, columns: dict[str, str]) -> 
         "link_by": plan.link_by,
         "add_metadata": request.kg.add_metadata,
         "columns": columns or None,
-        "min_rating": request.min_rating,
-        "min_user_inter": request.min_user_inter,
-        "min_item_inter": request.min_item_inter,
-        "duplicates": request.duplicates,
-        "on_bad_row": request.on_bad_row,
+        **{name: getattr(request, name) for name in REPORTED_OPTIONS},
     }
 
 
@@ -314,7 +301,10 @@ def _write(
     linked: ItemLinks,
     report: dict[str, Any],
 ) -> Path | None:
-    """Writes everything; returns the path of the bad rows, if there are any."""
+    """Writes everything; returns the path of the bad rows, if there are any.
+
+    The report gets the SHA-256 of each file, by which `train` sees whether its verdict still holds.
+    """
     users = raw.users
     if users is None:
         users = table.select(pl.col("user_id").unique(maintain_order=True).cast(pl.String))
@@ -332,7 +322,13 @@ def _write(
     bad_rows_name = f"{name}.bad_rows.tsv"
     if raw.bad_rows.height:
         files[bad_rows_name] = partial(raw.bad_rows.write_csv, separator="\t")
-    files[REPORT_NAME] = partial(write_json, value=report)
+    data_names = list(files)
+
+    def write_report(path: Path) -> None:
+        report["files"] = {name: sha256_of(path.with_name(name)) for name in data_names}
+        write_json(path, report)
+
+    files[REPORT_NAME] = write_report  # last, when the others lie beside it
     remove = () if raw.bad_rows.height else (bad_rows_name,)
     write_together(dataset_dir, files, remove)
     return dataset_dir / bad_rows_name if raw.bad_rows.height else None

@@ -87,7 +87,6 @@ def test_core_goes_on_until_nothing_changes():
     core = k_core(table(rows), min_user_inter=2, min_item_inter=2)
     assert core.table.rows() == rows[:2]
     assert (core.n_dropped_by_user, core.n_dropped_by_item) == (2, 2)
-    assert core.n_rounds == 3
 
 
 @pytest.mark.parametrize(("users", "items"), [(0, 0), (1, 1)])

@@ -2,7 +2,7 @@
 
 import polars as pl
 
-from kgrec_cli.core.linking.coverage import keep_links
+from kgrec_cli.core.linking.coverage import select_links
 
 
 def links(*rows: tuple[str, str]) -> pl.DataFrame:
@@ -21,7 +21,7 @@ COUNTS = pl.DataFrame({"item_id": ["1", "2", "3"], "n": [10, 5, 1]})
 
 
 def test_everything_that_goes_is_counted():
-    kept = keep_links(
+    kept = select_links(
         links(("2", "e2"), ("9", "e9"), ("1", "e1"), ("1", "e1"), ("1", "e8"), ("4", "e2")),
         triples(("e1", "r", "t"), ("e1", "r", "t"), ("t", "s", "e1")),
         ITEMS,
@@ -50,13 +50,13 @@ def test_everything_that_goes_is_counted():
 
 
 def test_an_entity_counts_when_it_is_only_a_tail():
-    kept = keep_links(links(("1", "e1")), triples(("t", "r", "e1")), ITEMS, COUNTS)
+    kept = select_links(links(("1", "e1")), triples(("t", "r", "e1")), ITEMS, COUNTS)
     assert kept.links_report["items_with_triples"] == 1
     assert kept.links_report["entities_without_triple"] == 0
 
 
 def test_no_links_and_no_triples():
-    kept = keep_links(links(), triples(), ITEMS, COUNTS)
+    kept = select_links(links(), triples(), ITEMS, COUNTS)
     assert kept.links.is_empty()
     assert kept.triples.is_empty()
     assert kept.links_report["interactions_linked"] == 0

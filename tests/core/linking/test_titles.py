@@ -1,27 +1,24 @@
-import numpy as np
 import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kgrec_cli.core.linking.titles import fold_title, judge_titles, parse_title
-from kgrec_cli.dataset.features import AlignReport, align_entity_vectors
-from kgrec_cli.errors import KgrecError
+from kgrec_cli.core.linking.titles import fold_title, match_titles, parse_title
 
 
 def titles(*rows: tuple[str, str]) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=["item_id", "title"], orient="row")
 
 
-def match_titles(items: pl.DataFrame, catalog: pl.DataFrame) -> pl.DataFrame:
+def matched_ids(items: pl.DataFrame, catalog: pl.DataFrame) -> pl.DataFrame:
     """item_id and catalog_id of the items that are found."""
-    return judge_titles(items, catalog).drop_nulls("catalog_id").select("item_id", "catalog_id")
+    return match_titles(items, catalog).drop_nulls("catalog_id").select("item_id", "catalog_id")
 
 
-def verdict(item: str, *catalog: str) -> tuple[str | None, str]:
-    """The catalogue number (from 0) and verdict of one title."""
+def match_one(item: str, *catalog: str) -> tuple[str | None, str]:
+    """The catalogue number (from 0) and match of one title."""
     known = titles(*((str(number), title) for number, title in enumerate(catalog)))
-    row = judge_titles(titles(("x", item)), known).row(0)
+    row = match_titles(titles(("x", item)), known).row(0)
     return row[1], row[2]
 
 
@@ -96,30 +93,30 @@ def test_parse_title_takes_a_title_apart() -> None:
 )
 def test_one_title_against_one(item: str, catalog: str, expected: str) -> None:
     found = None if expected == "not found" else "0"
-    assert verdict(item, catalog) == (found, expected)
+    assert match_one(item, catalog) == (found, expected)
 
 
 def test_the_better_match_wins() -> None:
-    assert verdict("Heat (1995)", "Heat (1996)", "Hot (Heat) (1995)", "Heat (1995)") == (
+    assert match_one("Heat (1995)", "Heat (1996)", "Hot (Heat) (1995)", "Heat (1995)") == (
         "2",
         "exact",
     )
-    assert verdict("Heat (1995)", "Heat (1996)", "Hot (Heat) (1995)") == ("1", "other title")
+    assert match_one("Heat (1995)", "Heat (1996)", "Hot (Heat) (1995)") == ("1", "other title")
 
 
 def test_two_candidates_are_not_guessed_between() -> None:
-    assert verdict("Emma (1996)", "Emma (A) (1996)", "Emma (B) (1996)") == (None, "ambiguous")
-    assert verdict("Emma (1996)", "Emma (1995)", "Emma (1997)") == (None, "ambiguous")
+    assert match_one("Emma (1996)", "Emma (A) (1996)", "Emma (B) (1996)") == (None, "ambiguous")
+    assert match_one("Emma (1996)", "Emma (1995)", "Emma (1997)") == (None, "ambiguous")
 
 
 def test_several_titles_of_one_catalogue_id_are_one_candidate() -> None:
     catalog = titles(("7", "Hard 8 (1996)"), ("7", "Sydney (Hard Eight) (1996)"))
-    assert match_titles(titles(("x", "Hard Eight (1996)")), catalog).rows() == [("x", "7")]
+    assert matched_ids(titles(("x", "Hard Eight (1996)")), catalog).rows() == [("x", "7")]
 
 
 def test_the_same_film_standing_twice_is_linked_twice() -> None:
     items = titles(("246", "Chasing Amy (1997)"), ("268", "Chasing Amy (1997)"))
-    assert match_titles(items, titles(("1639", "Chasing Amy (1997)"))).rows() == [
+    assert matched_ids(items, titles(("1639", "Chasing Amy (1997)"))).rows() == [
         ("246", "1639"),
         ("268", "1639"),
     ]
@@ -127,8 +124,8 @@ def test_the_same_film_standing_twice_is_linked_twice() -> None:
 
 def test_two_different_films_with_one_candidate_get_none() -> None:
     items = titles(("a", "Heat (1995)"), ("b", "Heat (1997)"), ("c", "Solo (1990)"))
-    judged = judge_titles(items, titles(("1", "Heat (1996)"), ("2", "Solo (1990)")))
-    assert judged.drop("score").rows() == [
+    matches = match_titles(items, titles(("1", "Heat (1996)"), ("2", "Solo (1990)")))
+    assert matches.drop("score").rows() == [
         ("a", None, "ambiguous"),
         ("b", None, "ambiguous"),
         ("c", "2", "exact"),
@@ -137,14 +134,14 @@ def test_two_different_films_with_one_candidate_get_none() -> None:
 
 def test_a_catalogue_film_that_is_taken_is_no_candidate_any_more() -> None:
     items = titles(("a", "Heat (1996)"), ("b", "Heat (1995)"))
-    judged = judge_titles(items, titles(("1", "Heat (1995)")))
-    assert judged.drop("score").rows() == [("a", None, "not found"), ("b", "1", "exact")]
+    matches = match_titles(items, titles(("1", "Heat (1995)")))
+    assert matches.drop("score").rows() == [("a", None, "not found"), ("b", "1", "exact")]
 
 
 @pytest.mark.parametrize("years", [[1995], [1995.0], ["1995"]])
 def test_a_year_beside_the_title_counts(years: list[object]) -> None:
     items = pl.DataFrame({"item_id": ["a"], "title": ["Heat"], "release_year": years})
-    assert match_titles(items, titles(("1", "Heat (1995)"), ("2", "Heat (1972)"))).rows() == [
+    assert matched_ids(items, titles(("1", "Heat (1995)"), ("2", "Heat (1972)"))).rows() == [
         ("a", "1")
     ]
 
@@ -154,8 +151,8 @@ def test_no_title_matches_nothing() -> None:
         {"item_id": ["a"], "title": [None], "release_year": [None]},
         schema={"item_id": pl.String, "title": pl.String, "release_year": pl.Int64},
     )
-    assert judge_titles(items, items).rows() == [("a", None, "not found", None)]
-    assert judge_titles(items.clear(), items).height == 0
+    assert match_titles(items, items).rows() == [("a", None, "not found", None)]
+    assert match_titles(items.clear(), items).height == 0
 
 
 NAMES = st.sampled_from(["Heat", "Heat, The", "The Heat", "Alien", "Alien (Heat)", "?"])
@@ -167,10 +164,10 @@ TITLES = st.lists(st.builds(str.__add__, NAMES, YEARS), max_size=8)
 def test_different_films_never_share_a_catalogue_id(one: list[str], other: list[str]) -> None:
     items = titles(*((f"i{n}", title) for n, title in enumerate(one)))
     catalog = titles(*((f"c{n}", title) for n, title in enumerate(other)))
-    judged = judge_titles(items, catalog)
-    assert judged["item_id"].to_list() == items["item_id"].to_list()
+    matches = match_titles(items, catalog)
+    assert matches["item_id"].to_list() == items["item_id"].to_list()
     films: dict[str, set[tuple[str, int | None]]] = {}
-    for (_, catalog_id, found, score), title in zip(judged.rows(), one, strict=True):
+    for (_, catalog_id, found, score), title in zip(matches.rows(), one, strict=True):
         assert (catalog_id is None) == (found in ("ambiguous", "not found")) == (score is None)
         if catalog_id is None:
             continue
@@ -189,89 +186,8 @@ def test_different_films_never_share_a_catalogue_id(one: list[str], other: list[
 def test_the_order_of_the_catalogue_does_not_matter(shuffled: list[str]) -> None:
     items = titles(*((title, title) for title in ["Heat (1995)", "Alien (1980)", "Emma (1996)"]))
     catalog = titles(*((title, title) for title in shuffled))
-    assert match_titles(items, catalog).rows() == [
+    assert matched_ids(items, catalog).rows() == [
         ("Heat (1995)", "Heat (1995)"),
         ("Alien (1980)", "Alien (1979)"),
         ("Emma (1996)", "Emma (1996)"),
     ]
-
-
-# Aligning
-
-VECTORS = np.array([[1, 2], [3, 4], [5, 6]], dtype=np.float32)
-
-
-def links(*rows: tuple[str, str]) -> pl.DataFrame:
-    return pl.DataFrame(rows, schema=["item_id", "entity_id"], orient="row")
-
-
-def test_align_known_answer() -> None:
-    aligned, report = align_entity_vectors(
-        ["[PAD]", "i1", "i2", "i3", "i4"],
-        links(("i3", "e0"), ("i1", "e2"), ("i2", "nowhere"), ("other", "e1"), ("[PAD]", "e1")),
-        ["e0", "e1", "e2"],
-        VECTORS,
-    )
-    assert aligned.dtype == np.float32
-    assert aligned.tolist() == [[0, 0], [5, 6], [0, 0], [1, 2], [0, 0]]
-    assert report == AlignReport(n_items=4, n_linked=3, n_without_vector=1, n_with_vector=2)
-
-
-def test_two_items_on_one_entity_share_its_vector() -> None:
-    aligned, report = align_entity_vectors(
-        ["[PAD]", "a", "b"], links(("a", "e1"), ("b", "e1")), ["e0", "e1", "e2"], VECTORS
-    )
-    assert aligned.tolist() == [[0, 0], [3, 4], [3, 4]]
-    assert report.n_with_vector == 2
-
-
-def test_of_several_links_the_first_with_a_vector_counts() -> None:
-    aligned, report = align_entity_vectors(
-        ["[PAD]", "a"],
-        links(("a", "nowhere"), ("a", "e2"), ("a", "e0")),
-        ["e0", "e1", "e2"],
-        VECTORS,
-    )
-    assert aligned.tolist() == [[0, 0], [5, 6]]
-    assert report == AlignReport(n_items=1, n_linked=1, n_without_vector=0, n_with_vector=1)
-
-
-@given(st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), max_size=12))
-def test_align_equals_a_plain_loop(pairs: list[tuple[int, int]]) -> None:
-    tokens = ["[PAD]", *(f"i{n}" for n in range(5))]
-    vectors = np.arange(10, dtype=np.float32).reshape(5, 2) + 1
-    table = pl.DataFrame(
-        [(f"i{item}", f"e{entity}") for item, entity in pairs],
-        schema={"item_id": pl.String, "entity_id": pl.String},
-        orient="row",
-    )
-    expected = np.zeros((6, 2), dtype=np.float32)
-    for item in range(5):
-        for other, entity in pairs:
-            if other == item and entity < 5:
-                expected[item + 1] = vectors[entity]
-                break
-    if not expected.any():
-        with pytest.raises(KgrecError):
-            align_entity_vectors(tokens, table, [f"e{n}" for n in range(5)], vectors)
-        return
-    aligned, report = align_entity_vectors(tokens, table, [f"e{n}" for n in range(5)], vectors)
-    assert aligned.tolist() == expected.tolist()
-    assert report.n_with_vector == int(expected.any(axis=1).sum())
-    assert report.n_linked == len({item for item, _ in pairs if item < 5})
-
-
-def test_no_vector_at_all_is_an_error_that_shows_both_sides() -> None:
-    with pytest.raises(KgrecError, match=r"items are like 'a', the items of the links like '1'"):
-        align_entity_vectors(["[PAD]", "a"], links(("1", "e0")), ["e0", "e1", "e2"], VECTORS)
-    with pytest.raises(
-        KgrecError, match=r"entities are like 'm\.01', those with vectors like 'e0'"
-    ):
-        align_entity_vectors(["[PAD]", "a"], links(("a", "m.01")), ["e0", "e1", "e2"], VECTORS)
-    with pytest.raises(KgrecError, match="no item is linked"):
-        align_entity_vectors(["[PAD]"], links(("1", "e0")).clear(), [], VECTORS[:0])
-
-
-def test_an_entity_with_two_vectors_is_refused() -> None:
-    with pytest.raises(KgrecError, match="entity 'e0' has two vectors"):
-        align_entity_vectors(["[PAD]", "a"], links(("a", "e0")), ["e0", "e1", "e0"], VECTORS)

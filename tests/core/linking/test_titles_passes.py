@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kgrec_cli.core.linking.titles import judge_titles, parse_title
-from tests.core.linking.test_titles import match_titles, titles, verdict
+from kgrec_cli.core.linking.titles import match_titles, parse_title
+from tests.core.linking.test_titles import match_one, matched_ids, titles
 
 PAIRS_PATH = Path(__file__).with_name("title_pairs_ml100k.tsv")
 
@@ -49,7 +49,7 @@ def test_the_telling_parts_of_a_title(title: str, parts: set[str]) -> None:
     ],
 )
 def test_a_part_of_a_title(item: str, catalog: str, expected: str) -> None:
-    assert verdict(item, catalog) == (None if expected == "not found" else "0", expected)
+    assert match_one(item, catalog) == (None if expected == "not found" else "0", expected)
 
 
 @pytest.mark.parametrize(
@@ -78,7 +78,7 @@ def test_a_part_of_a_title(item: str, catalog: str, expected: str) -> None:
     ],
 )
 def test_titles_that_are_alike(item: str, catalog: str, expected: str) -> None:
-    assert verdict(item, catalog) == (None if expected == "not found" else "0", expected)
+    assert match_one(item, catalog) == (None if expected == "not found" else "0", expected)
 
 
 @pytest.mark.parametrize(
@@ -94,14 +94,14 @@ def test_titles_that_are_alike(item: str, catalog: str, expected: str) -> None:
 def test_a_catalogue_without_years(
     item: str, catalog: list[str], expected: tuple[str | None, str]
 ) -> None:
-    assert verdict(item, *catalog) == expected
+    assert match_one(item, *catalog) == expected
 
 
 def test_a_name_without_year_is_not_shared_by_two_films() -> None:
     items = titles(("a", "Titanic (1953)"), ("b", "Titanic (1997)"))
-    assert match_titles(items, titles(("1", "Titanic"))).is_empty()
+    assert matched_ids(items, titles(("1", "Titanic"))).is_empty()
     known = titles(("1", "Titanic"), ("2", "Titanic (1997)"))
-    assert match_titles(items, known).rows() == [("a", "1"), ("b", "2")]
+    assert matched_ids(items, known).rows() == [("a", "1"), ("b", "2")]
 
 
 @pytest.mark.parametrize(
@@ -112,33 +112,33 @@ def test_a_name_without_year_is_not_shared_by_two_films() -> None:
     ],
 )
 def test_of_two_candidates_the_later_passes_take_none(item: str, first: str, second: str) -> None:
-    assert verdict(item, first, second) == (None, "ambiguous")
-    both = judge_titles(titles(("1", first), ("2", second)), titles(("x", item)))
-    assert both["verdict"].to_list() == ["ambiguous"] * 2
+    assert match_one(item, first, second) == (None, "ambiguous")
+    both = match_titles(titles(("1", first), ("2", second)), titles(("x", item)))
+    assert both["match"].to_list() == ["ambiguous"] * 2
 
 
 def test_a_film_standing_twice_in_the_catalogue_goes_by_the_lower_id() -> None:
     item = titles(("x", "Blue Angel, The (Blaue Engel, Der) (1930)"))
     rows = [(catalog_id, item["title"][0]) for catalog_id in ("4970", "978", "10001")]
-    assert match_titles(item, titles(*rows)).rows() == [("x", "978")]
-    assert match_titles(item, titles(*rows[::-1])).rows() == [("x", "978")]
+    assert matched_ids(item, titles(*rows)).rows() == [("x", "978")]
+    assert matched_ids(item, titles(*rows[::-1])).rows() == [("x", "978")]
 
 
 def test_a_film_standing_twice_in_the_catalogue_goes_by_the_linked_id() -> None:
     item = titles(("x", "M*A*S*H (1970)"))
     known = titles(("1", "M*A*S*H (1970)"), ("2", "M*A*S*H (a.k.a. MASH) (1970)"))
-    assert match_titles(item, known).rows() == [("x", "1")]
-    linked = judge_titles(item, known, {"2"})
+    assert matched_ids(item, known).rows() == [("x", "1")]
+    linked = match_titles(item, known, {"2"})
     assert linked.drop("score").rows() == [("x", "2", "exact")]
-    assert judge_titles(item, known, {"1", "2"})["catalog_id"].to_list() == ["1"]
+    assert match_titles(item, known, {"1", "2"})["catalog_id"].to_list() == ["1"]
     other_year = titles(("1", "M*A*S*H (1970)"), ("2", "M*A*S*H (1972)"))
-    assert judge_titles(item, other_year, {"2"})["catalog_id"].to_list() == ["1"]
+    assert match_titles(item, other_year, {"2"})["catalog_id"].to_list() == ["1"]
 
 
 def test_the_title_with_the_same_further_names_is_the_better_one() -> None:
     known = ["M*A*S*H (1970)", "M*A*S*H (a.k.a. MASH) (1970)"]
-    assert verdict("M*A*S*H (1970)", *known) == ("0", "exact")
-    assert verdict("M*A*S*H (MASH) (1970)", *known) == ("1", "exact")
+    assert match_one("M*A*S*H (1970)", *known) == ("0", "exact")
+    assert match_one("M*A*S*H (MASH) (1970)", *known) == ("1", "exact")
 
 
 @pytest.mark.parametrize(
@@ -154,9 +154,9 @@ def test_the_title_with_the_same_further_names_is_the_better_one() -> None:
     ],
 )
 def test_the_score(item: str, catalog: str, score: float | None) -> None:
-    judged = judge_titles(titles(("x", item)), titles(("0", catalog)))
-    assert judged.schema["score"] == pl.Float64
-    assert judged["score"].to_list() == [score if score is None else pytest.approx(score)]
+    matches = match_titles(titles(("x", item)), titles(("0", catalog)))
+    assert matches.schema["score"] == pl.Float64
+    assert matches["score"].to_list() == [score if score is None else pytest.approx(score)]
 
 
 NAMES = st.sampled_from(
@@ -174,7 +174,7 @@ def test_the_later_passes_are_one_to_one(one: list[str], other: list[str]) -> No
     catalog = titles(*((f"c{n}", title) for n, title in enumerate(other)))
     film = {f"i{n}": parse_title(title) for n, title in enumerate(one)}
     films: dict[str, set[tuple[str, int | None]]] = {}
-    for item, catalog_id in match_titles(items, catalog).rows():
+    for item, catalog_id in matched_ids(items, catalog).rows():
         films.setdefault(catalog_id, set()).add((film[item].main, film[item].year))
     assert all(len(claimed) == 1 for claimed in films.values())
 
@@ -183,9 +183,9 @@ def test_the_later_passes_are_one_to_one(one: list[str], other: list[str]) -> No
 def test_a_catalogue_matches_itself(names: set[str]) -> None:
     unique = {parse_title(name): name for name in sorted(names)}
     catalog = titles(*((name, name) for name in unique.values()))
-    judged = judge_titles(catalog, catalog)
+    matches = match_titles(catalog, catalog)
     same_main = [(parse_title(name).main, parse_title(name).year) for name in unique.values()]
-    for name, catalog_id, found, score in judged.rows():
+    for name, catalog_id, found, score in matches.rows():
         mine = parse_title(name)
         if same_main.count((mine.main, mine.year)) == 1:
             assert (catalog_id, found, score) == (name, "exact", 100)
@@ -217,7 +217,7 @@ def read_latest(folder: Path) -> pl.DataFrame:
 def test_ml_100k_against_ml_1m(real_data_dir: Path) -> None:
     items = read_ml_100k(real_data_dir)
     assert items.height == 1_682
-    matched = match_titles(items, read_ml_1m(real_data_dir))
+    matched = matched_ids(items, read_ml_1m(real_data_dir))
     assert matched.height == 1_668
     # Titanic and The Usual Suspects: the two that RecBole's links exchange with other films.
     assert {("313", "1721"), ("12", "50"), ("50", "260")} <= set(matched.rows())
@@ -231,7 +231,7 @@ def test_200_items_of_ml_100k_settled_by_hand(real_data_dir: Path) -> None:
     films that stand twice, and ten items ("-") that are in neither catalogue.
     """
     catalog = pl.concat([read_ml_1m(real_data_dir), read_latest(real_data_dir)])
-    matched = dict(match_titles(read_ml_100k(real_data_dir), catalog).rows())
+    matched = dict(matched_ids(read_ml_100k(real_data_dir), catalog).rows())
     assert len(matched) >= 1_670
     pairs = dict(line.split("\t") for line in lines(PAIRS_PATH)[1:])
     assert len(pairs) == 200
@@ -242,8 +242,8 @@ def test_200_items_of_ml_100k_settled_by_hand(real_data_dir: Path) -> None:
 @pytest.mark.real_data
 def test_the_later_passes_err_in_no_film_that_two_catalogues_share(real_data_dir: Path) -> None:
     ml_1m, latest = read_ml_1m(real_data_dir), read_latest(real_data_dir)
-    judged = judge_titles(ml_1m, latest).filter(
-        pl.col("verdict").is_in(["part of title", "alike", "without year"])
+    matches = match_titles(ml_1m, latest).filter(
+        pl.col("match").is_in(["part of title", "alike", "without year"])
     )
-    assert judged.height >= 18
-    assert judged.filter(pl.col("item_id") != pl.col("catalog_id")).is_empty()
+    assert matches.height >= 18
+    assert matches.filter(pl.col("item_id") != pl.col("catalog_id")).is_empty()

@@ -6,7 +6,7 @@ import pytest
 
 from benchmarks.accuracy.link_check import read_sets, shuffled
 from kgrec_cli.core.linking.metadata import add_metadata
-from kgrec_cli.core.linking.verdict import check_links, entity_names, explain
+from kgrec_cli.core.linking.verdict import entity_names, link_verdict
 
 GENRES = ["drama", "comedy", "western", "horror", "war"]
 
@@ -34,7 +34,7 @@ def films(n_items: int = 400, *, purity: float = 0.9, seed: int = 0):
 
 
 def test_right_links_are_sound_and_the_estimate_is_the_purity() -> None:
-    check = check_links(*films(2000))
+    check = link_verdict(*films(2000))
     assert check.verdict == "sound"
     assert check.witness == "genres"
     assert check.right == pytest.approx(0.9, abs=0.05)
@@ -45,31 +45,31 @@ def test_right_links_are_sound_and_the_estimate_is_the_purity() -> None:
 def test_shuffled_links_are_broken(share: float, most: float, seed: int) -> None:
     items, links, triples = films(seed=seed)
     wrong = shuffled(links, share, np.random.default_rng(seed))
-    check = check_links(items, wrong, triples)
+    check = link_verdict(items, wrong, triples)
     assert check.verdict == "broken"
     assert check.right is not None
     assert check.right < most
-    assert explain(check).startswith("the links are broken: ")
+    assert check.summary.startswith("the links are broken: ")
 
 
 @pytest.mark.parametrize("share", [0.0, 1.0])
 def test_metadata_that_the_links_themselves_hung_on_entities_is_no_witness(share: float) -> None:
     items, links, triples = films()
     links = shuffled(links, share, np.random.default_rng(0)).head(200)
-    check = check_links(items, links, triples)
+    check = link_verdict(items, links, triples)
     assert check.verdict == ("broken" if share else "sound")
-    assert check_links(items, *add_metadata(links, triples, items)) == check
+    assert link_verdict(items, *add_metadata(links, triples, items)) == check
 
 
 def test_what_cannot_be_judged_is_unknown() -> None:
     items, links, triples = films(12)
-    assert check_links(items, links, triples).verdict == "unknown"
+    assert link_verdict(items, links, triples).verdict == "unknown"
     items, links, triples = films()
-    assert check_links(items.drop("genre"), links, triples) == ("unknown", "none", None, 0)
-    assert check_links(items, links.clear(), triples).verdict == "unknown"
-    assert check_links(items, links, triples.clear()).verdict == "unknown"
+    assert link_verdict(items.drop("genre"), links, triples) == ("unknown", "none", None, 0)
+    assert link_verdict(items, links.clear(), triples).verdict == "unknown"
+    assert link_verdict(items, links, triples.clear()).verdict == "unknown"
     everywhere = items.with_columns(genre=pl.lit("film"))  # says nothing: all are of it
-    assert check_links(everywhere, links, triples).verdict == "unknown"
+    assert link_verdict(everywhere, links, triples).verdict == "unknown"
 
 
 def test_names_of_entities_are_asked_first() -> None:
@@ -86,9 +86,9 @@ def test_names_of_entities_are_asked_first() -> None:
         }
     )
     named = pl.concat([triples, labels])
-    assert check_links(items, links, named) == ("sound", "titles", 1.0, 60)
+    assert link_verdict(items, links, named) == ("sound", "titles", 1.0, 60)
     reversed_links = links.with_columns(pl.col("entity_id").reverse())
-    check = check_links(items, reversed_links, named)
+    check = link_verdict(items, reversed_links, named)
     assert check.verdict == "broken"
     assert check.witness == "titles"
 
@@ -107,8 +107,8 @@ def test_readable_iris_are_names() -> None:
 
 def test_an_order_of_rows_changes_nothing() -> None:
     items, links, triples = films()
-    other = check_links(items, links.reverse(), triples.sample(fraction=1, shuffle=True, seed=1))
-    assert other == check_links(items, links, triples)
+    other = link_verdict(items, links.reverse(), triples.sample(fraction=1, shuffle=True, seed=1))
+    assert other == link_verdict(items, links, triples)
 
 
 @pytest.mark.slow
@@ -116,8 +116,8 @@ def test_real_tables(real_data_dir) -> None:
     """`python -m benchmarks.accuracy.link_check` counts 100 draws of each."""
     for name, (items, links, triples) in read_sets(real_data_dir).items():
         is_sound = "RecBole" not in name
-        assert check_links(items, links, triples).verdict == ("sound" if is_sound else "broken")
+        assert link_verdict(items, links, triples).verdict == ("sound" if is_sound else "broken")
         for seed in range(3):
             for share in (0.5, 1.0):
                 wrong = shuffled(links, share, np.random.default_rng(seed))
-                assert check_links(items, wrong, triples).verdict == "broken", (name, share)
+                assert link_verdict(items, wrong, triples).verdict == "broken", (name, share)

@@ -262,7 +262,7 @@ def test_parquet_that_is_cut_or_nested_is_one_line(path: Path, reader: Callable[
 
 
 def test_a_first_row_that_is_much_too_wide_is_named(path: Path):
-    with pytest.raises(KgrecError, match="line 2: found 7 columns .*, expected 3"):
+    with pytest.raises(KgrecError, match=r"line 2: found 7 columns .*, expected 3"):
         triples(write(path, "head,relation,tail\nz,z,z,z,z,z,z\n"))
 
 

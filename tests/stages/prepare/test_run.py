@@ -1,5 +1,6 @@
 """From raw files to atomic files: every byte of a small set, every row accounted for."""
 
+import hashlib
 import json
 import zipfile
 from collections.abc import Callable
@@ -141,6 +142,7 @@ def test_the_account(prepare: Prepare, kg_files: dict[str, object], events: list
         "witness": "none",
         "right": None,
         "n_compared": 0,
+        "summary": "nothing to judge the links by: entities without names, items without genres",
     }
     assert report["kg"] == {
         "name": "kg.tsv", "read": 4, "repeated": 1, "triples": 3, "entities": 4, "relations": 2
@@ -149,6 +151,12 @@ def test_the_account(prepare: Prepare, kg_files: dict[str, object], events: list
         "kg.tsv", "links.tsv", "movies.dat", "ratings.dat", "users.dat"
     ]  # fmt: skip
     assert Note("2 items share one entity") in events
+    assert report["files"] == {
+        name: hashlib.sha256(text.encode()).hexdigest()
+        for name, text in texts(result).items()
+        if name != "prepare.json"
+    }
+    assert len(report["files"]) == 5
 
 
 def test_metadata_added_to_a_graph(prepare: Prepare, kg_files: dict[str, object]):
