@@ -32,6 +32,12 @@ def tune(
     jobs: Annotated[
         int, typer.Option(min=1, help="Trials at a time, each in a process of its own.")
     ] = 1,
+    storage: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL", help="Database of the study (SQLAlchemy URL); default: its study.db."
+        ),
+    ] = None,
     dataset: opt.Dataset = None,
     model: Annotated[str | None, typer.Option(help="GRU4RecKG or GRU4Rec.")] = None,
     seed: opt.Seed = None,
@@ -70,6 +76,7 @@ def tune(
             pruner=pruner,
             early_stop=early_stop,
             jobs=jobs,
+            storage=storage,
             on_event=on_event,
         )
     if json_output:

@@ -5,7 +5,7 @@ from kgrec_cli.core.tuning.report import (
     SearchTrial,
     best_trial,
     build_leaderboard,
-    draw_chart,
+    draw_charts,
     rank_trials,
     write_result_text,
 )
@@ -72,8 +72,8 @@ class Outside(HTMLParser):
 
 
 def test_chart_is_self_contained_and_holds_the_scores():
-    page = draw_chart(TRIALS, title="<tune> ml-100k", score_name="NDCG@10")
-    assert page == draw_chart(TRIALS, title="<tune> ml-100k", score_name="NDCG@10")
+    page = draw_charts(TRIALS, title="<tune> ml-100k", score_name="NDCG@10")
+    assert page == draw_charts(TRIALS, title="<tune> ml-100k", score_name="NDCG@10")
     assert "<title>&lt;tune&gt; ml-100k</title>" in page
     outside = Outside()
     outside.feed(page)
@@ -90,9 +90,9 @@ def test_chart_is_self_contained_and_holds_the_scores():
 
 def test_chart_of_best_so_far_goes_down_when_low_is_good():
     trials = [trial(number, "complete", value) for number, value in ((1, 3.0), (2, 1.0), (3, 2.0))]
-    page = draw_chart(trials, title="t", score_name="loss", direction="minimize")
+    page = draw_charts(trials, title="t", score_name="loss", direction="minimize")
     assert '"y":[3.0,1.0,1.0]' in page
 
 
 def test_chart_without_a_finished_trial():
-    assert "Plotly.newPlot(" in draw_chart([], title="t", score_name="s")
+    assert "Plotly.newPlot(" in draw_charts([], title="t", score_name="s")

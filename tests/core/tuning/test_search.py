@@ -1,24 +1,28 @@
+import json
 import math
 import signal
 import subprocess
 import sys
 import warnings
 from collections import Counter
+from functools import partial
 from pathlib import Path
 
 import optuna
 import pytest
 
+from kgrec_cli.core.tuning.executors import Pruned, TrialResult, run_serially
 from kgrec_cli.core.tuning.search import SEARCHES, run_search
-from kgrec_cli.core.tuning.space import point_key
-from kgrec_cli.core.tuning.study import read_trials
-from kgrec_cli.core.tuning.workers import Alone, Pruned, TrialResult
+from kgrec_cli.core.tuning.space import Choice, LogUniform, Uniform
 from kgrec_cli.errors import KgrecError, UsageError
 from kgrec_cli.events import Note, Progress, Warn
-from kgrec_cli.formats.hyper_test import Choice, LogUniform, Uniform
 
 MEMORY = "sqlite:///:memory:"
 GRID = {"a": Choice((1, 2, 3)), "b": Choice(([8, 8], None))}
+
+
+def point_key(point) -> str:
+    return json.dumps(point, sort_keys=True)
 
 
 def score(value: float) -> TrialResult:
@@ -44,7 +48,7 @@ class Visits:
 
 def search(space, objective, **options):
     options = {"storage_url": MEMORY, "study_name": "s"} | options
-    return run_search(space, Alone(objective), **options)
+    return run_search(space, partial(run_serially, objective), **options)
 
 
 def file_url(folder: Path) -> str:
@@ -125,9 +129,8 @@ def test_an_interrupted_search_goes_on_to_the_same_points(tmp_path, name):
     search(GRID, whole, search=name, max_trials=6)
     first = Visits(value, stop_at=4)
     options = {"storage_url": file_url(tmp_path), "search": name, "max_trials": 6}
-    with pytest.raises(KeyboardInterrupt):
-        search(GRID, first, **options)
-    assert len(read_trials(options["storage_url"], "s")) == 3
+    stopped = search(GRID, first, **options)
+    assert (stopped.stopped, stopped.n_new) == ("interrupted", 3)
     second = Visits(value)
     result = search(GRID, second, **options)
     assert first.points + second.points == whole.points
@@ -144,8 +147,7 @@ def test_the_interrupted_point_comes_first_even_under_another_seed(tmp_path):
         met.append(point)
         raise KeyboardInterrupt
 
-    with pytest.raises(KeyboardInterrupt):
-        search(GRID, die, storage_url=url, search="random", seed=1)
+    assert search(GRID, die, storage_url=url, search="random", seed=1).stopped == "interrupted"
     after = Visits()
     search(GRID, after, storage_url=url, search="random", seed=2, max_trials=2)
     assert after.points[0] == met[0]
@@ -153,9 +155,10 @@ def test_the_interrupted_point_comes_first_even_under_another_seed(tmp_path):
 
 KILLED = """
 import os, signal, sys
+from functools import partial
+from kgrec_cli.core.tuning.executors import TrialResult, run_serially
 from kgrec_cli.core.tuning.search import run_search
-from kgrec_cli.core.tuning.workers import Alone, TrialResult
-from kgrec_cli.formats.hyper_test import Choice
+from kgrec_cli.core.tuning.space import Choice
 
 url, log = sys.argv[1:]
 space = {"a": Choice((1, 2, 3)), "b": Choice(([8, 8], None))}
@@ -168,7 +171,7 @@ def objective(point, report):
         file.write(repr(point) + "\\n")
     return TrialResult({}, {}, float(point["a"]))
 
-run_search(space, Alone(objective), storage_url=url, study_name="s")
+run_search(space, partial(run_serially, objective), storage_url=url, study_name="s")
 """
 
 
@@ -340,7 +343,7 @@ def test_a_study_made_with_something_else_is_refused(tmp_path, change, message):
     assert again.n_new == 0
     with pytest.raises(KgrecError, match=f"study 's' was made with {message}: .*new study"):
         search(objective=Visits(), **(options | change))
-    assert len(read_trials(options["storage_url"], "s")) == 2
+    assert len(search(objective=Visits(), **options).trials) == 2
 
 
 def test_a_study_of_somebody_else_is_refused(tmp_path):
@@ -365,12 +368,6 @@ def test_a_folder_that_is_missing(tmp_path):
 def test_an_address_that_is_none():
     with pytest.raises(KgrecError, match="nonsense"):
         search(GRID, Visits(), storage_url="nonsense")
-
-
-def test_reading_a_study_that_is_not_there(tmp_path):
-    search(GRID, Visits(), storage_url=file_url(tmp_path), max_trials=1)
-    with pytest.raises(KgrecError, match="no study 'other'"):
-        read_trials(file_url(tmp_path), "other")
 
 
 def test_a_second_search_of_the_same_study_is_told(tmp_path):

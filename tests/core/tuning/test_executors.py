@@ -2,15 +2,21 @@
 
 import os
 import signal
+from functools import partial
 
 import pytest
 
+from kgrec_cli.core.tuning.executors import (
+    Pruned,
+    RunTrials,
+    TrialResult,
+    run_in_processes,
+    run_serially,
+)
 from kgrec_cli.core.tuning.search import run_search
-from kgrec_cli.core.tuning.space import point_key
-from kgrec_cli.core.tuning.workers import Alone, Processes, Pruned, TrialResult
+from kgrec_cli.core.tuning.space import Choice
 from kgrec_cli.errors import KgrecError
 from kgrec_cli.events import Warn
-from kgrec_cli.formats.hyper_test import Choice
 
 SPACE = {"a": Choice((1, 2, 3)), "b": Choice((0.5, 0.25))}
 
@@ -55,49 +61,53 @@ def refuse():
     raise KgrecError("no data here")
 
 
-def search(team, **options):
-    try:
-        return run_search(SPACE, team, storage_url="sqlite:///:memory:", study_name="s", **options)
-    finally:
-        team.close()
+def alone(objective) -> RunTrials:
+    return partial(run_serially, objective)
+
+
+def processes(make_objective, n_processes) -> RunTrials:
+    return partial(run_in_processes, make_objective, n_processes)
+
+
+def search(run_trials, **options):
+    options = {"storage_url": "sqlite:///:memory:", "study_name": "s"} | options
+    return run_search(SPACE, run_trials, **options)
 
 
 def test_processes_find_what_one_after_the_other_finds():
-    alone = search(Alone(value_of))
-    together = search(Processes(make(value_of), 2))
-    assert together.stopped == alone.stopped == "exhausted"
-    assert together.best.params == alone.best.params == {"a": 3, "b": 0.5}
+    serial = search(alone(value_of))
+    together = search(processes(make(value_of), 2))
+    assert together.stopped == serial.stopped == "exhausted"
+    assert together.best.params == serial.best.params == {"a": 3, "b": 0.5}
     scores = [
-        {point_key(trial.params): (trial.score, trial.test) for trial in result.trials}
-        for result in (alone, together)
+        {tuple(trial.params.items()): (trial.score, trial.test) for trial in result.trials}
+        for result in (serial, together)
     ]
     assert scores[0] == scores[1]
     assert len(together.trials) == 6
 
 
 def test_max_trials_counts_those_that_are_running():
-    assert len(search(Processes(make(value_of), 2), max_trials=3).trials) == 3
+    assert len(search(processes(make(value_of), 2), max_trials=3).trials) == 3
 
 
 def test_a_failed_trial_is_told_and_the_others_go_on():
     told = []
-    result = search(Processes(make(failing_once), 2), on_event=told.append)
+    result = search(processes(make(failing_once), 2), on_event=told.append)
     assert sorted(trial.state for trial in result.trials) == ["complete"] * 5 + ["failed"]
     assert sum("a is 2" in event.text for event in told if isinstance(event, Warn)) == 1
 
 
 @pytest.mark.parametrize("in_process", [True, False])
 def test_a_trial_that_is_given_up_ends_there(in_process):
-    team = Alone(in_three_steps) if in_process else Processes(make(in_three_steps), 1)
+    run_trials = alone(in_three_steps) if in_process else processes(make(in_three_steps), 1)
     asked = []
 
     def judge(trial, step, score):
         asked.append((trial, step, score))
         return step == 2
 
-    team.start(7, {"a": 1, "b": 0.5})
-    number, outcome = team.next_outcome(judge)
-    team.close()
+    ((number, outcome),) = run_trials(iter([(7, {"a": 1, "b": 0.5})]), judge)
     assert number == 7
     assert isinstance(outcome, Pruned)
     assert asked == [(7, 1, 0.0), (7, 2, 0.0)]
@@ -108,4 +118,4 @@ def test_a_trial_that_is_given_up_ends_there(in_process):
 )
 def test_processes_that_cannot_work_end_the_search_in_one_line(maker, message):
     with pytest.raises(KgrecError, match=message):
-        search(Processes(maker, 2))
+        search(processes(maker, 2))
