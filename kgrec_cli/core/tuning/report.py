@@ -163,7 +163,9 @@ def draw_charts(
     figures["parallel"] = visualization.plot_parallel_coordinate(study, target_name=score_name)
     head = f'<head><meta charset="utf-8"><title>{html.escape(title)}</title></head>'
     charts = [
-        figure.to_html(full_html=False, include_plotlyjs=name == "history", div_id=name)
+        figure.to_html(
+            full_html=False, include_plotlyjs=figure is history, div_id=name, default_height=480
+        )
         for name, figure in figures.items()
     ]
     return "\n".join([f"<!doctype html>\n<html>{head}<body>", *charts, "</body></html>\n"])

@@ -308,8 +308,9 @@ def _open_study(
             try:
                 storage = RDBStorage(storage_url)
             except (RuntimeError, ImportError) as error:  # made by another Optuna; no driver
+                hint = "; install its driver" if isinstance(error, ImportError) else ""
                 raise KgrecError(
-                    f"{where}: cannot open the study's database ({_reason(error)})"
+                    f"{where}: cannot open the study's database ({_reason(error)}){hint}"
                 ) from error
             study = optuna.create_study(
                 storage=storage,

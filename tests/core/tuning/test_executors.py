@@ -1,8 +1,10 @@
 """Trials in processes: the same points and scores as one after the other, and how they end."""
 
+import multiprocessing
 import os
 import signal
 from functools import partial
+from itertools import islice
 
 import pytest
 
@@ -119,3 +121,36 @@ def test_a_trial_that_is_given_up_ends_there(in_process):
 def test_processes_that_cannot_work_end_the_search_in_one_line(maker, message):
     with pytest.raises(KgrecError, match=message):
         search(processes(maker, 2))
+    assert multiprocessing.active_children() == []
+
+
+def test_an_executor_that_runs_trials_in_batches():
+    """What the seam asks of one: draw points, ask the judge, yield each outcome."""
+    batches = []
+
+    def run_batches(points, judge):
+        while batch := list(islice(points, 4)):
+            batches.append([point for _, point in batch])
+            for number, point in reversed(batch):
+                yield number, value_of(point, partial(judge, number))
+
+    result = search(run_batches)
+    assert [len(batch) for batch in batches] == [4, 2]
+    assert result.stopped == "exhausted"
+    assert len({tuple(trial.params.items()) for trial in result.trials}) == 6
+    assert result.trials[0].params == batches[0][3]
+    assert len(search(run_batches, max_trials=5).trials) == 5
+
+
+def test_an_early_stop_waits_for_the_trials_that_run():
+    """Two without progress end the search, unless one that ran meanwhile is better."""
+    scores = iter([5, 1, 1, 9, 0, 0])
+
+    def run_batches(points, judge):
+        while batch := list(islice(points, 4)):
+            for number, _ in batch:
+                value = next(scores)
+                yield number, TrialResult({}, {}, value)
+
+    result = search(run_batches, early_stop=2)
+    assert [trial.score for trial in result.trials] == [5, 1, 1, 9, 0, 0]
