@@ -3,16 +3,16 @@
 Optuna's samplers propose points, its pruners judge scores, its database keeps trials. `run_search`
 knows no model: an executor (`executors.py`) runs the trials, `report.py` makes tables and a chart.
 
-What Optuna 5 does not keep is done here, by ask and tell:
+Kept here by ask and tell, because Optuna 5 does not keep it:
 - A killed search goes on to the points of an uninterrupted one. A sampler starts its random numbers
   anew in each process, and GridSampler goes by trial numbers, which a retry shifts. So each point
   comes from a new sampler, seeded by how many points came before it.
-- No point is run twice. RandomSampler and TPESampler repeat points, and GridSampler does with
-  several trials at a time. So a copy in memory is asked until it proposes a new point.
-- `max_trials` and `early_stop` count the trials that are running. MaxTrialsCallback needs
-  Study.optimize, whose trials run in threads of its own.
-- Interrupted trials are run again at once. Optuna's heartbeat needs Study.optimize too, and waits
-  for a grace period. Its RetryHeartbeatStaleTrialCallback is called without it.
+- No point is run twice. RandomSampler and TPESampler repeat points, so a copy of the study in
+  memory is asked until it proposes a new one.
+- `max_trials` and `early_stop` also count in an executor of ours. MaxTrialsCallback and Study.stop
+  work within Study.optimize alone, which runs the trials itself.
+- An interrupted trial is run again at once. Heartbeats need Study.optimize too, and wait for a
+  grace period; RetryHeartbeatStaleTrialCallback is called without them.
 """
 
 import json
@@ -245,7 +245,9 @@ def _retry_interrupted(study: optuna.Study) -> None:
     waiting = study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
     queued = [trial.user_attrs["params"] for trial in waiting]
     for trial in study.get_trials(states=(TrialState.RUNNING,)):
-        if trial.user_attrs["params"] not in queued and "error" not in trial.user_attrs:
+        point = trial.user_attrs["params"]
+        if point not in queued and "error" not in trial.user_attrs:
+            trial.user_attrs = {"params": point}  # of a copy: without metrics that were noted
             RetryHeartbeatStaleTrialCallback()(study, trial)
         study.tell(trial.number, state=TrialState.FAIL)
 

@@ -276,6 +276,18 @@ def test_no_point_is_lost_or_twice_whatever_the_moment_of_the_kill(tmp_path, mom
     assert second.points[0] == running.user_attrs["params"]
 
 
+def test_a_retry_takes_over_no_metrics(tmp_path):
+    """The process died after the metrics were noted, before the trial was told to be complete."""
+    url = file_url(tmp_path)
+    search(GRID, Visits(stop_at=2), storage_url=url)
+    study = optuna.load_study(study_name="s", storage=url)
+    (running,) = study.get_trials(states=(optuna.trial.TrialState.RUNNING,))
+    study._storage.set_trial_user_attr(running._trial_id, "valid", {"ndcg@10": 1.0})
+    failing = Visits(stop_at=1, error=KgrecError("the loss is nan"))
+    result = search(GRID, failing, storage_url=url)
+    assert (result.trials[1].state, result.trials[1].valid) == ("failed", {})
+
+
 def test_what_a_study_notes_of_its_making(tmp_path):
     """Studies of former versions hold this text: with another they would not go on."""
     space = {
