@@ -32,6 +32,12 @@ def tune(
     jobs: Annotated[
         int, typer.Option(min=1, help="Trials at a time, each in a process of its own.")
     ] = 1,
+    storage: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL", help="Database of the study (SQLAlchemy URL); default: its study.db."
+        ),
+    ] = None,
     dataset: opt.Dataset = None,
     model: opt.Model = None,
     preset: opt.Preset = None,
@@ -72,6 +78,7 @@ def tune(
             pruner=pruner,
             early_stop=early_stop,
             jobs=jobs,
+            storage=storage,
             on_event=on_event,
         )
     if json_output:

@@ -1,7 +1,7 @@
 """RecBole's `hyper.test`: the search space of `kgrec tune`, one parameter a line.
 
 A line is `name type range`, for instance `dropout_prob choice [0.0, 0.1]` or
-`learning_rate loguniform -8,-4`. The tune stage hands `SearchSpace.ranges` to `core.search`.
+`learning_rate loguniform -8,-4`. Out comes the space that `core/tuning` searches.
 Nothing is ever evaluated: lists are read as literals.
 Differs from RecBole: `#` comments are skipped, a name or a value that stands twice is an error.
 """
@@ -13,8 +13,9 @@ import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any
 
+from kgrec_cli.core.tuning.space import Choice, LogUniform, QUniform, Range, Uniform
 from kgrec_cli.errors import KgrecError, nearest, unknown_name
 
 REFERENCE_HYPER_TEST = """\
@@ -26,57 +27,6 @@ freeze_kg choice [True, False]
 """
 
 MAX_LOG_BOUND = 700.0  # exp() of more is no float
-
-
-@dataclass(frozen=True)
-class Choice:
-    """One of the values as listed: None, bool, int, float, str, or lists and mappings of these."""
-
-    kind: ClassVar[Literal["choice"]] = "choice"
-    values: tuple[Any, ...]
-
-    def __str__(self) -> str:
-        return f"choice {list(self.values)!r}"
-
-
-@dataclass(frozen=True)
-class Uniform:
-    """A float between `low` and `high`, all equally likely."""
-
-    kind: ClassVar[Literal["uniform"]] = "uniform"
-    low: float
-    high: float
-
-    def __str__(self) -> str:
-        return f"uniform {self.low!r},{self.high!r}"
-
-
-@dataclass(frozen=True)
-class LogUniform:
-    """exp(u), u uniform between `low` and `high`: the bounds are natural logarithms."""
-
-    kind: ClassVar[Literal["loguniform"]] = "loguniform"
-    low: float
-    high: float
-
-    def __str__(self) -> str:
-        return f"loguniform {self.low!r},{self.high!r}"
-
-
-@dataclass(frozen=True)
-class QUniform:
-    """A multiple of `q`: a uniform between `low` and `high`, rounded. All three int: an int."""
-
-    kind: ClassVar[Literal["quniform"]] = "quniform"
-    low: float
-    high: float
-    q: float
-
-    def __str__(self) -> str:
-        return f"quniform {self.low!r},{self.high!r},{self.q!r}"
-
-
-Range = Choice | Uniform | LogUniform | QUniform
 KINDS = ("choice", "uniform", "loguniform", "quniform")
 
 

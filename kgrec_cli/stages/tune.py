@@ -19,21 +19,23 @@ from kgrec_cli.core.evaluation.ranking import score_by
 from kgrec_cli.core.model.gru4reckg import ModelSettings, build_model
 from kgrec_cli.core.training.fit import fit
 from kgrec_cli.core.training.state import TrainingSettings, TrainingState
+from kgrec_cli.core.tuning.executors import (
+    Objective,
+    Report,
+    TrialResult,
+    run_in_processes,
+    run_serially,
+)
 from kgrec_cli.core.tuning.report import (
     SearchTrial,
     best_trial,
     build_leaderboard,
-    draw_chart,
+    draw_charts,
     write_result_text,
 )
-from kgrec_cli.core.tuning.search import SearchResult, run_search
-from kgrec_cli.core.tuning.study import read_trials
-from kgrec_cli.core.tuning.workers import Alone, Objective, Processes, Report, Team, TrialResult
-from kgrec_cli.dataset.features import (
-    FeatureTables,
-    load_feature_tables,
-    warn_of_broken_links,
-)
+from kgrec_cli.core.tuning.search import run_search
+from kgrec_cli.core.tuning.space import Choice
+from kgrec_cli.dataset.features import FeatureTables, load_feature_tables, warn_of_broken_links
 from kgrec_cli.dataset.load import Dataset, load_dataset, split_dataset
 from kgrec_cli.errors import Stopped
 from kgrec_cli.events import EpochDone, Note, OnEvent, Progress, ignore_event
@@ -52,7 +54,7 @@ class Tuning:
 
     Attributes:
         study_dir: study.db, leaderboard.csv, best.yaml, result.txt and chart.html are there.
-        leaderboard: One mapping a trial, best first (see `core.search_report.build_leaderboard`).
+        leaderboard: One mapping a trial, best first (see `core.tuning.report`).
         best: The best trial; None when none is complete.
         n_new: Trials that this call ran.
         stopped: Why it ended: exhausted, max_trials or early_stop.
@@ -75,6 +77,7 @@ def run_tune(
     pruner: str = "none",
     early_stop: int | None = None,
     jobs: int = 1,
+    storage: str | None = None,
     on_event: OnEvent,
 ) -> Tuning:
     """Searches a space for the best `valid_metric`; the same call goes on with what is there.
@@ -88,6 +91,7 @@ def run_tune(
         pruner: none, median, hyperband or asha.
         early_stop: Trials in a row without a better score that end the search.
         jobs: Trials at a time, each in a process with its share of the CPU's threads.
+        storage: SQLAlchemy URL of the study's database; None: study.db in the study's folder.
         on_event: Hears the progress.
 
     Raises:
@@ -110,41 +114,34 @@ def run_tune(
         study_dir.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise cannot_write(study_dir, error) from error
-    storage_url = f"sqlite:///{study_dir / 'study.db'}"
-    team: Team
-    if jobs == 1:
-        team = Alone(_make_objective(settings, dataset, folder, on_event))
-    else:
-        team = Processes(partial(_load_objective, settings, folder, jobs), jobs)
-    try:
-        result = run_search(
-            space.ranges,
-            team,
-            storage_url=storage_url,
-            study_name=study_name,
-            search=search,
-            max_trials=max_trials,
-            seed=settings.seed,
-            pruner=pruner,
-            early_stop=early_stop,
-            settings=_shared_by_trials(settings, dataset, space),
-            on_event=on_event,
-        )
-    except KeyboardInterrupt as error:
-        trials = tuple(read_trials(storage_url, study_name))
-        _write_outcome(study_dir, settings, trials)
+    result = run_search(
+        space.ranges,
+        partial(run_serially, _make_objective(settings, dataset, folder, on_event))
+        if jobs == 1
+        else partial(run_in_processes, partial(_load_objective, settings, folder, jobs), jobs),
+        storage_url=storage or f"sqlite:///{study_dir / 'study.db'}",
+        study_name=study_name,
+        search=search,
+        max_trials=max_trials,
+        seed=settings.seed,
+        pruner=pruner,
+        early_stop=early_stop,
+        settings=_shared_by_trials(settings, dataset, space),
+        on_event=on_event,
+    )
+    leaderboard = _write_outcome(study_dir, settings, result.trials)
+    if result.stopped == "interrupted":
         raise Stopped(
-            f"stopped after {len(trials)} trials, all kept in {study_dir}; the same command goes on"
-        ) from error
-    finally:
-        team.close()
-    return _outcome(study_dir, settings, result)
+            f"stopped after {len(result.trials)} trials, all kept in {study_dir}; "
+            "the same command goes on"
+        )
+    return Tuning(study_dir, leaderboard, result.best, result.n_new, result.stopped)
 
 
 def _check_points(settings: Settings, space: SearchSpace) -> None:
     """Refuses a listed value that no trial could take before the first trial is run."""
     for name, range_ in space.ranges.items():
-        for value in range_.values if range_.kind == "choice" else ():
+        for value in range_.values if isinstance(range_, Choice) else ():
             where = f"{space.path}, line {space.line_numbers[name]}"
             _with_point(settings, {name: value}, where)
 
@@ -175,11 +172,8 @@ def _make_objective(
     """The function that trains one point of the space and gives its scores."""
     device = choose_device(settings.device)
     tables: dict[tuple[str, int], FeatureTables] = {}
-    number = 0
 
     def train(point: dict[str, Any], report: Report) -> TrialResult:
-        nonlocal number
-        number += 1
         tried = _with_point(settings, point, "trial")
         key = (tried.model, tried.embedding_size)
         if key not in tables:
@@ -220,11 +214,6 @@ def _make_objective(
     return train
 
 
-def _outcome(study_dir: Path, settings: Settings, result: SearchResult) -> Tuning:
-    leaderboard = _write_outcome(study_dir, settings, result.trials)
-    return Tuning(study_dir, leaderboard, result.best, result.n_new, result.stopped)
-
-
 def _write_outcome(
     study_dir: Path, settings: Settings, trials: tuple[SearchTrial, ...]
 ) -> list[dict[str, Any]]:
@@ -239,7 +228,7 @@ def _write_outcome(
     write_text(study_dir / "best.yaml", head + format_config(tuned))
     decimals = settings.metric_decimal_place
     write_text(study_dir / "result.txt", write_result_text(trials, decimals))
-    chart = draw_chart(
+    chart = draw_charts(
         trials, title=f"{study_dir.name}: validation scores", score_name=settings.valid_metric
     )
     write_text(study_dir / "chart.html", chart)

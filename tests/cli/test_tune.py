@@ -74,6 +74,18 @@ def test_the_same_command_goes_on(run_cli: RunCli, folder: Path) -> None:
     assert json.loads(third.stdout)["stopped"] == "exhausted"
 
 
+def test_the_study_may_be_kept_in_another_database(run_cli: RunCli, folder: Path) -> None:
+    elsewhere = ("--storage", f"sqlite:///{folder / 'all.db'}", "--json", *ONE_EPOCH)
+    first = run_cli("tune", "hyper.test", "--max-trials", "3", *elsewhere)
+    assert first.exit_code == 0, first.stderr
+    second = run_cli("tune", "hyper.test", *elsewhere)
+    assert [json.loads(run.stdout)["n_new"] for run in (first, second)] == [3, 1]
+    names = {path.name for path in (folder / STUDY).iterdir()}
+    assert names == {"leaderboard.csv", "best.yaml", "result.txt", "chart.html"}
+    assert json.loads(run_cli("tune", "hyper.test", "--json", *ONE_EPOCH).stdout)["n_new"] == 4
+    assert (folder / STUDY / "study.db").exists()
+
+
 def test_two_at_a_time_find_what_one_finds(run_cli: RunCli, folder: Path) -> None:
     told = run_cli("tune", "hyper.test", "--json", *ONE_EPOCH, "--set=threads=1")
     (folder / "hyper.test").rename(folder / "other.test")
@@ -140,6 +152,8 @@ def test_the_data_is_loaded_once(
         ("training_neg_sample_num choice [1]\n", (), 1, "did you mean 'train_neg_sample_args'?"),
         (SPACE, ("--search", "exaustive"), 2, "did you mean 'exhaustive'?"),
         (SPACE, ("--pruner", "medan"), 2, "did you mean 'median'?"),
+        (SPACE, ("--storage", "study.db"), 1, "storage 'study.db': "),
+        (SPACE, ("--storage", "mssql+nodriver://me:secret@host/x"), 1, "mssql+nodriver://me:***@"),
         ("", (), 1, "no parameter in it"),
     ],
 )

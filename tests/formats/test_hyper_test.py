@@ -6,14 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kgrec_cli.config import setting_names
+from kgrec_cli.core.tuning.space import Choice, LogUniform, QUniform, Range, Uniform
 from kgrec_cli.errors import KgrecError
 from kgrec_cli.formats.hyper_test import (
     REFERENCE_HYPER_TEST,
-    Choice,
-    LogUniform,
-    QUniform,
-    Range,
-    Uniform,
     check_parameter_names,
     read_hyper_test,
 )
@@ -194,10 +190,15 @@ ranges: st.SearchStrategy[Range] = st.one_of(
 )
 
 
+def as_written(range_: Range) -> str:
+    """The range in Python's literals, as a file has it."""
+    return f"choice {list(range_.values)!r}" if isinstance(range_, Choice) else str(range_)
+
+
 @given(st.dictionaries(st.from_regex(r"\A[a-zA-Z_][\w.]*\Z"), ranges, min_size=1, max_size=4))
 def test_what_is_written_is_read_back(tmp_path_factory, space):
     path = tmp_path_factory.mktemp("space") / "hyper.test"
-    path.write_text("".join(f"{name} {range_}\n" for name, range_ in space.items()))
+    path.write_text("".join(f"{name} {as_written(range_)}\n" for name, range_ in space.items()))
     assert read_hyper_test(path).ranges == space
     assert list(read_hyper_test(path).ranges) == list(space)
 

@@ -1,15 +1,22 @@
-"""What a search found, told: the leaderboard, RecBole's result text, a chart of the scores.
+"""What a search found, told: the leaderboard, RecBole's result text, charts of the scores.
 
-`core.search` makes the trials; the tune stage writes these texts and shows the table.
+`search.py` makes the trials; the tune stage writes these texts and shows the table.
 """
 
 import html
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+import optuna
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
+from optuna.trial import TrialState
+
 Direction = Literal["maximize", "minimize"]
+
+HOVER = "%{text}<extra></extra>"
+MIN_IMPORTANCE_TRIALS = 20
 
 
 @dataclass(frozen=True)
@@ -39,13 +46,26 @@ class SearchTrial:
     error: str = ""
 
 
+def rank_trials(
+    trials: Iterable[SearchTrial], direction: Direction = "maximize"
+) -> list[SearchTrial]:
+    """Complete trials, best first (of equals the earlier), then pruned ones, then failed ones."""
+    sign = -1 if direction == "maximize" else 1
+    states = ("complete", "pruned", "failed")
+
+    def place(trial: SearchTrial) -> tuple[int, float, int]:
+        score = float("inf") if trial.score is None else sign * trial.score
+        return states.index(trial.state), score, trial.number
+
+    return sorted(trials, key=place)
+
+
 def best_trial(
-    trials: Sequence[SearchTrial], direction: Direction = "maximize"
+    trials: Iterable[SearchTrial], direction: Direction = "maximize"
 ) -> SearchTrial | None:
     """The complete trial with the best score, the first of equals; None when none is complete."""
-    complete = [trial for trial in trials if trial.state == "complete" and trial.score is not None]
-    sign = 1 if direction == "maximize" else -1
-    return max(complete, key=lambda trial: sign * (trial.score or 0.0), default=None)
+    ranked = rank_trials(trials, direction)
+    return ranked[0] if ranked and ranked[0].state == "complete" else None
 
 
 def describe_trial(trial: SearchTrial) -> str:
@@ -60,20 +80,6 @@ def describe_trial(trial: SearchTrial) -> str:
     return f"trial {trial.number}: {score} ({point})"
 
 
-def rank_trials(
-    trials: Sequence[SearchTrial], direction: Direction = "maximize"
-) -> list[SearchTrial]:
-    """Complete trials, best first (of equals the earlier), then pruned ones, then failed ones."""
-    sign = -1 if direction == "maximize" else 1
-    states = ("complete", "pruned", "failed")
-
-    def place(trial: SearchTrial) -> tuple[int, float, int]:
-        score = float("inf") if trial.score is None else sign * trial.score
-        return states.index(trial.state), score, trial.number
-
-    return sorted(trials, key=place)
-
-
 def build_leaderboard(
     trials: Sequence[SearchTrial], direction: Direction = "maximize"
 ) -> list[dict[str, Any]]:
@@ -83,23 +89,19 @@ def build_leaderboard(
     `test_*` metrics, epochs (evaluated ones, unless the parameter of that name is searched),
     elapsed_s, error. What a trial lacks is None; lists and mappings are JSON text.
     """
-    params = _names(trial.params for trial in trials)
-    valid = _names(trial.valid for trial in trials)
-    test = _names(trial.test for trial in trials)
+    params, valid, test = (
+        dict.fromkeys(name for trial in trials for name in getattr(trial, part))
+        for part in ("params", "valid", "test")
+    )
     rows = []
     for rank, trial in enumerate(rank_trials(trials, direction), start=1):
-        row: dict[str, Any] = {
-            "rank": rank if trial.state == "complete" else None,
-            "trial": trial.number,
-            "state": trial.state,
-            "score": trial.score,
-        }
+        row: dict[str, Any] = {"rank": rank if trial.state == "complete" else None}
+        row |= {"trial": trial.number, "state": trial.state, "score": trial.score}
         row |= {name: _flat(trial.params.get(name)) for name in params}
         row |= {f"valid_{name}": trial.valid.get(name) for name in valid}
         row |= {f"test_{name}": trial.test.get(name) for name in test}
         row.setdefault("epochs", trial.n_reports)
-        row |= {"elapsed_s": trial.elapsed_s, "error": trial.error}
-        rows.append(row)
+        rows.append(row | {"elapsed_s": trial.elapsed_s, "error": trial.error})
     return rows
 
 
@@ -108,91 +110,84 @@ def write_result_text(trials: Sequence[SearchTrial], decimals: int = 4) -> str:
 
     In the order of running. After `recbole/trainer/hyper_tuning.py`, `export_result`.
     """
-    blocks = []
-    for trial in trials:
-        if trial.state != "complete":
-            continue
-        point = ", ".join(f"{name}:{value}" for name, value in trial.params.items())
-        valid = _metrics_line(trial.valid, decimals)
-        test = _metrics_line(trial.test, decimals)
-        blocks.append(f"{point}\nValid result:\n{valid}\nTest result:\n{test}\n\n")
-    return "".join(blocks)
+
+    def line(metrics: Mapping[str, float]) -> str:
+        return "    ".join(f"{name} : {round(value, decimals)}" for name, value in metrics.items())
+
+    return "".join(
+        ", ".join(f"{name}:{value}" for name, value in trial.params.items())
+        + f"\nValid result:\n{line(trial.valid)}\nTest result:\n{line(trial.test)}\n\n"
+        for trial in trials
+        if trial.state == "complete"
+    )
 
 
-def draw_chart(
-    trials: Sequence[SearchTrial],
-    *,
-    title: str,
-    score_name: str,
-    direction: Direction = "maximize",
+def draw_charts(
+    trials: Sequence[SearchTrial], *, title: str, score_name: str, direction: Direction = "maximize"
 ) -> str:
-    """An HTML page, self-contained: the score of each trial and the best so far, as lines.
+    """A page of Optuna's charts: history, importances, parallel coordinates. Needs no network.
 
-    Pruned trials are drawn apart, at the last score they reported; failed ones are left out.
-    Pointing at a trial shows its parameters. The same trials give the same bytes.
+    Pruned trials stand in the history, at the last score they reported; failed ones nowhere.
+    Pointing at a trial shows its parameters. Importances (PED-ANOVA, Watanabe et al. 2023) compare
+    the best tenth with all trials: they are left out below `MIN_IMPORTANCE_TRIALS`.
+    The same trials give the same bytes.
     """
-    import plotly.io  # late: half a second, for one page at the end of a search
+    from optuna import visualization  # late: plotly takes half a second
 
-    to_html: Callable[..., str] = plotly.io.to_html
-
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
     complete = [trial for trial in trials if trial.state == "complete"]
     pruned = [trial for trial in trials if trial.state == "pruned" and trial.score is not None]
-    pick = max if direction == "maximize" else min
-    best_so_far: list[float] = []
-    for trial in complete:
-        score = float(trial.score or 0.0)
-        best_so_far.append(pick(best_so_far[-1], score) if best_so_far else score)
-
-    lines: list[dict[str, Any]] = [
-        {
-            "name": "best so far",
-            "x": [trial.number for trial in complete],
-            "y": best_so_far,
-            "mode": "lines",
-            "line": {"shape": "hv", "dash": "dash", "color": "#d62728"},
-            "hoverinfo": "skip",
-        }
-    ]
-    for name, drawn, style in (
-        ("score", complete, {"mode": "lines+markers", "line": {"color": "#1f77b4"}}),
-        ("pruned", pruned, {"mode": "markers", "marker": {"symbol": "x", "color": "#7f7f7f"}}),
-    ):
-        if drawn:
-            lines.append(
-                {
-                    "name": name,
-                    "x": [trial.number for trial in drawn],
-                    "y": [trial.score for trial in drawn],
-                    "text": [_hover_text(trial) for trial in drawn],
-                    "hovertemplate": "%{text}<extra></extra>",
-                    **style,
-                }
+    names = trials[0].params if trials else ()
+    axes = {name: _axis([trial.params[name] for trial in trials]) for name in names}
+    study = optuna.create_study(direction=direction)
+    for trial in trials:
+        is_complete = trial.state == "complete"
+        study.add_trial(
+            optuna.create_trial(
+                state=TrialState.COMPLETE if is_complete else TrialState.FAIL,
+                value=trial.score if is_complete else None,
+                params={name: _flat(value) for name, value in trial.params.items()},
+                distributions=axes,
             )
-    layout = {
-        "title": {"text": html.escape(title)},
-        "xaxis": {"title": {"text": "trial"}, **({"dtick": 1} if len(trials) <= 20 else {})},
-        "yaxis": {"title": {"text": html.escape(score_name)}},
-        "template": "plotly_white",
-        "hovermode": "closest",
-    }
-    page = to_html({"data": lines, "layout": layout}, include_plotlyjs=True, div_id="scores")
-    return page.replace("<head>", f"<head>\n    <title>{html.escape(title)}</title>", 1)
+        )
+    history = visualization.plot_optimization_history(study, target_name=score_name)
+    history.for_each_trace(lambda trace: trace.update(x=[number + 1 for number in trace.x]))
+    history.update_traces(text=_hover(complete), hovertemplate=HOVER, selector={"name": score_name})
+    if pruned:
+        x, y = [trial.number for trial in pruned], [trial.score for trial in pruned]
+        style = {"mode": "markers", "marker_symbol": "x", "hovertemplate": HOVER}
+        history.add_scatter(name="pruned", x=x, y=y, text=_hover(pruned), **style)
+    figures = {"history": history}
+    if len(complete) >= MIN_IMPORTANCE_TRIALS:
+        figures["importances"] = visualization.plot_param_importances(study)
+    figures["parallel"] = visualization.plot_parallel_coordinate(study, target_name=score_name)
+    head = f'<head><meta charset="utf-8"><title>{html.escape(title)}</title></head>'
+    charts = [
+        figure.to_html(
+            full_html=False, include_plotlyjs=figure is history, div_id=name, default_height=480
+        )
+        for name, figure in figures.items()
+    ]
+    return "\n".join([f"<!doctype html>\n<html>{head}<body>", *charts, "</body></html>\n"])
 
 
-def _hover_text(trial: SearchTrial) -> str:
-    lines = [f"<b>trial {trial.number}: {trial.score:.4f}</b>"]
-    lines += [html.escape(f"{name}: {value}") for name, value in trial.params.items()]
-    return "<br>".join(lines)
+def _axis(values: Sequence[Any]) -> BaseDistribution:
+    """An axis of floats for numbers, logarithmic from two orders on; of categories for others."""
+    if all(isinstance(value, int | float) and not isinstance(value, bool) for value in values):
+        low, high = min(values), max(values)
+        return FloatDistribution(low, high, log=0 < 100 * low <= high)
+    return CategoricalDistribution(list(dict.fromkeys(map(_flat, values))))
+
+
+def _hover(trials: Sequence[SearchTrial]) -> list[str]:
+    return [
+        "<br>".join(
+            [f"<b>trial {trial.number}: {trial.score:.4f}</b>"]
+            + [html.escape(f"{name}: {value}") for name, value in trial.params.items()]
+        )
+        for trial in trials
+    ]
 
 
 def _flat(value: Any) -> Any:
     return json.dumps(value) if isinstance(value, list | dict) else value
-
-
-def _metrics_line(metrics: Mapping[str, float], decimals: int) -> str:
-    return "    ".join(f"{name} : {round(value, decimals)}" for name, value in metrics.items())
-
-
-def _names(mappings: Iterable[Mapping[str, Any]]) -> list[str]:
-    """Every key, in order of first appearance."""
-    return list(dict.fromkeys(name for mapping in mappings for name in mapping))

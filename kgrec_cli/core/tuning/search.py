@@ -1,58 +1,67 @@
 """The search for good settings: points of a space, one trial each, kept in an Optuna study.
 
-`run_search` knows no model: the tune stage hands it an objective (settings in, scores out) and the
-ranges of a `hyper.test`; `core.search_study` keeps the trials, and `core.search_report` turns them
-into tables and a chart.
-A point is chosen from the seed and the finished trials alone, so a search that was killed and
-started again visits the points of an uninterrupted one.
+Optuna's samplers propose points, its pruners judge scores, its database keeps trials. `run_search`
+knows no model: an executor (`executors.py`) runs the trials, `report.py` makes tables and a chart.
+
+Kept here by ask and tell, because Optuna 5 does not keep it:
+- A killed search goes on to the points of an uninterrupted one. A sampler starts its random numbers
+  anew in each process, and GridSampler goes by trial numbers, which a retry shifts. So each point
+  comes from a new sampler, seeded by how many points came before it.
+- No point is run twice. RandomSampler and TPESampler repeat points, so a copy of the study in
+  memory is asked until it proposes a new one.
+- `max_trials` and `early_stop` also count in an executor of ours. MaxTrialsCallback and Study.stop
+  work within Study.optimize alone, which runs the trials itself.
+- An interrupted trial is run again at once. Heartbeats need Study.optimize too, and wait for a
+  grace period; RetryHeartbeatStaleTrialCallback is called without them.
 """
 
+import json
+import math
 import random
-from collections.abc import Callable, Mapping
+import re
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
 
 import optuna
-from optuna.trial import TrialState
+from optuna import pruners, samplers
+from optuna.exceptions import ExperimentalWarning, StorageInternalError, UpdateFinishedTrialError
+from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback
+from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
+from kgrec_cli.core.tuning.executors import Outcome, Pruned, RunTrials, TrialResult
 from kgrec_cli.core.tuning.report import Direction, SearchTrial, best_trial, describe_trial
 from kgrec_cli.core.tuning.space import (
     Params,
     Space,
     check_listable,
-    choice_options,
     count_points,
-    describe_space,
-    draw_point,
-    list_points,
-    log_bounds,
-    multiple,
-    multiples,
-    point_key,
+    decode_point,
+    to_distributions,
 )
-from kgrec_cli.core.tuning.study import (
-    conclude,
-    enqueue,
-    finished_trials,
-    open_study,
-    retire_interrupted,
-)
-from kgrec_cli.core.tuning.workers import Team
 from kgrec_cli.errors import KgrecError, UsageError, unknown_name
 from kgrec_cli.events import Note, OnEvent, Progress, Warn, ignore_event
 
-SEARCHES = ("exhaustive", "random", "tpe")
-PRUNERS: dict[str, Callable[[], optuna.pruners.BasePruner]] = {
-    "none": optuna.pruners.NopPruner,
-    "median": optuna.pruners.MedianPruner,
-    "hyperband": optuna.pruners.HyperbandPruner,
-    "asha": partial(optuna.pruners.SuccessiveHalvingPruner, min_resource=1),
+SEARCHES: dict[str, Callable[..., samplers.BaseSampler]] = {
+    "exhaustive": samplers.BruteForceSampler,
+    "random": samplers.RandomSampler,
+    "tpe": samplers.TPESampler,
+}
+PRUNERS: dict[str, Callable[[], pruners.BasePruner]] = {
+    "none": pruners.NopPruner,
+    "median": pruners.MedianPruner,
+    "hyperband": pruners.HyperbandPruner,
+    "asha": partial(pruners.SuccessiveHalvingPruner, min_resource=1),
 }
 DEFAULT_MAX_TRIALS = 100  # RecBole's max_evals, for searches that have no end of their own
-TPE_ATTEMPTS = 20  # proposals seen before, after which a point is drawn at random
+MAX_REPEATS = 20  # proposals of known points, after which the unknown ones are listed
 
-Stopped = Literal["exhausted", "max_trials", "early_stop"]
+StopReason = Literal["exhausted", "max_trials", "early_stop", "interrupted"]
 
 
 @dataclass(frozen=True)
@@ -63,18 +72,18 @@ class SearchResult:
         trials: All finished trials, those of earlier calls included, in the order of ending.
         best: The complete trial with the best score (the first of equals), or None.
         n_new: How many of `trials` this call ran.
-        stopped: Why it ended: every point visited, `max_trials` reached, or no progress.
+        stopped: Every point visited, `max_trials` reached, no progress, or Ctrl-C.
     """
 
     trials: tuple[SearchTrial, ...]
     best: SearchTrial | None
     n_new: int
-    stopped: Stopped
+    stopped: StopReason
 
 
 def run_search(
     space: Space,
-    team: Team,
+    run_trials: RunTrials,
     *,
     storage_url: str,
     study_name: str,
@@ -87,7 +96,7 @@ def run_search(
     settings: Mapping[str, Any] | None = None,
     on_event: OnEvent = ignore_event,
 ) -> SearchResult:
-    """Runs trials until the space, `max_trials` or `early_stop` ends the search.
+    """Runs trials until the space, `max_trials`, `early_stop` or Ctrl-C ends the search.
 
     The same call goes on with what the study holds; a trial that was running when its process died
     is marked failed and its point run again. No point is finished twice. A trial whose objective
@@ -95,11 +104,10 @@ def run_search(
 
     Args:
         space: Setting name to range.
-        team: Runs the trials. Its objective gets a point and `report(step, score)`, to call once
-            for each evaluated epoch. With several at a time, which trials a pruner gives up and
-            which points TPE proposes depends on who ends first.
-        storage_url: SQLAlchemy address of the study's database; a SQLite file's folder must exist.
-        study_name: The study's name in it.
+        run_trials: The executor. With several trials at a time, which of them a pruner gives up
+            and which points TPE proposes depends on who ends first.
+        storage_url: SQLAlchemy URL of the study's database; a SQLite file's folder must exist.
+        study_name: The study's name in it. One search of a study at a time.
         search: `exhaustive` visits every point of choices once, in an order shuffled by `seed`
             (so that a search cut short has seen all of the space); `random` draws points without
             repeats; `tpe` is Optuna's tree-structured Parzen estimator after ten random points.
@@ -111,8 +119,7 @@ def run_search(
             trials that come to epoch 1, 4, 16, ... the best quarter goes on; `hyperband` runs it at
             several widths.
         direction: Whether a high or a low score is good.
-        early_stop: Trials in a row without a better score after which the search ends
-            (RecBole: always 10); None goes on.
+        early_stop: Trials in a row without a better score that end the search (RecBole: 10).
         settings: What else the scores depend on, as JSON values; an existing study must agree.
         on_event: Told of each trial.
 
@@ -127,115 +134,244 @@ def run_search(
     n_points = count_points(space)
     total = min(n for n in (limit, n_points) if n is not None)
     made_with = {
-        "space": describe_space(space),
+        "space": {name: str(range_) for name, range_ in space.items()},
         "settings": {**(settings or {}), "direction": direction},
     }
-    with open_study(storage_url, study_name, direction, made_with) as study:
+    with _open_study(storage_url, study_name, direction, made_with) as study:
         study.pruner = PRUNERS[pruner]()
-        retire_interrupted(study, space)
-        trials = finished_trials(study)
+        _retry_interrupted(study)
+        trials = _finished_trials(study)
         n_before = len(trials)
         running: dict[int, optuna.Trial] = {}
+
+        def stop_reason() -> StopReason | None:
+            n_started = len(trials) + len(running)
+            best = best_trial(trials, direction)
+            if n_points is not None and n_started >= n_points:
+                return "exhausted"
+            if limit is not None and n_started >= limit:
+                return "max_trials"
+            if early_stop and best and len(trials) - best.number >= early_stop:
+                return "early_stop"
+            return None
+
+        def points() -> Iterator[tuple[int, Params]]:
+            while stop_reason() is None:
+                trial = _start_trial(study, space, search, f"{seed}/{len(trials) + len(running)}")
+                running[trial.number] = trial
+                yield trial.number, trial.user_attrs["params"]
 
         def judge(number: int, step: int, score: float) -> bool:
             running[number].report(score, step)
             return running[number].should_prune()
 
-        while True:
+        def tell_progress() -> None:
             best = best_trial(trials, direction)
             detail = "" if best is None else f"best {best.score:.4f}"
             on_event(Progress("tune", min(len(trials), total), total, "trials", detail))
-            stopped: Stopped | None = None
-            while not stopped and len(running) < team.size:
-                visited = {point_key(trial.params) for trial in trials}
-                visited |= {point_key(trial.user_attrs["params"]) for trial in running.values()}
-                if n_points is not None and len(visited) >= n_points:
-                    stopped = "exhausted"
-                elif limit is not None and len(trials) + len(running) >= limit:
-                    stopped = "max_trials"
-                elif early_stop and best and len(trials) - best.number >= early_stop:
-                    stopped = "early_stop"
-                else:
-                    trial = _start_trial(study, space, team, search, seed, visited)
-                    running[trial.number] = trial
-            if stopped and not running:
-                break
-            number, outcome = team.next_outcome(judge)
-            conclude(study, running.pop(number), outcome)
-            trials = finished_trials(study)
-            line = describe_trial(trials[-1])
-            if trials[-1].state != "failed":
-                on_event(Note(line))
-            elif best is not None or len(trials) < team.size:
-                on_event(Warn(line))
-            else:
-                raise KgrecError(line)
+
+        tell_progress()
+        at_once = 1
+        try:
+            while (stopped := stop_reason()) is None:  # again if a last trial undoes an early stop
+                with closing(run_trials(points(), judge)) as outcomes:
+                    for number, outcome in outcomes:
+                        at_once = max(at_once, len(running))
+                        ended = _end_trial(study, running.pop(number), outcome)
+                        trials.append(_read_trial(ended, len(trials) + 1))
+                        line = describe_trial(trials[-1])
+                        if trials[-1].state != "failed":
+                            on_event(Note(line))
+                        elif best_trial(trials, direction) or len(trials) < at_once:
+                            on_event(Warn(line))
+                        else:
+                            raise KgrecError(line)
+                        tell_progress()
+        except KeyboardInterrupt:
+            stopped = "interrupted"
+    best = best_trial(trials, direction)
     return SearchResult(tuple(trials), best, len(trials) - n_before, stopped)
 
 
-def suggest(trial: optuna.Trial, space: Space) -> Params:
-    """The point of an Optuna trial, as setting name to value."""
-    params: Params = {}
-    for name, range_ in space.items():
-        match range_.kind:
-            case "choice":
-                options = choice_options(range_)
-                params[name] = range_.values[
-                    options.index(trial.suggest_categorical(name, options))
-                ]
-            case "uniform":
-                params[name] = trial.suggest_float(name, range_.low, range_.high)
-            case "loguniform":
-                low, high = log_bounds(range_)
-                params[name] = trial.suggest_float(name, low, high, log=True)
-            case "quniform":
-                first, last = multiples(range_)
-                params[name] = multiple(range_, trial.suggest_int(name, first, last))
-    return params
+def propose(study: optuna.Study, space: Space, search: str, seed: str) -> Params:
+    """The params (see `decode_point`) of a point that no trial has, from these arguments alone.
+
+    Args:
+        study: The trials before it; running ones count. Not all points of the space.
+        space: Setting name to range.
+        search: One of `SEARCHES`.
+        seed: Equal for equal draws.
+    """
+    generator = random.Random(seed)
+    sampler = SEARCHES[search](seed=generator.getrandbits(32))
+    copy = optuna.create_study(sampler=sampler, direction=study.direction)
+    axes = to_distributions(space)
+    known = []
+    for trial in study.get_trials(deepcopy=False):
+        if trial.params.keys() != axes.keys():
+            continue  # ended before it had its params: its retry has them
+        known.append({name: trial.params[name] for name in axes})  # BruteForceSampler: one order
+        copy.add_trial(
+            optuna.create_trial(
+                state=trial.state,
+                value=trial.value,
+                params=known[-1],
+                distributions=axes,
+                intermediate_values=trial.intermediate_values,
+            )
+        )
+    n_repeats = 0
+    while (proposed := copy.ask(axes)).params in known:
+        copy.tell(proposed, state=TrialState.FAIL)
+        n_repeats += 1
+        if n_repeats == MAX_REPEATS and count_points(space) is not None:
+            copy.sampler = samplers.BruteForceSampler(seed=generator.getrandbits(32))
+    return proposed.params
 
 
-def _next_point(
-    study: optuna.Study, space: Space, search: str, seed: int, visited: set[str]
-) -> Params:
-    """A point that is not in `visited`, from the seed and the finished trials alone."""
-    if search == "exhaustive":
-        return next(point for point in list_points(space, seed) if point_key(point) not in visited)
-    generator = random.Random(f"{seed}/{len(visited)}")
-    if search == "tpe":
-        point = _propose(study, space, generator.getrandbits(32), visited)
-        if point is not None:
-            return point
-    while True:
-        point = draw_point(space, generator)
-        if point_key(point) not in visited:
-            return point
-
-
-def _propose(study: optuna.Study, space: Space, seed: int, visited: set[str]) -> Params | None:
-    """A new point by TPE, asked of a copy in memory, so that refused ones leave no trace."""
-    copy = optuna.create_study(
-        sampler=optuna.samplers.TPESampler(seed=seed), direction=study.direction
-    )
-    scored = (TrialState.COMPLETE, TrialState.PRUNED)
-    copy.add_trials(study.get_trials(deepcopy=False, states=scored))
-    for _ in range(TPE_ATTEMPTS):
-        trial = copy.ask()
-        point = suggest(trial, space)
-        if point_key(point) not in visited:
-            return point
-        copy.tell(trial, state=TrialState.FAIL)
-    return None
-
-
-def _start_trial(
-    study: optuna.Study, space: Space, team: Team, search: str, seed: int, visited: set[str]
-) -> optuna.Trial:
-    """Gives the next point of the queue to the team; an interrupted trial stays marked running."""
+def _start_trial(study: optuna.Study, space: Space, search: str, seed: str) -> optuna.Trial:
+    """The next trial of the queue. It carries its point from then on, so that no kill loses it."""
     if not study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
-        enqueue(study, space, _next_point(study, space, search, seed, visited))
-    trial = study.ask()
-    team.start(trial.number, suggest(trial, space))
-    return trial
+        params = propose(study, space, search, seed)
+        study.enqueue_trial(params, user_attrs={"params": decode_point(space, params)})
+    return study.ask(to_distributions(space))
+
+
+def _retry_interrupted(study: optuna.Study) -> None:
+    """Marks trials that were running when their process ended as failed, and queues their points.
+
+    The queue comes first: ending between the two loses nothing.
+    """
+    waiting = study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
+    queued = [trial.user_attrs["params"] for trial in waiting]
+    for trial in study.get_trials(states=(TrialState.RUNNING,)):
+        point = trial.user_attrs["params"]
+        if point not in queued and "error" not in trial.user_attrs:
+            trial.user_attrs = {"params": point}  # of a copy: without metrics that were noted
+            RetryHeartbeatStaleTrialCallback()(study, trial)
+        study.tell(trial.number, state=TrialState.FAIL)
+
+
+def _end_trial(study: optuna.Study, trial: optuna.Trial, outcome: Outcome) -> FrozenTrial:
+    """Writes down how a trial ended."""
+    if isinstance(outcome, TrialResult) and not math.isfinite(outcome.score):
+        outcome = KgrecError(f"the score is {outcome.score}, expected a finite number")
+    if isinstance(outcome, Pruned):
+        return study.tell(trial, state=TrialState.PRUNED)
+    if isinstance(outcome, KgrecError):
+        trial.set_user_attr("error", str(outcome))
+        return study.tell(trial, state=TrialState.FAIL)
+    trial.set_user_attr("valid", dict(outcome.valid))
+    trial.set_user_attr("test", dict(outcome.test))
+    return study.tell(trial, outcome.score)
+
+
+def _finished_trials(study: optuna.Study) -> list[SearchTrial]:
+    """Complete, pruned and failed trials in the order of ending, without interrupted ones."""
+    ended = [
+        (trial.datetime_complete, trial.number, trial)
+        for trial in study.get_trials(deepcopy=False)
+        if trial.datetime_complete
+        and (trial.state != TrialState.FAIL or "error" in trial.user_attrs)
+    ]
+    return [_read_trial(trial, place) for place, (*_, trial) in enumerate(sorted(ended), start=1)]
+
+
+def _read_trial(trial: FrozenTrial, number: int) -> SearchTrial:
+    is_pruned = trial.state == TrialState.PRUNED
+    return SearchTrial(
+        number=number,
+        state="pruned" if is_pruned else "failed" if trial.value is None else "complete",
+        params=trial.user_attrs["params"],
+        score=trial.value,
+        valid=trial.user_attrs.get("valid", {}),
+        test=trial.user_attrs.get("test", {}),
+        n_reports=len(trial.intermediate_values),
+        elapsed_s=trial.duration.total_seconds() if trial.duration else 0.0,
+        error=trial.user_attrs.get("error", ""),
+    )
+
+
+@contextmanager
+def _open_study(
+    storage_url: str,
+    study_name: str,
+    direction: Direction,
+    made_with: Mapping[str, Mapping[str, Any]],
+) -> Iterator[optuna.Study]:
+    """The study, made if it is not there; what the database says becomes a line."""
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    storage = None
+    where = re.sub(r"/.*@", "/***@", storage_url)  # a password stays unseen
+    try:
+        where = make_url(storage_url).render_as_string().removeprefix("sqlite:///")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ExperimentalWarning)
+            try:
+                storage = RDBStorage(storage_url)
+            except (RuntimeError, ImportError) as error:  # made by another Optuna; no driver
+                hint = "; install its driver" if isinstance(error, ImportError) else ""
+                raise KgrecError(
+                    f"{where}: cannot open the study's database ({_reason(error)}){hint}"
+                ) from error
+            study = optuna.create_study(
+                storage=storage,
+                sampler=samplers.RandomSampler(),  # idle: every point is queued
+                study_name=study_name,
+                direction=direction,
+                load_if_exists=True,
+            )
+            _check_made_with(study, made_with)
+            yield study
+    except ArgumentError as error:
+        raise KgrecError(
+            f"storage '{where}': {_reason(error)}; expected for instance sqlite:///study.db or "
+            "postgresql://user@host/name"
+        ) from error
+    except UpdateFinishedTrialError as error:
+        raise KgrecError(
+            f"{where}: another process ended this trial; run one search of a study at a time"
+        ) from error
+    except (StorageInternalError, SQLAlchemyError) as error:
+        raise KgrecError(
+            f"{where}: the study's database failed ({_reason(error)}); finished trials stay in it"
+        ) from error
+    finally:
+        if storage is not None:
+            storage.remove_session()
+            storage.engine.dispose()
+
+
+def _check_made_with(study: optuna.Study, made_with: Mapping[str, Mapping[str, Any]]) -> None:
+    """Notes in a new study what its scores depend on; an old one must be made with the same.
+
+    Values are compared as JSON holds them (a tuple is a list).
+    """
+    if "made_with" not in study.user_attrs:
+        if study.get_trials(deepcopy=False):
+            raise KgrecError(f"study '{study.study_name}' was not made by kgrec; choose another")
+        study.set_user_attr("made_with", made_with)
+    for part, new in made_with.items():
+        old = study.user_attrs["made_with"][part]
+        for name in sorted(old.keys() | new.keys()):
+            was, now = (_show(values.get(name, "absent")) for values in (old, new))
+            if was != now:
+                raise KgrecError(
+                    f"study '{study.study_name}' was made with {name} = {was}, found {now}: "
+                    "go back to the first, or start a new study (rename the search file, or "
+                    "remove the old study)"
+                )
+
+
+def _show(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, sort_keys=True)
+
+
+def _reason(error: BaseException) -> str:
+    """The first line of the error at the bottom of the chain."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return str(error).strip().partition("\n")[0] or type(error).__name__
 
 
 def _check_arguments(

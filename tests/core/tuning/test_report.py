@@ -1,11 +1,12 @@
 import json
+import re
 from html.parser import HTMLParser
 
 from kgrec_cli.core.tuning.report import (
     SearchTrial,
     best_trial,
     build_leaderboard,
-    draw_chart,
+    draw_charts,
     rank_trials,
     write_result_text,
 )
@@ -71,28 +72,57 @@ class Outside(HTMLParser):
         self.addresses += [value for name, value in attrs if name in {"src", "href"}]
 
 
-def test_chart_is_self_contained_and_holds_the_scores():
-    page = draw_chart(TRIALS, title="<tune> ml-100k", score_name="NDCG@10")
-    assert page == draw_chart(TRIALS, title="<tune> ml-100k", score_name="NDCG@10")
+def charts(page):
+    """The lines of each chart on a page, by the chart's name."""
+    found = {}
+    for call in re.finditer(r'Plotly\.newPlot\(\s*"(\w+)",\s*', page):
+        found[call[1]], _ = json.JSONDecoder().raw_decode(page[call.end() :])
+    return found
+
+
+def test_charts_are_self_contained_and_hold_the_scores():
+    page = draw_charts(TRIALS, title="<tune> ml-100k", score_name="NDCG@10")
+    assert page == draw_charts(TRIALS, title="<tune> ml-100k", score_name="NDCG@10")
     assert "<title>&lt;tune&gt; ml-100k</title>" in page
     outside = Outside()
     outside.feed(page)
     assert outside.addresses == []
-    call = page[page.rindex("Plotly.newPlot(") :]
-    lines, _ = json.JSONDecoder().raw_decode(call[call.index("[") :])
-    by_name = {line["name"]: line for line in lines}
-    assert by_name["score"]["x"] == [1, 4, 5]
-    assert by_name["score"]["y"] == [0.2, 0.4, 0.4]
-    assert by_name["best so far"]["y"] == [0.2, 0.4, 0.4]
+    by_name = {line["name"]: line for line in charts(page)["history"]}
+    assert by_name["NDCG@10"]["x"] == [1, 4, 5]
+    assert by_name["NDCG@10"]["y"] == [0.2, 0.4, 0.4]
+    assert by_name["Best Value"]["x"] == [1, 2, 3, 4, 5]
+    assert by_name["Best Value"]["y"] == [0.2, 0.2, 0.2, 0.4, 0.4]
     assert by_name["pruned"]["x"] == [3]
-    assert by_name["score"]["text"][0] == ("<b>trial 1: 0.2000</b><br>lr: 0.1<br>&lt;b&gt;: [1]")
+    assert by_name["pruned"]["y"] == [0.9]
+    hover = "<b>trial 1: 0.2000</b><br>lr: 0.1<br>&lt;b&gt;: [1]"
+    assert by_name["NDCG@10"]["text"][0] == hover
 
 
-def test_chart_of_best_so_far_goes_down_when_low_is_good():
+def test_a_line_for_each_complete_trial_in_the_parallel_coordinates():
+    page = draw_charts(TRIALS, title="t", score_name="NDCG@10")
+    drawn = [line for line in charts(page)["parallel"] if line["mode"] == "lines"]
+    first, *_ = drawn
+    assert len(drawn) == 3
+    assert first["customdata"] == [["NDCG@10", "0.2"], ["<b>", "[1]"], ["lr", "0.1"]]
+
+
+def test_importances_are_drawn_where_the_best_tenth_is_more_than_one():
+    trials = [
+        SearchTrial(n, "complete", {"lr": n % 5, "layers": n % 2}, float(n % 5))
+        for n in range(1, 21)
+    ]
+    page = draw_charts(trials, title="t", score_name="s")
+    (bars,) = charts(page)["importances"]
+    shares = dict(zip(bars["y"], bars["x"], strict=True))
+    assert shares["lr"] > 0.9
+    assert "importances" not in charts(draw_charts(trials[1:], title="t", score_name="s"))
+
+
+def test_best_value_goes_down_when_low_is_good():
     trials = [trial(number, "complete", value) for number, value in ((1, 3.0), (2, 1.0), (3, 2.0))]
-    page = draw_chart(trials, title="t", score_name="loss", direction="minimize")
+    page = draw_charts(trials, title="t", score_name="loss", direction="minimize")
     assert '"y":[3.0,1.0,1.0]' in page
 
 
-def test_chart_without_a_finished_trial():
-    assert "Plotly.newPlot(" in draw_chart([], title="t", score_name="s")
+def test_charts_without_a_finished_trial():
+    assert charts(draw_charts([], title="t", score_name="s")) == {"history": [], "parallel": []}

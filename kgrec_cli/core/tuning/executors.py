@@ -1,0 +1,130 @@
+"""Who runs a search's trials: this process, one after the other, or several processes.
+
+An executor is one function, `RunTrials`: it draws as many points as it can run at a time and yields
+outcomes in the order of ending. `search.py` chooses the points and judges the scores.
+"""
+
+import multiprocessing
+import signal
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+
+from kgrec_cli.core.tuning.space import Params
+from kgrec_cli.errors import KgrecError
+
+
+class Pruned(Exception):
+    """Raised by `report` when a trial is not worth its time; the objective lets it pass."""
+
+
+@dataclass(frozen=True)
+class TrialResult:
+    """What an objective found: metrics of its best epoch, and the score that is compared."""
+
+    valid: Mapping[str, float]
+    test: Mapping[str, float]
+    score: float
+
+
+Report = Callable[[int, float], None]  # step, score; raises Pruned
+Objective = Callable[[Params, Report], TrialResult]
+Outcome = TrialResult | Pruned | KgrecError
+Points = Iterator[tuple[int, Params]]  # a trial's number, its point
+Judge = Callable[[int, int, float], bool]  # number, step, score; True: give the trial up
+Outcomes = Generator[tuple[int, Outcome], None, None]  # closed, it ends the trials that run
+RunTrials = Callable[[Points, Judge], Outcomes]
+
+
+def run_serially(objective: Objective, points: Points, judge: Judge) -> Outcomes:
+    """Yields the outcome of each trial, run in this process, one after the other."""
+    for number, point in points:
+
+        def report(step: int, score: float, number: int = number) -> None:
+            if judge(number, step, score):
+                raise Pruned
+
+        yield number, _attempt(objective, point, report)
+
+
+def run_in_processes(
+    make_objective: Callable[[], Objective], n_processes: int, points: Points, judge: Judge
+) -> Outcomes:
+    """Yields the outcome of each trial; so many run at a time, each in a process of its own.
+
+    The processes end with the iteration; trials that were running then are lost.
+
+    Args:
+        make_objective: Called once in each process; must be picklable.
+        n_processes: How many.
+        points: Drawn when a process is idle.
+        judge: Told of each score; the process waits for the answer.
+
+    Raises:
+        KgrecError: A process was ended from outside.
+    """
+    context = multiprocessing.get_context("spawn")  # torch's threads do not survive a fork
+    processes = []
+    idle: list[Connection] = []
+    running: dict[Connection, int] = {}
+    try:
+        for _ in range(n_processes):
+            ours, theirs = context.Pipe()
+            process = context.Process(target=_serve, args=(theirs, make_objective), daemon=True)
+            process.start()
+            theirs.close()
+            processes.append(process)
+            idle.append(ours)
+        while True:
+            while idle and (trial := next(points, None)):
+                running[idle[-1]] = trial[0]
+                idle.pop().send(trial[1])
+            if not running:
+                return
+            for connection in wait(list(running)):
+                assert isinstance(connection, Connection)
+                told = connection.recv()
+                if isinstance(told, tuple):
+                    connection.send(judge(running[connection], *told))
+                else:
+                    idle.append(connection)
+                    yield running.pop(connection), told
+    except (EOFError, ConnectionError) as error:
+        raise KgrecError(
+            "a process of the search was ended from outside (out of memory?); finished trials are "
+            "kept, and the same command with fewer --jobs goes on"
+        ) from error
+    finally:
+        for process in processes:
+            process.terminate()
+        for process in processes:
+            process.join()
+
+
+def _attempt(objective: Objective, point: Params, report: Report) -> Outcome:
+    try:
+        return objective(point, report)
+    except (Pruned, KgrecError) as error:
+        return error
+
+
+def _serve(connection: Connection, make_objective: Callable[[], Objective]) -> None:
+    """One of the processes: points come in; scores (each answered) and outcomes go out."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's affair
+
+    def report(step: int, score: float) -> None:
+        connection.send((step, score))
+        if connection.recv():
+            raise Pruned
+
+    objective: Objective | None = None
+    with suppress(EOFError, ConnectionError):  # the parent is gone
+        while True:
+            point = connection.recv()
+            try:
+                objective = objective or make_objective()
+            except KgrecError as error:
+                connection.send(error)
+            else:
+                connection.send(_attempt(objective, point, report))
