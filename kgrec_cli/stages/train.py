@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kgrec_cli.config import write_config
+from kgrec_cli.config import resolve_settings, write_config
 from kgrec_cli.core.data.splits import Split, item_popularity, split_all
 from kgrec_cli.core.evaluation.measure import PARTS, measure
 from kgrec_cli.core.evaluation.ranking import score_by
@@ -20,7 +20,7 @@ from kgrec_cli.events import EpochDone, Note, OnEvent, Warn
 from kgrec_cli.formats.files import read_json, write_json, write_text
 from kgrec_cli.runs import run_dir as runs
 from kgrec_cli.runs.environment import choose_device, describe_environment, set_threads
-from kgrec_cli.runs.trained import read_run_settings
+from kgrec_cli.runs.run_dir import read_run_settings
 from kgrec_cli.settings import Settings
 
 
@@ -94,17 +94,19 @@ def run_train(
     return results
 
 
-def final_fit_settings(saved_dir: Path, like: str | None, dataset: str | None) -> dict[str, Any]:
+def final_fit_settings(folder: Path, like: str | None, dataset: str | None) -> dict[str, Any]:
     """The settings of a finished run, as a mapping, `epochs` being its best epoch.
 
     Args:
-        saved_dir: Where runs are.
+        folder: The working folder.
         like: The run to follow; None for the newest finished one that held data out.
-        dataset: Only runs of this data set, when given.
+        dataset: Only runs of this data set; None for that of the folder's settings, if any.
 
     Raises:
         KgrecError: No such run, or one that was itself trained on all data.
     """
+    local = resolve_settings(folder=folder, options={"dataset": dataset})
+    saved_dir, dataset = folder / local.checkpoint_dir, local.dataset
     if like is None:
         finished = [run for run in runs.list_runs(saved_dir) if runs.is_finished(run)]
         fits = [
