@@ -16,7 +16,7 @@
     recommender.recommend(histories=[["50", "181", "172"]])
     recommender.item_vectors()
 
-docs/python.md explains; every command of `kgrec --help` that has a function is one here.
+Each function is the command of its name (`kgrec --help`); docs/python.md explains them.
 """
 
 from typing import TYPE_CHECKING

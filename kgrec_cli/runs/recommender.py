@@ -87,7 +87,7 @@ class Recommender:
     on_all_data: bool
     model: GRU4RecKG
     folder: Path
-    on_event: OnEvent = ignore_event
+    on_event: OnEvent
 
     def __repr__(self) -> str:
         return f"<Recommender {self.run_dir}: {self.settings.model}, {len(self.items) - 1:,} items>"
