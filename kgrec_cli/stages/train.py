@@ -5,10 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kgrec_cli.config import resolve_settings, write_config
-from kgrec_cli.core.data.splits import Split, item_popularity, split_all
-from kgrec_cli.core.evaluation.measure import PARTS, measure
-from kgrec_cli.core.evaluation.ranking import score_by
+from kgrec_cli.config import resolve_settings
+from kgrec_cli.core.data.splits import Split, split_all
+from kgrec_cli.core.evaluation.measure import measure_model, merge_parts
 from kgrec_cli.core.model.gru4reckg import build_model
 from kgrec_cli.core.training.fit import check_targets, fit
 from kgrec_cli.core.training.state import TrainingState, pack_state, unpack_state
@@ -16,11 +15,10 @@ from kgrec_cli.dataset.features import FeatureTables, load_feature_tables
 from kgrec_cli.dataset.link_check import warn_of_broken_links
 from kgrec_cli.dataset.load import Dataset, load_dataset, split_dataset
 from kgrec_cli.errors import KgrecError, Stopped
-from kgrec_cli.events import EpochDone, Note, OnEvent, Warn
-from kgrec_cli.formats.files import read_json, write_json, write_text
+from kgrec_cli.events import EpochDone, Note, OnEvent
+from kgrec_cli.formats.files import read_json
 from kgrec_cli.runs import run_dir as runs
-from kgrec_cli.runs.environment import choose_device, describe_environment, set_threads
-from kgrec_cli.runs.run_dir import read_run_settings
+from kgrec_cli.runs.environment import choose_device, set_threads
 from kgrec_cli.settings import Settings
 
 
@@ -78,16 +76,14 @@ def run_train(
     results = []
     for number in range(n_seeds):
         seeded = settings.model_copy(update={"seed": settings.seed + number})
-        run_dir = runs.create_run_dir(
+        run_dir = runs.create_run(
             folder / settings.checkpoint_dir,
-            dataset.name,
-            settings.model,
+            seeded,
+            dataset,
+            device,
             suffix=f"-seed{seeded.seed}" if n_seeds > 1 else "",
+            on_all_data=on_all_data,
         )
-        write_text(run_dir / runs.CONFIG, write_config(seeded))
-        runs.write_items(run_dir, dataset.items.tokens, dataset.titles, dataset.entities)
-        origin = {"inter_sha256": dataset.inter_sha256, "on_all_data": on_all_data}
-        write_json(run_dir / runs.ENVIRONMENT, {**describe_environment(device), **origin})
         on_event(Note(f"training {settings.model} on {dataset.name} -> {run_dir}"))
         results.append(_train(run_dir, seeded, dataset, tables, None, on_all_data, began, on_event))
         began = time.perf_counter()
@@ -113,7 +109,7 @@ def final_fit_settings(folder: Path, like: str | None, dataset: str | None) -> d
             run
             for run in finished
             if "test" in read_json(run / runs.METRICS)
-            and dataset in (None, read_run_settings(run).dataset)
+            and dataset in (None, runs.read_run_settings(run).dataset)
         ]
         if not fits:
             raise KgrecError(
@@ -126,7 +122,7 @@ def final_fit_settings(folder: Path, like: str | None, dataset: str | None) -> d
     training = read_json(run_dir / runs.METRICS)["training"]
     if training["on_all_data"]:
         raise KgrecError(f"{run_dir}: trained on all data itself; name a run that held data out")
-    settings = read_run_settings(run_dir).model_dump(mode="json")
+    settings = runs.read_run_settings(run_dir).model_dump(mode="json")
     return {**settings, "epochs": training["best_epoch"]}
 
 
@@ -142,7 +138,7 @@ def resume_train(
     began = time.perf_counter()
     if runs.is_finished(run_dir):
         raise KgrecError(f"{run_dir}: this run is finished; there is nothing to resume")
-    settings = read_run_settings(run_dir)
+    settings = runs.read_run_settings(run_dir)
     if threads is not None:
         settings = settings.model_copy(update={"threads": threads})
     set_threads(settings)
@@ -206,20 +202,8 @@ def _train(
     }
     metrics: dict[str, dict[str, float]] = {}
     if not on_all_data:
-        model.eval()
-        score = score_by(model, histories, max_length=settings.MAX_ITEM_LIST_LENGTH, device=device)
-        popularity = item_popularity(
-            histories, split, len(dataset.items), targets_only=settings.recbole_compat
-        )
-        for part in PARTS:
-            measured = measure(score, histories, split, part, settings, popularity)
-            metrics |= measured.metrics
-            if not measured.metrics:
-                on_event(Warn(f"the {part} part is empty: nothing to report of it"))
-    widths = {name: table.shape[1] for name, table in tables.items()}
-    runs.write_tensors(run_dir / runs.MODEL, model.state_dict(), {**training, "tables": widths})
-    runs.merge_metrics(run_dir, {**metrics, "training": training})
-    (run_dir / runs.CHECKPOINT).unlink(missing_ok=True)
+        metrics = merge_parts(measure_model(model, histories, split, settings, on_event=on_event))
+    runs.finish_run(run_dir, model, training, metrics)
     return TrainedRun(
         run_dir=run_dir,
         seed=settings.seed,
