@@ -28,14 +28,12 @@ import torch
 
 from benchmarks import REPO_DIR
 from benchmarks.speed.training import best_product_rate
-from kgrec_cli.config import write_config
 from kgrec_cli.core.data.splits import split_leave_one_out
 from kgrec_cli.core.model.gru4reckg import build_model
 from kgrec_cli.core.training.epoch import TrainingStep
 from kgrec_cli.dataset.load import load_dataset
 from kgrec_cli.events import ignore_event
-from kgrec_cli.formats.files import write_json, write_text
-from kgrec_cli.runs import run_dir as runs
+from kgrec_cli.runs.run_dir import create_run, finish_run
 from kgrec_cli.settings import Settings
 
 PARTS = ("CE", "SSM", "recommend")
@@ -90,12 +88,8 @@ def time_steps(folder: Path, loss_type: str, n_steps: int, threads: int) -> dict
         seconds.append(time.perf_counter() - began)
         n_targets.append(batch.n_targets)
     step_peak_gib = peak_gib()
-    run_dir = runs.create_run_dir(folder / "saved", "large", loss_type)
-    write_text(run_dir / runs.CONFIG, write_config(settings))
-    runs.write_items(run_dir, dataset.items.tokens, {}, {})
-    write_json(run_dir / runs.ENVIRONMENT, {"inter_sha256": dataset.inter_sha256})
-    runs.write_tensors(run_dir / runs.MODEL, model.state_dict(), {})
-    write_json(run_dir / runs.METRICS, {})
+    run_dir = create_run(folder / "saved", settings, dataset, cpu, suffix=f"-{loss_type}")
+    finish_run(run_dir, model, {}, {})
     return {
         "load_s": load_s,
         "load_peak_gib": load_peak_gib,

@@ -31,25 +31,6 @@ ENVIRONMENT, MODEL, METRICS = "environment.json", "model.safetensors", "metrics.
 CHECKPOINT = "checkpoint.safetensors"
 
 
-def create_run_dir(saved_dir: Path, dataset: str, model: str, *, suffix: str = "") -> Path:
-    """A new, empty run folder named after the data set, the model and the time.
-
-    Raises:
-        KgrecError: It cannot be made.
-    """
-    stem = f"{dataset}-{model}-{datetime.now():%Y%m%d-%H%M%S}{suffix}"
-    for number in range(1, 100):
-        run_dir = saved_dir / (stem if number == 1 else f"{stem}-{number}")
-        try:
-            run_dir.mkdir(parents=True)
-        except FileExistsError:
-            continue
-        except OSError as error:
-            raise cannot_write(run_dir, error) from error
-        return run_dir
-    raise KgrecError(f"{saved_dir / stem}: a hundred runs of this second exist already")
-
-
 def create_run(
     saved_dir: Path,
     settings: Settings,
@@ -72,12 +53,27 @@ def create_run(
     Raises:
         KgrecError: It cannot be made.
     """
-    run_dir = create_run_dir(saved_dir, dataset.name, settings.model, suffix=suffix)
+    run_dir = _make_dir(saved_dir, dataset.name, settings.model, suffix)
     write_text(run_dir / CONFIG, write_config(settings))
     write_items(run_dir, dataset.items.tokens, dataset.titles, dataset.entities)
     origin = {"inter_sha256": dataset.inter_sha256, **origin}
     write_json(run_dir / ENVIRONMENT, {**describe_environment(device), **origin})
     return run_dir
+
+
+def _make_dir(saved_dir: Path, dataset: str, model: str, suffix: str) -> Path:
+    """A new, empty run folder named after the data set, the model and the time."""
+    stem = f"{dataset}-{model}-{datetime.now():%Y%m%d-%H%M%S}{suffix}"
+    for number in range(1, 100):
+        run_dir = saved_dir / (stem if number == 1 else f"{stem}-{number}")
+        try:
+            run_dir.mkdir(parents=True)
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise cannot_write(run_dir, error) from error
+        return run_dir
+    raise KgrecError(f"{saved_dir / stem}: a hundred runs of this second exist already")
 
 
 def finish_run(
