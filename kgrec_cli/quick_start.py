@@ -14,18 +14,16 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from kgrec_cli import console
+from kgrec_cli.api import load_run
 from kgrec_cli.config import choose_dataset, known_names, resolve_settings
 from kgrec_cli.core.data.histories import Ints
 from kgrec_cli.core.data.splits import test_targets, train_targets, valid_targets
 from kgrec_cli.core.model.gru4reckg import GRU4RecKG
-from kgrec_cli.dataset.load import Dataset, load_dataset, split_dataset
+from kgrec_cli.dataset.load import Dataset, split_dataset
 from kgrec_cli.errors import KgrecError
-from kgrec_cli.events import ignore_event
 from kgrec_cli.recbole_keys import translate
-from kgrec_cli.runs.run_dir import find_run
-from kgrec_cli.runs.trained import load_trained
+from kgrec_cli.runs.recommender import Recommendations
 from kgrec_cli.settings import Settings
-from kgrec_cli.stages.recommend import Recommendations, recommend_after, recommend_to_users
 from kgrec_cli.stages.train import run_train
 
 
@@ -60,9 +58,9 @@ def run_recbole(
         KgrecError: What the command line would say in one line.
     """
     folder = Path()
-    given = dict(config_dict or {})
-    assigned = [f"{key}=null" for key, value in given.items() if value is None]
-    options = {key: value for key, value in given.items() if value is not None}
+    values = dict(config_dict or {})
+    assigned = [f"{key}=null" for key, value in values.items() if value is None]
+    options = {key: value for key, value in values.items() if value is not None}
     named = {"model": model, "dataset": dataset}
     options |= {name: value for name, value in named.items() if value is not None}
     settings = resolve_settings(
@@ -82,7 +80,7 @@ def run_recbole(
         part: {name: round(value, digits) for name, value in run.metrics.get(part, {}).items()}
         for part in ("valid", "test")
     }
-    told = {
+    result = {
         "best_valid_score": round(run.best_score, digits),
         "valid_score_bigger": True,
         "best_valid_result": results["valid"],
@@ -90,8 +88,8 @@ def run_recbole(
         "run_dir": str(run.run_dir) if saved else None,
     }
     if queue is not None:
-        queue.put(told)
-    return told
+        queue.put(result)
+    return result
 
 
 def run(
@@ -155,14 +153,14 @@ def load_data_and_model(model_file: str | Path | None = None) -> LoadedRun:
     Raises:
         KgrecError: No such run, or its data set is missing.
     """
-    trained = load_trained(_run_dir(model_file), device=None, threads=None)
-    dataset = load_dataset(trained.settings, Path(), ignore_event, items=trained.items)
-    split = split_dataset(trained.settings, dataset)
+    recommender = load_run(model_file, quiet=True)
+    settings, dataset = recommender.settings, recommender.dataset
+    split = split_dataset(settings, dataset)
     parts = [
         targets(dataset.histories, split)
         for targets in (train_targets, valid_targets, test_targets)
     ]
-    return LoadedRun(trained.settings, trained.model, dataset, *parts)
+    return LoadedRun(settings, recommender.model, dataset, *parts)
 
 
 def recommend(
@@ -188,14 +186,5 @@ def recommend(
         raise KgrecError("recommend takes users or items")
     if isinstance(users, str) or isinstance(items, str) or not (users or items):
         raise KgrecError("recommend takes a list of tokens, for instance users=['196']")
-    run_dir = _run_dir(run)
-    if items is not None:
-        return [recommend_after(run_dir, list(items), topk=topk)]
-    return recommend_to_users(run_dir, Path(), users or (), topk=topk, on_event=ignore_event)
-
-
-def _run_dir(name: str | Path | None) -> Path:
-    if name is not None and Path(name).suffix == ".pth":
-        raise KgrecError(f"{name}: a RecBole checkpoint; `kgrec import {name}` makes a run of it")
-    saved_dir = Path(resolve_settings(folder=Path()).checkpoint_dir)
-    return find_run(saved_dir, None if name is None else str(name))
+    recommender = load_run(run, quiet=True)
+    return recommender.recommend(users, None if items is None else [items], topk=topk)

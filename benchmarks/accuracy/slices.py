@@ -16,9 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.accuracy.study import ROWS, SETS, finished
-from kgrec_cli.config import narrow
 from kgrec_cli.core.evaluation.bootstrap import paired_differences, user_means
-from kgrec_cli.core.evaluation.measure import MeasureSettings, measure
 from kgrec_cli.core.evaluation.metrics import gains
 from kgrec_cli.events import ignore_event
 from kgrec_cli.runs.held_out import evaluation_settings, load_held_out
@@ -31,23 +29,15 @@ def measured_row(folder: Path, of_set: str, name: str) -> tuple[NDArray[np.float
     """Each target's mean NDCG@10 over the seeds of a row; its user by slice, -1 outside of it."""
     values, groups = [], Groups()
     for run in finished(folder, of_set, name):
-        settings = evaluation_settings(folder / run, topk="10", metrics="NDCG", values={})
-        held = load_held_out(
+        settings = evaluation_settings(folder / run, {"topk": [10], "metrics": ["NDCG"]})
+        held_out = load_held_out(
             folder / run, folder, settings, device="cpu", threads=1, on_event=ignore_event
         )
-        dataset = held.dataset
-        measured = measure(
-            held.score,
-            dataset.histories,
-            held.split,
-            "test",
-            narrow(settings, MeasureSettings),
-            held.popularity,
-        )
+        dataset, measured = held_out.dataset, held_out.measure("test")
         values.append(gains("NDCG", measured.ranking.ranks_masked, 10))
         items = dataset.histories.items[measured.targets]
         users = dataset.histories.owners[measured.targets]
-        of_items = item_groups(dataset, held.popularity)
+        of_items = item_groups(dataset, held_out.popularity)
         groups = {name: np.where(of[items], users, -1) for name, of in of_items.items()}
     if not values:
         raise SystemExit(f"no finished run of {name!r}; `benchmarks.accuracy.study` trains them")

@@ -30,7 +30,7 @@ import torch
 
 from benchmarks import REPO_DIR
 from benchmarks.speed.training import best_product_rate
-from kgrec_cli.config import format_config, narrow
+from kgrec_cli.config import narrow
 from kgrec_cli.core.data.splits import split_leave_one_out
 from kgrec_cli.core.model.gru4reckg import ModelSettings, build_model
 from kgrec_cli.core.training.batches import Batch
@@ -38,8 +38,7 @@ from kgrec_cli.core.training.epoch import EpochRunner
 from kgrec_cli.core.training.state import TrainingSettings
 from kgrec_cli.dataset.load import load_dataset
 from kgrec_cli.events import ignore_event
-from kgrec_cli.formats.files import write_json, write_text
-from kgrec_cli.runs import run_dir as runs
+from kgrec_cli.runs.run_dir import create_run, finish_run
 from kgrec_cli.settings import Settings
 
 PARTS = ("CE", "SSM", "recommend")
@@ -98,12 +97,8 @@ def time_steps(folder: Path, loss_type: str, n_steps: int, threads: int) -> dict
     runner.batches = timed_batches  # type: ignore[method-assign]
     runner.run(1, 1, ignore_event)
     step_peak_gib = peak_gib()
-    run_dir = runs.create_run_dir(folder / "saved", "large", loss_type)
-    write_text(run_dir / runs.CONFIG, format_config(settings))
-    runs.write_items(run_dir, dataset.items.tokens, {}, {})
-    write_json(run_dir / runs.ENVIRONMENT, {"inter_sha256": dataset.inter_sha256})
-    runs.write_tensors(run_dir / runs.MODEL, model.state_dict(), {})
-    write_json(run_dir / runs.METRICS, {})
+    run_dir = create_run(folder / "saved", settings, dataset, cpu, suffix=f"-{loss_type}")
+    finish_run(run_dir, model, {}, {})
     return {
         "load_s": load_s,
         "load_peak_gib": load_peak_gib,

@@ -37,21 +37,15 @@ def evaluate(
     json_output: opt.Json = False,
 ) -> None:
     """Measure a run by full ranking, seen items masked and not, beside two baselines."""
-    from kgrec_cli.config import parse_assignments, resolve_settings
+    from kgrec_cli.config import parse_assignments
     from kgrec_cli.runs.held_out import evaluation_settings
-    from kgrec_cli.runs.run_dir import find_run
-    from kgrec_cli.settings import LIST_METRICS, METRICS
+    from kgrec_cli.runs.run_dir import find_run, find_saved_dir
     from kgrec_cli.stages.evaluate import run_evaluate
 
     folder = Path()
-    saved_dir = folder / resolve_settings(folder=folder).checkpoint_dir
-    run_dir = find_run(saved_dir, run)
-    settings = evaluation_settings(
-        run_dir,
-        topk=topk,
-        metrics=metrics or ",".join((*METRICS, *LIST_METRICS)),
-        values=parse_assignments(assignments or ()),
-    )
+    run_dir = find_run(find_saved_dir(folder), run)
+    typed = {"topk": _split(topk), "metrics": _split(metrics)}
+    settings = evaluation_settings(run_dir, {**typed, **parse_assignments(assignments or ())})
     with console.listening(json_output) as on_event:
         result = run_evaluate(
             run_dir,
@@ -80,6 +74,10 @@ def evaluate(
     if per_user is not None:
         console.say(f"ranks of the test targets: {per_user}")
     console.say(f"written to {result.run_dir / 'metrics.json'}")
+
+
+def _split(text: str | None) -> list[str] | None:
+    return [name.strip() for name in text.split(",")] if text else None
 
 
 def _show_side_by_side(

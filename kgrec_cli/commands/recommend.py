@@ -11,7 +11,7 @@ from kgrec_cli.commands import options as opt
 from kgrec_cli.errors import UsageError
 
 if TYPE_CHECKING:
-    from kgrec_cli.stages.recommend import Recommendations
+    from kgrec_cli.runs.recommender import Recommendations
 
 SHOWN_HISTORY = 5
 
@@ -38,19 +38,22 @@ def recommend(
     json_output: opt.Json = False,
 ) -> None:
     """Recommend items: to users from their whole histories, or after any list of items."""
-    from kgrec_cli.config import resolve_settings
-    from kgrec_cli.runs.run_dir import find_run
-    from kgrec_cli.stages import recommend as stage
+    from kgrec_cli.runs.recommender import load_recommender
+    from kgrec_cli.runs.run_dir import find_run, find_saved_dir
+    from kgrec_cli.stages.recommend import run_recommend_all
 
     if sum([bool(user), items is not None, all_users]) != 1:
         raise UsageError("give one of --user USER, --items ITEM,ITEM,... and --all-users")
     if all_users != (out is not None):
         raise UsageError("--all-users and --out FILE go together")
+    history = [token.strip() for token in (items or "").split(",") if token.strip()]
+    if items is not None and not history:
+        raise UsageError("--items: no item given")
     folder = Path()
-    run_dir = find_run(folder / resolve_settings(folder=folder).checkpoint_dir, run)
+    run_dir = find_run(find_saved_dir(folder), run)
     with console.listening(json_output) as on_event:
-        if all_users and out is not None:
-            n_users = stage.recommend_to_all(
+        if out is not None:
+            n_users = run_recommend_all(
                 run_dir,
                 folder,
                 out,
@@ -64,39 +67,26 @@ def recommend(
             else:
                 console.say(f"{n_users:,} users x {topk} items -> {out}")
             return
-        if items is not None:
-            tokens = [token.strip() for token in items.split(",") if token.strip()]
-            if not tokens:
-                raise UsageError("--items: no item given")
-            lists = [
-                stage.recommend_after(run_dir, tokens, topk=topk, device=device, threads=threads)
-            ]
-        else:
-            lists = stage.recommend_to_users(
-                run_dir,
-                folder,
-                user or [],
-                topk=topk,
-                device=device,
-                threads=threads,
-                on_event=on_event,
-            )
+        recommender = load_recommender(
+            run_dir, folder, device=device, threads=threads, on_event=on_event
+        )
+        lists = recommender.recommend(user, [history] if history else None, topk=topk)
     if json_output:
-        console.emit_json([_as_json(found) for found in lists])
+        console.emit_json([_as_json(each) for each in lists])
         return
-    for found in lists:
-        _show(found)
+    for each in lists:
+        _show(each)
 
 
-def _as_json(found: "Recommendations") -> dict[str, Any]:
-    history = [{"item": item, "title": title} for item, title in found.history]
-    items = [asdict(item) for item in found.items]
-    return {"user": found.user, "history": history, "items": items}
+def _as_json(of_user: "Recommendations") -> dict[str, Any]:
+    history = [{"item": item, "title": title} for item, title in of_user.history]
+    items = [asdict(item) for item in of_user.items]
+    return {"user": of_user.user, "history": history, "items": items}
 
 
-def _show(found: "Recommendations") -> None:
-    recent = [title or item for item, title in found.history[-SHOWN_HISTORY:]]
-    who = f"user {found.user}" if found.user is not None else "this history"
-    console.say(f"{who}: {len(found.history)} items, the last of them: {'; '.join(recent)}")
-    rows = [[item.rank, item.item, item.title, item.score] for item in found.items]
+def _show(of_user: "Recommendations") -> None:
+    recent = [title or item for item, title in of_user.history[-SHOWN_HISTORY:]]
+    who = f"user {of_user.user}" if of_user.user is not None else "this history"
+    console.say(f"{who}: {len(of_user.history)} items, the last of them: {'; '.join(recent)}")
+    rows = [[item.rank, item.item, item.title, item.score] for item in of_user.items]
     console.table(None, ["", "item", "title", "score"], rows)

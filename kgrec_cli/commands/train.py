@@ -57,7 +57,7 @@ def train(
     """Train GRU4RecKG (or GRU4Rec) and measure it on the validation and test parts."""
     from kgrec_cli.config import choose_dataset, resolve_settings
     from kgrec_cli.runs.run_dir import find_run
-    from kgrec_cli.stages.train import resume_train, run_train
+    from kgrec_cli.stages.train import final_fit_settings, resume_train, run_train
 
     folder = Path()
     typed: dict[str, Any] = {
@@ -95,7 +95,7 @@ def train(
             config_paths=config or (),
             options=typed,
             assignments=assignments or (),
-            base=_final_fit_settings(folder, like, dataset) if on_all_data else None,
+            base=final_fit_settings(folder, like, dataset) if on_all_data else None,
             on_note=console.note,
         )
         settings = choose_dataset(settings, folder)
@@ -104,15 +104,6 @@ def train(
                 settings, folder, n_seeds=seeds, on_all_data=on_all_data, on_event=on_event
             )
     _show(results, settings.shown_cutoff, json_output)
-
-
-def _final_fit_settings(folder: Path, like: str | None, dataset: str | None) -> dict[str, Any]:
-    """The settings of the run that a final fit follows, `epochs` being its best epoch."""
-    from kgrec_cli.config import resolve_settings
-    from kgrec_cli.stages.train import final_fit_settings
-
-    settings = resolve_settings(folder=folder, options={"dataset": dataset})
-    return final_fit_settings(folder / settings.checkpoint_dir, like, settings.dataset)
 
 
 def _show(results: "list[TrainedRun]", cutoff: int, json_output: bool) -> None:

@@ -24,19 +24,15 @@ def choose_device(name: str) -> torch.device:
 
 def set_threads(settings: Settings) -> None:
     """Tells torch how many CPU threads to use, when the settings say."""
-    import torch
-
     if settings.threads is not None:
         torch.set_num_threads(settings.threads)
 
 
-def describe_environment(device: Any) -> dict[str, Any]:
+def describe_environment(device: torch.device) -> dict[str, Any]:
     """What a run was made with: versions, machine, threads, command line."""
     import platform
     import sys
     from importlib.metadata import version
-
-    import torch
 
     from kgrec_cli import __version__
 

@@ -1,5 +1,6 @@
 """A run beside the events that it was not trained on: what `evaluate` and `compare` measure."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -7,28 +8,26 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kgrec_cli.config import resolve_settings
+from kgrec_cli.config import narrow, resolve_settings
 from kgrec_cli.core.data.splits import Split, item_popularity
-from kgrec_cli.core.evaluation.ranking import Score, score_by
-from kgrec_cli.dataset.load import Dataset, load_dataset, split_dataset
+from kgrec_cli.core.evaluation.measure import Measured, MeasureSettings, measure_model
+from kgrec_cli.dataset.load import Dataset, split_dataset
 from kgrec_cli.errors import KgrecError, UsageError
-from kgrec_cli.events import OnEvent
-from kgrec_cli.runs.trained import Trained, load_trained, read_run_settings
-from kgrec_cli.settings import Settings
+from kgrec_cli.events import OnEvent, ignore_event
+from kgrec_cli.runs.recommender import Recommender, load_recommender
+from kgrec_cli.runs.run_dir import read_run_settings
+from kgrec_cli.settings import LIST_METRICS, METRICS, Settings
 
 MEASURING = ("topk", "metrics", "eval_args", "eval_batch_size", "data_path")
 
 
-def evaluation_settings(
-    run_dir: Path, *, topk: str | None, metrics: str, values: dict[str, Any]
-) -> Settings:
+def evaluation_settings(run_dir: Path, values: Mapping[str, Any]) -> Settings:
     """The settings of a run with other things to measure.
 
     Args:
         run_dir: The run.
-        topk: Cutoffs separated by commas; None for the run's.
-        metrics: Names separated by commas.
-        values: Further settings; only those of `MEASURING` make sense.
+        values: By name, those of `MEASURING`; without `metrics` all of them are measured. None
+            stands for the run's.
 
     Raises:
         UsageError: A name or value that is not valid, or a setting that a trained run cannot take.
@@ -39,11 +38,11 @@ def evaluation_settings(
                 f"--set {name}: a trained run keeps its settings; "
                 f"evaluate takes {', '.join(MEASURING)}"
             )
-    typed: dict[str, Any] = {"metrics": [name.strip() for name in metrics.split(",")], **values}
-    if topk is not None:
-        typed["topk"] = [cutoff.strip() for cutoff in topk.split(",")]
-    own = read_run_settings(run_dir).model_dump(mode="json")
-    return resolve_settings(folder=run_dir, options=typed, base=own)
+    metrics = values.get("metrics") or (*METRICS, *LIST_METRICS)
+    run_settings = read_run_settings(run_dir).model_dump(mode="json")
+    return resolve_settings(
+        folder=run_dir, options={**values, "metrics": metrics}, base=run_settings
+    )
 
 
 @dataclass(frozen=True)
@@ -51,18 +50,24 @@ class HeldOut:
     """A finished run beside the data that it held out.
 
     Attributes:
-        trained: The run.
+        recommender: The run.
         dataset: Its data set, in the run's item ids.
         split: Its parts.
         popularity: int64 (N,), training interactions of each item.
-        score: The scores of its model.
     """
 
-    trained: Trained
+    recommender: Recommender
     dataset: Dataset
     split: Split
     popularity: NDArray[np.int64]
-    score: Score
+
+    def measure(self, part: str, on_event: OnEvent = ignore_event) -> Measured:
+        """The "valid" or "test" part ranked by the run's model and measured."""
+        model = self.recommender.model
+        measuring = narrow(self.recommender.settings, MeasureSettings)
+        return measure_model(
+            model, self.dataset.histories, self.split, measuring, parts=(part,), on_event=on_event
+        )[part]
 
 
 def load_held_out(
@@ -87,23 +92,19 @@ def load_held_out(
     Raises:
         KgrecError: The run held nothing out, its data set is missing or has changed.
     """
-    trained = load_trained(run_dir, device=device, threads=threads)
-    if trained.on_all_data:
+    recommender = load_recommender(
+        run_dir, folder, settings=settings, device=device, threads=threads, on_event=on_event
+    )
+    if recommender.on_all_data:
         raise KgrecError(f"{run_dir}: trained on all data, so nothing was held out to measure on")
-    dataset = load_dataset(settings, folder, on_event, items=trained.items)
-    if not dataset.matches(trained.inter_sha256, on_event):
+    dataset = recommender.dataset
+    if not dataset.matches(recommender.inter_sha256, on_event):
         raise KgrecError(
             f"{run_dir}: trained on another {dataset.name}.inter than the one here now; "
             "evaluate it where it was trained, or train anew"
         )
-    histories, split = dataset.histories, split_dataset(settings, dataset)
+    split = split_dataset(settings, dataset)
     popularity = item_popularity(
-        histories, split, len(dataset.items), targets_only=settings.recbole_compat
+        dataset.histories, split, len(dataset.items), targets_only=settings.recbole_compat
     )
-    score = score_by(
-        trained.model,
-        histories,
-        max_length=settings.MAX_ITEM_LIST_LENGTH,
-        device=trained.device,
-    )
-    return HeldOut(trained, dataset, split, popularity, score)
+    return HeldOut(recommender, dataset, split, popularity)

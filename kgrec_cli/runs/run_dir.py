@@ -12,25 +12,57 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from kgrec_cli.errors import KgrecError, unknown_name
+from kgrec_cli.config import build_settings, format_config, read_yaml, resolve_settings
+from kgrec_cli.core.model.gru4reckg import GRU4RecKG
+from kgrec_cli.dataset.load import Dataset
+from kgrec_cli.errors import MAX_LISTED, KgrecError, unknown_name
 from kgrec_cli.formats.atomic import read_atomic, write_atomic
 from kgrec_cli.formats.files import cannot_write, read_json, write_json, write_text, writing
+from kgrec_cli.runs.environment import describe_environment
+from kgrec_cli.settings import Settings
 
 CONFIG, ITEMS, HISTORY = "config.yaml", "items.tsv", "history.jsonl"
 ENVIRONMENT, MODEL, METRICS = "environment.json", "model.safetensors", "metrics.json"
 CHECKPOINT = "checkpoint.safetensors"
 
 
-def create_run_dir(saved_dir: Path, dataset: str, model: str, *, suffix: str = "") -> Path:
-    """A new, empty run folder named after the data set, the model and the time.
+def create_run(
+    saved_dir: Path,
+    settings: Settings,
+    dataset: Dataset,
+    device: torch.device,
+    *,
+    suffix: str = "",
+    **origin: Any,
+) -> Path:
+    """A new run folder with what is known before any training: settings, items, environment.
+
+    Args:
+        saved_dir: Where runs are.
+        settings: Those of the run, all of them.
+        dataset: Its data set.
+        device: Where it computes.
+        suffix: What its name ends in.
+        origin: What else `environment.json` is to say, `on_all_data` at least.
 
     Raises:
         KgrecError: It cannot be made.
     """
+    run_dir = _make_dir(saved_dir, dataset.name, settings.model, suffix)
+    write_text(run_dir / CONFIG, format_config(settings))
+    write_items(run_dir, dataset.items.tokens, dataset.titles, dataset.entities)
+    origin = {"inter_sha256": dataset.inter_sha256, **origin}
+    write_json(run_dir / ENVIRONMENT, {**describe_environment(device), **origin})
+    return run_dir
+
+
+def _make_dir(saved_dir: Path, dataset: str, model: str, suffix: str) -> Path:
+    """A new, empty run folder named after the data set, the model and the time."""
     stem = f"{dataset}-{model}-{datetime.now():%Y%m%d-%H%M%S}{suffix}"
     for number in range(1, 100):
         run_dir = saved_dir / (stem if number == 1 else f"{stem}-{number}")
@@ -42,6 +74,26 @@ def create_run_dir(saved_dir: Path, dataset: str, model: str, *, suffix: str = "
             raise cannot_write(run_dir, error) from error
         return run_dir
     raise KgrecError(f"{saved_dir / stem}: a hundred runs of this second exist already")
+
+
+def finish_run(
+    run_dir: Path,
+    model: GRU4RecKG,
+    training: Mapping[str, Any],
+    metrics: Mapping[str, Mapping[str, float]],
+) -> None:
+    """Writes the best weights and the metrics: from here on the run is finished.
+
+    Args:
+        run_dir: The run.
+        model: With its best weights.
+        training: How it came to them: best_epoch, epochs, on_all_data, ...
+        metrics: By part, masked and not; empty where nothing was held out.
+    """
+    widths = {name: model.table_of(name).embedding_dim for name in model.branches[1:]}
+    write_tensors(run_dir / MODEL, model.state_dict(), {**training, "tables": widths})
+    merge_metrics(run_dir, {**metrics, "training": training})
+    (run_dir / CHECKPOINT).unlink(missing_ok=True)
 
 
 def is_run(path: Path) -> bool:
@@ -60,17 +112,24 @@ def list_runs(saved_dir: Path) -> list[Path]:
     return sorted(runs, key=lambda path: ((path / ENVIRONMENT).stat().st_mtime_ns, path.name))
 
 
+def find_saved_dir(folder: Path) -> Path:
+    """Where the runs of a working folder are: `checkpoint_dir`, as its settings say."""
+    return folder / resolve_settings(folder=folder).checkpoint_dir
+
+
 def find_run(saved_dir: Path, name: str | None, *, finished: bool = True) -> Path:
-    """The run that a user means: a folder, a name in `saved_dir`, or None for the newest.
+    """The run that a user means.
 
     Args:
         saved_dir: Where runs are.
-        name: What the user typed.
+        name: A folder, a name in `saved_dir` or the beginning of a single one; None for the newest.
         finished: Whether the run must be finished.
 
     Raises:
-        KgrecError: No such run, or it is not finished; the line says what there is.
+        KgrecError: No such run, several, or it is not finished; the line says what there is.
     """
+    if name is not None and name.endswith(".pth"):
+        raise KgrecError(f"{name}: a RecBole checkpoint; `kgrec import {name}` makes a run of it")
     runs = list_runs(saved_dir)
     if name is None:
         wanted = [run for run in runs if is_finished(run)] if finished else runs
@@ -82,19 +141,36 @@ def find_run(saved_dir: Path, name: str | None, *, finished: bool = True) -> Pat
                 f"`kgrec train --resume {runs[-1].name}`"
             )
         raise KgrecError(f"no run under {saved_dir.name}/: `kgrec train` makes one")
-    for run_dir in (Path(name), saved_dir / name):
+    names = [run.name for run in runs]
+    begin_so = [each for each in names if each.startswith(name)]
+    meant = [Path(name), saved_dir / name]
+    if len(begin_so) == 1:
+        meant.append(saved_dir / begin_so[0])
+    for run_dir in meant:
         if is_run(run_dir):
             if finished and not is_finished(run_dir):
                 raise KgrecError(
                     f"{run_dir}: not finished; go on with `kgrec train --resume {run_dir.name}`"
                 )
             return run_dir
-    names = [run.name for run in runs]
     if not names:
         raise KgrecError(
             f"no run '{name}': nothing under {saved_dir.name}/; `kgrec train` makes one"
         )
+    if begin_so:
+        listed = ", ".join(begin_so[-MAX_LISTED:])
+        raise KgrecError(f"run '{name}': {len(begin_so)} names begin so: {listed}")
     raise KgrecError(unknown_name("run", name, names))
+
+
+def read_run_settings(run_dir: Path) -> Settings:
+    """The settings that a run was trained with.
+
+    Raises:
+        KgrecError: Its `config.yaml` is missing or malformed.
+    """
+    path = run_dir / CONFIG
+    return build_settings(read_yaml(path), str(path))
 
 
 def write_items(

@@ -2,28 +2,28 @@
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from kgrec_cli.config import narrow
 from kgrec_cli.core.evaluation.bootstrap import (
     N_RESAMPLES,
     Difference,
     paired_differences,
     user_means,
 )
-from kgrec_cli.core.evaluation.measure import Measured, MeasureSettings, measure
+from kgrec_cli.core.evaluation.measure import Measured
 from kgrec_cli.core.evaluation.metrics import gains
 from kgrec_cli.dataset.load import Dataset
 from kgrec_cli.errors import KgrecError, UsageError
 from kgrec_cli.events import Note, OnEvent, Warn
-from kgrec_cli.runs.held_out import evaluation_settings, load_held_out
-from kgrec_cli.runs.trained import Trained, read_run_settings
-from kgrec_cli.settings import LIST_METRICS, METRICS
+from kgrec_cli.runs.held_out import HeldOut, evaluation_settings, load_held_out
+from kgrec_cli.runs.recommender import Recommender
+from kgrec_cli.runs.run_dir import read_run_settings
+from kgrec_cli.settings import METRICS
 from kgrec_cli.stages.export import OF_THIS_MACHINE
 
 VIEWS = ("test", "test_masked")
@@ -69,6 +69,11 @@ class Side:
             if n_seeds == 1
             else f"{name.removesuffix(f'-seed{self.seeds[0]}')} x{n_seeds} seeds"
         )
+
+    @property
+    def candidates(self) -> str:
+        """Among how many items its targets are ranked, in words."""
+        return f"{len(self.items) - 1:,} items ({self.mode})"
 
 
 @dataclass(frozen=True)
@@ -135,11 +140,19 @@ def run_compare(
     for number, run_dir in enumerate(run_dirs):
         if run_dir.resolve() in [other.resolve() for other in run_dirs[:number]]:
             raise UsageError(f"{run_dir}: named twice; a run equals itself")
-    own = [read_run_settings(run_dir) for run_dir in run_dirs]
-    topk = ",".join(str(cutoff) for cutoff in sorted({k for each in own for k in each.topk}))
+    settings = [read_run_settings(run_dir) for run_dir in run_dirs]
+    topk = sorted({cutoff for of_run in settings for cutoff in of_run.topk})
     sides: list[Side] = []
     for run_dir in run_dirs:
-        side = _measure(run_dir, folder, topk, device, threads, on_event)
+        held_out = load_held_out(
+            run_dir,
+            folder,
+            evaluation_settings(run_dir, {"topk": topk}),
+            device=device,
+            threads=threads,
+            on_event=on_event,
+        )
+        side = _measure(held_out, on_event)
         groups = [number for number, other in enumerate(sides) if group and _is_seed(side, other)]
         if groups:
             sides[groups[0]] = _add_seed(sides[groups[0]], side)
@@ -150,44 +163,26 @@ def run_compare(
             "all of these are seeds of one configuration; --no-group compares them one by one"
         )
     pairs = [_compare(sides[0], side, on_event) for side in sides[1:]]
-    return Comparison(sides, pairs, _differing(sides), own[0].shown_cutoff)
+    return Comparison(sides, pairs, _differing(sides), settings[0].shown_cutoff)
 
 
-def _measure(
-    run_dir: Path,
-    folder: Path,
-    topk: str,
-    device: str | None,
-    threads: int | None,
-    on_event: OnEvent,
-) -> Side:
-    settings = evaluation_settings(
-        run_dir, topk=topk, metrics=",".join((*METRICS, *LIST_METRICS)), values={}
-    )
-    held = load_held_out(
-        run_dir, folder, settings, device=device, threads=threads, on_event=on_event
-    )
-    dataset, histories = held.dataset, held.dataset.histories
+def _measure(held_out: HeldOut, on_event: OnEvent) -> Side:
+    """One run, measured on its test targets."""
+    recommender, dataset = held_out.recommender, held_out.dataset
+    run_dir, settings = recommender.run_dir, recommender.settings
     on_event(
         Note(f"{run_dir.name}: ranking the test targets among {len(dataset.items) - 1:,} items")
     )
-    measured = measure(
-        held.score,
-        histories,
-        held.split,
-        "test",
-        narrow(settings, MeasureSettings),
-        held.popularity,
-    )
+    measured = held_out.measure("test")
     if not measured.metrics:
         raise KgrecError(f"{run_dir}: its test part is empty, so there is nothing to compare")
-    owners = histories.owners[measured.targets]
-    _, rows = np.unique(histories.user_ids[owners], return_inverse=True)
+    owners = dataset.histories.owners[measured.targets]
+    _, rows = np.unique(dataset.histories.user_ids[owners], return_inverse=True)
     ranks = (measured.ranking.ranks, measured.ranking.ranks_masked)
     return Side(
         run_dirs=(run_dir,),
         seeds=(settings.seed,),
-        settings=_described(run_dir, held.trained),
+        settings=_describe(recommender),
         items=frozenset(dataset.items.tokens),
         mode=settings.eval_args.mode_of("test"),
         metrics=measured.metrics,
@@ -218,9 +213,9 @@ def _hash_targets(measured: Measured, dataset: Dataset) -> dict[str, bytes]:
     return {dataset.users.tokens[user]: hashes[user].digest() for user in sorted(hashes)}
 
 
-def _described(run_dir: Path, trained: Trained) -> dict[str, Any]:
+def _describe(recommender: Recommender) -> dict[str, Any]:
     """The settings in one level; `entity_vectors` tells apart what the settings do not name."""
-    settings, model = read_run_settings(run_dir), trained.model
+    settings, model = read_run_settings(recommender.run_dir), recommender.model
     frozen = model.branches[1:] if settings.freeze_kg else ()
     tables = [model.table_of(branch).weight.detach().cpu().numpy().tobytes() for branch in frozen]
     return {
@@ -256,26 +251,21 @@ def _add_seed(side: Side, new: Side) -> Side:
             for view, row in old.items()
         }
 
-    return Side(
+    return replace(
+        side,
         run_dirs=side.run_dirs + new.run_dirs,
         seeds=side.seeds + new.seeds,
-        settings=side.settings,
-        items=side.items,
-        mode=side.mode,
         metrics=mean(side.metrics, new.metrics),
-        n_targets=side.n_targets,
-        targets=side.targets,
         values=mean(side.values, new.values),
     )
 
 
 def _compare(first: Side, other: Side, on_event: OnEvent) -> Pair:
-    here, there = (_candidates(side) for side in (other, first))
     if first.items != other.items or first.mode != other.mode:
         on_event(
             Warn(
-                f"{other.name} ranks among {here}, {first.name} among {there}: "
-                "the items being others, the metrics differ by that alone"
+                f"{other.name} ranks among {other.candidates}, {first.name} among "
+                f"{first.candidates}: the items being others, the metrics differ by that alone"
             )
         )
     places = {user: row for row, user in enumerate(other.targets)}
@@ -298,9 +288,12 @@ def _compare(first: Side, other: Side, on_event: OnEvent) -> Pair:
         np.stack([side.values[view][name][rows] for view, name in names], axis=1)
         for side, rows in ((first, rows_first), (other, rows_other))
     )
-    found = paired_differences(columns_first, columns_other, first.n_targets[rows_first])
     differences: dict[str, dict[str, Difference]] = {view: {} for view in VIEWS}
-    for (view, name), difference in zip(names, found, strict=True):
+    for (view, name), difference in zip(
+        names,
+        paired_differences(columns_first, columns_other, first.n_targets[rows_first]),
+        strict=True,
+    ):
         differences[view][name] = difference
     n_both = len(first.targets.keys() & other.targets.keys())
     return Pair(
@@ -309,10 +302,6 @@ def _compare(first: Side, other: Side, on_event: OnEvent) -> Pair:
         n_in_one=len(first.targets.keys() ^ other.targets.keys()),
         differences=differences,
     )
-
-
-def _candidates(side: Side) -> str:
-    return f"{len(side.items) - 1:,} items ({side.mode})"
 
 
 def _differing(sides: Sequence[Side]) -> dict[str, list[Any]]:

@@ -14,14 +14,15 @@ from kgrec_cli.core.evaluation.measure import (
     Measured,
     MeasureSettings,
     measure,
+    merge_parts,
     popularity_groups,
     slice_metrics,
 )
 from kgrec_cli.dataset.load import Dataset
-from kgrec_cli.events import Note, OnEvent, Warn
+from kgrec_cli.events import Note, OnEvent
 from kgrec_cli.formats.exports import check_export_path, write_table
-from kgrec_cli.runs import run_dir as runs
 from kgrec_cli.runs.held_out import load_held_out
+from kgrec_cli.runs.run_dir import merge_metrics
 from kgrec_cli.settings import Settings
 
 
@@ -70,47 +71,41 @@ def run_evaluate(
     """
     if per_user_path is not None:
         check_export_path(per_user_path)
-    held = load_held_out(
+    held_out = load_held_out(
         run_dir, folder, settings, device=device, threads=threads, on_event=on_event
     )
-    dataset, split, popularity = held.dataset, held.split, held.popularity
-    histories = dataset.histories
-    metrics: dict[str, dict[str, float]] = {}
-    measuring = narrow(settings, MeasureSettings)
+    dataset, split, popularity = held_out.dataset, held_out.split, held_out.popularity
+    measured: dict[str, Measured] = {}
     for part in PARTS:
         on_event(Note(f"ranking the {part} targets among {len(dataset.items) - 1:,} items"))
-        measured = measure(
-            held.score, histories, split, part, narrow(settings, MeasureSettings), popularity
-        )
-        metrics |= measured.metrics
-        if not measured.metrics:
-            on_event(Warn(f"the {part} part is empty: nothing to report of it"))
-    slices = _slices(measured, dataset, popularity, settings)
+        measured[part] = held_out.measure(part, on_event)
+    metrics, test = merge_parts(measured), measured["test"]
+    slices = _slices(test, dataset, popularity, settings)
     if per_user_path is not None:
-        write_table(per_user_path, per_user_table(measured, dataset))
-    compared: dict[str, dict[str, dict[str, float]]] = {}
-    if baselines and measured.metrics:
+        write_table(per_user_path, per_user_table(test, dataset))
+    measuring = narrow(settings, MeasureSettings)
+    of_baselines: dict[str, dict[str, dict[str, float]]] = {}
+    if baselines and test.metrics:
         scores = {
             "Pop": popularity_score(popularity),
-            "ItemKNN": item_knn_score(histories, split, len(dataset.items)),
+            "ItemKNN": item_knn_score(dataset.histories, split, len(dataset.items)),
         }
-        for name, baseline in scores.items():
+        for name, score in scores.items():
             on_event(Note(f"ranking the test targets by {name}"))
-            compared[name] = measure(
-                baseline, histories, split, "test", measuring, popularity
+            of_baselines[name] = measure(
+                score, dataset.histories, split, "test", measuring, popularity
             ).metrics
-    merged = {**metrics, "slices": slices, **({"baselines": compared} if compared else {})}
-    runs.merge_metrics(run_dir, merged)
-    return Evaluation(run_dir, metrics, compared, slices)
+    shown = {"slices": slices, **({"baselines": of_baselines} if of_baselines else {})}
+    merge_metrics(run_dir, {**metrics, **shown})
+    return Evaluation(run_dir, metrics, of_baselines, slices)
 
 
 def _slices(
-    measured: Measured, dataset: Dataset, popularity: NDArray[np.int64], settings: Settings
+    test: Measured, dataset: Dataset, popularity: NDArray[np.int64], settings: Settings
 ) -> dict[str, dict[str, dict[str, float]]]:
     groups = item_groups(dataset, popularity)
-    items = dataset.histories.items[measured.targets]
-    ranking = measured.ranking
-    views = {"test": ranking.ranks, "test_masked": ranking.ranks_masked}
+    items = dataset.histories.items[test.targets]
+    views = {"test": test.ranking.ranks, "test_masked": test.ranking.ranks_masked}
     metrics = [name for name in settings.metrics if name in ("NDCG", "Hit", "MRR")]
     return {
         view: slice_metrics(ranks, items, groups, metrics, settings.topk)

@@ -14,9 +14,9 @@ from kgrec_cli.events import OnEvent, Warn
 from kgrec_cli.formats.files import read_json, sha256_of
 from kgrec_cli.formats.recbole_checkpoint import write_checkpoint
 from kgrec_cli.runs import run_dir as runs
-from kgrec_cli.runs.trained import Trained, load_trained
+from kgrec_cli.runs.recommender import Recommender, load_recommender
 from kgrec_cli.settings import Settings
-from kgrec_cli.stages.import_weights import GRU4REC_NAMES
+from kgrec_cli.stages.import_weights import GRU4REC_NAMES, rename_tensors
 
 ITEM_TABLES = ("item_embedding.weight", "entity_embedding.weight")
 BRANCHES = {"GRU4RecKG": ("item", "entity"), "GRU4Rec": ("item",)}
@@ -45,11 +45,11 @@ def run_export(run_dir: Path, folder: Path, out_path: Path, *, on_event: OnEvent
         KgrecError: A run with seen_bias, kg_items or layer_norm, with further feature files, or
             with vectors of another width than `embedding_size`; a missing `.kg`.
     """
-    trained = load_trained(run_dir, device="cpu", threads=None)
+    trained = load_recommender(run_dir, folder, device="cpu")
     settings, tokens = trained.settings, trained.items.tokens
     weights = trained.model.state_dict()
     _check_model(trained)
-    _tell_other_order(trained, folder, on_event)
+    _warn_of_other_order(trained, on_event)
     rows = list(range(len(tokens)))
     if settings.model == "GRU4RecKG" and not settings.recbole_compat:
         known = items_in_graph(settings, folder, trained.entities)
@@ -57,11 +57,7 @@ def run_export(run_dir: Path, folder: Path, out_path: Path, *, on_event: OnEvent
         for name in ITEM_TABLES:
             weights[name] = weights[name][torch.tensor(rows)]
     if settings.model == "GRU4Rec":
-        for theirs, ours in GRU4REC_NAMES.items():
-            weights = {
-                theirs + name.removeprefix(ours) if name.startswith(ours) else name: tensor
-                for name, tensor in weights.items()
-            }
+        weights = rename_tensors(weights, {ours: theirs for theirs, ours in GRU4REC_NAMES.items()})
     metrics = read_json(run_dir / runs.METRICS)
     more = {
         "config": recbole_config(settings),
@@ -73,12 +69,12 @@ def run_export(run_dir: Path, folder: Path, out_path: Path, *, on_event: OnEvent
     return Exported(out_path, len(rows) - 1, len(tokens) - len(rows))
 
 
-def _check_model(trained: Trained) -> None:
+def _check_model(trained: Recommender) -> None:
     model, settings = trained.model, trained.settings
-    own = [name for name in ("seen_bias", "kg_items", "layer_norm") if getattr(settings, name)]
-    if own:
+    options = [name for name in ("seen_bias", "kg_items", "layer_norm") if getattr(settings, name)]
+    if options:
         raise KgrecError(
-            f"{trained.run_dir}: trained with {', '.join(own)}, which RecBole does not have"
+            f"{trained.run_dir}: trained with {', '.join(options)}, which RecBole does not have"
         )
     if model.branches != BRANCHES[settings.model]:
         raise KgrecError(
@@ -94,9 +90,9 @@ def _check_model(trained: Trained) -> None:
             )
 
 
-def _tell_other_order(trained: Trained, folder: Path, on_event: OnEvent) -> None:
+def _warn_of_other_order(trained: Recommender, on_event: OnEvent) -> None:
     """Warns where RecBole would number the items otherwise than the run does."""
-    path = atomic_path(trained.settings, folder, "inter")
+    path = atomic_path(trained.settings, trained.folder, "inter")
     if trained.settings.benchmark_filename is not None:
         on_event(
             Warn(
@@ -121,9 +117,8 @@ def recbole_config(settings: Settings) -> dict[str, Any]:
     Paths and devices are left out: they are the machine's.
     """
     config = settings.model_dump(mode="json", exclude={*OWN, *OF_THIS_MACHINE})
-    time_field = [settings.TIME_FIELD]
     inter = [settings.USER_ID_FIELD, settings.ITEM_ID_FIELD, *(settings.val_interval or {})]
-    config["load_col"] = {"inter": list(dict.fromkeys([*inter, *time_field]))}
+    config["load_col"] = {"inter": list(dict.fromkeys([*inter, settings.TIME_FIELD]))}
     config["unload_col"] = None
     if settings.model == "GRU4RecKG":
         suffix = (settings.additional_feat_suffix or ("ent_feature",))[0]

@@ -12,16 +12,16 @@ from typing import Any
 import polars as pl
 from torch import Tensor
 
-from kgrec_cli.config import build_settings, format_config, narrow
+from kgrec_cli.config import build_settings, narrow
 from kgrec_cli.core.data.vocabulary import Vocabulary, vocabulary_of
 from kgrec_cli.core.model.gru4reckg import ModelSettings, build_model
 from kgrec_cli.dataset.load import Dataset, items_in_graph, load_dataset
 from kgrec_cli.errors import KgrecError
 from kgrec_cli.events import Note, OnEvent, Warn, ignore_event
-from kgrec_cli.formats.files import sha256_of, write_json, write_text
+from kgrec_cli.formats.files import sha256_of
 from kgrec_cli.formats.recbole_checkpoint import Checkpoint, read_checkpoint
-from kgrec_cli.runs import run_dir as runs
-from kgrec_cli.runs.environment import choose_device, describe_environment
+from kgrec_cli.runs.environment import choose_device
+from kgrec_cli.runs.run_dir import create_run, finish_run
 from kgrec_cli.settings import Settings
 from kgrec_cli.stages.evaluate import run_evaluate
 
@@ -109,9 +109,9 @@ def run_import(
     settings = build_settings(
         {**settings.model_dump(mode="json"), **_sizes(checkpoint.weights, where)}, where
     )
-    _tell_left_out(checkpoint.config, where, on_event)
+    _report_left_out(checkpoint.config, where, on_event)
     dataset = _load_dataset(checkpoint, settings, folder, where, on_event)
-    weights = _own_names(checkpoint.weights)
+    weights = rename_tensors(checkpoint.weights, GRU4REC_NAMES)
     device = choose_device("cpu")
     tables = {
         name.removesuffix("_embedding.weight"): table.float().numpy()
@@ -123,26 +123,19 @@ def run_import(
         model.load_state_dict(weights)
     except (RuntimeError, ValueError) as error:
         raise KgrecError(f"{where}: not the weights of a {settings.model}") from error
-    run_dir = runs.create_run_dir(
-        folder / settings.checkpoint_dir, dataset.name, settings.model, suffix="-imported"
-    )
-    write_text(run_dir / runs.CONFIG, format_config(settings))
-    runs.write_items(run_dir, dataset.items.tokens, dataset.titles, dataset.entities)
-    write_json(
-        run_dir / runs.ENVIRONMENT,
-        {
-            **describe_environment(device),
-            "inter_sha256": dataset.inter_sha256,
-            "on_all_data": False,
-            "imported_from": checkpoint_path.name,
-            "imported_sha256": sha256_of(checkpoint_path),
-        },
+    run_dir = create_run(
+        folder / settings.checkpoint_dir,
+        settings,
+        dataset,
+        device,
+        suffix="-imported",
+        on_all_data=False,
+        imported_from=checkpoint_path.name,
+        imported_sha256=sha256_of(checkpoint_path),
     )
     n_epochs = 1 if checkpoint.epoch is None else checkpoint.epoch + 1
     training = {"best_epoch": n_epochs, "epochs": n_epochs, "on_all_data": False, "imported": True}
-    widths = {name: table.shape[1] for name, table in tables.items()}
-    runs.write_tensors(run_dir / runs.MODEL, model.state_dict(), {**training, "tables": widths})
-    runs.merge_metrics(run_dir, {"training": training})
+    finish_run(run_dir, model, training, {})
     measured = run_evaluate(
         run_dir, folder, settings=settings, baselines=False, device="cpu", on_event=ignore_event
     )
@@ -171,7 +164,7 @@ def _fits(name: str, value: Any) -> bool:
     return True
 
 
-def _tell_left_out(config: Mapping[str, Any], where: str, on_event: OnEvent) -> None:
+def _report_left_out(config: Mapping[str, Any], where: str, on_event: OnEvent) -> None:
     for name, value in _recorded(config).items():
         if not _fits(name, value):
             text = f"{where}: its {name} {value!r} is not taken; kgrec's own is used"
@@ -180,37 +173,37 @@ def _tell_left_out(config: Mapping[str, Any], where: str, on_event: OnEvent) -> 
 
 def _sizes(weights: Mapping[str, Tensor], where: str) -> dict[str, Any]:
     """The model and its sizes, as the tensors tell them."""
-    own = _own_names(weights)
+    tensors = rename_tensors(weights, GRU4REC_NAMES)
     expected = {
         "GRU4RecKG": ("item_embedding.weight", "entity_embedding.weight", "dense_layer.weight"),
         "GRU4Rec": ("item_embedding.weight", "dense_layer.weight"),
     }
     model = "GRU4Rec" if "gru_layers.weight_ih_l0" in weights else "GRU4RecKG"
     for name in expected[model]:
-        if name not in own or own[name].dim() != 2:
+        if name not in tensors or tensors[name].dim() != 2:
             raise KgrecError(f"{where}: no table {name} in it; expected RecBole's GRU4RecKG")
     return {
         "model": model,
         "preset": None,
         "recbole_compat": True,
         "train_batching": "prefix",
-        "embedding_size": own["item_embedding.weight"].shape[1],
-        "hidden_size": own["dense_layer.weight"].shape[1] // (len(expected[model]) - 1),
+        "embedding_size": tensors["item_embedding.weight"].shape[1],
+        "hidden_size": tensors["dense_layer.weight"].shape[1] // (len(expected[model]) - 1),
         "seen_bias": False,
         "kg_items": False,
         "layer_norm": False,
-        "num_layers": sum(name.startswith("item_gru_layers.weight_hh_l") for name in own),
+        "num_layers": sum(name.startswith("item_gru_layers.weight_hh_l") for name in tensors),
     }
 
 
-def _own_names(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors under kgrec's names, which are those of RecBole's GRU4RecKG."""
+def rename_tensors(
+    weights: Mapping[str, Tensor], beginnings: Mapping[str, str]
+) -> dict[str, Tensor]:
+    """The tensors, the beginning of each name replaced: `GRU4REC_NAMES`, or the other way round."""
     renamed = {}
     for name, tensor in weights.items():
-        for theirs, ours in GRU4REC_NAMES.items():
-            if name.startswith(theirs):
-                name = ours + name.removeprefix(theirs)
-        renamed[name] = tensor
+        old = next((beginning for beginning in beginnings if name.startswith(beginning)), "")
+        renamed[beginnings.get(old, "") + name.removeprefix(old)] = tensor
     return renamed
 
 
@@ -234,9 +227,9 @@ def _load_dataset(
                 )
             )
             return load_dataset(settings, folder, on_event, items=items)
-    kept = " with an entity in the graph" if settings.model == "GRU4RecKG" else ""
+    which = " with an entity in the graph" if settings.model == "GRU4RecKG" else ""
     raise KgrecError(
-        f"{where}: {n_rows - 1:,} items, but {dataset.name} has {len(dataset.items) - 1:,}{kept}; "
+        f"{where}: {n_rows - 1:,} items, but {dataset.name} has {len(dataset.items) - 1:,}{which}; "
         "is it of another data set (--dataset), or were interactions filtered (--set)?"
     )
 
@@ -272,10 +265,10 @@ def _compare_score(
         return  # ranked among sampled items, which are others here
     decimals = settings.metric_decimal_place
     ours = valid[name.casefold()]
-    told = f"validation {name} {ours:.{decimals}f} here, {theirs:.{decimals}f} in the checkpoint"
+    line = f"validation {name} {ours:.{decimals}f} here, {theirs:.{decimals}f} in the checkpoint"
     if abs(ours - theirs) <= 0.51 * 10**-decimals:
-        on_event(Note(told))
+        on_event(Note(line))
     elif abs(ours - theirs) <= FEW_EVENTS * theirs:
-        on_event(Note(f"{told}: RecBole sorts times as float32, so a few events stand elsewhere"))
+        on_event(Note(f"{line}: RecBole sorts times as float32, so a few events stand elsewhere"))
     else:
-        on_event(Warn(f"{told}: are these the data files that it was trained on?"))
+        on_event(Warn(f"{line}: are these the data files that it was trained on?"))

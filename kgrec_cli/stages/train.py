@@ -5,21 +5,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kgrec_cli.config import format_config, narrow
-from kgrec_cli.core.data.splits import Split, item_popularity, split_all
-from kgrec_cli.core.evaluation.measure import PARTS, MeasureSettings, measure
-from kgrec_cli.core.evaluation.ranking import score_by
+from kgrec_cli.config import narrow, resolve_settings
+from kgrec_cli.core.data.splits import Split, split_all
+from kgrec_cli.core.evaluation.measure import MeasureSettings, measure_model, merge_parts
 from kgrec_cli.core.model.gru4reckg import ModelSettings, build_model
 from kgrec_cli.core.training.fit import check_targets, fit
 from kgrec_cli.core.training.state import TrainingSettings, TrainingState, pack_state, unpack_state
 from kgrec_cli.dataset.features import FeatureTables, load_feature_tables, warn_of_broken_links
 from kgrec_cli.dataset.load import Dataset, load_dataset, split_dataset
 from kgrec_cli.errors import KgrecError, Stopped
-from kgrec_cli.events import EpochDone, Note, OnEvent, Warn
-from kgrec_cli.formats.files import read_json, write_json, write_text
+from kgrec_cli.events import EpochDone, Note, OnEvent
+from kgrec_cli.formats.files import read_json
 from kgrec_cli.runs import run_dir as runs
-from kgrec_cli.runs.environment import choose_device, describe_environment, set_threads
-from kgrec_cli.runs.trained import read_run_settings
+from kgrec_cli.runs.environment import choose_device, set_threads
 from kgrec_cli.settings import Settings
 
 
@@ -77,40 +75,40 @@ def run_train(
     results = []
     for number in range(n_seeds):
         seeded = settings.model_copy(update={"seed": settings.seed + number})
-        run_dir = runs.create_run_dir(
+        run_dir = runs.create_run(
             folder / settings.checkpoint_dir,
-            dataset.name,
-            settings.model,
+            seeded,
+            dataset,
+            device,
             suffix=f"-seed{seeded.seed}" if n_seeds > 1 else "",
+            on_all_data=on_all_data,
         )
-        write_text(run_dir / runs.CONFIG, format_config(seeded))
-        runs.write_items(run_dir, dataset.items.tokens, dataset.titles, dataset.entities)
-        origin = {"inter_sha256": dataset.inter_sha256, "on_all_data": on_all_data}
-        write_json(run_dir / runs.ENVIRONMENT, {**describe_environment(device), **origin})
         on_event(Note(f"training {settings.model} on {dataset.name} -> {run_dir}"))
         results.append(_train(run_dir, seeded, dataset, tables, None, on_all_data, began, on_event))
         began = time.perf_counter()
     return results
 
 
-def final_fit_settings(saved_dir: Path, like: str | None, dataset: str | None) -> dict[str, Any]:
+def final_fit_settings(folder: Path, like: str | None, dataset: str | None) -> dict[str, Any]:
     """The settings of a finished run, as a mapping, `epochs` being its best epoch.
 
     Args:
-        saved_dir: Where runs are.
+        folder: The working folder.
         like: The run to follow; None for the newest finished one that held data out.
-        dataset: Only runs of this data set, when given.
+        dataset: Only runs of this data set; None for that of the folder's settings, if any.
 
     Raises:
         KgrecError: No such run, or one that was itself trained on all data.
     """
+    local = resolve_settings(folder=folder, options={"dataset": dataset})
+    saved_dir, dataset = folder / local.checkpoint_dir, local.dataset
     if like is None:
         finished = [run for run in runs.list_runs(saved_dir) if runs.is_finished(run)]
         fits = [
             run
             for run in finished
             if "test" in read_json(run / runs.METRICS)
-            and dataset in (None, read_run_settings(run).dataset)
+            and dataset in (None, runs.read_run_settings(run).dataset)
         ]
         if not fits:
             raise KgrecError(
@@ -123,7 +121,7 @@ def final_fit_settings(saved_dir: Path, like: str | None, dataset: str | None) -
     training = read_json(run_dir / runs.METRICS)["training"]
     if training["on_all_data"]:
         raise KgrecError(f"{run_dir}: trained on all data itself; name a run that held data out")
-    settings = read_run_settings(run_dir).model_dump(mode="json")
+    settings = runs.read_run_settings(run_dir).model_dump(mode="json")
     return {**settings, "epochs": training["best_epoch"]}
 
 
@@ -139,7 +137,7 @@ def resume_train(
     began = time.perf_counter()
     if runs.is_finished(run_dir):
         raise KgrecError(f"{run_dir}: this run is finished; there is nothing to resume")
-    settings = read_run_settings(run_dir)
+    settings = runs.read_run_settings(run_dir)
     if threads is not None:
         settings = settings.model_copy(update={"threads": threads})
     set_threads(settings)
@@ -203,21 +201,9 @@ def _train(
     }
     metrics: dict[str, dict[str, float]] = {}
     if not on_all_data:
-        model.eval()
-        score = score_by(model, histories, max_length=settings.MAX_ITEM_LIST_LENGTH, device=device)
-        popularity = item_popularity(
-            histories, split, len(dataset.items), targets_only=settings.recbole_compat
-        )
         measuring = narrow(settings, MeasureSettings)
-        for part in PARTS:
-            measured = measure(score, histories, split, part, measuring, popularity)
-            metrics |= measured.metrics
-            if not measured.metrics:
-                on_event(Warn(f"the {part} part is empty: nothing to report of it"))
-    widths = {name: table.shape[1] for name, table in tables.items()}
-    runs.write_tensors(run_dir / runs.MODEL, model.state_dict(), {**training, "tables": widths})
-    runs.merge_metrics(run_dir, {**metrics, "training": training})
-    (run_dir / runs.CHECKPOINT).unlink(missing_ok=True)
+        metrics = merge_parts(measure_model(model, histories, split, measuring, on_event=on_event))
+    runs.finish_run(run_dir, model, training, metrics)
     return TrainedRun(
         run_dir=run_dir,
         seed=settings.seed,

@@ -13,9 +13,7 @@ from typing import Any
 import polars as pl
 
 from kgrec_cli.config import build_settings, format_config, merge, narrow
-from kgrec_cli.core.data.splits import item_popularity
-from kgrec_cli.core.evaluation.measure import MeasureSettings, measure
-from kgrec_cli.core.evaluation.ranking import score_by
+from kgrec_cli.core.evaluation.measure import MeasureSettings, measure_model
 from kgrec_cli.core.model.gru4reckg import ModelSettings, build_model
 from kgrec_cli.core.training.fit import fit
 from kgrec_cli.core.training.state import TrainingSettings, TrainingState
@@ -198,18 +196,10 @@ def _make_objective(
             on_epoch=tell,
         )
         on_event(Progress("this trial", tried.epochs, tried.epochs, "epochs", passing=True))
-        model.eval()
-        score = score_by(
-            model, dataset.histories, max_length=tried.MAX_ITEM_LIST_LENGTH, device=device
-        )
-        popularity = item_popularity(
-            dataset.histories, split, len(dataset.items), targets_only=tried.recbole_compat
-        )
         valid = state.history[state.best_epoch - 1]["valid"]
-        test = measure(
-            score, dataset.histories, split, "test", narrow(tried, MeasureSettings), popularity
-        ).metrics
-        return TrialResult(valid=valid, test=test.get("test", {}), score=valid[metric])
+        measuring = narrow(tried, MeasureSettings)
+        test = measure_model(model, dataset.histories, split, measuring, parts=("test",))["test"]
+        return TrialResult(valid=valid, test=test.metrics.get("test", {}), score=valid[metric])
 
     return train
 

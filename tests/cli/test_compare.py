@@ -129,7 +129,7 @@ def test_mistakes_are_one_line(run_cli: RunCli, first: str, second: str) -> None
         ((), 2, "Missing argument"),
         ((first,), 2, "two runs or more"),
         ((first, first), 2, "named twice"),
-        ((first, first[:-1]), 1, f"did you mean '{first}'?"),
+        ((first, first[1:]), 1, f"did you mean '{first}'?"),
         ((first, "--threads=0"), 2, "--threads"),
         ((first, second, "--device=cuda:99"), 1, "torch sees"),
     ):

@@ -51,6 +51,18 @@ def test_the_ranks_of_users_give_the_metrics(run_cli: RunCli, folder: Path) -> N
     assert "ndcg@10" not in values["test"]
 
 
+def test_what_is_set_wins_over_an_option(run_cli: RunCli, folder: Path) -> None:
+    result = run_cli("evaluate", "--json", "--topk=3", "--metrics=Hit", "--set=topk=[4]")
+    assert result.exit_code == 0, result.stderr
+    assert list(json.loads(result.stdout)["test"]) == ["hit@4"]
+
+
+def test_a_unique_beginning_names_a_run(run_cli: RunCli, folder: Path) -> None:
+    result = run_cli("evaluate", "small-GRU4RecKG-", "--json", "--no-baselines")
+    assert result.exit_code == 0, result.stderr
+    assert json.loads(result.stdout)["run"] == next((folder / "saved").iterdir()).name
+
+
 def test_another_split_can_be_measured(run_cli: RunCli, folder: Path) -> None:
     result = run_cli(
         "evaluate", "--json", "--no-baselines", "--per-user", "ranks.csv",

@@ -51,7 +51,7 @@ def item_knn_score(
     shared.eliminate_zeros()
     norms = np.sqrt(np.maximum(counts, 1))
     similarity = sparse.diags(1 / norms) @ shared @ sparse.diags(1 / norms)
-    kept = _keep_largest(similarity.tocsr(), n_neighbours)
+    nearest = _keep_largest(similarity.tocsr(), n_neighbours)
 
     def score(targets: Ints) -> Tensor:
         row_index, events = seen_events(histories, targets)
@@ -59,15 +59,16 @@ def item_knn_score(
         prefix = sparse.csr_matrix(
             (ones, (row_index, histories.items[events])), shape=(len(targets), n_items)
         )
-        return torch.from_numpy((prefix @ kept.T).toarray().astype(np.float32))
+        return torch.from_numpy((prefix @ nearest.T).toarray().astype(np.float32))
 
     return score
 
 
-def _keep_largest(matrix: sparse.csr_matrix, n_kept: int) -> sparse.csr_matrix:
-    """The matrix with the `n_kept` largest values of each row; of equal values the lower column."""
+def _keep_largest(matrix: sparse.csr_matrix, n: int) -> sparse.csr_matrix:
+    """The matrix with the `n` largest values of each row; of equal values the lower column."""
     rows, columns = np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr)), matrix.indices
     order = np.lexsort((columns, -matrix.data, rows))
     place = np.arange(len(order)) - matrix.indptr[rows[order]]
-    kept = order[place < n_kept]
-    return sparse.csr_matrix((matrix.data[kept], (rows[kept], columns[kept])), shape=matrix.shape)
+    largest = order[place < n]
+    entries = matrix.data[largest], (rows[largest], columns[largest])
+    return sparse.csr_matrix(entries, shape=matrix.shape)

@@ -112,7 +112,7 @@ def paired_differences(
 
 
 def _resample(sums: Floats, weights: Floats, n_resamples: int, rng: np.random.Generator) -> Floats:
-    """The weighted mean difference of each resample, float64 (R, M); a bounded part at a time."""
+    """The weighted mean difference of each resample, float64 (R, M); a bounded chunk at a time."""
     n_users = len(sums)
     n_rows = max(1, MAX_CHUNK_DRAWS // n_users)
     chunks = []

@@ -12,9 +12,17 @@ from numpy.typing import NDArray
 
 from kgrec_cli.core.data import splits
 from kgrec_cli.core.data.histories import Histories, Ints
-from kgrec_cli.core.data.splits import Split
+from kgrec_cli.core.data.splits import Split, item_popularity
 from kgrec_cli.core.evaluation.metrics import list_metrics, rank_metrics
-from kgrec_cli.core.evaluation.ranking import Ranking, Score, draw_candidates, rank_targets
+from kgrec_cli.core.evaluation.ranking import (
+    Ranking,
+    Score,
+    draw_candidates,
+    rank_targets,
+    score_by,
+)
+from kgrec_cli.core.model.gru4reckg import GRU4RecKG
+from kgrec_cli.events import OnEvent, Warn, ignore_event
 from kgrec_cli.settings import METRICS, EvalArgs
 
 PARTS = ("valid", "test")
@@ -28,6 +36,7 @@ class MeasureSettings:
     topk: tuple[int, ...] = (5, 10, 20)
     eval_args: EvalArgs = field(default_factory=EvalArgs)
     eval_batch_size: int = 4096
+    MAX_ITEM_LIST_LENGTH: int = 50
     recbole_compat: bool = False
     seed: int = 2020
 
@@ -96,6 +105,46 @@ def measure(
             ),
         },
     )
+
+
+def measure_model(
+    model: GRU4RecKG,
+    histories: Histories,
+    split: Split,
+    settings: MeasureSettings,
+    *,
+    parts: Sequence[str] = PARTS,
+    on_event: OnEvent = ignore_event,
+) -> dict[str, Measured]:
+    """All metrics of a trained model, by part.
+
+    Args:
+        model: A trained model.
+        histories: All histories.
+        split: How they are split.
+        settings: Metrics, cutoffs, candidates, the length that the model reads.
+        parts: "valid", "test".
+        on_event: Is warned of a part without targets.
+    """
+    model.eval()
+    item_vectors = model.item_embedding.weight
+    popularity = item_popularity(
+        histories, split, len(item_vectors), targets_only=settings.recbole_compat
+    )
+    score = score_by(
+        model, histories, max_length=settings.MAX_ITEM_LIST_LENGTH, device=item_vectors.device
+    )
+    measured = {}
+    for part in parts:
+        measured[part] = measure(score, histories, split, part, settings, popularity)
+        if not measured[part].metrics:
+            on_event(Warn(f"the {part} part is empty: nothing to report of it"))
+    return measured
+
+
+def merge_parts(measured: Mapping[str, Measured]) -> dict[str, dict[str, float]]:
+    """The metrics of several parts by view: valid, valid_masked, test, test_masked."""
+    return {view: values for each in measured.values() for view, values in each.metrics.items()}
 
 
 def _all_metrics(

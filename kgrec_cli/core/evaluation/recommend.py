@@ -3,6 +3,8 @@
 Letters: B histories, N items including the padding, K places.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -16,14 +18,36 @@ from kgrec_cli.core.model.gru4reckg import GRU4RecKG, SeenItems, add_once
 TILE_ROWS, TILE_ITEMS, TILE_BLOCK = 512, 4096, 64
 
 
+def read_histories(
+    model: GRU4RecKG, lists: Sequence[NDArray[np.int32]], max_length: int
+) -> tuple[Tensor, SeenItems]:
+    """What the model makes of each history, and the items that it holds.
+
+    Args:
+        model: A trained model.
+        lists: B histories of item ids, oldest first, none empty; B at least 1.
+        max_length: Most recent items that the model reads.
+
+    Returns:
+        float (B, D) states, to score items by; the items of each row's whole history.
+    """
+    device = model.item_embedding.weight.device
+    flat = np.concatenate(lists)
+    lengths = np.array([len(items) for items in lists])
+    ends = np.cumsum(lengths)
+    items, n_read = gather(flat, ends - np.minimum(lengths, max_length), ends)
+    states = model.encode(torch.from_numpy(items).to(device), torch.from_numpy(n_read).to(device))
+    row_index = torch.from_numpy(np.repeat(np.arange(len(lists)), lengths)).to(device)
+    return states, SeenItems(row_index, torch.from_numpy(flat.astype(np.int64)).to(device))
+
+
 @torch.inference_mode()
 def recommend_items(
     model: GRU4RecKG,
-    lists: list[NDArray[np.int32]],
+    lists: Sequence[NDArray[np.int32]],
     *,
     topk: int,
     max_length: int,
-    device: torch.device,
     hide_seen: bool = True,
 ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
     """The K items to recommend after each history.
@@ -33,32 +57,25 @@ def recommend_items(
         lists: B histories of item ids, oldest first, none empty.
         topk: K.
         max_length: Most recent items that the model reads.
-        device: Where the model is.
         hide_seen: Leave out the items of the whole history.
 
     Returns:
         int32 (B, K) items, best first, 0 where none is left; float32 (B, K) scores.
     """
-    flat = np.concatenate(lists)
-    ends = np.cumsum([len(items) for items in lists])
-    starts = ends - np.array([len(items) for items in lists])
-    items, lengths = gather(flat, np.maximum(starts, ends - max_length), ends)
-    states = model.encode(torch.from_numpy(items).to(device), torch.from_numpy(lengths).to(device))
-    row_index = torch.from_numpy(np.repeat(np.arange(len(lists)), ends - starts)).to(device)
-    seen_items = torch.from_numpy(flat.astype(np.int64)).to(device)
+    states, (row_index, seen_items) = read_histories(model, lists, max_length)
     added = -torch.inf if hide_seen else model.seen_bias
     if added is None:
         row_index, seen_items, added = row_index[:0], seen_items[:0], 0.0
     weight = model.item_vectors()
     topk = min(topk, len(weight) - 1)
-    found = []
+    chunks = []
     for begin in range(0, len(lists), TILE_ROWS):
         rows = states[begin : begin + TILE_ROWS]
-        own = (row_index >= begin) & (row_index < begin + TILE_ROWS)
-        seen = SeenItems(row_index[own] - begin, seen_items[own])
-        found.append(_best_of_tiles(rows, weight, seen, added, topk))
-    best = torch.cat([items for items, _ in found]).cpu().numpy().astype(np.int32)
-    return best, torch.cat([scores for _, scores in found]).cpu().numpy()
+        inside = (row_index >= begin) & (row_index < begin + TILE_ROWS)
+        seen = SeenItems(row_index[inside] - begin, seen_items[inside])
+        chunks.append(_best_of_tiles(rows, weight, seen, added, topk))
+    best = torch.cat([items for items, _ in chunks]).cpu().numpy().astype(np.int32)
+    return best, torch.cat([scores for _, scores in chunks]).cpu().numpy()
 
 
 def _best_of_tiles(
@@ -89,8 +106,8 @@ def _best_of_tiles(
         scores = (states @ weight[begin : begin + TILE_ITEMS].T).float()
         if begin == 0:
             scores[:, 0] = -torch.inf
-        own = order[borders[number] : borders[number + 1]]
-        add_once(scores, SeenItems(seen_rows[own], seen_items[own] - begin), added)
+        of_tile = order[borders[number] : borders[number + 1]]
+        add_once(scores, SeenItems(seen_rows[of_tile], seen_items[of_tile] - begin), added)
         better = (scores.amax(1) > best[:, -1]).nonzero()[:, 0]
         if len(better) == 0:
             continue

@@ -17,7 +17,6 @@ class TrainingSettings(MeasureSettings):
         negatives: Those of the losses BPR and SSM.
     """
 
-    MAX_ITEM_LIST_LENGTH: int = 50
     epochs: int = 300
     train_batch_size: int = 2048
     train_batching: Literal["sequence", "prefix"] = "sequence"

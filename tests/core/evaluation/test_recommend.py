@@ -38,9 +38,7 @@ def test_tiles_give_what_whole_rows_give(
         if model.seen_bias is not None:
             model.seen_bias.fill_(0.05)
         model.item_embedding.weight[200:240] = model.item_embedding.weight[10:50]  # ties
-    found, scores = recommend_items(
-        model, lists, topk=topk, max_length=20, device=torch.device("cpu"), hide_seen=hide_seen
-    )
+    found, scores = recommend_items(model, lists, topk=topk, max_length=20, hide_seen=hide_seen)
     assert found.shape == scores.shape == (13, topk)
     for history, row, row_scores in zip(lists, found, scores, strict=True):
         read = torch.from_numpy(history[-20:])[None]

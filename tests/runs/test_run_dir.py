@@ -1,0 +1,65 @@
+"""Which run a user means."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from kgrec_cli.errors import KgrecError
+from kgrec_cli.runs.run_dir import find_run
+
+
+@pytest.fixture
+def saved_dir(tmp_path: Path) -> Path:
+    """Three runs, oldest first; `ml-GRU4Rec-2` is not finished."""
+    saved_dir = tmp_path / "saved"
+    for started, name in enumerate(("ml-GRU4Rec-1", "ml-GRU4Rec-2", "ml-GRU4Rec-11")):
+        (saved_dir / name).mkdir(parents=True)
+        for file in ("config.yaml", "environment.json", "metrics.json", "model.safetensors"):
+            (saved_dir / name / file).touch()
+        os.utime(saved_dir / name / "environment.json", (started, started))
+    (saved_dir / "ml-GRU4Rec-2/metrics.json").unlink()
+    return saved_dir
+
+
+def test_a_whole_name_is_taken_though_others_begin_so(saved_dir: Path) -> None:
+    assert find_run(saved_dir, "ml-GRU4Rec-1") == saved_dir / "ml-GRU4Rec-1"
+    assert find_run(saved_dir, "ml-GRU4Rec-11") == saved_dir / "ml-GRU4Rec-11"
+
+
+def test_without_a_name_the_newest_is_taken(saved_dir: Path) -> None:
+    assert find_run(saved_dir, None) == saved_dir / "ml-GRU4Rec-11"
+    (saved_dir / "ml-GRU4Rec-11/metrics.json").unlink()
+    assert find_run(saved_dir, None) == saved_dir / "ml-GRU4Rec-1"
+    assert find_run(saved_dir, None, finished=False) == saved_dir / "ml-GRU4Rec-11"
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("ml-GRU4Rec-112", "unknown run 'ml-GRU4Rec-112': did you mean 'ml-GRU4Rec-11'?"),
+        ("ml-G", "run 'ml-G': 3 names begin so: ml-GRU4Rec-1, ml-GRU4Rec-2, ml-GRU4Rec-11"),
+        ("ml-GRU4Rec-2", "not finished; go on with `kgrec train --resume ml-GRU4Rec-2`"),
+        ("x.pth", "x.pth: a RecBole checkpoint; `kgrec import x.pth` makes a run of it"),
+    ],
+)
+def test_a_mistake_is_one_line(saved_dir: Path, name: str, expected: str) -> None:
+    with pytest.raises(KgrecError) as raised:
+        find_run(saved_dir, name)
+    assert str(raised.value).endswith(expected)
+
+
+def test_the_beginning_of_one_name_is_enough(saved_dir: Path) -> None:
+    (saved_dir / "ml-GRU4Rec-2").rename(saved_dir / "book-GRU4RecKG-2")
+    assert find_run(saved_dir, "b", finished=False) == saved_dir / "book-GRU4RecKG-2"
+    with pytest.raises(KgrecError, match="not finished"):
+        find_run(saved_dir, "book")
+
+
+def test_a_folder_is_taken_before_the_beginning_of_a_name(
+    saved_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (saved_dir / "ml-GRU4Rec-1").rename(saved_dir.parent / "ml")
+    (saved_dir / "ml-GRU4Rec-2").rename(saved_dir.parent / "other")
+    monkeypatch.chdir(saved_dir.parent)
+    assert find_run(Path("saved"), "ml") == Path("ml")
