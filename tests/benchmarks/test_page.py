@@ -69,9 +69,7 @@ def test_every_cell_is_the_figure_of_the_json_and_the_masked_table_comes_first(
         results([row(RECBOLE, 0.21, 0.11), row("GRU4Rec", 0.34567, 0.12, 0.0321)]), tmp_path
     )
     files = render_all(tmp_path)
-    masked = {
-        name: cells for name, *cells in table_rows(files[PAGE], "NDCG@10, seen items masked")
-    }
+    masked = {name: cells for name, *cells in table_rows(files[PAGE], "NDCG@10, seen items masked")}
     assert list(masked) == list(SYSTEMS)
     missing = "not measured yet"
     assert masked[RECBOLE] == ["0.2100", missing, missing]

@@ -13,7 +13,7 @@ import shlex
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import polars as pl
 import pytest
@@ -122,6 +122,22 @@ def test_the_commands_of_a_page_print_what_it_shows(
         printed = collapsed(result.stdout + result.stderr)
         for line in command.output:
             assert collapsed(line) in printed, f"{page}: {command.line}\n{line}\n{printed}"
+
+
+@pytest.mark.real_data
+@pytest.mark.slow
+def test_the_python_example_of_the_readme_runs(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, _, rest = (REPO_DIR / "README.md").read_text(encoding="utf-8").partition("```python\n")
+    monkeypatch.chdir(folder)
+    names: dict[str, Any] = {}
+    exec(compile(rest.partition("```")[0], "README.md", "exec"), names)
+    metric, *of_users, after = capsys.readouterr().out.splitlines()
+    assert float(metric) == names["run"].metrics["test_masked"]["ndcg@10"]
+    assert [line.split()[0] for line in of_users] == ["42", "196"]
+    assert after == str([(item.title, item.score) for item in names["found"].items])
+    assert len(names["found"].items) == 10
 
 
 def test_pages_show_outputs_and_not_only_commands() -> None:
