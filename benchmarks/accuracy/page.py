@@ -68,7 +68,7 @@ def short_table(results: Results | None) -> str:
         figures = " | ".join(cell(results, name, view) for view in VIEWS)
         row = row_of(results, name)
         lines.append(f"| {name} | {figures} | {difference(row, 'test_masked')} |")
-    return "\n".join(lines)
+    return "\n".join([*lines, *(["", seeds_words(results)] if results else [])])
 
 
 def difference(row: Row | None, view: str) -> str:
