@@ -159,7 +159,8 @@ def seeds_words(results: Results) -> str:
     """How many seeds the rows are the mean of."""
     counts = {row.name: len(row.seeds) for row in results.rows if row.seeds}
     if set(counts.values()) == {1}:
-        return "One seed for each trained row, RecBole's too."
+        whose = ", RecBole's too" if RECBOLE in counts else ""
+        return f"One seed for each trained row{whose}."
     return f"Seeds: {', '.join(f'{name} {count}' for name, count in counts.items())}."
 
 
