@@ -10,7 +10,7 @@ TORCH_PIP_ARGS ?=
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: setup demo test test-all check fmt lint types contract docs docs-check picture parity clean
+.PHONY: setup demo test test-all check fmt lint types contract docs docs-check results-page picture parity clean
 
 setup: .venv/installed
 
@@ -61,6 +61,11 @@ docs: setup
 
 docs-check: setup
 	$(BIN)/python docs/make_reference.py --check
+	$(BIN)/python -m benchmarks.accuracy.page --check
+
+# docs/results.md, its plots and the README's table, from benchmarks/results/*.json.
+results-page: setup
+	$(BIN)/python -m benchmarks.accuracy.page
 
 picture: setup
 	$(BIN)/python docs/make_picture.py

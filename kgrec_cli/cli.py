@@ -28,7 +28,7 @@ SPIN_COUNT = "1000"
 """How long torch's threads spin for each other before they sleep: briefly.
 
 By OpenMP's own choice it is long, and beside another busy program TransE took over 20 times as long
-(docs/performance.md).
+(docs/studies/2026-11-performance.md).
 """
 
 app = typer.Typer(

@@ -66,7 +66,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "stopping_step": 20,
     },
 }
-"""Values of each preset: those that did best in the study of docs/accuracy.md."""
+"""Values of each preset: those that did best in the study of docs/studies/2026-11-accuracy.md."""
 
 
 class GradientNorm(_Strict):

@@ -1,4 +1,4 @@
-"""Can items that nobody has chosen yet be ranked? The cold split behind docs/accuracy.md.
+"""Can items that nobody has chosen yet be ranked? The cold split of the accuracy study.
 
     .venv/bin/python -m benchmarks.accuracy.cold --folder FOLDER [--dataset ml-100k] [--seeds 3]
 

@@ -1,4 +1,4 @@
-"""What is the knowledge graph worth, and each option? The study behind docs/accuracy.md.
+"""What is the knowledge graph worth, and each option? See docs/studies/2026-11-accuracy.md.
 
     .venv/bin/python -m benchmarks.accuracy.study --data DATA --folder FOLDER [--set ml-100k]
         [--against ROW] [--rows "NAME;NAME"] [--seeds 5] [--jobs 2] [--epochs 150]

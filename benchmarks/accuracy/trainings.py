@@ -9,7 +9,11 @@ from pathlib import Path
 from types import MappingProxyType
 
 from benchmarks import REPO_DIR
+from benchmarks.record import package_commit
 from kgrec_cli.runs.run_dir import CHECKPOINT, is_finished
+
+COMMIT = "commit.txt"
+"""Beside a run: the last commit of the package that it was trained with."""
 
 
 def kgrec(folder: Path, *arguments: str, option: str | None = None) -> str:
@@ -41,6 +45,7 @@ def trained(folder: Path, name: str, *arguments: str, option: str | None = None)
         else:
             where = ["--set", f"checkpoint_dir=saved/{name}"]
             kgrec(folder, "train", *arguments, *where, "--threads", "1", option=option)
+        (saved / COMMIT).write_text(package_commit() + "\n")
     (run_dir,) = (run_dir for run_dir in saved.glob("*") if is_finished(run_dir))
     return str(run_dir.relative_to(folder))
 

@@ -2,9 +2,11 @@
 
     make parity                             # once, for RecBole's virtual environment
     .venv/bin/python -m benchmarks.speed.training --threads 1 [--against COMMIT] [--out FILE]
+        [--record]
 
 All train the same 94,725 targets of RecBole's bundled ml-100k in batches of 2048, with its
-defaults, in turn, round after round; medians are printed. Run it alone on the machine.
+defaults, in turn, round after round; medians are printed. Run it alone on the machine. `--record`
+puts kgrec and RecBole at its best into benchmarks/results/speed.json, which docs/results.md shows.
 
 The floor is the arithmetic of a target done at the machine's best rate of float32 matrix products:
 forward once and backward twice, for one step of each GRU, the dense layer and the scores of all
@@ -21,6 +23,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from datetime import date
 from pathlib import Path
 
 import torch
@@ -29,10 +32,12 @@ from benchmarks import REPO_DIR
 from benchmarks.accuracy.beside_recbole import write_wide_vectors
 from benchmarks.recbole_side.data import write_bundled
 from benchmarks.recbole_side.run import example_dir, read_told, run_recbole_side
+from benchmarks.record import Speed, machine_words, package_commit, recbole_version, write_speed
 
 EMBEDDING, HIDDEN, BRANCHES, N_ITEMS = 64, 128, 2, 1_599
 PRODUCTS = ((2048, 64, N_ITEMS), (2048, 64, 4096), (2048, 128, 384), (2048, 256, 2048))
 KGREC = {"kgrec": "sequence", "kgrec, prefix": "prefix"}
+RECBOLE_BEST = "RecBole, at its best"
 
 
 def flop_of_a_target() -> int:
@@ -97,6 +102,23 @@ def recbole_rate(folder: Path, n_batches: int, threads: int) -> dict[str, float]
     return {f"RecBole, {name.replace('_', ' ')}": rate for name, rate in rates.items()}
 
 
+def speed_of(rates: dict[str, list[float]], threads: int) -> Speed:
+    """What the page of results shows: kgrec beside RecBole at its best, round by round."""
+    ours, theirs = rates["kgrec"], rates[RECBOLE_BEST]
+    ratios = [our / their for our, their in zip(ours, theirs, strict=True)]
+    return Speed(
+        targets_per_s={"kgrec": ours, RECBOLE_BEST: theirs},
+        ratios=ratios,
+        median_ratio=statistics.median(ratios),
+        command=f"python -m benchmarks.speed.training --threads {threads} --record",
+        commit=package_commit(),
+        date=f"{date.today()}",
+        threads=threads,
+        machine=machine_words(),
+        recbole=recbole_version(),
+    )
+
+
 def check_out(commit: str, folder: Path) -> Path:
     """The tree of an earlier commit."""
     archive = subprocess.run(
@@ -118,7 +140,10 @@ def main() -> None:
     parser.add_argument("--against", metavar="COMMIT")
     parser.add_argument("--no-prefix", action="store_true")
     parser.add_argument("--out", type=Path)
+    parser.add_argument("--record", action="store_true", help="write benchmarks/results/speed.json")
     options = parser.parse_args()
+    if options.record and not options.batches:
+        parser.error("--record needs RecBole: --batches 1 or more")
     rates: dict[str, list[float]] = {}
     products: list[float] = []
     with tempfile.TemporaryDirectory() as name:
@@ -151,6 +176,8 @@ def main() -> None:
     for system, rate in medians.items():
         ratios = " / ".join(f"{rate / other:.1f}" for other in theirs)
         print(f"{system:28}{rate:>11,.0f}{ratios:>22}{rate / floor:>14.1%}")
+    if options.record:
+        print(f"wrote {write_speed(speed_of(rates, options.threads))}")
     if options.out:
         report = {
             **{key: value for key, value in vars(options).items() if key != "out"},

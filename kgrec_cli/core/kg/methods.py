@@ -173,7 +173,7 @@ def scale_vectors(vectors: NDArray[np.float32]) -> tuple[NDArray[np.float32], fl
     """The vectors divided by their mean length, and that length.
 
     TransE's have length 1. ComplEx's and RotatE's are five to eight times as long, and a GRU that
-    read them so was worse than one that read zeros (`docs/accuracy.md`).
+    read them so was worse than one that read zeros (`docs/studies/2026-11-accuracy.md`).
 
     Args:
         vectors: float32 (n, D).
