@@ -31,7 +31,7 @@ MIN_INVERSE_SHARE = 0.9
 """A relation whose triples stand, reversed, under another one to this share is its inverse."""
 
 LONG = 4.0
-"""Vectors of mean norm 1 train well, some of 5 and more badly (docs/studies/2026-11-accuracy.md)."""
+"""Mean norm 1 trains well, some of 5 and more badly (docs/studies/2026-11-accuracy.md)."""
 
 
 @dataclass(frozen=True)
