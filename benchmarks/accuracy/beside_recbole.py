@@ -22,8 +22,7 @@ import torch
 
 from benchmarks.recbole_side.data import write_bundled
 from benchmarks.recbole_side.run import example_dir, read_told, run_recbole_side
-from kgrec_cli.formats.atomic import read_atomic
-from kgrec_cli.formats.entity_features import write_entity_features
+from kgrec_cli.formats.atomic import read_atomic, write_entity_features
 
 SETTINGS = {
     "embedding_size": 64,

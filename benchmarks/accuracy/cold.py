@@ -25,8 +25,8 @@ from kgrec_cli.core.data.histories import Histories, Ints, gather
 from kgrec_cli.core.data.splits import split_leave_one_out
 from kgrec_cli.core.evaluation.bootstrap import paired_differences
 from kgrec_cli.core.model.gru4reckg import ModelSettings, build_model
+from kgrec_cli.core.training.epoch import TrainingSettings
 from kgrec_cli.core.training.fit import fit
-from kgrec_cli.core.training.state import TrainingSettings
 from kgrec_cli.dataset.features import load_feature_tables
 from kgrec_cli.dataset.load import Dataset, load_dataset
 from kgrec_cli.events import ignore_event

@@ -17,7 +17,7 @@ from torch.nn import functional
 from kgrec_cli.cli import main as run_kgrec
 from kgrec_cli.core.model import gru4reckg
 from kgrec_cli.core.model.gru4reckg import GRU4RecKG, ModelSettings, SeenItems
-from kgrec_cli.core.training import losses_cpu
+from kgrec_cli.core.training import epoch
 
 Tables = Mapping[str, Tensor] | None
 
@@ -147,7 +147,7 @@ def main() -> None:
     if option in MODELS:
         vars(gru4reckg)["GRU4RecKG"] = MODELS[option]
     elif option in LOSSES:
-        vars(losses_cpu)["cross_entropy"] = LOSSES[option]
+        vars(epoch)["cross_entropy_in_chunks"] = LOSSES[option]
     else:
         sys.exit(f"no option {option!r}; expected one of: {', '.join([*MODELS, *LOSSES])}")
     run_kgrec(arguments)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from benchmarks.accuracy.study import ROWS, SETS, finished
 from kgrec_cli.core.evaluation.bootstrap import paired_differences, user_means
-from kgrec_cli.core.evaluation.metrics import gains
+from kgrec_cli.core.evaluation.measure import gains
 from kgrec_cli.events import ignore_event
 from kgrec_cli.runs.held_out import evaluation_settings, load_held_out
 from kgrec_cli.stages.evaluate import item_groups

@@ -34,8 +34,7 @@ from kgrec_cli.config import narrow
 from kgrec_cli.core.data.splits import split_leave_one_out
 from kgrec_cli.core.model.gru4reckg import ModelSettings, build_model
 from kgrec_cli.core.training.batches import Batch
-from kgrec_cli.core.training.epoch import EpochRunner
-from kgrec_cli.core.training.state import TrainingSettings
+from kgrec_cli.core.training.epoch import EpochRunner, TrainingSettings
 from kgrec_cli.dataset.load import load_dataset
 from kgrec_cli.events import ignore_event
 from kgrec_cli.runs.run_dir import create_run, finish_run

@@ -22,7 +22,7 @@ from kgrec_cli.dataset.files import (
 from kgrec_cli.dataset.load import Dataset
 from kgrec_cli.errors import KgrecError
 from kgrec_cli.events import Note, OnEvent, Warn
-from kgrec_cli.formats.entity_features import read_entity_features
+from kgrec_cli.formats.atomic import read_entity_features
 from kgrec_cli.settings import Settings
 
 FeatureTables = dict[str, NDArray[np.float32]]

@@ -13,9 +13,13 @@ from pathlib import Path
 import polars as pl
 
 from kgrec_cli.core.data import splits
-from kgrec_cli.core.data.histories import Histories, build_histories_in_parts
+from kgrec_cli.core.data.histories import (
+    Histories,
+    Vocabulary,
+    build_histories_in_parts,
+    build_vocabulary,
+)
 from kgrec_cli.core.data.splits import Split
-from kgrec_cli.core.data.vocabulary import Vocabulary, build_vocabulary
 from kgrec_cli.dataset.files import (
     atomic_path,
     check_filled,

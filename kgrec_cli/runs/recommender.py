@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from kgrec_cli.config import narrow
-from kgrec_cli.core.data.vocabulary import Vocabulary, vocabulary_of
+from kgrec_cli.core.data.histories import Vocabulary, vocabulary_of
 from kgrec_cli.core.evaluation.ranking import MAX_CHUNK_ROWS
 from kgrec_cli.core.evaluation.recommend import read_histories, recommend_items
 from kgrec_cli.core.model.gru4reckg import GRU4RecKG, ModelSettings, build_model

@@ -15,8 +15,7 @@ from kgrec_cli.core.evaluation.bootstrap import (
     paired_differences,
     user_means,
 )
-from kgrec_cli.core.evaluation.measure import Measured
-from kgrec_cli.core.evaluation.metrics import gains
+from kgrec_cli.core.evaluation.measure import Measured, gains
 from kgrec_cli.dataset.load import Dataset
 from kgrec_cli.errors import KgrecError, UsageError
 from kgrec_cli.events import Note, OnEvent, Warn

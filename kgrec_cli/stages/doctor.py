@@ -21,7 +21,7 @@ from kgrec_cli.dataset.files import (
 )
 from kgrec_cli.dataset.load import Dataset, load_dataset
 from kgrec_cli.errors import KgrecError
-from kgrec_cli.formats.entity_features import read_entity_features
+from kgrec_cli.formats.atomic import read_entity_features
 from kgrec_cli.settings import Settings
 
 Level = Literal["ok", "note", "bad"]

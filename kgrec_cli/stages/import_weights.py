@@ -13,7 +13,7 @@ import polars as pl
 from torch import Tensor
 
 from kgrec_cli.config import build_settings, narrow
-from kgrec_cli.core.data.vocabulary import Vocabulary, vocabulary_of
+from kgrec_cli.core.data.histories import Vocabulary, vocabulary_of
 from kgrec_cli.core.model.gru4reckg import ModelSettings, build_model
 from kgrec_cli.dataset.load import Dataset, items_in_graph, load_dataset
 from kgrec_cli.errors import KgrecError

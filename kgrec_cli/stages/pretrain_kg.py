@@ -13,14 +13,14 @@ import polars as pl
 import torch
 
 from kgrec_cli import __version__
-from kgrec_cli.core.data.vocabulary import Vocabulary, build_vocabulary
+from kgrec_cli.core.data.histories import Vocabulary, build_vocabulary
 from kgrec_cli.core.kg.fit import KGState, fit_kg
 from kgrec_cli.core.kg.holdout import Ints, hold_out, rank_held_out, summarise_ranks
 from kgrec_cli.core.kg.methods import KGModel, check_method, entity_vectors, scale_vectors, scorers
 from kgrec_cli.dataset.files import atomic_path, read_kg, read_links
 from kgrec_cli.errors import KgrecError, Stopped
 from kgrec_cli.events import Note, OnEvent, Progress, Warn
-from kgrec_cli.formats.entity_features import write_entity_features
+from kgrec_cli.formats.atomic import write_entity_features
 from kgrec_cli.formats.files import sha256_of, write_json, write_together
 from kgrec_cli.runs.environment import choose_device, set_threads
 from kgrec_cli.runs.run_dir import read_tensors, write_tensors

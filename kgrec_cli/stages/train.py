@@ -9,8 +9,8 @@ from kgrec_cli.config import narrow, resolve_settings
 from kgrec_cli.core.data.splits import Split, split_all
 from kgrec_cli.core.evaluation.measure import MeasureSettings, measure_model, merge_parts
 from kgrec_cli.core.model.gru4reckg import ModelSettings, build_model
-from kgrec_cli.core.training.fit import check_targets, fit
-from kgrec_cli.core.training.state import TrainingSettings, TrainingState, pack_state, unpack_state
+from kgrec_cli.core.training.epoch import TrainingSettings
+from kgrec_cli.core.training.fit import TrainingState, check_targets, fit, pack_state, unpack_state
 from kgrec_cli.dataset.features import FeatureTables, load_feature_tables, warn_of_broken_links
 from kgrec_cli.dataset.load import Dataset, load_dataset, split_dataset
 from kgrec_cli.errors import KgrecError, Stopped

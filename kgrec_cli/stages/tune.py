@@ -15,8 +15,8 @@ import polars as pl
 from kgrec_cli.config import build_settings, format_config, merge, narrow
 from kgrec_cli.core.evaluation.measure import MeasureSettings, measure_model
 from kgrec_cli.core.model.gru4reckg import ModelSettings, build_model
-from kgrec_cli.core.training.fit import fit
-from kgrec_cli.core.training.state import TrainingSettings, TrainingState
+from kgrec_cli.core.training.epoch import TrainingSettings
+from kgrec_cli.core.training.fit import TrainingState, fit
 from kgrec_cli.core.tuning.executors import (
     Objective,
     Report,

@@ -7,7 +7,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from kgrec_cli.core.evaluation.metrics import rank_metrics
+from kgrec_cli.core.evaluation.measure import rank_metrics
 from tests.conftest import RunCli
 
 

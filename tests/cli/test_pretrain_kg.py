@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from kgrec_cli.formats import files
-from kgrec_cli.formats.entity_features import read_entity_features
+from kgrec_cli.formats.atomic import read_entity_features
 from tests.conftest import RunCli
 
 QUICK = ("--embedding-size=8", "--epochs=3", "--batch-size=4", "--negatives=2", "--threads=1")

@@ -9,7 +9,7 @@ from kgrec_cli.config import narrow
 from kgrec_cli.core.evaluation.measure import MeasureSettings
 from kgrec_cli.core.model.gru import PackedRows
 from kgrec_cli.core.model.gru4reckg import GRU4RecKG, ModelSettings
-from kgrec_cli.core.training.state import TrainingSettings
+from kgrec_cli.core.training.epoch import TrainingSettings
 from kgrec_cli.settings import Settings
 
 

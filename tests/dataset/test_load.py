@@ -9,9 +9,8 @@ from hypothesis import strategies as st
 
 from kgrec_cli.core.data import splits
 from kgrec_cli.core.data.filters import parse_intervals
-from kgrec_cli.core.data.histories import prefixes
+from kgrec_cli.core.data.histories import prefixes, vocabulary_of
 from kgrec_cli.core.data.splits import item_popularity
-from kgrec_cli.core.data.vocabulary import vocabulary_of
 from kgrec_cli.core.training import batches
 from kgrec_cli.dataset.features import load_feature_tables
 from kgrec_cli.dataset.load import Dataset, load_dataset, split_dataset

@@ -17,8 +17,7 @@ from kgrec_cli.config import build_settings
 from kgrec_cli.core.data.splits import train_targets
 from kgrec_cli.dataset.features import load_feature_tables
 from kgrec_cli.dataset.load import load_dataset, split_dataset
-from kgrec_cli.formats.atomic import read_atomic
-from kgrec_cli.formats.entity_features import write_entity_features
+from kgrec_cli.formats.atomic import read_atomic, write_entity_features
 from kgrec_cli.quick_start import run_recbole
 from tests.parity.conftest import RecBole
 

@@ -7,12 +7,11 @@ import torch
 from benchmarks.recbole_side.data import CASES
 from kgrec_cli.core.data.splits import item_popularity
 from kgrec_cli.core.data.splits import test_targets as targets_of_test
-from kgrec_cli.core.evaluation.measure import measure
-from kgrec_cli.core.evaluation.metrics import rank_metrics
+from kgrec_cli.core.evaluation.measure import measure, rank_metrics
 from kgrec_cli.core.evaluation.ranking import draw_candidates, rank_targets, score_by
 from kgrec_cli.core.model.gru import pack
 from kgrec_cli.core.training.losses import bpr
-from kgrec_cli.core.training.losses_cpu import cross_entropy
+from kgrec_cli.core.training.losses import cross_entropy_in_chunks as cross_entropy
 from tests.parity.conftest import RecBole
 from tests.parity.ours import CPU, Ours, our_side, weights
 

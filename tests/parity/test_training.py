@@ -11,8 +11,7 @@ from benchmarks.recbole_side.data import CASES
 from kgrec_cli.core.data.splits import train_targets
 from kgrec_cli.core.training import epoch as steps
 from kgrec_cli.core.training import fit as training
-from kgrec_cli.core.training.fit import fit
-from kgrec_cli.core.training.state import TrainingState
+from kgrec_cli.core.training.fit import TrainingState, fit
 from tests.parity.conftest import N_EPOCHS, SCORE_SEQUENCES, STOPPING_STEP, RecBole
 from tests.parity.ours import CPU, Ours, our_side, weights
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from kgrec_cli.errors import KgrecError, Stopped
-from kgrec_cli.formats.entity_features import read_entity_features
+from kgrec_cli.formats.atomic import read_entity_features
 from kgrec_cli.settings import Settings
 from kgrec_cli.stages.pretrain_kg import run_pretrain_kg
 

@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from kgrec_cli.core.data.histories import Histories, Ints, prefixes, seen_events
-from kgrec_cli.core.data.negatives import sample_negatives
 from kgrec_cli.core.model.gru4reckg import GRU4RecKG, SeenItems
 
 # Scores of a chunk of targets: int64 (B,) indices into Histories.items -> float (B, N).
@@ -152,6 +151,8 @@ def draw_candidates(
     """
     if mode == "full":
         return None
+    from kgrec_cli.core.data.negatives import sample_negatives
+
     popularity = None
     if mode.startswith("pop"):
         popularity = torch.from_numpy(np.bincount(histories.items, minlength=n_items)).float()

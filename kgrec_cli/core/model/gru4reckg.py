@@ -18,12 +18,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from kgrec_cli.core.model import gru, gru_cpu, gru_cuda
-from kgrec_cli.core.model.dropout import Dropout
+from kgrec_cli.core.model import gru, gru_cpu
 from kgrec_cli.core.model.gru import PackedRows, pack
-
-FAST_GRUS = {"cpu": gru_cpu, "cuda": gru_cuda}
-"""By type of device; on others `gru` itself computes."""
 
 ROWS_AT_ONCE = 256
 """Histories encoded at once: what they need stays in the processor's cache."""
@@ -59,6 +55,24 @@ class SeenItems(NamedTuple):
 
     rows: Tensor
     items: Tensor
+
+
+class Dropout(nn.Dropout):
+    """Zeros with probability p while training, the rest divided by 1 - p.
+
+    On a CPU p is rounded to a multiple of 2^-16. Random numbers come from torch's default
+    generator.
+    """
+
+    def forward(self, vectors: Tensor) -> Tensor:
+        """The vectors, float of any shape, some of their elements dropped."""
+        n_dropped = round(self.p * 2**16)
+        if vectors.device.type != "cpu" or not self.training or n_dropped in (0, 2**16):
+            return super().forward(vectors)
+        draws = torch.empty(-(-vectors.numel() // 4), dtype=torch.int64).random_(-(2**63), None)
+        bits = draws.view(torch.int16)[: vectors.numel()].view(vectors.shape)
+        factors = (bits >= n_dropped - 2**15).to(vectors.dtype)
+        return vectors * factors.mul_(2**16 / (2**16 - n_dropped))
 
 
 class GRU4RecKG(nn.Module):
@@ -195,7 +209,13 @@ class GRU4RecKG(nn.Module):
 
     @property
     def _fast_gru(self) -> ModuleType:
-        return FAST_GRUS.get(self.item_embedding.weight.device.type, gru)
+        """What computes the GRUs fast on the model's device; `gru` itself where nothing does."""
+        device = self.item_embedding.weight.device.type
+        if device == "cuda":
+            from kgrec_cli.core.model import gru_cuda
+
+            return gru_cuda
+        return gru_cpu if device == "cpu" else gru
 
     @property
     def _grus(self) -> list[nn.GRU]:

@@ -2,6 +2,8 @@
 
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 import torch
@@ -12,13 +14,45 @@ from kgrec_cli.core.data import splits
 from kgrec_cli.core.data.histories import Histories, Ints
 from kgrec_cli.core.data.negatives import SharedNegatives, draw_shares, sample_negatives
 from kgrec_cli.core.data.splits import Split
+from kgrec_cli.core.evaluation.measure import MeasureSettings
 from kgrec_cli.core.model.gru import PackedRows
 from kgrec_cli.core.model.gru4reckg import GRU4RecKG, SeenItems
-from kgrec_cli.core.training import batches, losses, losses_cpu
+from kgrec_cli.core.training import batches
 from kgrec_cli.core.training.batches import Batch, Chunk
-from kgrec_cli.core.training.state import TrainingSettings
+from kgrec_cli.core.training.losses import (
+    bpr,
+    cross_entropy,
+    cross_entropy_in_chunks,
+    sampled_softmax,
+    sampled_softmax_in_chunks,
+)
 from kgrec_cli.errors import KgrecError
 from kgrec_cli.events import OnEvent, Progress
+from kgrec_cli.settings import GradientNorm, NegativeSampling
+
+
+@dataclass(frozen=True)
+class TrainingSettings(MeasureSettings):
+    """Batches, loss, optimiser and early stopping; what `MeasureSettings` holds is for validation.
+
+    Attributes:
+        negatives: Those of the losses BPR and SSM.
+    """
+
+    epochs: int = 300
+    train_batch_size: int = 2048
+    train_batching: Literal["sequence", "prefix"] = "sequence"
+    shuffle_ties: bool = False
+    loss_type: Literal["CE", "BPR", "SSM"] = "CE"
+    negatives: NegativeSampling = field(default_factory=NegativeSampling)
+    learning_rate: float = 0.001
+    weight_decay: float = 0.0
+    clip_grad_norm: GradientNorm | None = None
+    ema_decay: float = 0.0
+    enable_amp: bool = False
+    eval_step: int = 1
+    stopping_step: int = 10
+    valid_metric: str = "NDCG@10"
 
 
 class EpochRunner:
@@ -49,7 +83,9 @@ class EpochRunner:
         self.split = split
         self.settings = settings
         self.device = device
-        self.losses = losses_cpu if device.type == "cpu" else losses
+        is_cpu = device.type == "cpu"
+        self.cross_entropy = cross_entropy_in_chunks if is_cpu else cross_entropy
+        self.sampled_softmax = sampled_softmax_in_chunks if is_cpu else sampled_softmax
         self.n_items = model.item_embedding.num_embeddings
         if settings.loss_type != "CE":
             popularity = torch.from_numpy(splits.item_popularity(histories, split, self.n_items))
@@ -141,16 +177,16 @@ class EpochRunner:
             if self.settings.loss_type == "CE":
                 places = chunk.places if mask is None else chunk.places[chunk.targets > 0]
                 seen, bias = self.seen_items(places + 1), self.model.seen_bias
-                loss = self.losses.cross_entropy(states, weight, targets, seen, bias)
+                loss = self.cross_entropy(states, weight, targets, seen, bias)
             elif self.settings.loss_type == "SSM":
                 negatives, log_q = map(self.to_device, self.shared.draw(generator))
-                loss = self.losses.sampled_softmax(states, weight, targets, negatives, log_q)
+                loss = self.sampled_softmax(states, weight, targets, negatives, log_q)
             else:
                 sample_num = self.settings.negatives.sample_num
                 negatives = sample_negatives(
                     targets.cpu(), self.popularity, self.n_items, sample_num, generator
                 )
-                loss = losses.bpr(states, weight, targets, self.to_device(negatives))
+                loss = bpr(states, weight, targets, self.to_device(negatives))
             return loss
 
     def seen_items(self, targets: Ints) -> SeenItems | None:

@@ -6,21 +6,55 @@ continues to the numbers of one that did not.
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any, cast
 
 import torch
+from torch import Tensor
 from torch.optim.swa_utils import AveragedModel
 
+from kgrec_cli.core.adam_state import pack_optimizer, unpack_optimizer
 from kgrec_cli.core.data import splits
 from kgrec_cli.core.data.histories import Histories, Ints
 from kgrec_cli.core.data.splits import Split
-from kgrec_cli.core.evaluation.metrics import rank_metrics
+from kgrec_cli.core.evaluation.measure import rank_metrics
 from kgrec_cli.core.evaluation.ranking import draw_candidates, rank_targets, score_by
 from kgrec_cli.core.model.gru4reckg import GRU4RecKG
-from kgrec_cli.core.training.epoch import EpochRunner
-from kgrec_cli.core.training.state import TrainingSettings, TrainingState
+from kgrec_cli.core.training.epoch import EpochRunner, TrainingSettings
 from kgrec_cli.errors import KgrecError
 from kgrec_cli.events import EpochDone, OnEvent, ignore_event
+
+
+@dataclass
+class TrainingState:
+    """All that a run needs to go on: what `fit` changes and a checkpoint keeps.
+
+    Attributes:
+        epoch: Finished epochs.
+        model: Weights now.
+        averaged: With `ema_decay` the averages of the weights and how many steps are in them.
+        optimizer: Adam's state, as `torch.optim.Optimizer.state_dict` gives it.
+        best_epoch: The epoch whose validation score was best; 0 before the first evaluation.
+        best_score: Its score, in `valid_metric`.
+        best_model: Its weights.
+        n_not_better: Evaluations in a row that were not better.
+        history: One row an epoch: epoch, loss, valid metrics, speed.
+    """
+
+    epoch: int = 0
+    model: dict[str, Tensor] = field(default_factory=dict)
+    averaged: dict[str, Tensor] = field(default_factory=dict)
+    optimizer: dict[str, Any] = field(default_factory=dict)
+    best_epoch: int = 0
+    best_score: float = -1.0
+    best_model: dict[str, Tensor] = field(default_factory=dict)
+    n_not_better: int = 0
+    history: list[dict[str, Any]] = field(default_factory=list)
+
+    def is_finished(self, settings: TrainingSettings) -> bool:
+        """Whether training is over: all epochs done, or stopped early."""
+        return self.epoch >= settings.epochs or self.n_not_better > settings.stopping_step
+
 
 OnEpoch = Callable[[TrainingState, EpochDone], None]
 
@@ -201,3 +235,42 @@ def validation_metrics(
     name, _, cutoff = settings.valid_metric.partition("@")
     values = rank_metrics(ranking.ranks, [name], [int(cutoff)])
     return values | rank_metrics(ranking.ranks, settings.metrics, settings.topk)
+
+
+def pack_state(state: TrainingState) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """A state as tensors by name and a JSON value, for a checkpoint file."""
+    weights = {"model": state.model, "best": state.best_model, "averaged": state.averaged}
+    tensors = {
+        f"{kind}.{name}": value
+        for kind, of_kind in weights.items()
+        for name, value in of_kind.items()
+    }
+    meta = {
+        "epoch": state.epoch,
+        "best_epoch": state.best_epoch,
+        "best_score": state.best_score,
+        "n_not_better": state.n_not_better,
+        "history": state.history,
+        "param_groups": state.optimizer["param_groups"],
+    }
+    return tensors | pack_optimizer(state.optimizer, "optimizer"), meta
+
+
+def unpack_state(tensors: dict[str, Tensor], meta: dict[str, Any]) -> TrainingState:
+    """The state that `pack_state` packed."""
+    weights: dict[str, dict[str, Tensor]] = {"model": {}, "best": {}, "averaged": {}}
+    for name, value in tensors.items():
+        kind, _, rest = name.partition(".")
+        if kind in weights:
+            weights[kind][rest] = value
+    return TrainingState(
+        epoch=meta["epoch"],
+        model=weights["model"],
+        averaged=weights["averaged"],
+        optimizer=unpack_optimizer(tensors, "optimizer", meta["param_groups"]),
+        best_epoch=meta["best_epoch"],
+        best_score=meta["best_score"],
+        best_model=weights["best"],
+        n_not_better=meta["n_not_better"],
+        history=meta["history"],
+    )

@@ -1,9 +1,11 @@
-"""The training losses, as they are defined: cross-entropy over all or sampled items, and BPR.
+"""The training losses: cross-entropy over all or sampled items, and BPR.
 
-`losses_cpu` computes the softmax losses under the same names, fast on a CPU.
+Each softmax loss stands here as it is defined, and once more in chunks, which is fast on a CPU.
 
 Letters: T targets, D embedding size, N items including the padding.
 """
+
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,6 +14,10 @@ from torch.nn import functional
 from kgrec_cli.core.model.gru4reckg import SeenItems
 
 BPR_GAMMA = 1e-10
+CHUNK_SCORES = 2**18
+"""Scores held at once: 1 MB, so that they stay in the cache."""
+MIN_ROWS = 32
+"""Fewest targets in a chunk, however many items there are: products of fewer rows are slow."""
 
 
 def cross_entropy(
@@ -35,6 +41,73 @@ def cross_entropy(
         added = seen_bias.to(scores.dtype).expand(len(seen.rows))
         scores = scores.index_put((seen.rows, seen.items), added, accumulate=True)
     return functional.cross_entropy(scores, targets)
+
+
+def cross_entropy_in_chunks(
+    states: Tensor,
+    item_weight: Tensor,
+    targets: Tensor,
+    seen: SeenItems | None = None,
+    seen_bias: Tensor | None = None,
+    *,
+    chunk_rows: int | None = None,
+) -> Tensor:
+    """As `cross_entropy`, fast on a CPU: scores exist for `chunk_rows` targets at a time.
+
+    None takes as many as suit the processor's cache. The gradient of a chunk is taken while its
+    scores lie there; it is that of a loss of weight 1, and is scaled by what comes back.
+    """
+    rows = chunk_rows or max(MIN_ROWS, CHUNK_SCORES // len(item_weight))
+    loss: Tensor = _ChunkedCrossEntropy.apply(  # type: ignore[no-untyped-call]
+        states, item_weight, targets, *(seen or (None, None)), seen_bias, rows
+    )
+    return loss
+
+
+class _ChunkedCrossEntropy(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        states: Tensor,
+        item_weight: Tensor,
+        targets: Tensor,
+        seen_rows: Tensor | None,
+        seen_items: Tensor | None,
+        bias: Tensor | None,
+        rows: int,
+    ) -> Tensor:
+        n_targets = len(targets)
+        grad_states, grad_weight = torch.empty_like(states), torch.zeros_like(item_weight)
+        grad_bias = None if bias is None else torch.zeros_like(bias)
+        seen = targets.new_empty(0)
+        if seen_rows is not None and seen_items is not None:
+            seen = seen_rows * len(item_weight) + seen_items
+        borders = torch.arange(0, n_targets + rows, rows) * len(item_weight)
+        cuts = torch.searchsorted(seen, borders).tolist()
+        loss = states.new_zeros(())
+        smallest = torch.finfo(states.dtype).tiny
+        for number, begin in enumerate(range(0, n_targets, rows)):
+            chunk, wanted = states[begin : begin + rows], targets[begin : begin + rows, None]
+            scores = chunk @ item_weight.T
+            places = seen[cuts[number] : cuts[number + 1]] - begin * len(item_weight)
+            if bias is not None:
+                scores.view(-1).index_add_(0, places, bias.expand(len(places)))
+            shares = torch.softmax(scores, dim=1)
+            right = shares.gather(1, wanted)
+            loss -= right.clamp(min=smallest).log().sum()
+            shares.scatter_(1, wanted, right - 1)
+            if grad_bias is not None:
+                grad_bias += shares.view(-1)[places].sum()
+            torch.mm(shares, item_weight, out=grad_states[begin : begin + rows])
+            grad_weight.addmm_(shares.T, chunk)
+        grads = [grad for grad in (grad_states, grad_weight, grad_bias) if grad is not None]
+        ctx.save_for_backward(*(grad.div_(n_targets) for grad in grads))
+        return loss / n_targets
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        states, weight, *bias = (value * grad for value in ctx.saved_tensors)
+        return states, weight, None, None, None, bias[0] if bias else None, None
 
 
 def sampled_softmax(
@@ -78,6 +151,63 @@ def gather_sampled(
     places = torch.searchsorted(negatives, targets).clamp(max=len(negatives) - 1)
     hits = torch.where(negatives[places] == targets, places + 1, 0)
     return vectors[: len(targets)], vectors[len(targets) :], hits
+
+
+def sampled_softmax_in_chunks(
+    states: Tensor,
+    item_weight: Tensor,
+    targets: Tensor,
+    negatives: Tensor,
+    log_q: Tensor,
+    *,
+    chunk_rows: int | None = None,
+) -> Tensor:
+    """As `sampled_softmax`, fast on a CPU as `cross_entropy_in_chunks` is."""
+    own, others, hits = gather_sampled(item_weight, targets, negatives)
+    rows = chunk_rows or max(MIN_ROWS, CHUNK_SCORES // (len(others) + 1))
+    loss: Tensor = _ChunkedSampledSoftmax.apply(states, own, others, log_q, hits, rows)  # type: ignore[no-untyped-call]
+    return loss
+
+
+class _ChunkedSampledSoftmax(torch.autograd.Function):
+    """The first column is the target's; `hits` (T,) is the column to leave out, 0 for none."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        states: Tensor,
+        own: Tensor,
+        others: Tensor,
+        log_q: Tensor,
+        hits: Tensor,
+        rows: int,
+    ) -> Tensor:
+        n_targets = len(states)
+        columns = functional.pad(others, (0, 0, 1, 0))
+        shift = functional.pad(-log_q.to(states.dtype), (1, 0))
+        grad_states, grad_own = torch.empty_like(states), torch.empty_like(own)
+        grad_columns, loss = torch.zeros_like(columns), states.new_zeros(())
+        smallest = torch.finfo(states.dtype).tiny
+        for begin in range(0, n_targets, rows):
+            span = slice(begin, begin + rows)
+            chunk = states[span]
+            scores = torch.addmm(shift, chunk, columns.T)
+            scores.scatter_(1, hits[span, None], -torch.inf)
+            scores[:, 0] = (chunk * own[span]).sum(1)
+            shares = torch.softmax(scores, dim=1)
+            loss -= shares[:, 0].clamp(min=smallest).log().sum()
+            shares[:, 0] -= 1
+            torch.mul(shares[:, :1], chunk, out=grad_own[span])
+            torch.mul(shares[:, :1], own[span], out=grad_states[span])
+            grad_states[span].addmm_(shares, columns)
+            grad_columns.addmm_(shares.T, chunk)
+        grads = grad_states, grad_own, grad_columns[1:]
+        ctx.save_for_backward(*(grad.div_(n_targets) for grad in grads))
+        return loss / n_targets
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        return *(value * grad for value in ctx.saved_tensors), None, None, None
 
 
 def bpr(states: Tensor, item_weight: Tensor, targets: Tensor, negatives: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from kgrec_cli.core.evaluation.metrics import gains, list_metrics, rank_metrics
+from kgrec_cli.core.evaluation.measure import gains, list_metrics, rank_metrics
 
 
 def test_rank_metrics_by_hand() -> None:

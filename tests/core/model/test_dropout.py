@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from kgrec_cli.core.model.dropout import Dropout
+from kgrec_cli.core.model.gru4reckg import Dropout
 
 
 @pytest.mark.parametrize("p", [0.1, 0.3, 0.7])

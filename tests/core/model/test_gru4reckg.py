@@ -17,7 +17,7 @@ from kgrec_cli.core.data.negatives import sample_negatives
 from kgrec_cli.core.data.splits import split_all, train_targets
 from kgrec_cli.core.model.gru import PackedRows
 from kgrec_cli.core.model.gru4reckg import GRU4RecKG, ModelSettings, SeenItems, build_model
-from kgrec_cli.core.training import losses, losses_cpu
+from kgrec_cli.core.training import losses
 from kgrec_cli.core.training.batches import sequence_batches
 from kgrec_cli.core.training.losses import bpr
 from tests.core.data.test_histories import make_histories
@@ -134,7 +134,7 @@ def test_sequence_loss_is_the_sum_over_prefixes_for_short_histories(
     items, lengths = prefixes(histories, targets, max_length)
     states = model.encode(torch.from_numpy(items), torch.from_numpy(lengths))
     wanted = torch.from_numpy(histories.items[targets].astype(np.int64))
-    by_prefix = losses_cpu.cross_entropy(states, weight, wanted) * len(targets)
+    by_prefix = losses.cross_entropy_in_chunks(states, weight, wanted) * len(targets)
     total = torch.zeros(())
     for batch in sequence_batches(
         histories, split_all(histories), max_length=max_length, batch_size=batch_size,
@@ -144,7 +144,7 @@ def test_sequence_loss_is_the_sum_over_prefixes_for_short_histories(
         assert chunk.context is None
         states = model(chunk.rows)
         followed = torch.from_numpy(chunk.targets).long()
-        total = total + losses_cpu.cross_entropy(states, weight, followed) * len(followed)
+        total = total + losses.cross_entropy_in_chunks(states, weight, followed) * len(followed)
     torch.testing.assert_close(total, by_prefix, rtol=1e-5, atol=1e-4)
 
 
@@ -157,7 +157,7 @@ def test_recbole_compat_draws_the_padding_row_too() -> None:
 def test_cross_entropy_by_hand() -> None:
     states = torch.tensor([[1.0, 0.0]])
     weight = torch.tensor([[0.0, 0.0], [2.0, 0.0], [0.0, 5.0]])
-    loss = losses_cpu.cross_entropy(states, weight, torch.tensor([1]))
+    loss = losses.cross_entropy_in_chunks(states, weight, torch.tensor([1]))
     expected = -math.log(math.exp(2) / (math.exp(0) + math.exp(2) + math.exp(0)))
     assert loss.item() == pytest.approx(expected, rel=1e-6)
 
@@ -167,9 +167,9 @@ def test_cross_entropy_by_hand() -> None:
     "cross_entropy",
     [
         losses.cross_entropy,
-        losses_cpu.cross_entropy,
-        partial(losses_cpu.cross_entropy, chunk_rows=1),
-        partial(losses_cpu.cross_entropy, chunk_rows=4),
+        losses.cross_entropy_in_chunks,
+        partial(losses.cross_entropy_in_chunks, chunk_rows=1),
+        partial(losses.cross_entropy_in_chunks, chunk_rows=4),
     ],
 )
 def test_cross_entropy_is_torchs(cross_entropy: Callable[..., Tensor], has_seen: bool) -> None:
@@ -284,7 +284,7 @@ def make_whole(rows: PackedRows) -> torch.Tensor:
 
 def test_a_loss_beyond_the_smallest_share_is_that_of_the_smallest() -> None:
     weight = torch.tensor([[0.0], [500.0], [-500.0]])
-    loss = losses_cpu.cross_entropy(torch.tensor([[1.0]]), weight, torch.tensor([2]))
+    loss = losses.cross_entropy_in_chunks(torch.tensor([[1.0]]), weight, torch.tensor([2]))
     assert loss.item() == pytest.approx(-math.log(torch.finfo(torch.float32).tiny), rel=1e-6)
 
 

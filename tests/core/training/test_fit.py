@@ -10,8 +10,7 @@ from kgrec_cli.core.data.histories import Histories
 from kgrec_cli.core.data.splits import split_all, split_leave_one_out
 from kgrec_cli.core.model.gru4reckg import build_model
 from kgrec_cli.core.training import fit as training
-from kgrec_cli.core.training.fit import fit
-from kgrec_cli.core.training.state import TrainingState, pack_state, unpack_state
+from kgrec_cli.core.training.fit import TrainingState, fit, pack_state, unpack_state
 from kgrec_cli.errors import KgrecError
 from kgrec_cli.runs.environment import choose_device
 from kgrec_cli.settings import Settings

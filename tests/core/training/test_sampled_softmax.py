@@ -11,7 +11,7 @@ from torch.nn import functional
 from kgrec_cli.config import build_settings
 from kgrec_cli.core.data.negatives import SharedNegatives, draw_shares, inclusion_probabilities
 from kgrec_cli.core.training import losses
-from kgrec_cli.core.training.losses_cpu import sampled_softmax
+from kgrec_cli.core.training.losses import sampled_softmax_in_chunks as sampled_softmax
 from kgrec_cli.errors import KgrecError
 
 N_ITEMS = 9

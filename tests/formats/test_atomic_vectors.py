@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from kgrec_cli.errors import KgrecError
-from kgrec_cli.formats.entity_features import read_entity_features, write_entity_features
+from kgrec_cli.formats.atomic import read_entity_features, write_entity_features
 
 HEAD = "ent_id:token\tent_vec:float_seq"
 
