@@ -24,8 +24,7 @@ def pretrain_kg(
         int | None,
         typer.Option(
             min=1,
-            help="Corrupted triples for each true one (16); for TransE, entities that all triples "
-            "of a step are told from (512).",
+            help="Negatives per triple (default 16); TransE: shared negatives per batch (512).",
         ),
     ] = None,
     validate: Annotated[
