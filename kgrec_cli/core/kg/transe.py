@@ -27,7 +27,7 @@ def set_up_transe(model: KGModel) -> None:
     """Makes a step of TransE cost what its batch costs, however many entities there are.
 
     PyKEEN normalises all entities after each step; here the rows that are read are. Gradients are
-    sparse. `model.reset_parameters_()` then draws the initial values.
+    sparse. `model.reset_parameters_()` draws the initial values.
     """
     entities: Any = model.entity_representations[0]
     relations: Any = model.relation_representations[0]
@@ -98,14 +98,9 @@ def batch_loss(model: KGModel, triples: Tensor, negatives: Tensor) -> Tensor:
 
 
 def distance_cross_entropy(
-    predicted: Tensor,
-    targets: Tensor,
-    negatives: Tensor,
-    target_ids: Tensor,
-    negative_ids: Tensor,
-    *,
-    chunk_numbers: int = CHUNK_NUMBERS,
-) -> Tensor:
+    predicted: Tensor, targets: Tensor, negatives: Tensor, target_ids: Tensor,
+    negative_ids: Tensor, *, chunk_numbers: int = CHUNK_NUMBERS,
+) -> Tensor:  # fmt: skip
     """Mean of -log softmax(-distance to the prediction) of the targets, each among the negatives.
 
     A negative that is a row's own target does not compete with it. Distances and gradients are
@@ -138,14 +133,9 @@ class _DistanceCrossEntropy(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any,
-        predicted: Tensor,
-        targets: Tensor,
-        negatives: Tensor,
-        rows: Tensor,
-        columns: Tensor,
-        chunk: int,
-    ) -> Tensor:
+        ctx: Any, predicted: Tensor, targets: Tensor, negatives: Tensor, rows: Tensor,
+        columns: Tensor, chunk: int,
+    ) -> Tensor:  # fmt: skip
         n_rows, width = predicted.shape
         n = len(negatives)
         ones = predicted.new_ones(n_rows, 1)
