@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from benchmarks.recbole_side.data import CASES
+from kgrec_cli.core.data import negatives
 from kgrec_cli.core.data.splits import train_targets
 from kgrec_cli.core.training import epoch as steps
 from kgrec_cli.core.training import fit as training
@@ -70,7 +71,7 @@ def test_epochs_of_prefix_batches_end_in_the_same_weights(
     if ours.settings.loss_type == "BPR":
         numbers = iter(range(len(told["losses"])))
         monkeypatch.setattr(
-            steps, "sample_negatives", lambda *_: their_negatives(ours, next(numbers))
+            negatives, "sample_negatives", lambda *_, **__: their_negatives(ours, next(numbers))
         )
     state = fit(
         ours.model.double(),

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -12,7 +13,6 @@ from torch import Tensor
 from kgrec_cli.core.data import histories as events
 from kgrec_cli.core.data import splits
 from kgrec_cli.core.data.histories import Histories, Ints
-from kgrec_cli.core.data.negatives import SharedNegatives, draw_shares, sample_negatives
 from kgrec_cli.core.data.splits import Split
 from kgrec_cli.core.evaluation.measure import MeasureSettings
 from kgrec_cli.core.model.gru import PackedRows
@@ -88,12 +88,24 @@ class EpochRunner:
         self.sampled_softmax = sampled_softmax_in_chunks if is_cpu else sampled_softmax
         self.n_items = model.item_embedding.num_embeddings
         if settings.loss_type != "CE":
-            popularity = torch.from_numpy(splits.item_popularity(histories, split, self.n_items))
-            negatives = settings.negatives
-            is_uniform = negatives.distribution == "uniform"
-            self.popularity = None if is_uniform else popularity.float() ** negatives.alpha
-            shares = draw_shares(popularity, 0 if is_uniform else negatives.alpha)
-            self.shared = SharedNegatives(shares, negatives.sample_num)
+            self._prepare_negatives()
+
+    def _prepare_negatives(self) -> None:
+        """What BPR and SSM draw their negatives with."""
+        from kgrec_cli.core.data.negatives import SharedNegatives, draw_shares, sample_negatives
+
+        negatives = self.settings.negatives
+        counts = splits.item_popularity(self.histories, self.split, self.n_items)
+        popularity = torch.from_numpy(counts)
+        is_uniform = negatives.distribution == "uniform"
+        self.sample_negatives = partial(
+            sample_negatives,
+            popularity=None if is_uniform else popularity.float() ** negatives.alpha,
+            n_items=self.n_items,
+            sample_num=negatives.sample_num,
+        )
+        shares = draw_shares(popularity, 0 if is_uniform else negatives.alpha)
+        self.shared_negatives = SharedNegatives(shares, negatives.sample_num)
 
     def run(self, epoch: int, n_targets: int, on_event: OnEvent) -> float:
         """Trains on every target once; returns the mean loss per target.
@@ -179,13 +191,10 @@ class EpochRunner:
                 seen, bias = self.seen_items(places + 1), self.model.seen_bias
                 loss = self.cross_entropy(states, weight, targets, seen, bias)
             elif self.settings.loss_type == "SSM":
-                negatives, log_q = map(self.to_device, self.shared.draw(generator))
+                negatives, log_q = map(self.to_device, self.shared_negatives.draw(generator))
                 loss = self.sampled_softmax(states, weight, targets, negatives, log_q)
             else:
-                sample_num = self.settings.negatives.sample_num
-                negatives = sample_negatives(
-                    targets.cpu(), self.popularity, self.n_items, sample_num, generator
-                )
+                negatives = self.sample_negatives(targets.cpu(), generator=generator)
                 loss = bpr(states, weight, targets, self.to_device(negatives))
             return loss
 
