@@ -84,7 +84,7 @@ def count_repeats(table: pl.DataFrame) -> int:
 
 
 def drop_duplicates(table: pl.DataFrame, keep: Keep) -> Filtered:
-    """The rows left when each (user_id, item_id) pair may stand once.
+    """The rows left when each (user_id, item_id) pair may occur once.
 
     Args:
         table: Columns user_id, item_id (String or Categorical), timestamp.
@@ -170,7 +170,7 @@ def keep_counts_in_intervals(
 
 
 def _frequent(rows: np.ndarray, codes: np.ndarray, least: int) -> np.ndarray:
-    """Those of `rows` whose code stands at least `least` times among them."""
+    """Those of `rows` whose code occurs at least `least` times among them."""
     if least <= 1 or not len(rows):
         return rows
     counts = np.bincount(codes[rows])

@@ -1,7 +1,7 @@
 """Histories and splits: from a table of interactions to who predicts what from what.
 
 All histories of all users are one flat array in time order plus offsets (CSR). A target is an index
-into that array; its prefix is what stands before it in the same history.
+into that array; its prefix is the events before it in the same history.
 
 Letters: B rows, L length, n events, U users.
 """
@@ -68,7 +68,7 @@ def build_vocabulary(tokens: pl.Series) -> Vocabulary:
 
 
 def vocabulary_of(tokens: Iterable[str]) -> Vocabulary:
-    """The vocabulary of tokens that are already in id order, the padding left out."""
+    """The vocabulary of tokens that are already in id order, without the padding."""
     return Vocabulary([PADDING, *tokens])
 
 
@@ -176,7 +176,7 @@ def prefixes(
         histories: All histories.
         targets: int64 (B,) indices into `histories.items`; one past a history's end is its whole
             history when `owners` are given by `whole_histories`.
-        max_length: Items kept at most.
+        max_length: Most items of a prefix; the latest ones.
 
     Returns:
         int32 (B, L) items, oldest first, zeros behind; int64 (B,) lengths, at least 1.
@@ -205,7 +205,7 @@ def seen_events(histories: Histories, targets: Ints) -> tuple[Ints, Ints]:
 
 
 def first_events(histories: Histories, n_items: int) -> NDArray[np.bool_]:
-    """Bool (n,): the events whose item does not stand before them in the same history."""
+    """Bool (n,), True for the first event of an item in its history."""
     first = np.zeros(len(histories.items), dtype=np.bool_)
     first[np.unique(histories.owners * n_items + histories.items, return_index=True)[1]] = True
     return first

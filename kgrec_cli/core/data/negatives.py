@@ -43,10 +43,10 @@ def sample_negatives(
 
 
 def draw_shares(counts: Tensor, alpha: float) -> Tensor:
-    """How much oftener one item is to be drawn as a shared negative than another.
+    """The sampling distribution of shared negatives.
 
-    Proportional to (count + 1) ** alpha: an item that nobody chose is drawn too, since in the full
-    softmax its score is pushed down as well. `alpha` 0 is uniform.
+    Proportional to (count + 1) ** alpha: items without interactions are drawn too, since the full
+    softmax lowers their scores as well. `alpha` 0 is uniform.
 
     Args:
         counts: int64 (N,), the training interactions of each item, padding first.
@@ -61,10 +61,10 @@ def draw_shares(counts: Tensor, alpha: float) -> Tensor:
 
 
 def inclusion_probabilities(shares: Tensor, sample_num: int) -> Tensor:
-    """How likely each item is among `sample_num` different ones: float64 (N,).
+    """The probability of each item to be among `sample_num` distinct ones, float64 (N,).
 
-    Proportional to the shares, but 1 at most: what is above is given to the others. When there are
-    no more items with a share than `sample_num`, all are certain.
+    Proportional to the shares and clipped at 1; the rest is spread over the other items. With
+    `sample_num` items or fewer, all have probability 1.
     """
     certain = torch.zeros_like(shares, dtype=torch.bool)
     while True:

@@ -1,6 +1,6 @@
 """Splits: which events of each history train, validate and test.
 
-A target is an index into `Histories.items`; what stands before it is its history.
+A target is an index into `Histories.items`; the events before it are its history.
 """
 
 from dataclasses import dataclass, replace
@@ -20,7 +20,7 @@ class Split:
     """Where training, validation and test part, user by user.
 
     User u's events before `train_end[u]` train, those before `valid_end[u]` validate, the rest
-    test. A user's first event is never a target: nothing stands before it.
+    test. A user's first event is never a target: it has no history.
 
     Attributes:
         train_end: int64 (U,), indices into `Histories.items`.
@@ -57,7 +57,7 @@ def split_leave_one_out(histories: Histories, parts: str = "valid_and_test") -> 
 
 
 def split_ratio(histories: Histories, shares: tuple[float, float, float]) -> Split:
-    """The given shares of each user's targets, in time order (RecBole's `RS`, grouped by user).
+    """Shares of each user's targets, in time order (RecBole's `RS`, grouped by user).
 
     Counts are rounded as in RecBole (`data/dataset/dataset.py`, `_calcu_split_ids`): down, then one
     target is moved from training to each later part that would get less than one.
@@ -145,8 +145,8 @@ def item_popularity(
 ) -> Ints:
     """int64 (N,), the training interactions of each item.
 
-    With `targets_only` a user's first event is left out, as in RecBole, whose training samples are
-    what it counts.
+    With `targets_only` a user's first event does not count, as in RecBole, which counts training
+    samples.
     """
     in_training = training_events(histories, split)
     if targets_only:
@@ -185,7 +185,7 @@ test_targets.__test__ = False  # type: ignore[attr-defined]  # no test, whatever
 
 
 def repeat_log_ratio(histories: Histories, split: Split, n_items: int) -> float:
-    """How much oftener than by chance a training target is an item seen before, as a logarithm.
+    """The log ratio of repeated training targets to those expected by chance.
 
     Chance is the share of the training events that the items seen before have. One is added to both
     counts, so that data without any repetition give a finite number.

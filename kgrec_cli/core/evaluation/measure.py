@@ -1,4 +1,4 @@
-"""What a run, or a baseline, is worth: the metrics of a part and of slices of it.
+"""Metrics of a run or a baseline: of a part of the data, and of slices of it.
 
 Everything is measured twice: with all items as candidates, and ("masked") without the items that
 the user has already had.
@@ -169,7 +169,7 @@ def slice_metrics(
     metrics: Sequence[str],
     topk: Sequence[int],
 ) -> dict[str, dict[str, float]]:
-    """Metrics of the targets whose item is in each group; a group without targets is left out.
+    """Metrics of the targets whose item is in each group; groups without targets are omitted.
 
     Args:
         ranks: int64 (n,).
@@ -238,7 +238,7 @@ def gains(metric: str, ranks: Ranks, cutoff: int) -> NDArray[np.float64]:
 
 
 def rank_metrics(ranks: Ranks, metrics: Sequence[str], topk: Sequence[int]) -> dict[str, float]:
-    """The mean of each metric at each cutoff; the metrics of lists are left out."""
+    """The mean of each metric at each cutoff; list metrics are ignored."""
     return {
         f"{metric.casefold()}@{cutoff}": float(gains(metric, ranks, cutoff).mean())
         for metric in metrics
@@ -257,16 +257,16 @@ def list_metrics(
 ) -> dict[str, float]:
     """What the recommended lists are like, at each cutoff.
 
-    ItemCoverage: share of all items that stand in any list. AveragePopularity: mean number of
+    ItemCoverage: share of all items that appear in any list. AveragePopularity: mean number of
     training interactions of a listed item. ShannonEntropy: of the shares of places that the listed
     items take, divided by their number (as RecBole does). GiniIndex: 0 when all items are listed
     equally often, towards 1 when few take all places. TailPercentage: share of places taken by the
-    `tail_ratio` least popular items of those met in training. (RecBole `evaluator/metrics.py`.)
+    `tail_ratio` least popular training items. (RecBole `evaluator/metrics.py`.)
 
     Args:
         top_items: int32 (n, K), best first; 0 where a list is shorter.
         popularity: int64 (N,), training interactions of each item, padding first.
-        metrics: Names; those of ranks are left out.
+        metrics: Names; rank metrics are ignored.
         topk: Cutoffs, each at most K.
         tail_ratio: Share of the items that is the tail.
         count_padding: Count the padding as an item that is never listed, as RecBole does.

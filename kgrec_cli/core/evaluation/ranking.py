@@ -1,7 +1,7 @@
 """Full ranking: the place of each target among all items, and the items at the top.
 
 Both views of every list come from one pass: all items as candidates, and the items already in the
-history taken out ("masked"). Scores exist for one chunk of targets at a time.
+history masked. Scores exist for one chunk of targets at a time.
 
 Letters: B rows of a chunk, N items including the padding, K places.
 """
@@ -32,7 +32,7 @@ class Ranking:
         ranks: int64 (n,), from 1, among all items.
         ranks_masked: int64 (n,), among the items that are not in the target's prefix.
         top_items: int32 (n, K), best first, among all items.
-        top_items_masked: int32 (n, K), the same with seen items taken out; 0 where none is left.
+        top_items_masked: int32 (n, K), with seen items masked; 0 where none is left.
     """
 
     ranks: Ints
@@ -82,9 +82,9 @@ def rank_targets(
 ) -> Ranking:
     """Ranks every target among all items, or among some.
 
-    An item of the same score as the target stands before it: ties count against the target, on
+    An item with the same score as the target ranks before it: ties count against the target, on
     every device alike. The padding is no candidate. A target that is itself in its prefix stays a
-    candidate when seen items are taken out.
+    candidate when seen items are masked.
 
     Args:
         score: Gives the scores of a chunk.
@@ -171,7 +171,7 @@ def _top_items(scores: Tensor, topk: int) -> Tensor:
 def top_places(scores: Tensor, topk: int) -> tuple[Tensor, Tensor]:
     """The K best scores of each row and their columns, best first; ties go to the lower column.
 
-    `torch.topk` leaves ties unspecified, so what it finds is ordered here; which of several items
+    `torch.topk` leaves ties unspecified, so its result is ordered here; which of several items
     that tie for the last place is listed stays unspecified.
     """
     values, columns = scores.topk(topk, dim=1)

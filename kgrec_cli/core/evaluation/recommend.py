@@ -90,7 +90,7 @@ def _best_of_tiles(
         states: float (B, D).
         weight: float (N, D).
         seen: The items of each row's history.
-        added: What goes to their scores; -inf makes them no candidates.
+        added: What is added to their scores; -inf masks them.
         topk: K, less than N.
 
     Returns:
@@ -125,7 +125,7 @@ def _best_of_tiles(
 def _top_of_tile(scores: Tensor, topk: int) -> tuple[Tensor, Tensor]:
     """The K best scores of each row (fewer when there are not so many), and their columns.
 
-    They stand in the K blocks whose best scores are highest.
+    They are in the K blocks whose best scores are highest.
     """
     n_rows, n = scores.shape
     if n % TILE_BLOCK or 4 * topk * TILE_BLOCK > n:

@@ -76,9 +76,9 @@ class Dropout(nn.Dropout):
 
 
 class GRU4RecKG(nn.Module):
-    """Reads item histories, returns a vector per position whose dot products score all items.
+    """Reads item histories and returns a vector per position; dot products with it score all items.
 
-    One GRU reads the items' own embeddings and one each table of given vectors; their states are
+    One GRU reads the item embeddings, one more each table of pre-trained vectors; their states are
     concatenated. RecBole's model has one such table, "entity"; without any it is GRU4Rec.
 
     Args:
@@ -125,8 +125,8 @@ class GRU4RecKG(nn.Module):
         """Xavier-normal item embeddings and dense layer, zero bias, torch's values for the GRUs.
 
         Differs from RecBole: the padding row stays zero (there, and with `recbole_compat`, the
-        padding row is drawn too). With `kg_items` the items' own embeddings begin at a tenth, so
-        that what is known of a rare item is at first what the graph says.
+        padding row is drawn too). With `kg_items` item embeddings start at a tenth of that, so that
+        the projected entity vector dominates for rare items at first.
         """
         nn.init.xavier_normal_(self.item_embedding.weight)
         nn.init.xavier_normal_(self.dense_layer.weight)
@@ -234,7 +234,7 @@ class GRU4RecKG(nn.Module):
     def item_vectors(self) -> Tensor:
         """What the item GRU reads and items are scored by, float (N, D).
 
-        The items' own embeddings; with `kg_items` plus a learned map of each given vector.
+        The item embeddings; with `kg_items` plus a learned projection of each pre-trained vector.
         """
         vectors: Tensor = self.item_embedding.weight
         for name in self.branches:
@@ -248,8 +248,8 @@ class GRU4RecKG(nn.Module):
 
         Args:
             states: What `encode` gave.
-            seen: The items of each row's history, to which `seen_bias` goes; once, however often
-                an item stands there. None for none.
+            seen: The items of each row's history, whose scores get `seen_bias`, once even if an
+                item repeats. None for none.
         """
         scores = states @ self.item_vectors().T
         if self.seen_bias is None or seen is None:
@@ -258,7 +258,7 @@ class GRU4RecKG(nn.Module):
 
 
 def add_once(scores: Tensor, seen: SeenItems, number: Tensor | float) -> Tensor:
-    """Adds a number (0-d) to scores (B, N), in place: once at each pair, also a repeated one."""
+    """Adds a number (0-d) to scores (B, N) in place, once at each pair even if it repeats."""
     scores[seen.rows, seen.items] = scores[seen.rows, seen.items] + number
     return scores
 

@@ -1,7 +1,7 @@
 """The GRUs of `gru`, fast on a CPU: all branches in one pass, no step spent on padding.
 
-There the time of a GRU goes less into products than into what stands between them, so the steps are
-written out: every intermediate kept once, gradients by hand.
+On a CPU a GRU spends less time in matrix products than in the operations between them. So the steps
+are written out, each intermediate is stored once, and the gradients are computed by hand.
 
 Letters as in `gru`.
 """
@@ -51,7 +51,7 @@ def last_states_by_item(
 ) -> Tensor:
     """As `last_states`, for GRUs of one layer on the CPU whose input depends on the item alone.
 
-    No state but the last is kept, and the inputs' products are made once an item.
+    Only the last state is stored, and the products of the inputs are computed once per item.
 
     Args:
         grus: G GRUs of one layer.
@@ -68,11 +68,11 @@ def last_states_by_item(
         weight = gru.all_weights[0][1].t().contiguous()
         for items in torch.split(rows.items, list(rows.sizes)):
             n = len(items)
-            before, own, recurrent = state[:n], from_item[:n], from_state[:n]
-            torch.index_select(of_items, 0, items, out=own)
+            before, gates, recurrent = state[:n], from_item[:n], from_state[:n]
+            torch.index_select(of_items, 0, items, out=gates)
             torch.mm(before, weight, out=recurrent)
-            own[:, : 2 * hidden].add_(recurrent[:, : 2 * hidden]).sigmoid_()
-            reset, update, candidate = own.chunk(3, dim=-1)
+            gates[:, : 2 * hidden].add_(recurrent[:, : 2 * hidden]).sigmoid_()
+            reset, update, candidate = gates.chunk(3, dim=-1)
             candidate.addcmul_(reset, recurrent[:, 2 * hidden :]).tanh_()
             torch.lerp(candidate, before, update, out=before)
     return states[None]

@@ -75,7 +75,7 @@ def prefix_batches(
 ) -> Iterator[Batch]:
     """RecBole's way: one row per target, its prefix of at most `max_length` items.
 
-    Every training target is met once, in random order.
+    Each training target appears once, in random order.
     """
     targets = rng.permutation(train_targets(histories, split))
     for begin in range(0, len(targets), batch_size):
@@ -132,8 +132,8 @@ def cut_windows(
     first_targets = np.maximum(begin, first[owner])
     ends = np.minimum(begin + max_length, split.train_end[owner])
     starts = np.maximum(first_targets - 1 - context, histories.offsets[:-1][owner])
-    kept = ends > first_targets
-    return Windows(starts[kept], first_targets[kept], ends[kept])
+    has_targets = ends > first_targets
+    return Windows(starts[has_targets], first_targets[has_targets], ends[has_targets])
 
 
 def sequence_batches(

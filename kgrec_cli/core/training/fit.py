@@ -89,8 +89,8 @@ def fit(
     """Trains until early stopping or the last epoch, and leaves the best weights in the model.
 
     As in RecBole a score equal to the best counts as better, and training stops when more than
-    `stopping_step` evaluations in a row were not better. With `ema_decay` the averaged weights are
-    those that are evaluated and kept.
+    `stopping_step` evaluations in a row were not better. With `ema_decay` the EMA of the weights
+    is evaluated and saved.
 
     Args:
         model: On `device`; its weights are the initial ones unless `state` is given.

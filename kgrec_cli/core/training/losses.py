@@ -1,6 +1,6 @@
 """The training losses: cross-entropy over all or sampled items, and BPR.
 
-Each softmax loss stands here as it is defined, and once more in chunks, which is fast on a CPU.
+Each softmax loss is written as defined, and again in chunks, which is fast on a CPU.
 
 Letters: T targets, D embedding size, N items including the padding.
 """
@@ -117,7 +117,7 @@ def sampled_softmax(
 
     A row's sum over all items is estimated by its target's term, which is always there, and by the
     terms of the negatives, each divided by how likely it was to be among them (the log-Q
-    correction); a negative that is the row's own target is left out. So the estimate of the sum is
+    correction); a negative that equals the row's target is excluded. So the estimate of the sum is
     unbiased, and with all items among the negatives the loss is that of `cross_entropy` without the
     padding row. The target's score gets no correction: it is there for certain. Sources: Bengio &
     Senecal 2008 (the estimate); Yi et al. 2019 (log-Q, there for targets too, since they are drawn
@@ -128,13 +128,13 @@ def sampled_softmax(
         states: float (T, D).
         item_weight: float (N, D).
         targets: int64 (T,).
-        negatives: int64 (n,), n at least 1, ascending; each stands once.
+        negatives: int64 (n,), n at least 1, ascending, distinct.
         log_q: float (n,), the log of how likely each was to be among the negatives.
     """
-    own, others, hits = gather_sampled(item_weight, targets, negatives)
+    wanted, others, hits = gather_sampled(item_weight, targets, negatives)
     scores = functional.pad(states @ others.T - log_q, (1, 0))
     scores = scores.scatter(1, hits[:, None], -torch.inf)
-    scores = torch.cat([(states * own).sum(1, keepdim=True), scores[:, 1:]], dim=1)
+    scores = torch.cat([(states * wanted).sum(1, keepdim=True), scores[:, 1:]], dim=1)
     return functional.cross_entropy(scores, torch.zeros_like(targets))
 
 
@@ -145,7 +145,7 @@ def gather_sampled(
 
     Returns:
         float (T, D), the targets'; float (n, D), the negatives'; int64 (T,), 1 + the place of the
-        row's own target among the negatives, 0 when it is not among them.
+        row's target among the negatives, 0 when it is not among them.
     """
     vectors = functional.embedding(torch.cat([targets, negatives]), item_weight)
     places = torch.searchsorted(negatives, targets).clamp(max=len(negatives) - 1)
@@ -163,9 +163,9 @@ def sampled_softmax_in_chunks(
     chunk_rows: int | None = None,
 ) -> Tensor:
     """As `sampled_softmax`, fast on a CPU as `cross_entropy_in_chunks` is."""
-    own, others, hits = gather_sampled(item_weight, targets, negatives)
+    wanted, others, hits = gather_sampled(item_weight, targets, negatives)
     rows = chunk_rows or max(MIN_ROWS, CHUNK_SCORES // (len(others) + 1))
-    loss: Tensor = _ChunkedSampledSoftmax.apply(states, own, others, log_q, hits, rows)  # type: ignore[no-untyped-call]
+    loss: Tensor = _ChunkedSampledSoftmax.apply(states, wanted, others, log_q, hits, rows)  # type: ignore[no-untyped-call]
     return loss
 
 
@@ -176,7 +176,7 @@ class _ChunkedSampledSoftmax(torch.autograd.Function):
     def forward(
         ctx: Any,
         states: Tensor,
-        own: Tensor,
+        wanted: Tensor,
         others: Tensor,
         log_q: Tensor,
         hits: Tensor,
@@ -185,7 +185,7 @@ class _ChunkedSampledSoftmax(torch.autograd.Function):
         n_targets = len(states)
         columns = functional.pad(others, (0, 0, 1, 0))
         shift = functional.pad(-log_q.to(states.dtype), (1, 0))
-        grad_states, grad_own = torch.empty_like(states), torch.empty_like(own)
+        grad_states, grad_wanted = torch.empty_like(states), torch.empty_like(wanted)
         grad_columns, loss = torch.zeros_like(columns), states.new_zeros(())
         smallest = torch.finfo(states.dtype).tiny
         for begin in range(0, n_targets, rows):
@@ -193,15 +193,15 @@ class _ChunkedSampledSoftmax(torch.autograd.Function):
             chunk = states[span]
             scores = torch.addmm(shift, chunk, columns.T)
             scores.scatter_(1, hits[span, None], -torch.inf)
-            scores[:, 0] = (chunk * own[span]).sum(1)
+            scores[:, 0] = (chunk * wanted[span]).sum(1)
             shares = torch.softmax(scores, dim=1)
             loss -= shares[:, 0].clamp(min=smallest).log().sum()
             shares[:, 0] -= 1
-            torch.mul(shares[:, :1], chunk, out=grad_own[span])
-            torch.mul(shares[:, :1], own[span], out=grad_states[span])
+            torch.mul(shares[:, :1], chunk, out=grad_wanted[span])
+            torch.mul(shares[:, :1], wanted[span], out=grad_states[span])
             grad_states[span].addmm_(shares, columns)
             grad_columns.addmm_(shares.T, chunk)
-        grads = grad_states, grad_own, grad_columns[1:]
+        grads = grad_states, grad_wanted, grad_columns[1:]
         ctx.save_for_backward(*(grad.div_(n_targets) for grad in grads))
         return loss / n_targets
 
