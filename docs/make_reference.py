@@ -6,6 +6,7 @@ docs/cli.md and docs/settings.md altogether, and the list of files in docs/archi
 import ast
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import yaml
@@ -17,7 +18,7 @@ from kgrec_cli.settings import BLOCKS, PRESETS, SSM_NEGATIVES, NegativeSampling,
 
 DOCS_DIR = Path(__file__).parent
 PACKAGE_DIR = DOCS_DIR.parent / "kgrec_cli"
-FILES_BEGIN, FILES_END = "<!-- files: made by `make docs` -->", "<!-- end of files -->"
+BEGIN, END = "<!-- {}: made by `make docs` -->", "<!-- end of {} -->"
 NOTE = "<!-- Made by `make docs` from the code; do not edit. -->"
 
 
@@ -76,11 +77,27 @@ def _table(model: type[BaseModel], prefix: str = "") -> list[str]:
 
 
 def render_architecture() -> str:
-    """docs/architecture.md with the list of the package's files, each with its first line."""
+    """docs/architecture.md with the import contract and the first line of each file."""
     text = (DOCS_DIR / "architecture.md").read_text(encoding="utf-8")
-    before, _, rest = text.partition(FILES_BEGIN)
-    _, _, after = rest.partition(FILES_END)
-    return f"{before}{FILES_BEGIN}\n\n{_file_list(PACKAGE_DIR)}\n\n{FILES_END}{after}"
+    for name, lines in (("contract", _contract()), ("files", _file_list(PACKAGE_DIR))):
+        begin, end = BEGIN.format(name), END.format(name)
+        before, _, rest = text.partition(begin)
+        _, _, after = rest.partition(end)
+        text = f"{before}{begin}\n\n{lines}\n\n{end}{after}"
+    return text
+
+
+def _contract() -> str:
+    """What import-linter checks, as pyproject.toml says it: one line per contract."""
+    project = tomllib.loads((PACKAGE_DIR.parent / "pyproject.toml").read_text(encoding="utf-8"))
+    lines = []
+    for contract in project["tool"]["importlinter"]["contracts"]:
+        line = f"- {contract['name']}"
+        if contract["type"] == "layers":
+            layers = (layer.replace("kgrec_cli.", "") for layer in contract["layers"])
+            line += f": `{' -> '.join(layers)}`"
+        lines.append(line)
+    return "\n".join(lines)
 
 
 def _file_list(folder: Path, depth: int = 0) -> str:
