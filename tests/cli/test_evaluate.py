@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from kgrec_cli.core.evaluation.metrics import rank_metrics
-from tests.conftest import RunCli
+from tests.conftest import QUICK, RunCli
 
 
 @pytest.fixture
@@ -71,6 +71,18 @@ def test_another_split_can_be_measured(run_cli: RunCli, folder: Path) -> None:
     assert result.exit_code == 0, result.stderr
     assert len(pl.read_csv(folder / "ranks.csv")) == 60  # a quarter of 8 targets each
     assert json.loads(result.stdout)["baselines"] == {}
+
+
+def test_test_targets_can_be_ranked_among_sampled_items(
+    run_cli: RunCli, small_folder: Path
+) -> None:
+    (run,) = json.loads(run_cli("train", "--epochs=1", *QUICK, "--json").stdout)
+    mode = "--set=eval_args.mode={valid: full, test: uni1}"
+    result = run_cli("evaluate", "--json", "--no-baselines", "--per-user", "ranks.csv", mode)
+    assert result.exit_code == 0, result.stderr
+    assert set(pl.read_csv(small_folder / "ranks.csv")["rank"]) == {1, 2}
+    assert run["metrics"]["test"]["mrr@10"] < json.loads(result.stdout)["test"]["mrr@10"]
+    assert run["metrics"]["valid"].items() <= json.loads(result.stdout)["valid"].items()
 
 
 @pytest.mark.parametrize(
