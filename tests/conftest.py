@@ -22,6 +22,14 @@ class CommandResult:
     stdout: str
     stderr: str
 
+    @property
+    def error(self) -> str:
+        """The one line of error: the last of standard error, before it notes at most."""
+        *notes, error = self.stderr.splitlines()
+        assert error.startswith("error: "), self.stderr
+        assert not any(line.startswith(("error: ", "Traceback")) for line in notes), self.stderr
+        return error
+
 
 RunCli = Callable[..., CommandResult]
 

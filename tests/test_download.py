@@ -380,7 +380,9 @@ def test_a_mirror_with_a_path_stands_for_every_registered_host(
     assert get(replace(DATASETS["ml-1m"], checksum=MD5), tmp_path).read_bytes() == CONTENT
 
 
-def test_a_full_disk_is_said_and_what_came_is_kept(mirror: str, tmp_path: Path) -> None:
+def test_a_full_disk_is_said_and_what_came_is_kept(
+    mirror: str, behaviour: Behaviour, tmp_path: Path
+) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, hard))
     try:
@@ -388,4 +390,7 @@ def test_a_full_disk_is_said_and_what_came_is_kept(mirror: str, tmp_path: Path) 
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert message.startswith(f"{tmp_path}: cannot write the download")
+    n_kept = (tmp_path / "x.zip.part").stat().st_size
+    assert 0 < n_kept <= 200_000
     assert get(REMOTE, tmp_path).read_bytes() == CONTENT
+    assert [wanted for _, _, wanted in behaviour.requests] == [None, f"bytes={n_kept}-"]

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from kgrec_cli import run_hyper
+from kgrec_cli.config import read_yaml
 from kgrec_cli.core.evaluation.ranking import rank_targets, score_by
 from kgrec_cli.errors import KgrecError
 from kgrec_cli.quick_start import load_data_and_model, recommend, run, run_recbole
@@ -58,7 +59,10 @@ def test_the_loaded_model_gives_the_numbers_that_were_told() -> None:
 
 def test_nothing_but_names_trains_in_the_folder(folder: Path) -> None:
     (folder / "kgrec.yaml").write_text("embedding_size: 8\nepochs: 1\n")
-    assert "test_result" in run_recbole(model="GRU4RecKG", dataset="small")
+    told = run_recbole(model="GRU4RecKG", dataset="small")
+    assert Path(told["run_dir"]).parent == Path("saved")
+    config = load_data_and_model(told["run_dir"]).config
+    assert (config.embedding_size, config.epochs, config.hidden_size) == (8, 1, 128)
 
 
 def test_later_sources_win_and_an_unsaved_run_leaves_nothing(folder: Path) -> None:
@@ -133,7 +137,7 @@ def test_recboles_tuning_line(folder: Path, capsys: pytest.CaptureFixture[str]) 
     assert "--tool=Hyperopt is left out" in shown.err
     assert (folder / "shown.html").read_text().startswith("<!doctype html>")
     (study_dir,) = (folder / "studies").iterdir()
-    assert "5" in (study_dir / "best.yaml").read_text().partition("seed: ")[2].splitlines()[0]
+    assert read_yaml(study_dir / "best.yaml")["seed"] == 5
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from kgrec_cli import __version__
+from kgrec_cli.cli import app
 from tests.conftest import RunCli
 
 
@@ -36,22 +37,7 @@ def test_python_dash_m_is_the_same_command() -> None:
     assert finished.stdout == f"kgrec {__version__}\n"
 
 
-@pytest.mark.parametrize(
-    "command",
-    [
-        "prepare",
-        "pretrain-kg",
-        "train",
-        "evaluate",
-        "tune",
-        "recommend",
-        "compare",
-        "doctor",
-        "export",
-        "import",
-        "demo",
-    ],
-)
+@pytest.mark.parametrize("command", [command.name for command in app.registered_commands])
 def test_every_command_has_help(run_cli: RunCli, command: str) -> None:
     result = run_cli(command, "--help")
     assert result.exit_code == 0
@@ -62,9 +48,9 @@ def test_every_command_has_help(run_cli: RunCli, command: str) -> None:
     ("arguments", "expected"),
     [
         (("trian",), "Did you mean 'train'?"),
-        (("train", "--learningrate", "3"), "--learningrate"),
-        (("tune",), "space"),
-        (("recommend", "--topk", "x"), "--topk"),
+        (("train", "--learningrate", "3"), "No such option: --learningrate"),
+        (("tune",), "Missing argument 'space'"),
+        (("recommend", "--topk", "x"), "Invalid value for '--topk'"),
     ],
 )
 def test_a_usage_error_is_one_line_and_exit_2(
@@ -72,9 +58,8 @@ def test_a_usage_error_is_one_line_and_exit_2(
 ) -> None:
     result = run_cli(*arguments)
     assert result.exit_code == 2
-    assert expected.casefold() in result.stderr.casefold()
-    assert result.stderr.startswith("error: ")
-    assert result.stderr.count("\n") == 1
+    assert expected.casefold() in result.error.casefold()
+    assert result.stderr == f"{result.error}\n"
 
 
 def test_no_arguments_show_the_help(run_cli: RunCli) -> None:

@@ -31,4 +31,4 @@ def test_a_folder_anywhere_and_json(run_cli, tmp_path: Path) -> None:
 def test_an_unknown_data_set_is_one_line(run_cli) -> None:
     result = run_cli("doctor", "nothing")
     assert result.exit_code == 1
-    assert result.stderr.count("\n") == 1
+    assert "no data set 'nothing' under dataset/" in result.error

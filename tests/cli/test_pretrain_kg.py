@@ -35,7 +35,7 @@ def test_it_writes_vectors_and_says_what_comes_next(run_cli: RunCli, small_folde
     assert "TransE: 3 epochs (loss " in result.stderr
     entities, vectors = read_entity_features(dataset_file(small_folder, "ent_feature"))
     assert (len(entities), vectors.shape) == (10, (10, 8))
-    assert not list(small_folder.glob("dataset/.*"))
+    assert not list(small_folder.rglob(".*"))
 
 
 def test_json_is_all_there_is_on_standard_output(run_cli: RunCli, small_folder: Path) -> None:
@@ -67,12 +67,12 @@ def test_settings_come_from_the_block_of_the_file_and_options_win(
         (("--method", "TransEE"), 2, "unknown method 'TransEE': did you mean 'TransE'?"),
         (("--method", "RGCN"), 2, "method RGCN cannot be used here"),
         (("--method", "RotatE", "--embedding-size", "7"), 2, "must be a multiple of 2; found 7"),
-        (("--epochs", "0"), 2, "epochs"),
-        (("--learning-rate", "-1"), 2, "learning_rate"),
+        (("--epochs", "0"), 2, "Invalid value for '--epochs'"),
+        (("--learning-rate", "-1"), 2, "pretrain_kg.learning_rate: found -1.0"),
         (("--set", "pretrain_kg.epoch=3"), 2, "did you mean 'epochs'?"),
         (("--dataset", "smal"), 1, "did you mean 'small'?"),
         (("--validate",), 1, "no triple can be held out"),
-        (("--device", "gpu"), 2, "device"),
+        (("--device", "gpu"), 2, "device: found 'gpu'"),
     ],
 )
 def test_a_mistake_is_one_line(
@@ -84,9 +84,7 @@ def test_a_mistake_is_one_line(
     before = dataset_file(small_folder, "ent_feature").read_bytes()
     result = run_cli("pretrain-kg", *arguments)
     assert result.exit_code == code, result.stderr
-    assert expected in result.stderr
-    assert len([line for line in result.stderr.splitlines() if "error: " in line]) == 1
-    assert len(result.stderr.splitlines()) <= 3
+    assert expected in result.error
     assert dataset_file(small_folder, "ent_feature").read_bytes() == before
 
 
@@ -94,7 +92,7 @@ def test_without_a_graph_it_says_how_to_get_one(run_cli: RunCli, small_folder: P
     dataset_file(small_folder, "kg").unlink()
     result = run_cli("pretrain-kg", *QUICK)
     assert result.exit_code == 1
-    assert "small.kg: no such file; `kgrec prepare` makes it" in result.stderr
+    assert "small.kg: no such file; `kgrec prepare` makes it" in result.error
 
 
 def test_a_full_disk_is_one_line_and_spoils_nothing(
@@ -110,10 +108,9 @@ def test_a_full_disk_is_one_line_and_spoils_nothing(
     monkeypatch.setattr(files.os, "fsync", no_space)
     result = run_cli("pretrain-kg", "--seed", "1", *QUICK)
     assert result.exit_code == 1
-    assert "No space left on device" in result.stderr
-    assert "Traceback" not in result.stderr
+    assert "No space left on device" in result.error
     assert [dataset_file(small_folder, name).read_bytes() for name in names] == before
-    assert not list(small_folder.glob("dataset/.*"))
+    assert not list(small_folder.rglob(".*"))
 
 
 @pytest.mark.slow

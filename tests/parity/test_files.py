@@ -108,10 +108,16 @@ def test_recboles_ml_100k_keeps_everything_by_default(bundled: Path) -> None:
     assert len(dataset.histories.items) == 100_000
 
 
-def test_kgrec_trains_on_recboles_ml_100k(bundled: Path) -> None:
+def test_kgrec_trains_on_recboles_ml_100k(
+    bundled: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     with chdir(bundled):
         assert run(["train", "--epochs", "1", "--threads", "1", "--json"]) == 0
+        (trained,) = json.loads(capsys.readouterr().out)
         assert run(["evaluate", "--no-baselines", "--json"]) == 0
+        measured = json.loads(capsys.readouterr().out)
+    assert 0 < trained["metrics"]["test"]["hit@10"] < 1
+    assert trained["metrics"]["test"].items() <= measured["test"].items()
 
 
 @pytest.fixture
