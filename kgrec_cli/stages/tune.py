@@ -51,8 +51,9 @@ class Tuning:
     """What a search has found so far.
 
     Attributes:
-        study_dir: study.db, leaderboard.csv, best.yaml, result.txt and chart.html are there.
-        leaderboard: One mapping a trial, best first (see `core.tuning.report`).
+        study_dir: leaderboard.csv, best.yaml, result.txt, chart.html and, unless `storage` names
+            another database, study.db are there.
+        leaderboard: One mapping a trial, best first (see `core/tuning/report.py`).
         best: The best trial; None when none is complete.
         n_new: Trials that this call ran.
         stopped: Why it ended: exhausted, max_trials or early_stop.

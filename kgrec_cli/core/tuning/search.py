@@ -209,14 +209,14 @@ def propose(study: optuna.Study, space: Space, search: str, seed: str) -> Params
     known = []
     for trial in study.get_trials(deepcopy=False):
         if trial.params.keys() != axes.keys():
-            continue  # ended before it had its params: its retry has them
-        known.append({name: trial.params[name] for name in axes})  # BruteForceSampler: one order
+            continue  # killed before it had all of them; its retry has them
+        known.append(trial.params)
         copy.add_trial(
             optuna.create_trial(
                 state=trial.state,
                 value=trial.value,
-                params=known[-1],
-                distributions=axes,
+                params=trial.params,
+                distributions=axes,  # in today's order: BruteForceSampler takes no other
                 intermediate_values=trial.intermediate_values,
             )
         )

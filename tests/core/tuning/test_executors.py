@@ -146,11 +146,12 @@ def test_an_early_stop_waits_for_the_trials_that_run():
     """Two without progress end the search, unless one that ran meanwhile is better."""
     scores = iter([5, 1, 1, 9, 0, 0])
 
-    def run_batches(points, judge):
-        while batch := list(islice(points, 4)):
-            for number, _ in batch:
-                value = next(scores)
-                yield number, TrialResult({}, {}, value)
+    def run_two_at_a_time(points, judge):
+        started = list(islice(points, 2))
+        while started:
+            number, _ = started.pop(0)
+            yield number, TrialResult({}, {}, next(scores))
+            started += islice(points, 1)
 
-    result = search(run_batches, early_stop=2)
+    result = search(run_two_at_a_time, early_stop=2)
     assert [trial.score for trial in result.trials] == [5, 1, 1, 9, 0, 0]
