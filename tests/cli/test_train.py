@@ -135,6 +135,18 @@ def test_a_killed_run_resumes_to_the_numbers_of_a_whole_one(
     assert (again.exit_code, "nothing to resume" in again.stderr) == (1, True)
 
 
+def test_an_epoch_is_validated_among_the_items_that_are_set(
+    run_cli: RunCli, small_folder: Path
+) -> None:
+    mode = "--set=eval_args.mode={valid: uni1, test: full}"
+    result = run_cli("train", "--epochs", "1", *QUICK, mode)
+    assert result.exit_code == 0, result.stderr
+    (row,) = (only_run(small_folder) / "history.jsonl").read_text().splitlines()
+    metrics = json.loads((only_run(small_folder) / "metrics.json").read_text())
+    assert json.loads(row)["valid"]["mrr@10"] == metrics["valid"]["mrr@10"] > 0.7
+    assert metrics["test"]["mrr@10"] < 0.7
+
+
 def test_seeds_report_mean_and_spread(run_cli: RunCli, small_folder: Path) -> None:
     result = run_cli("train", "--seeds", "2", "--epochs", "1", *QUICK)
     assert result.exit_code == 0, result.stderr
