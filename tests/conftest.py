@@ -6,6 +6,7 @@ from contextlib import chdir
 from dataclasses import dataclass
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from kgrec_cli.cli import run
@@ -14,6 +15,11 @@ from kgrec_cli.events import Event
 REAL_DATA_DIR = Path(
     os.environ.get("KGREC_TEST_DATA", Path(__file__).parents[2] / "shared" / "data")
 )
+
+
+# No test fails for its time: the machine may be busy.
+hypothesis.settings.register_profile("kgrec", deadline=None)
+hypothesis.settings.load_profile("kgrec")
 
 
 @dataclass(frozen=True)

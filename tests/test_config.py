@@ -86,6 +86,12 @@ def test_a_preset_lies_over_the_run_that_is_followed(tmp_path: Path) -> None:
     assert changed(settings) == expected
 
 
+def test_the_run_that_is_followed_stands_in_place_of_kgrec_yaml(tmp_path: Path) -> None:
+    (tmp_path / "kgrec.yaml").write_text("hidden_size: 1\nepochs: 1\npreset: best\n")
+    run = Settings(hidden_size=7).model_dump(mode="json")
+    assert resolve_settings(folder=tmp_path, base=run) == Settings(hidden_size=7)
+
+
 def test_settings_of_a_preset_read_back_the_same() -> None:
     settings = build_settings({"preset": "best", "stopping_step": 5, "kg_items": False}, "test")
     text = config.format_config(settings)

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -360,8 +361,24 @@ def test_availability(mirror: str, behaviour: Behaviour, tmp_path: Path) -> None
     assert is_available(replace(gone, name="gone.zip"), cache_dir=tmp_path)
 
 
-def test_availability_is_known_in_time(mirror: str, behaviour: Behaviour, tmp_path: Path) -> None:
-    behaviour.delay_s = 1.0
+@pytest.mark.parametrize("slow", ["server", "lookup"])
+def test_availability_is_known_in_time(
+    mirror: str,
+    behaviour: Behaviour,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    slow: str,
+) -> None:
+    look_up = socket.getaddrinfo
+
+    def look_up_slowly(*arguments: Any, **more: Any) -> Any:
+        time.sleep(1.0)
+        return look_up(*arguments, **more)
+
+    if slow == "lookup":  # of a host's name, which has no timeout
+        monkeypatch.setattr(socket, "getaddrinfo", look_up_slowly)
+    else:
+        behaviour.delay_s = 1.0
     began = time.monotonic()
     assert not is_available(REMOTE, cache_dir=tmp_path, timeout_s=0.1)
     assert time.monotonic() - began < 0.8

@@ -135,6 +135,34 @@ def test_a_killed_run_resumes_to_the_numbers_of_a_whole_one(
     assert (again.exit_code, "nothing to resume" in again.stderr) == (1, True)
 
 
+def test_settings_reach_the_training(run_cli: RunCli, small_folder: Path) -> None:
+    path = small_folder / "dataset/small/small.inter"
+    path.write_text(path.read_text().replace("\t1003\n", "\t1002\n"))  # some ties to shuffle
+    losses = {}
+    for setting in (
+        "seed=2020", "seed=7", "learning_rate=0.01", "weight_decay=0.1",
+        "clip_grad_norm={max_norm: 0.01}", "shuffle_ties=true", "train_batching=prefix",
+        "dropout_prob=0.5", "hidden_dropout_prob=0.5", "MAX_ITEM_LIST_LENGTH=3",
+    ):  # fmt: skip
+        result = run_cli("train", "--epochs=2", *QUICK, "--json", f"--set={setting}")
+        (run,) = json.loads(result.stdout)
+        history = (small_folder / run["run"] / "history.jsonl").read_text().splitlines()
+        losses[setting] = json.loads(history[-1])["loss"]
+    assert len(set(losses.values())) == len(losses), losses
+
+
+def test_an_epoch_is_validated_among_the_items_that_are_set(
+    run_cli: RunCli, small_folder: Path
+) -> None:
+    mode = "--set=eval_args.mode={valid: uni1, test: full}"
+    result = run_cli("train", "--epochs", "1", *QUICK, mode)
+    assert result.exit_code == 0, result.stderr
+    (row,) = (only_run(small_folder) / "history.jsonl").read_text().splitlines()
+    metrics = json.loads((only_run(small_folder) / "metrics.json").read_text())
+    assert json.loads(row)["valid"]["mrr@10"] == metrics["valid"]["mrr@10"] > 0.7
+    assert metrics["test"]["mrr@10"] < 0.7
+
+
 def test_seeds_report_mean_and_spread(run_cli: RunCli, small_folder: Path) -> None:
     result = run_cli("train", "--seeds", "2", "--epochs", "1", *QUICK)
     assert result.exit_code == 0, result.stderr

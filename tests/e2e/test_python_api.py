@@ -103,6 +103,7 @@ def test_settings_are_resolved_as_on_the_command_line(small_folder: Path) -> Non
     assert (settings.device, settings.layer_norm) == ("cpu", True)
     final = kgrec_cli.train(on_all_data=True, like=run.run_dir, folder=small_folder, quiet=True)
     assert (final.epochs, final.metrics) == (1, {})
+    assert kgrec_cli.load_run(final.run_dir, folder=small_folder).settings == settings
 
 
 def test_vectors_and_a_study_are_made_in_the_folder(small_folder: Path) -> None:
