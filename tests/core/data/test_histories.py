@@ -167,7 +167,8 @@ def test_repeats_against_chance_by_hand() -> None:
 
 def test_ties_are_shuffled_within_a_users_training_events() -> None:
     users = np.repeat(np.array([1, 2], dtype=np.int32), 8)
-    times = np.tile(np.array([1, 2, 2, 2, 2, 3, 4, 4], dtype=np.int64), 2)
+    # User 2 begins at the time at which user 1 ends: no tie of theirs.
+    times = np.array([1, 2, 2, 2, 2, 3, 4, 4, 4, 5, 5, 5, 5, 6, 7, 7], dtype=np.int64)
     histories = build_histories(users, np.arange(1, 17, dtype=np.int32), times)
     split = splits.split_leave_one_out(histories)
     met = set()
@@ -179,3 +180,11 @@ def test_ties_are_shuffled_within_a_users_training_events() -> None:
             assert row[:1] + row[5:] == [first, first + 5, first + 6, first + 7]
         met.add(tuple(rows[0][1:5]))
     assert len(met) == 24
+
+
+def test_popularity_by_hand() -> None:
+    histories = make_histories([1, 2, 1], [3, 1])
+    split = splits.split_all(histories)
+    assert splits.item_popularity(histories, split, 4).tolist() == [0, 3, 1, 1]
+    found = splits.item_popularity(histories, split, 4, targets_only=True)
+    assert found.tolist() == [0, 2, 1, 0]  # RecBole counts no first events

@@ -57,3 +57,10 @@ def test_gini_is_zero_when_all_items_are_listed_alike() -> None:
     top_items = np.array([[1, 2], [3, 4]], dtype=np.int32)
     popularity = np.array([0, 1, 1, 1, 1], dtype=np.int64)
     assert list_metrics(top_items, popularity, ["GiniIndex"], [2])["giniindex@2"] == 0
+
+
+def test_the_tail_is_the_share_of_least_popular_items() -> None:
+    """Of four items one is the tail, item 4: listed once among four places."""
+    top_items, popularity = np.array([[1, 4], [3, 2]], np.int32), np.array([0, 10, 4, 2, 1])
+    values = list_metrics(top_items, popularity, ["TailPercentage"], [2], tail_ratio=0.25)
+    assert values["tailpercentage@2"] == 0.25

@@ -309,4 +309,11 @@ def test_negatives_are_items_other_than_the_target(popularity: torch.Tensor | No
     if popularity is None:
         assert (counts / counts.mean() - 1).abs().max() < 0.1
     else:
-        assert counts[0] > counts[3] > counts[1]
+        # The mean over the four targets of each item's share of the other items' popularity.
+        expected = [
+            (5 / 9 + 5 / 9 + 5 / 7) / 4,
+            (1 / 5 + 1 / 9 + 1 / 7) / 4,
+            (1 / 5 + 1 / 9 + 1 / 7) / 4,
+        ]
+        expected.append((3 / 5 + 3 / 9 + 3 / 9) / 4)
+        torch.testing.assert_close(counts / 3600, torch.tensor(expected), rtol=0, atol=0.03)

@@ -7,13 +7,14 @@ import pytest
 import torch
 
 from kgrec_cli.core.data.histories import Histories
-from kgrec_cli.core.data.splits import split_all, split_leave_one_out
-from kgrec_cli.core.model.gru4reckg import build_model
+from kgrec_cli.core.data.splits import repeat_log_ratio, split_all, split_leave_one_out
+from kgrec_cli.core.model.gru4reckg import ModelSettings, build_model
 from kgrec_cli.core.training import fit as training
+from kgrec_cli.core.training.epoch import EpochRunner, TrainingSettings
 from kgrec_cli.core.training.fit import TrainingState, fit, pack_state, unpack_state
 from kgrec_cli.errors import KgrecError
 from kgrec_cli.runs.environment import choose_device
-from kgrec_cli.settings import Settings
+from kgrec_cli.settings import NegativeSampling, Settings
 from tests.core.data.test_histories import make_histories
 
 CPU = torch.device("cpu")
@@ -83,6 +84,23 @@ def test_the_number_for_seen_items_follows_what_the_data_repeat(batching: str) -
     again = make_histories(*np.repeat(lists[:, :4], 3, axis=1).tolist())
     often, _ = train(settings, again)
     assert never.model["seen_bias"] < -4 < 0.5 < often.model["seen_bias"]
+    for state, histories in ((never, make_histories(*lists.tolist())), (often, again)):
+        initial = repeat_log_ratio(histories, split_leave_one_out(histories), 9)
+        assert abs(float(state.model["seen_bias"]) - initial) > 0.005  # it was trained
+
+
+def test_bpr_draws_negatives_by_popularity_when_told() -> None:
+    """Item 4 is the target; of the others' 41 events item 1 has 30, item 2 has 10, item 3 one."""
+    histories = make_histories([1] * 30 + [2] * 10 + [3, 4])
+    negatives = NegativeSampling(distribution="popularity", sample_num=4_000)
+    settings = TrainingSettings(loss_type="BPR", negatives=negatives)
+    model = build_model(ModelSettings(embedding_size=4, hidden_size=4), 5, {}, CPU)
+    optimizer = torch.optim.Adam(model.parameters())
+    runner = EpochRunner(model, optimizer, histories, split_all(histories), settings, CPU)
+    generator = torch.Generator().manual_seed(0)
+    drawn = runner.sample_negatives(torch.tensor([4]), generator=generator)
+    shares = torch.bincount(drawn.flatten(), minlength=5) / 4_000
+    torch.testing.assert_close(shares, torch.tensor([0, 30, 10, 1, 0]) / 41, rtol=0, atol=0.03)
 
 
 class Kill(Exception):
