@@ -130,26 +130,30 @@ def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
 def resolve_settings(
     *,
     folder: Path,
-    config_paths: Iterable[Path] = (),
+    config_paths: Iterable[Path] | None = None,
+    values: Mapping[str, Any] | None = None,
     options: Mapping[str, Any] | None = None,
-    assignments: Iterable[str] = (),
+    assignments: Iterable[str] | None = None,
     base: Mapping[str, Any] | None = None,
+    needs_dataset: bool = False,
     on_note: OnNote = lambda text: None,
 ) -> Settings:
-    """The settings of one command.
+    """The settings of one command; later sources override earlier ones, in this order.
 
     Args:
         folder: The working folder; its `kgrec.yaml` is read when there is one.
         config_paths: `--config` files, later over earlier.
-        options: Values typed as options; None values are left out.
+        values: By name, as in a file: None is a value, RecBole's older keys are renewed.
+        options: Values of options; those that are None were not typed.
         assignments: Texts of `--set`.
-        base: Values that take the place of defaults and `kgrec.yaml`: those of a run to follow. A
-            preset named elsewhere lies over them.
-        on_note: Hears one line for each of RecBole's keys that is left out.
+        base: Replaces the defaults and `kgrec.yaml`: the settings of a run to follow. A preset
+            named elsewhere overrides it.
+        needs_dataset: Fill in `dataset` (see `choose_dataset`).
+        on_note: Gets a line for each of RecBole's keys that is ignored.
 
     Raises:
         KgrecError: A file that cannot be read, an unknown key or a value out of range, named with
-            the file it came from.
+            the file it came from; with `needs_dataset` no data set, or several.
     """
 
     def read(path: Path) -> dict[str, Any]:
@@ -160,17 +164,19 @@ def resolve_settings(
     local_path = folder / CONFIG_NAME
     paths = [local_path] if base is None and local_path.is_file() else []
     explicit: dict[str, Any] = {}
-    for path in (*paths, *config_paths):
+    for path in (*paths, *(config_paths or ())):
         explicit = merge(explicit, read(path))
-    typed = {key: value for key, value in (options or {}).items() if value is not None}
     try:
-        for values in (typed, translate(parse_assignments(assignments), "--set", on_note)):
-            explicit = merge(explicit, values)
-        return build_settings(merge(base or {}, with_preset(explicit)), "settings")
+        explicit = merge(explicit, translate(values or {}, "settings", on_note))
+        typed = {key: value for key, value in (options or {}).items() if value is not None}
+        assigned = translate(parse_assignments(assignments or ()), "--set", on_note)
+        explicit = merge(merge(explicit, typed), assigned)
+        settings = build_settings(merge(base or {}, with_preset(explicit)), "settings")
     except UsageError:
         raise
     except KgrecError as error:
         raise UsageError(str(error).removeprefix("settings: ").removeprefix("--set: ")) from error
+    return choose_dataset(settings, folder) if needs_dataset else settings
 
 
 def check_values(values: Mapping[str, Any], where: str) -> None:

@@ -35,14 +35,13 @@ def compare(
     json_output: opt.Json = False,
 ) -> None:
     """Compare finished runs on the same test targets, with intervals by paired bootstrap."""
-    from kgrec_cli.runs.run_dir import find_run, find_saved_dir
+    from kgrec_cli.runs.run_dir import find_run
     from kgrec_cli.stages.compare import run_compare
 
     folder = Path()
-    saved_dir = find_saved_dir(folder)
     with console.listening(json_output) as on_event:
         result = run_compare(
-            [find_run(saved_dir, run) for run in runs],
+            [find_run(folder, run) for run in runs],
             folder,
             group=group,
             device=device,

@@ -22,7 +22,7 @@ def doctor(
     json_output: opt.Json = False,
 ) -> None:
     """Look at a data set's files, RecBole's included: what is odd, and the cure."""
-    from kgrec_cli.config import choose_dataset, resolve_settings
+    from kgrec_cli.config import resolve_settings
     from kgrec_cli.stages.doctor import run_doctor
 
     folder = Path()
@@ -32,11 +32,11 @@ def doctor(
         options = {"dataset": path.name, "data_path": str(path.parent)}
     settings = resolve_settings(
         folder=folder,
-        config_paths=config or (),
+        config_paths=config,
         options=options,
-        assignments=assignments or (),
+        assignments=assignments,
+        needs_dataset=True,
     )
-    settings = choose_dataset(settings, folder)
     diagnosis = run_doctor(settings, folder)
     if json_output:
         console.emit_json(diagnosis.as_json())

@@ -39,11 +39,11 @@ def evaluate(
     """Measure a run by full ranking, seen items masked and not, beside two baselines."""
     from kgrec_cli.config import parse_assignments
     from kgrec_cli.runs.held_out import evaluation_settings
-    from kgrec_cli.runs.run_dir import find_run, find_saved_dir
+    from kgrec_cli.runs.run_dir import find_run
     from kgrec_cli.stages.evaluate import run_evaluate
 
     folder = Path()
-    run_dir = find_run(find_saved_dir(folder), run)
+    run_dir = find_run(folder, run)
     typed = {"topk": _split(topk), "metrics": _split(metrics)}
     settings = evaluation_settings(run_dir, {**typed, **parse_assignments(assignments or ())})
     with console.listening(json_output) as on_event:

@@ -20,11 +20,11 @@ def export(
     json_output: opt.Json = False,
 ) -> None:
     """Write a run's weights as a checkpoint that RecBole's GRU4RecKG loads."""
-    from kgrec_cli.runs.run_dir import find_run, find_saved_dir
+    from kgrec_cli.runs.run_dir import find_run
     from kgrec_cli.stages.export import run_export
 
     folder = Path()
-    run_dir = find_run(find_saved_dir(folder), run)
+    run_dir = find_run(folder, run)
     out_path = out or folder / f"{run_dir.name}.pth"
     with console.listening(json_output) as on_event:
         result = run_export(run_dir, folder, out_path, on_event=on_event)

@@ -17,19 +17,19 @@ def import_weights(
     json_output: opt.Json = False,
 ) -> None:
     """Make a run of a RecBole checkpoint and measure it. Runs nothing that is in the file."""
-    from kgrec_cli.config import choose_dataset, resolve_settings
+    from kgrec_cli.config import resolve_settings
     from kgrec_cli.stages.import_weights import checkpoint_settings, run_import
 
     folder = Path()
     settings = resolve_settings(
         folder=folder,
-        config_paths=config or (),
+        config_paths=config,
         options={"dataset": dataset},
-        assignments=assignments or (),
+        assignments=assignments,
         base=checkpoint_settings(checkpoint, folder, resolve_settings(folder=folder)),
+        needs_dataset=True,
         on_note=console.note,
     )
-    settings = choose_dataset(settings, folder)
     with console.listening(json_output) as on_event:
         result = run_import(checkpoint, settings, folder, on_event=on_event)
     if json_output:

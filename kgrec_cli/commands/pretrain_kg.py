@@ -34,7 +34,7 @@ def pretrain_kg(
     json_output: opt.Json = False,
 ) -> None:
     """Give every entity of the knowledge graph a vector, by PyKEEN."""
-    from kgrec_cli.config import choose_dataset, resolve_settings
+    from kgrec_cli.config import resolve_settings
     from kgrec_cli.stages.pretrain_kg import run_pretrain_kg
 
     folder = Path()
@@ -49,16 +49,16 @@ def pretrain_kg(
     }
     settings = resolve_settings(
         folder=folder,
-        config_paths=config or (),
+        config_paths=config,
         options={
             "pretrain_kg": {name: value for name, value in typed.items() if value is not None},
             "dataset": dataset,
             "device": device,
             "threads": threads,
         },
-        assignments=assignments or (),
+        assignments=assignments,
+        needs_dataset=True,
     )
-    settings = choose_dataset(settings, folder)
     with console.listening(json_output) as on_event:
         result = run_pretrain_kg(
             settings, folder, validate=validate, resume=resume, on_event=on_event

@@ -39,7 +39,7 @@ def recommend(
 ) -> None:
     """Recommend items: to users from their whole histories, or after any list of items."""
     from kgrec_cli.runs.recommender import load_recommender
-    from kgrec_cli.runs.run_dir import find_run, find_saved_dir
+    from kgrec_cli.runs.run_dir import find_run
     from kgrec_cli.stages.recommend import run_recommend_all
 
     if sum([bool(user), items is not None, all_users]) != 1:
@@ -50,7 +50,7 @@ def recommend(
     if items is not None and not history:
         raise UsageError("--items: no item given")
     folder = Path()
-    run_dir = find_run(find_saved_dir(folder), run)
+    run_dir = find_run(folder, run)
     with console.listening(json_output) as on_event:
         if out is not None:
             n_users = run_recommend_all(

@@ -55,12 +55,12 @@ def train(
     json_output: opt.Json = False,
 ) -> None:
     """Train GRU4RecKG (or GRU4Rec) and measure it on the validation and test parts."""
-    from kgrec_cli.config import choose_dataset, resolve_settings
+    from kgrec_cli.config import resolve_settings
     from kgrec_cli.runs.run_dir import find_run
     from kgrec_cli.stages.train import final_fit_settings, resume_train, run_train
 
     folder = Path()
-    typed: dict[str, Any] = {
+    options: dict[str, Any] = {
         "dataset": dataset,
         "model": model,
         "freeze_kg": freeze_kg,
@@ -78,27 +78,26 @@ def train(
         "seed": seed,
         "device": device,
     }
-    typed = {name: value for name, value in typed.items() if value is not None}
     if like is not None and not on_all_data:
         raise UsageError("--like goes with --on-all-data")
     if resume is not None:
+        typed = [value for value in options.values() if value is not None]
         if typed or config or assignments or on_all_data or seeds > 1:
-            raise UsageError("--resume goes on with the run's own settings: give it alone")
+            raise UsageError("--resume uses the settings of the run: give it alone")
         settings = resolve_settings(folder=folder)
-        run_dir = find_run(folder / settings.checkpoint_dir, resume, finished=False)
+        run_dir = find_run(folder, resume, finished=False)
         with console.listening(json_output) as on_event:
             results = [resume_train(run_dir, folder, threads=threads, on_event=on_event)]
     else:
-        typed |= {"threads": threads} if threads is not None else {}
         settings = resolve_settings(
             folder=folder,
-            config_paths=config or (),
-            options=typed,
-            assignments=assignments or (),
+            config_paths=config,
+            options={**options, "threads": threads},
+            assignments=assignments,
             base=final_fit_settings(folder, like, dataset) if on_all_data else None,
+            needs_dataset=True,
             on_note=console.note,
         )
-        settings = choose_dataset(settings, folder)
         with console.listening(json_output) as on_event:
             results = run_train(
                 settings, folder, n_seeds=seeds, on_all_data=on_all_data, on_event=on_event

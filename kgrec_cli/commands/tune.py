@@ -49,13 +49,13 @@ def tune(
     json_output: opt.Json = False,
 ) -> None:
     """Search for the best settings. The same command goes on where it was stopped."""
-    from kgrec_cli.config import choose_dataset, resolve_settings
+    from kgrec_cli.config import resolve_settings
     from kgrec_cli.stages.tune import run_tune
 
     folder = Path()
     settings = resolve_settings(
         folder=folder,
-        config_paths=config or (),
+        config_paths=config,
         options={
             "dataset": dataset,
             "model": model,
@@ -64,10 +64,10 @@ def tune(
             "device": device,
             "threads": threads,
         },
-        assignments=assignments or (),
+        assignments=assignments,
+        needs_dataset=True,
         on_note=console.note,
     )
-    settings = choose_dataset(settings, folder)
     with console.listening(json_output) as on_event:
         result = run_tune(
             settings,

@@ -112,55 +112,48 @@ def list_runs(saved_dir: Path) -> list[Path]:
     return sorted(runs, key=lambda path: ((path / ENVIRONMENT).stat().st_mtime_ns, path.name))
 
 
-def find_saved_dir(folder: Path) -> Path:
-    """Where the runs of a working folder are: `checkpoint_dir`, as its settings say."""
-    return folder / resolve_settings(folder=folder).checkpoint_dir
-
-
-def find_run(saved_dir: Path, name: str | None, *, finished: bool = True) -> Path:
+def find_run(folder: Path, name: str | Path | None, *, finished: bool = True) -> Path:
     """The run that a user means.
 
     Args:
-        saved_dir: Where runs are.
-        name: A folder, a name in `saved_dir` or the beginning of a single one; None for the newest.
+        folder: The working folder; its runs are in `checkpoint_dir`.
+        name: A run folder, its name or the beginning of a single name; None for the newest run.
         finished: Whether the run must be finished.
 
     Raises:
         KgrecError: No such run, several, or it is not finished; the line says what there is.
     """
-    if name is not None and name.endswith(".pth"):
-        raise KgrecError(f"{name}: a RecBole checkpoint; `kgrec import {name}` makes a run of it")
+    saved_dir = folder / resolve_settings(folder=folder).checkpoint_dir
     runs = list_runs(saved_dir)
     if name is None:
-        wanted = [run for run in runs if is_finished(run)] if finished else runs
-        if wanted:
-            return wanted[-1]
+        candidates = [run for run in runs if is_finished(run)] if finished else runs
+        if candidates:
+            return candidates[-1]
         if runs:
             raise KgrecError(
-                f"no finished run under {saved_dir.name}/: go on with "
+                f"no finished run under {saved_dir.name}/: resume one by "
                 f"`kgrec train --resume {runs[-1].name}`"
             )
         raise KgrecError(f"no run under {saved_dir.name}/: `kgrec train` makes one")
-    names = [run.name for run in runs]
-    begin_so = [each for each in names if each.startswith(name)]
-    meant = [Path(name), saved_dir / name]
-    if len(begin_so) == 1:
-        meant.append(saved_dir / begin_so[0])
-    for run_dir in meant:
+    name = str(name)
+    if name.endswith(".pth"):
+        raise KgrecError(f"{name}: a RecBole checkpoint; `kgrec import {name}` makes a run of it")
+    matches = [run for run in runs if run.name.startswith(name)]
+    for run_dir in [Path(name), saved_dir / name, *(matches if len(matches) == 1 else [])]:
         if is_run(run_dir):
             if finished and not is_finished(run_dir):
                 raise KgrecError(
-                    f"{run_dir}: not finished; go on with `kgrec train --resume {run_dir.name}`"
+                    f"{run_dir}: not finished; `kgrec train --resume {run_dir.name}` resumes it"
                 )
             return run_dir
-    if not names:
+    if not runs:
         raise KgrecError(
             f"no run '{name}': nothing under {saved_dir.name}/; `kgrec train` makes one"
         )
-    if begin_so:
-        listed = ", ".join(begin_so[-MAX_LISTED:])
-        raise KgrecError(f"run '{name}': {len(begin_so)} names begin so: {listed}")
-    raise KgrecError(unknown_name("run", name, names))
+    if matches:
+        listed = ", ".join(run.name for run in matches[-MAX_LISTED:])
+        raise KgrecError(f"run '{name}': {len(matches)} names begin so: {listed}")
+    raise KgrecError(unknown_name("run", name, [run.name for run in runs]))
 
 
 def read_run_settings(run_dir: Path) -> Settings:

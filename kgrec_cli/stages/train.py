@@ -89,7 +89,9 @@ def run_train(
     return results
 
 
-def final_fit_settings(folder: Path, like: str | None, dataset: str | None) -> dict[str, Any]:
+def final_fit_settings(
+    folder: Path, like: str | Path | None, dataset: str | None
+) -> dict[str, Any]:
     """The settings of a finished run, as a mapping, `epochs` being its best epoch.
 
     Args:
@@ -117,7 +119,7 @@ def final_fit_settings(folder: Path, like: str | None, dataset: str | None) -> d
             )
         run_dir = fits[-1]
     else:
-        run_dir = runs.find_run(saved_dir, like)
+        run_dir = runs.find_run(folder, like)
     training = read_json(run_dir / runs.METRICS)["training"]
     if training["on_all_data"]:
         raise KgrecError(f"{run_dir}: trained on all data itself; name a run that held data out")
