@@ -18,25 +18,26 @@ def import_weights(
 ) -> None:
     """Make a run of a RecBole checkpoint and measure it. Runs nothing that is in the file."""
     from kgrec_cli.config import resolve_settings
+    from kgrec_cli.formats.recbole_checkpoint import read_checkpoint
     from kgrec_cli.stages.import_weights import checkpoint_settings, run_import
 
-    folder = Path()
+    folder, content = Path(), read_checkpoint(checkpoint)
     settings = resolve_settings(
         folder=folder,
         config_paths=config,
         options={"dataset": dataset},
         assignments=assignments,
-        base=checkpoint_settings(checkpoint, folder, resolve_settings(folder=folder)),
+        base=checkpoint_settings(content, checkpoint, folder, resolve_settings(folder=folder)),
         needs_dataset=True,
         on_note=console.note,
     )
     with console.listening(json_output) as on_event:
-        result = run_import(checkpoint, settings, folder, on_event=on_event)
+        result = run_import(content, checkpoint, settings, folder, on_event=on_event)
     if json_output:
         metrics, score = result.metrics, result.best_valid_score
         values = {"run": str(result.run_dir), "checkpoint_valid_score": score, "metrics": metrics}
         console.emit_json(values)
         return
-    console.metric_table(result.run_dir.name, result.metrics, result.cutoff)
+    console.metric_table(result.run_dir.name, result.metrics, settings.shown_cutoff)
     console.say(f"run: {result.run_dir}")
     console.say("next: kgrec evaluate    or: kgrec recommend --user USER")

@@ -13,13 +13,14 @@ import polars as pl
 from kgrec_cli.errors import KgrecError
 from kgrec_cli.formats.atomic import read_atomic, read_header
 from kgrec_cli.formats.files import read_json, sha256_of
-from kgrec_cli.formats.raw.columns import guess_column
 from kgrec_cli.settings import Settings
 
 ENTITY = "entity"
 DEFAULT_SUFFIX, RECBOLE_SUFFIX = "ent_feature", "ent"
 REPORT_NAME = "prepare.json"
 """What `kgrec prepare` says of the files that it wrote, beside them."""
+ITEM_TEXTS = {"movie_title": "title", "release_year": "year", "genre": "genre", "class": "genre"}
+"""Text columns of `.item`, as `kgrec prepare` and RecBole's data sets name them -> what they hold."""
 
 
 @dataclass(frozen=True)
@@ -49,9 +50,9 @@ def atomic_path(settings: Settings, folder: Path, suffix: str) -> Path:
 def read_items(settings: Settings, folder: Path) -> pl.DataFrame:
     """What `.item` says: String columns item_id, title, genre, the last two null where unknown.
 
-    A title or genre is the text column that goes by the likeliest of the common names (`title`
-    before `movie_title`, see `formats/raw/columns.py`). Each item has one row, its first one.
-    Genres are separated by spaces. No row without an `.item`, or when it does not name its items.
+    Columns other than `ITEM_TEXTS` are guessed by their names (`title` before `movie_title`, see
+    `formats/raw/columns.py`). Each item has one row, its first one. Genres are separated by spaces.
+    No row without an `.item`, or when it does not name its items.
     """
     path = atomic_path(settings, folder, "item")
     header = read_header(path, settings.field_separator) if path.is_file() else {}
@@ -60,10 +61,13 @@ def read_items(settings: Settings, folder: Path) -> pl.DataFrame:
         return pl.DataFrame(schema=columns)
     fields = {settings.ITEM_ID_FIELD: "item_id"}
     texts = [name for name, kind in header.items() if name not in fields and "token" in kind]
-    for role in ("title", "genre"):
-        number = guess_column(role, texts)
-        if number is not None:
-            fields[texts[number]] = role
+    by_role = {ITEM_TEXTS[name]: name for name in texts if name in ITEM_TEXTS}
+    if len(by_role) < len(texts):
+        from kgrec_cli.formats.raw.columns import guess_column  # files of others only
+
+        numbers = {role: guess_column(role, texts) for role in ("title", "genre")}
+        by_role = {role: texts[number] for role, number in numbers.items() if number is not None}
+    fields |= {by_role[role]: role for role in ("title", "genre") if role in by_role}
     table = pl.concat([pl.DataFrame(schema=columns), _read(settings, path, fields)], how="diagonal")
     if settings.seq_separator != " ":
         genre = pl.col("genre").str.replace_all(settings.seq_separator, " ", literal=True)

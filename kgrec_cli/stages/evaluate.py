@@ -80,7 +80,7 @@ def run_evaluate(
         on_event(Note(f"ranking the {part} targets among {len(dataset.items) - 1:,} items"))
         measured[part] = held_out.measure(part, on_event)
     metrics, test = merge_parts(measured), measured["test"]
-    slices = _slices(test, dataset, popularity, settings)
+    slices = measure_slices(test, dataset, popularity, settings)
     if per_user_path is not None:
         write_table(per_user_path, per_user_table(test, dataset))
     measuring = narrow(settings, MeasureSettings)
@@ -100,9 +100,10 @@ def run_evaluate(
     return Evaluation(run_dir, metrics, of_baselines, slices)
 
 
-def _slices(
+def measure_slices(
     test: Measured, dataset: Dataset, popularity: NDArray[np.int64], settings: Settings
 ) -> dict[str, dict[str, dict[str, float]]]:
+    """The slices of an `Evaluation`: NDCG, Hit and MRR of the test targets in each item group."""
     groups = item_groups(dataset, popularity)
     items = dataset.histories.items[test.targets]
     views = {"test": test.ranking.ranks, "test_masked": test.ranking.ranks_masked}
