@@ -1,8 +1,8 @@
 """Where settings come from: files, options, `--set`; and which data set is meant.
 
 Resolved once a command, in this order (later wins): defaults, the preset, `kgrec.yaml` in the
-working folder, `--config` files, options and `--set key=value`. Any of them can name the preset. A
-key that nobody knows is an error.
+working folder, `--config` files, options and `--set key=value`. Any of them can name the preset. An
+unknown key is an error.
 """
 
 import re
@@ -116,7 +116,7 @@ WHOLE = ("split", "mode", "load_col", "unload_col", "preload_weight", "val_inter
 def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     """`base` with the values of `over` on top; `pretrain_kg` and other blocks merge by key.
 
-    Mappings in `WHOLE` are replaced: {RS: ...} over {LS: ...} is a change of mind, not a union.
+    Mappings in `WHOLE` are replaced as a whole: {RS: ...} replaces {LS: ...}.
     """
     merged = dict(base)
     for key, value in over.items():
@@ -238,19 +238,15 @@ def format_config(settings: Settings) -> str:
     return yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
 
 
-def _is_named(path: Path) -> bool:
-    """Whether a file is named after its folder, as `ml/ml.inter` or `ml/ml.train.inter`."""
-    return path.name.startswith(f"{path.parent.name}.")
-
-
 def choose_dataset(settings: Settings, folder: Path) -> Settings:
     """The settings with `dataset` filled in: as set, else the only one under `data_path`.
 
     Raises:
         KgrecError: None there, or several; the line lists them.
     """
-    data_dir = folder / settings.data_path
-    names = sorted({path.parent.name for path in data_dir.glob("*/*.inter") if _is_named(path)})
+    paths = (folder / settings.data_path).glob("*/*.inter")
+    # Named after their folder, as ml/ml.inter or ml/ml.train.inter.
+    names = sorted({p.parent.name for p in paths if p.name.startswith(f"{p.parent.name}.")})
     if settings.dataset is not None:
         if settings.dataset not in names:
             if nearest(settings.dataset, names):

@@ -16,7 +16,7 @@ def import_weights(
     assignments: opt.Assignments = None,
     json_output: opt.Json = False,
 ) -> None:
-    """Make a run of a RecBole checkpoint and measure it. Runs nothing that is in the file."""
+    """Make a run of a RecBole checkpoint and measure it. No code in the file is run."""
     from kgrec_cli.config import resolve_settings
     from kgrec_cli.formats.recbole_checkpoint import read_checkpoint
     from kgrec_cli.stages.import_weights import checkpoint_settings, run_import

@@ -20,23 +20,21 @@ def train(
         bool | None, opt.setting("freeze_kg", "--freeze-kg/--no-freeze-kg")
     ] = None,
     preset: opt.Preset = None,
-    epochs: Annotated[int | None, opt.setting("epochs", min=1)] = None,
+    epochs: Annotated[int | None, opt.count("epochs")] = None,
     learning_rate: Annotated[float | None, opt.setting("learning_rate")] = None,
-    train_batch_size: Annotated[int | None, opt.setting("train_batch_size", min=1)] = None,
-    embedding_size: Annotated[int | None, opt.setting("embedding_size", min=1)] = None,
-    hidden_size: Annotated[int | None, opt.setting("hidden_size", min=1)] = None,
-    num_layers: Annotated[int | None, opt.setting("num_layers", min=1)] = None,
+    train_batch_size: Annotated[int | None, opt.count("train_batch_size")] = None,
+    embedding_size: Annotated[int | None, opt.count("embedding_size")] = None,
+    hidden_size: Annotated[int | None, opt.count("hidden_size")] = None,
+    num_layers: Annotated[int | None, opt.count("num_layers")] = None,
     dropout_prob: Annotated[float | None, opt.setting("dropout_prob")] = None,
     loss_type: Annotated[str | None, opt.setting("loss_type")] = None,
     valid_metric: Annotated[str | None, opt.setting("valid_metric")] = None,
-    stopping_step: Annotated[int | None, opt.setting("stopping_step", min=1)] = None,
+    stopping_step: Annotated[int | None, opt.count("stopping_step")] = None,
     seed: opt.Seed = None,
     seeds: Annotated[
-        int, typer.Option(min=1, help="Train this many runs, of seeds one apart.")
+        int, typer.Option(min=1, metavar="N", help="Train this many runs, with consecutive seeds.")
     ] = 1,
-    resume: Annotated[
-        str | None, typer.Option(metavar="RUN", help="Go on with a run that was stopped.")
-    ] = None,
+    resume: Annotated[str | None, typer.Option(metavar="RUN", help="Resume a stopped run.")] = None,
     on_all_data: Annotated[
         bool,
         typer.Option(

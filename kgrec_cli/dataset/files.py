@@ -18,9 +18,9 @@ from kgrec_cli.settings import Settings
 ENTITY = "entity"
 DEFAULT_SUFFIX, RECBOLE_SUFFIX = "ent_feature", "ent"
 REPORT_NAME = "prepare.json"
-"""What `kgrec prepare` says of the files that it wrote, beside them."""
+"""The report of `kgrec prepare` on the files that it wrote, beside them."""
 ITEM_TEXTS = {"movie_title": "title", "release_year": "year", "genre": "genre", "class": "genre"}
-"""Text columns of `.item`, as `kgrec prepare` and RecBole's data sets name them -> what they hold."""
+"""Text columns of `.item` in the files of `kgrec prepare` and RecBole -> what they hold."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ def atomic_path(settings: Settings, folder: Path, suffix: str) -> Path:
 
 
 def read_items(settings: Settings, folder: Path) -> pl.DataFrame:
-    """What `.item` says: String columns item_id, title, genre, the last two null where unknown.
+    """The rows of `.item`: String columns item_id, title, genre, the last two null where unknown.
 
     Columns other than `ITEM_TEXTS` are guessed by their names (`title` before `movie_title`, see
     `formats/raw/columns.py`). Each item has one row, its first one. Genres are separated by spaces.
@@ -141,9 +141,9 @@ def made_from_another_kg(features_path: Path, kg_path: Path) -> bool:
 
 
 def recorded_verdict(settings: Settings, folder: Path) -> tuple[str, str] | None:
-    """What `prepare` found of the links: "sound", "broken" or "unknown", and a line that says why.
+    """The verdict of `prepare` on the links ("sound", "broken" or "unknown"), and a line on why.
 
-    None when `prepare` did not make these files, or when one that the verdict rests on has changed.
+    None when `prepare` did not make these files, or when one that the verdict needs has changed.
     """
     paths = [atomic_path(settings, folder, suffix) for suffix in ("item", "kg", "link")]
     try:

@@ -26,8 +26,8 @@ def evaluation_settings(run_dir: Path, values: Mapping[str, Any]) -> Settings:
 
     Args:
         run_dir: The run.
-        values: By name, those of `MEASURING`; without `metrics` all of them are measured. None
-            stands for the run's.
+        values: Settings of `MEASURING` by name, None as in the run. Without `metrics` all metrics
+            are measured.
 
     Raises:
         UsageError: A name or value that is not valid, or a setting that a trained run cannot take.
@@ -79,15 +79,15 @@ def load_held_out(
     threads: int | None = None,
     on_event: OnEvent,
 ) -> HeldOut:
-    """What it takes to rank the held-out targets of a run.
+    """A finished run, its data set and its split, to rank the held-out targets.
 
     Args:
-        run_dir: A finished run.
+        run_dir: The run.
         folder: The working folder.
         settings: The run's, with what to measure.
-        device: Where to compute; None as in training.
-        threads: CPU threads; None as in training.
-        on_event: Hears the progress.
+        device: None as in training.
+        threads: None as in training.
+        on_event: Gets notes and warnings.
 
     Raises:
         KgrecError: The run held nothing out, its data set is missing or has changed.

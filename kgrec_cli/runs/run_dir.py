@@ -1,4 +1,4 @@
-"""A run folder, `saved/<dataset>-<model>-<time>/`: what training leaves and other commands read.
+"""A run folder, `saved/<dataset>-<model>-<time>/`: what training writes and other commands read.
 
 `config.yaml` (resolved settings), `items.tsv` (the vocabulary: row n is item id n), `history.jsonl`
 (one line an epoch), `environment.json`, `model.safetensors` (the best weights), `metrics.json`
@@ -44,11 +44,11 @@ def create_run(
 
     Args:
         saved_dir: Where runs are.
-        settings: Those of the run, all of them.
+        settings: All settings of the run.
         dataset: Its data set.
         device: Where it computes.
-        suffix: What its name ends in.
-        origin: What else `environment.json` is to say, `on_all_data` at least.
+        suffix: End of its name.
+        origin: Further values of `environment.json`, at least `on_all_data`.
 
     Raises:
         KgrecError: It cannot be made.
@@ -87,7 +87,7 @@ def finish_run(
     Args:
         run_dir: The run.
         model: With its best weights.
-        training: How it came to them: best_epoch, epochs, on_all_data, ...
+        training: best_epoch, epochs, on_all_data, ...
         metrics: By part, masked and not; empty where nothing was held out.
     """
     widths = {name: model.table_of(name).embedding_dim for name in model.branches[1:]}
@@ -170,15 +170,9 @@ def write_items(
     run_dir: Path, tokens: Sequence[str], titles: Mapping[str, str], entities: Mapping[str, str]
 ) -> None:
     """Writes the vocabulary: one row per item in id order (the padding left out)."""
-    table = pl.DataFrame(
-        {
-            "item_id": list(tokens[1:]),
-            "title": [titles.get(token) for token in tokens[1:]],
-            "entity_id": [entities.get(token) for token in tokens[1:]],
-        },
-        schema=dict.fromkeys(("item_id", "title", "entity_id"), pl.String),
-    )
     types = {"item_id": "token", "title": "token_seq", "entity_id": "token"}
+    rows = [(token, titles.get(token), entities.get(token)) for token in tokens[1:]]
+    table = pl.DataFrame(rows, dict.fromkeys(types, pl.String), orient="row")
     write_atomic(run_dir / ITEMS, table, types)
 
 

@@ -43,7 +43,7 @@ def test_two_runs_side_by_side(run_cli: RunCli, folder: Path, first: str, second
     for setting in ("model", "epochs"):
         assert any(line.split()[:1] == [setting] for line in lines)
     assert "hidden_size" not in result.stdout
-    assert "left out" not in result.stdout
+    assert "not compared" not in result.stdout
     assert {path: path.read_bytes() for path in before} == before
 
 
@@ -119,9 +119,11 @@ def test_users_left_out_are_counted(run_cli: RunCli, folder: Path, first: str) -
         runs.append(json.loads(result.stdout)[0]["run"])
     result = run_cli("compare", *runs)
     assert result.exit_code == 0, result.stderr
-    line = "run 2: 2 users left out, 2 with another target or history than in run 1, 0 in one"
+    line = (
+        "run 2: 2 users not compared, 2 with another target or history than in run 1, 0 in only one"
+    )
     assert line in result.stdout
-    assert "28 users compared, too few" in result.stderr
+    assert "only 28 users compared" in result.stderr
 
 
 def test_mistakes_are_one_line(run_cli: RunCli, first: str, second: str) -> None:
