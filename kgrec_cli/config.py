@@ -212,7 +212,7 @@ def _explain(error: ValidationError) -> str:
     if problem["type"] == "extra_forbidden":
         names = setting_names() if len(location) == 1 else BLOCKS[location[0]].model_fields
         return unknown_name("key", location[-1], names)
-    message = problem["msg"].removeprefix("Value error, ")
+    message = problem["msg"].removeprefix("Value error, ").partition(", unable to parse")[0]
     if problem["type"] == "literal_error":
         expected = str(problem.get("ctx", {}).get("expected", ""))
         guess = nearest(str(problem["input"]), re.findall("'([^']*)'", expected))

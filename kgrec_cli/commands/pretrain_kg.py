@@ -37,14 +37,10 @@ def pretrain_kg(
 
     folder = Path()
     typed = {
-        "method": method,
-        "embedding_size": embedding_size,
-        "epochs": epochs,
-        "batch_size": batch_size,
-        "learning_rate": learning_rate,
-        "negatives": negatives,
+        "method": method, "embedding_size": embedding_size, "epochs": epochs,
+        "batch_size": batch_size, "learning_rate": learning_rate, "negatives": negatives,
         "seed": seed,
-    }
+    }  # fmt: skip
     settings = resolve_settings(
         folder=folder,
         config_paths=config,

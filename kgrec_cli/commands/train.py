@@ -59,23 +59,12 @@ def train(
 
     folder = Path()
     options: dict[str, Any] = {
-        "dataset": dataset,
-        "model": model,
-        "freeze_kg": freeze_kg,
-        "preset": preset,
-        "epochs": epochs,
-        "learning_rate": learning_rate,
-        "train_batch_size": train_batch_size,
-        "embedding_size": embedding_size,
-        "hidden_size": hidden_size,
-        "num_layers": num_layers,
-        "dropout_prob": dropout_prob,
-        "loss_type": loss_type,
-        "valid_metric": valid_metric,
-        "stopping_step": stopping_step,
-        "seed": seed,
-        "device": device,
-    }
+        "dataset": dataset, "model": model, "freeze_kg": freeze_kg, "preset": preset,
+        "epochs": epochs, "learning_rate": learning_rate, "train_batch_size": train_batch_size,
+        "embedding_size": embedding_size, "hidden_size": hidden_size, "num_layers": num_layers,
+        "dropout_prob": dropout_prob, "loss_type": loss_type, "valid_metric": valid_metric,
+        "stopping_step": stopping_step, "seed": seed, "device": device,
+    }  # fmt: skip
     if like is not None and not on_all_data:
         raise UsageError("--like goes with --on-all-data")
     if resume is not None:

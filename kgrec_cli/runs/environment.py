@@ -18,7 +18,8 @@ def choose_device(name: str) -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     device = torch.device(name)
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise KgrecError(f"device {name}: torch sees {torch.cuda.device_count()} CUDA devices here")
+        n_devices = torch.cuda.device_count()
+        raise KgrecError(f"device {name}: torch finds {n_devices} CUDA devices; use auto or cpu")
     return device
 
 

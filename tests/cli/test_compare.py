@@ -133,7 +133,7 @@ def test_mistakes_are_one_line(run_cli: RunCli, first: str, second: str) -> None
         ((first, first), 2, "named twice"),
         ((first, first[1:]), 1, f"did you mean '{first}'?"),
         ((first, "--threads=0"), 2, "--threads"),
-        ((first, second, "--device=cuda:99"), 1, "torch sees"),
+        ((first, second, "--device=cuda:99"), 1, "torch finds"),
     ):
         result = run_cli("compare", *arguments)
         assert result.exit_code == code
