@@ -134,14 +134,8 @@ def train(
 ) -> "TrainedRun":
     """Trains GRU4RecKG (or GRU4Rec) and measures it on the validation and test parts.
 
-    Args:
-        dataset: Name of the data set; None as the settings say, else the only one there.
-        on_all_data: Final fit: hold nothing out; settings and epochs are those of a finished run.
-        like: The run that a final fit follows; None for the newest.
-        config: A settings file, `best.yaml` of a study for instance.
-        folder: The working folder.
-        quiet: Show warnings only.
-        settings: Any of docs/settings.md by name, `preset` too. None is a value.
+    `settings` are any of docs/settings.md by name, `preset` too. The other arguments are the
+    options of `kgrec train`; see also `help(kgrec_cli.api)`.
 
     Returns:
         The run folder, its best epoch, its metrics.

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 CONFIG_NAME = "kgrec.yaml"
 
-Part = TypeVar("Part", bound="DataclassInstance")
+Narrow = TypeVar("Narrow", bound="DataclassInstance")
 
 
 def setting_names() -> tuple[str, ...]:
@@ -207,7 +207,7 @@ def build_settings(values: Mapping[str, Any], where: str) -> Settings:
 def _explain(error: ValidationError) -> str:
     """The first problem of a pydantic error, in one line."""
     problem = error.errors()[0]
-    location = [str(part) for part in problem["loc"] if isinstance(part, str)]
+    location = [name for name in problem["loc"] if isinstance(name, str)]
     key = ".".join(location)
     if problem["type"] == "extra_forbidden":
         names = setting_names() if len(location) == 1 else BLOCKS[location[0]].model_fields
@@ -223,14 +223,12 @@ def _explain(error: ValidationError) -> str:
     return f"{key}: found {problem['input']!r}; {message[0].lower()}{message[1:]}"
 
 
-def narrow(settings: Settings, part: type[Part]) -> Part:
-    """The few settings that a part of the core takes, by their names.
+def narrow(settings: Settings, kind: type[Narrow]) -> Narrow:
+    """The few settings that a function of the core takes, by their names.
 
-    Args:
-        settings: All settings.
-        part: A frozen dataclass whose fields are names of settings, `ModelSettings` for instance.
+    `kind` is a frozen dataclass whose fields are names of settings, `ModelSettings` for instance.
     """
-    return part(**{field.name: getattr(settings, field.name) for field in fields(part)})
+    return kind(**{field.name: getattr(settings, field.name) for field in fields(kind)})
 
 
 def format_config(settings: Settings) -> str:

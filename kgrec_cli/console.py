@@ -95,11 +95,7 @@ def _is_number(cell: Any) -> bool:
 
 @contextmanager
 def listening(quiet: bool = False) -> Iterator[OnEvent]:
-    """Yields the listener to hand to a stage; it draws bars, notes and the table of epochs.
-
-    Args:
-        quiet: Draw nothing but warnings.
-    """
+    """Yields the listener for a stage: it draws bars, notes and epochs; `quiet`, only warnings."""
     display = _Display(quiet)
     try:
         yield display

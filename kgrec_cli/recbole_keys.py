@@ -85,10 +85,7 @@ RENEWED = {
 def translate(values: Mapping[str, Any], where: str, on_note: OnNote) -> dict[str, Any]:
     """A file's mapping in kgrec's settings: older spellings renewed, without the ignored keys.
 
-    Args:
-        values: As read.
-        where: The file, for errors and notes.
-        on_note: Gets a line for each ignored key.
+    `on_note` gets a line for each ignored key; `where` is the file that the lines name.
 
     Raises:
         KgrecError: A key of RecBole's that would change the result and is not supported.

@@ -87,10 +87,7 @@ def read_links(settings: Settings, folder: Path) -> pl.DataFrame:
 def read_kg(settings: Settings, folder: Path, *, refuse_empty: bool = False) -> pl.DataFrame:
     """The rows of `.kg`, repeated ones too: String columns head_id, relation_id, tail_id.
 
-    Args:
-        settings: dataset, data_path, and RecBole's field names and separator.
-        folder: The working folder.
-        refuse_empty: An empty field is an error; else it is null.
+    With `refuse_empty` an empty field is an error; else it is null.
 
     Raises:
         KgrecError: A missing or malformed file.

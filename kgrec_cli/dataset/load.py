@@ -94,14 +94,10 @@ class Dataset:
 def load_dataset(
     settings: Settings, folder: Path, on_event: OnEvent, items: Vocabulary | None = None
 ) -> Dataset:
-    """The data set that `settings` names.
+    """The data set that `settings` names, its items numbered as `items` or, without them, anew.
 
-    Args:
-        settings: dataset, data_path and RecBole's data settings.
-        folder: The working folder.
-        on_event: Gets notes.
-        items: The vocabulary of a trained run; interactions of other items are dropped, with a
-            note. None makes the vocabulary from the data.
+    With `items`, the vocabulary of a trained run, interactions of other items are dropped, with a
+    note.
 
     Raises:
         KgrecError: A missing or malformed file; the line names it.

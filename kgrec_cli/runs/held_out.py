@@ -24,10 +24,8 @@ MEASURING = ("topk", "metrics", "eval_args", "eval_batch_size", "data_path")
 def evaluation_settings(run_dir: Path, values: Mapping[str, Any]) -> Settings:
     """The settings of a run with other things to measure.
 
-    Args:
-        run_dir: The run.
-        values: Settings of `MEASURING` by name, None as in the run. Without `metrics` all metrics
-            are measured.
+    `values` are settings of `MEASURING` by name; None is the run's. Without `metrics` all metrics
+    are measured.
 
     Raises:
         UsageError: A name or value that is not valid, or a setting that a trained run cannot take.
@@ -81,13 +79,7 @@ def load_held_out(
 ) -> HeldOut:
     """A finished run, its data set and its split, to rank the held-out targets.
 
-    Args:
-        run_dir: The run.
-        folder: The working folder.
-        settings: The run's, with what to measure.
-        device: None as in training.
-        threads: None as in training.
-        on_event: Gets notes and warnings.
+    `settings` are the run's, with what to measure.
 
     Raises:
         KgrecError: The run held nothing out, its data set is missing or has changed.

@@ -260,13 +260,8 @@ def load_recommender(
 ) -> Recommender:
     """A finished run, its model in memory.
 
-    Args:
-        run_dir: The run.
-        folder: The working folder, where its data set is.
-        settings: The run's with other things to measure; None for the run's.
-        device: None as in training.
-        threads: None as in training.
-        on_event: Gets notes and warnings while the data set is read.
+    `settings` are the run's with other things to measure; None for the run's. `on_event` gets notes
+    and warnings while the data set is read.
 
     Raises:
         KgrecError: A file of the run is missing or damaged.

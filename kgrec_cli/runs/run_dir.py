@@ -6,7 +6,7 @@
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -42,20 +42,22 @@ def create_run(
 ) -> Path:
     """A new run folder with what is known before any training: settings, items, environment.
 
-    Args:
-        saved_dir: Where runs are.
-        settings: All settings of the run.
-        dataset: Its data set.
-        device: Where it computes.
-        suffix: End of its name.
-        origin: Further values of `environment.json`, at least `on_all_data`.
+    `suffix` ends its name; `origin` are further values of `environment.json`, at least
+    `on_all_data`.
 
     Raises:
         KgrecError: It cannot be made.
     """
     run_dir = _make_dir(saved_dir, dataset.name, settings.model, suffix)
     write_text(run_dir / CONFIG, format_config(settings))
-    write_items(run_dir, dataset.items.tokens, dataset.titles, dataset.entities)
+    types = {"item_id": "token", "title": "token_seq", "entity_id": "token"}
+    rows = [
+        (token, dataset.titles.get(token), dataset.entities.get(token))
+        for token in dataset.items.tokens[1:]
+    ]
+    write_atomic(
+        run_dir / ITEMS, pl.DataFrame(rows, dict.fromkeys(types, pl.String), orient="row"), types
+    )
     origin = {"inter_sha256": dataset.inter_sha256, **origin}
     write_json(run_dir / ENVIRONMENT, {**describe_environment(device), **origin})
     return run_dir
@@ -84,11 +86,8 @@ def finish_run(
 ) -> None:
     """Writes the best weights and the metrics: from here on the run is finished.
 
-    Args:
-        run_dir: The run.
-        model: With its best weights.
-        training: best_epoch, epochs, on_all_data, ...
-        metrics: By part, masked and not; empty where nothing was held out.
+    `training` holds best_epoch, epochs, on_all_data, ...; `metrics` are by part, masked and not,
+    and empty where nothing was held out.
     """
     widths = {name: model.table_of(name).embedding_dim for name in model.branches[1:]}
     write_tensors(run_dir / MODEL, model.state_dict(), {**training, "tables": widths})
@@ -164,16 +163,6 @@ def read_run_settings(run_dir: Path) -> Settings:
     """
     path = run_dir / CONFIG
     return build_settings(read_yaml(path), str(path))
-
-
-def write_items(
-    run_dir: Path, tokens: Sequence[str], titles: Mapping[str, str], entities: Mapping[str, str]
-) -> None:
-    """Writes the vocabulary: one row per item in id order (the padding left out)."""
-    types = {"item_id": "token", "title": "token_seq", "entity_id": "token"}
-    rows = [(token, titles.get(token), entities.get(token)) for token in tokens[1:]]
-    table = pl.DataFrame(rows, dict.fromkeys(types, pl.String), orient="row")
-    write_atomic(run_dir / ITEMS, table, types)
 
 
 def read_items(run_dir: Path) -> pl.DataFrame:

@@ -119,14 +119,8 @@ def run_compare(
 ) -> Comparison:
     """Ranks the test targets of finished runs and compares each run with the first, user by user.
 
-    Args:
-        run_dirs: Two or more finished runs.
-        folder: The working folder.
-        group: Take seeds of one configuration (settings equal but for `seed`) as one, each user's
-            values averaged over them.
-        device: None as in training.
-        threads: None as in training.
-        on_event: Gets progress, notes and warnings.
+    With `group`, seeds of one configuration (settings equal but for `seed`) count as one run: each
+    user's values are averaged over them.
 
     Raises:
         UsageError: Fewer than two runs, one named twice, or all of them seeds of one configuration.

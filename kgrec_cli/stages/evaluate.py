@@ -54,17 +54,10 @@ def run_evaluate(
     threads: int | None = None,
     on_event: OnEvent,
 ) -> Evaluation:
-    """Measures a finished run on its own data set and merges the result into its `metrics.json`.
+    """Measures a finished run on its data set and merges the result into its `metrics.json`.
 
-    Args:
-        run_dir: A finished run.
-        folder: The working folder.
-        settings: The run's, with what to measure.
-        per_user_path: Where to write the rank of each test target.
-        baselines: Whether to measure popularity and ItemKNN too.
-        device: None as in training.
-        threads: None as in training.
-        on_event: Gets progress, notes and warnings.
+    `settings` are the run's, with what to measure. The rank of each test target is written to
+    `per_user_path`.
 
     Raises:
         KgrecError: The run held nothing out, its data set is missing or has changed.
@@ -116,9 +109,7 @@ def measure_slices(
 def item_groups(dataset: Dataset, popularity: NDArray[np.int64]) -> dict[str, NDArray[np.bool_]]:
     """Bool (N,) by name: items by popularity and, where there are links, by whether they have one.
 
-    Args:
-        dataset: Whose items.
-        popularity: int64 (N,), training interactions of each item, padding first.
+    `popularity` is int64 (N,), the training interactions of each item, padding first.
     """
     groups = popularity_groups(popularity)
     if dataset.entities:

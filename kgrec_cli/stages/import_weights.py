@@ -68,14 +68,10 @@ def checkpoint_settings(
 ) -> dict[str, Any]:
     """The settings that a checkpoint's model was trained and measured with, over the folder's.
 
-    Args:
-        checkpoint: What RecBole's `.pth` holds; values that kgrec does not take are ignored.
-        path: The `.pth`, for errors.
-        folder: The working folder.
-        settings: The folder's; its data set is taken when the checkpoint's is not there.
+    Values that kgrec does not take are ignored. The data set is the checkpoint's, if it is there.
 
     Raises:
-        KgrecError: No checkpoint of a GRU4RecKG or GRU4Rec.
+        KgrecError: No checkpoint of a GRU4RecKG or GRU4Rec; `path` is where it was read from.
     """
     values = settings.model_dump(mode="json")
     if "loss_type" in checkpoint.config:
@@ -94,12 +90,7 @@ def run_import(
 ) -> Imported:
     """Makes a run folder from RecBole's weights and measures it.
 
-    Args:
-        checkpoint: What RecBole's `.pth` holds.
-        path: The `.pth`.
-        settings: Those of `checkpoint_settings`, the data set named.
-        folder: The working folder.
-        on_event: Gets notes and warnings.
+    `settings` are those of `checkpoint_settings`, the data set named.
 
     Raises:
         KgrecError: No checkpoint of a GRU4RecKG or GRU4Rec, or one of another data set.

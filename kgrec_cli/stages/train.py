@@ -54,12 +54,7 @@ def run_train(
 ) -> list[TrainedRun]:
     """Trains one run, or one for each of `n_seeds` seeds from `settings.seed` on.
 
-    Args:
-        settings: All settings; with `on_all_data`, `epochs` is how long to train.
-        folder: The working folder.
-        n_seeds: Number of runs.
-        on_all_data: Hold nothing out: a final fit.
-        on_event: Gets progress, notes and warnings.
+    With `on_all_data` (a final fit) nothing is held out, and all of `settings.epochs` are trained.
 
     Raises:
         KgrecError: A missing or malformed file, an empty split.
@@ -94,10 +89,8 @@ def final_fit_settings(
 ) -> dict[str, Any]:
     """The settings of a finished run, as a mapping, `epochs` being its best epoch.
 
-    Args:
-        folder: The working folder.
-        like: The run to follow; None for the newest finished one that held data out.
-        dataset: Only runs of this data set; None for that of the folder's settings, if any.
+    Without `like` it is the newest run that held data out, of `dataset` (or of the folder's
+    settings) if that is set.
 
     Raises:
         KgrecError: No such run, or one that was itself trained on all data.

@@ -80,17 +80,8 @@ def run_tune(
 ) -> Tuning:
     """Searches a space for the best `valid_metric`; the same call resumes a stopped search.
 
-    Args:
-        settings: What all trials share.
-        folder: The working folder.
-        space_path: The search space, in RecBole's format.
-        search: exhaustive, random or tpe.
-        max_trials: Trials at most, those of earlier calls included.
-        pruner: none, median, hyperband or asha.
-        early_stop: Trials in a row without a better score that end the search.
-        jobs: Trials at a time, each in a process with its share of the CPU's threads.
-        storage: SQLAlchemy URL of the study's database; None: study.db in the study's folder.
-        on_event: Gets progress, notes and warnings.
+    All trials share `settings`; the other arguments are the options of `kgrec tune`. With several
+    `jobs` each trial has a process, with its share of the CPU's threads.
 
     Raises:
         KgrecError: A file that cannot be used, a parameter that is no setting, a study made with
