@@ -12,7 +12,7 @@ from pathlib import Path
 import yaml
 from pydantic import BaseModel
 
-from kgrec_cli.descriptions import DESCRIPTIONS, OWN
+from kgrec_cli.descriptions import DESCRIPTIONS, KGREC_ONLY
 from kgrec_cli.recbole_keys import IGNORED, REFUSED, RENEWED
 from kgrec_cli.settings import BLOCKS, PRESETS, SSM_NEGATIVES, NegativeSampling, Settings
 
@@ -71,7 +71,7 @@ def _table(model: type[BaseModel], prefix: str = "") -> list[str]:
             default = "a block, below"
         else:
             default = f"`{_yaml(field.default)}`"
-        star = " *" if name in OWN else ""
+        star = " *" if name in KGREC_ONLY else ""
         lines.append(f"| `{key}`{star} | {default} | {DESCRIPTIONS[name]} |")
     return lines
 

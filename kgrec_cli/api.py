@@ -1,9 +1,19 @@
 """The Python API: one function a command, offered as `kgrec_cli.train` and so on.
 
-Settings are resolved as on the command line: the defaults, `kgrec.yaml` in `folder`, a settings
-file (`config`), then what is typed here. Data sets and runs are in `folder`; paths that are typed
-are relative to the current directory. Progress is shown on standard error, with `quiet` only
-warnings. Every mistake is a `kgrec_cli.errors.KgrecError` of one line.
+Arguments are the options of the command of the same name (`kgrec train --help`, docs/cli.md), and
+these, which mean the same everywhere:
+
+- `folder`: the working folder. Data sets, runs and `kgrec.yaml` are in it. Paths that you type are
+  relative to the current directory.
+- `dataset`: name of the data set; None as the settings say, else the only one there.
+- `run`: run folder, its name under `saved/` or the beginning of it; None for the newest.
+- `config`: a settings file.
+- `settings`: any of docs/settings.md by name. None is a value. The order is that of the command
+  line: defaults, `kgrec.yaml`, `config`, then what is typed here.
+- `device`, `threads`: where to compute; None as the settings or the run say.
+- `quiet`: show warnings only. Progress is shown on standard error.
+
+Every mistake raises a `kgrec_cli.errors.KgrecError` of one line.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,9 +21,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from kgrec_cli import console
-from kgrec_cli.config import choose_dataset, resolve_settings
+from kgrec_cli.config import resolve_settings
 from kgrec_cli.errors import UsageError
-from kgrec_cli.recbole_keys import translate
 
 if TYPE_CHECKING:  # none of them is loaded before it is called
     from kgrec_cli.runs.recommender import Recommender
@@ -52,33 +61,10 @@ def prepare(
 ) -> "PrepareResult":
     """Turns raw interactions and a knowledge graph into RecBole's atomic files.
 
-    Args:
-        name: Name of the data set: a MovieLens set that is downloaded, or any name with `raw`.
-        raw: MovieLens folder or zip, or a table of interactions.
-        items: Item list of a table: id, title, year, genres.
-        user_col: Column of users, its name or its number from 1.
-        item_col: Column of items.
-        rating_col: Column of ratings; "none" leaves them out.
-        time_col: Column of times; "none" takes the file's order.
-        on_bad_row: Stop at a bad row, or set bad rows aside in a file.
-        kg: Triples; or "freebase", "metadata", "none", "auto".
-        links: Which item is which entity.
-        link_by: Whether the ids of the links are the data set's, or items are matched by title.
-        catalog: Item list whose ids the links use.
-        add_metadata: Put genres, years and tags into the graph.
-        min_rating: Drop lower ratings.
-        min_user_inter: Drop users with fewer interactions.
-        min_item_inter: Drop items with fewer interactions.
-        duplicates: Which rows of a repeated (user, item) to keep.
-        data_path: Folder of the data sets, below `folder`; None as the settings say.
-        folder: The working folder.
-        quiet: Show warnings only.
+    The arguments are the options of `kgrec prepare`; see also `help(kgrec_cli.api)`.
 
     Returns:
-        Where the files are, and the account that `prepare.json` holds.
-
-    Raises:
-        KgrecError: A file that cannot be read or understood, an unknown name.
+        Where the files are, and the report that `prepare.json` holds.
     """
     from kgrec_cli.formats.raw.interactions import ColumnChoice
     from kgrec_cli.stages.prepare.graph import KGRequest
@@ -117,36 +103,22 @@ def pretrain_kg(
     quiet: bool = False,
     **settings: Any,
 ) -> "Pretrained":
-    """Gives every entity of the knowledge graph a vector, by PyKEEN.
+    """Trains a vector for every entity of the knowledge graph, with PyKEEN.
 
-    Args:
-        dataset: Name of the data set; None as the settings say, else the only one there.
-        method: A PyKEEN model; None as the settings say (TransE).
-        validate: Leave out a share of the triples and rank them: MRR and Hits@k.
-        resume: Go on with a training that was stopped.
-        device: auto, cpu, cuda or cuda:N.
-        threads: CPU threads.
-        config: A settings file.
-        folder: The working folder.
-        quiet: Show warnings only.
-        settings: Others of the `pretrain_kg` block: embedding_size, epochs, batch_size, ...
+    `settings` are those of the `pretrain_kg` block: embedding_size, epochs, batch_size, ... The
+    other arguments are the options of `kgrec pretrain-kg`; see also `help(kgrec_cli.api)`.
 
     Returns:
         Where the vectors are, losses and metrics.
-
-    Raises:
-        KgrecError: A missing or malformed file, an unknown or unusable setting.
     """
     from kgrec_cli.stages.pretrain_kg import run_pretrain_kg
 
-    folder = Path(folder)
     block = settings if method is None else {**settings, "method": method}
-    values = {"pretrain_kg": block, "device": device, "threads": threads}
-    typed = {name: value for name, value in values.items() if value is not None}
-    resolved = _resolve(folder, dataset, config, typed, quiet)
+    options = {"dataset": dataset, "device": device, "threads": threads}
+    resolved = _resolve(folder, config, options, {"pretrain_kg": block}, quiet)
     with console.listening(quiet) as on_event:
         return run_pretrain_kg(
-            resolved, folder, validate=validate, resume=resume, on_event=on_event
+            resolved, Path(folder), validate=validate, resume=resume, on_event=on_event
         )
 
 
@@ -162,28 +134,19 @@ def train(
 ) -> "TrainedRun":
     """Trains GRU4RecKG (or GRU4Rec) and measures it on the validation and test parts.
 
-    Args:
-        dataset: Name of the data set; None as the settings say, else the only one there.
-        on_all_data: Final fit: hold nothing out; settings and epochs are those of a finished run.
-        like: The run that a final fit follows; None for the newest.
-        config: A settings file, `best.yaml` of a study for instance.
-        folder: The working folder.
-        quiet: Show warnings only.
-        settings: Any of docs/settings.md by name, and `preset`. None is a value.
+    `settings` are any of docs/settings.md by name, `preset` too. The other arguments are the
+    options of `kgrec train`; see also `help(kgrec_cli.api)`.
 
     Returns:
         The run folder, its best epoch, its metrics.
-
-    Raises:
-        KgrecError: A missing or malformed file, an unknown or unusable setting.
     """
     from kgrec_cli.stages.train import final_fit_settings, run_train
 
     folder = Path(folder)
     if like is not None and not on_all_data:
         raise UsageError("train: like goes with on_all_data")
-    base = final_fit_settings(folder, _text(like), dataset) if on_all_data else None
-    resolved = _resolve(folder, dataset, config, settings, quiet, base=base)
+    base = final_fit_settings(folder, like, dataset) if on_all_data else None
+    resolved = _resolve(folder, config, {"dataset": dataset}, settings, quiet, base)
     with console.listening(quiet) as on_event:
         (run,) = run_train(resolved, folder, on_all_data=on_all_data, on_event=on_event)
     return run
@@ -204,31 +167,19 @@ def evaluate(
 ) -> "Evaluation":
     """Measures a run by full ranking, seen items masked and not, beside two baselines.
 
-    Args:
-        run: Run folder, its name under `saved/` or the beginning of it; None for the newest.
-        topk: Cutoffs; None for the run's.
-        metrics: Names; None for all.
-        per_user: Where to write the rank of each test target (.tsv, .csv, .parquet, .jsonl).
-        baselines: Measure popularity and ItemKNN too.
-        device: Where to compute; None as in training.
-        threads: CPU threads; None as in training.
-        folder: The working folder.
-        quiet: Show warnings only.
-        settings: What else may be measured otherwise: eval_args, eval_batch_size, data_path.
+    `settings` are others that evaluation takes: eval_args, eval_batch_size, data_path. The other
+    arguments are the options of `kgrec evaluate`; see also `help(kgrec_cli.api)`.
 
     Returns:
         Metrics by part, of the baselines, and of slices of the test targets; `metrics.json` of the
         run holds them too.
-
-    Raises:
-        KgrecError: No such run, it held nothing out, its data set is missing or has changed.
     """
     from kgrec_cli.runs.held_out import evaluation_settings
-    from kgrec_cli.runs.run_dir import find_run, find_saved_dir
+    from kgrec_cli.runs.run_dir import find_run
     from kgrec_cli.stages.evaluate import run_evaluate
 
     folder = Path(folder)
-    run_dir = find_run(find_saved_dir(folder), _text(run))
+    run_dir = find_run(folder, run)
     resolved = evaluation_settings(run_dir, {"topk": topk, "metrics": metrics, **settings})
     with console.listening(quiet) as on_event:
         return run_evaluate(
@@ -257,36 +208,21 @@ def tune(
     quiet: bool = False,
     **settings: Any,
 ) -> "Tuning":
-    """Searches for the best settings; the same call goes on where it was stopped.
+    """Searches for the best settings; the same call resumes a stopped search.
 
-    Args:
-        space: Search space in RecBole's format, `hyper.test` for instance.
-        dataset: Name of the data set; None as the settings say, else the only one there.
-        search: exhaustive (every point of choices), random or tpe.
-        max_trials: Trials at most, those of earlier calls included.
-        pruner: Give up poor trials early: none, median, hyperband or asha.
-        early_stop: End after this many trials without progress.
-        jobs: Trials at a time, each in a process of its own.
-        config: A settings file.
-        folder: The working folder.
-        quiet: Show warnings only.
-        settings: What all trials share: any of docs/settings.md by name, and `preset`.
+    `settings` are shared by all trials. The other arguments are those of `kgrec tune`; see also
+    `help(kgrec_cli.api)`.
 
     Returns:
         The folder of the study, its leaderboard and its best trial.
-
-    Raises:
-        KgrecError: A file that cannot be used, a parameter that is no setting, a study made with
-            another space or other settings.
     """
     from kgrec_cli.stages.tune import run_tune
 
-    folder = Path(folder)
-    resolved = _resolve(folder, dataset, config, settings, quiet)
+    resolved = _resolve(folder, config, {"dataset": dataset}, settings, quiet)
     with console.listening(quiet) as on_event:
         return run_tune(
             resolved,
-            folder,
+            Path(folder),
             Path(space),
             search=search,
             max_trials=max_trials,
@@ -305,57 +241,39 @@ def load_run(
     folder: AnyPath = ".",
     quiet: bool = False,
 ) -> "Recommender":
-    """A finished run in memory: it recommends, scores, and hands out its item vectors.
+    """A finished run in memory: it recommends, scores, and returns its item vectors.
 
-    Args:
-        run: Run folder, its name under `saved/` or the beginning of it; None for the newest.
-        device: Where to compute; None as in training.
-        threads: CPU threads; None as in training.
-        folder: The working folder.
-        quiet: Show warnings only.
-
-    Raises:
-        KgrecError: No such run, or a file of it is missing or damaged.
+    For the arguments see `help(kgrec_cli.api)`.
     """
     from kgrec_cli.runs.recommender import load_recommender
-    from kgrec_cli.runs.run_dir import find_run, find_saved_dir
+    from kgrec_cli.runs.run_dir import find_run
 
     folder = Path(folder)
-    run_dir = find_run(find_saved_dir(folder), _text(run))
     with console.listening(quiet) as on_event:
-        return load_recommender(run_dir, folder, device=device, threads=threads, on_event=on_event)
+        return load_recommender(
+            find_run(folder, run), folder, device=device, threads=threads, on_event=on_event
+        )
 
 
 def _resolve(
-    folder: Path,
-    dataset: str | None,
+    folder: AnyPath,
     config: AnyPath | None,
+    options: Mapping[str, Any],
     values: Mapping[str, Any],
     quiet: bool,
-    *,
     base: Mapping[str, Any] | None = None,
 ) -> "Settings":
-    """The settings of a call, with the data set filled in; a value of None is one."""
-
-    def note(text: str) -> None:
-        if not quiet:
-            console.note(text)
-
-    typed = {name: value for name, value in values.items() if value is not None}
-    settings = resolve_settings(
-        folder=folder,
-        config_paths=[] if config is None else [Path(config)],
-        options={**translate(typed, "settings", note), **({"dataset": dataset} if dataset else {})},
-        assignments=[f"{name}=null" for name, value in values.items() if value is None],
+    """The settings of a call, the data set filled in. None in `options` says nothing."""
+    return resolve_settings(
+        folder=Path(folder),
+        config_paths=None if config is None else [Path(config)],
+        options=options,
+        values=values,
         base=base,
-        on_note=note,
+        needs_dataset=True,
+        on_note=(lambda text: None) if quiet else console.note,
     )
-    return choose_dataset(settings, folder)
 
 
 def _path(path: AnyPath | None) -> Path | None:
     return None if path is None else Path(path)
-
-
-def _text(path: AnyPath | None) -> str | None:
-    return None if path is None else str(path)

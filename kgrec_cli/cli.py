@@ -27,7 +27,7 @@ from kgrec_cli.errors import KgrecError
 SPIN_COUNT = "1000"
 """How long torch's threads spin for each other before they sleep: briefly.
 
-By OpenMP's own choice it is long, and beside another busy program TransE took over 20 times as long
+OpenMP's default is long: beside another busy program TransE took over 20 times as long
 (docs/studies/2026-11-performance.md).
 """
 
@@ -99,7 +99,8 @@ def _show_usage_error(error: typer.TyperException) -> int:
     message = error.format_message() if hasattr(error, "format_message") else str(error)
     context = getattr(error, "ctx", None)
     hint = f" (see `{context.command_path} --help`)" if context is not None else ""
-    message = message.replace("Value error, ", "")  # pydantic's, which Typer shows as it is
+    # Pydantic's text, which Typer shows as it is.
+    message = message.replace("Value error, ", "").partition(", unable to parse")[0]
     if message.strip():
         console.show_error(" ".join(message.split()) + hint)
     return int(getattr(error, "exit_code", 2))

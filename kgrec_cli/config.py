@@ -1,8 +1,8 @@
 """Where settings come from: files, options, `--set`; and which data set is meant.
 
 Resolved once a command, in this order (later wins): defaults, the preset, `kgrec.yaml` in the
-working folder, `--config` files, options and `--set key=value`. Any of them can name the preset. A
-key that nobody knows is an error.
+working folder, `--config` files, options and `--set key=value`. Any of them can name the preset. An
+unknown key is an error.
 """
 
 import re
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 CONFIG_NAME = "kgrec.yaml"
 
-Part = TypeVar("Part", bound="DataclassInstance")
+Narrow = TypeVar("Narrow", bound="DataclassInstance")
 
 
 def setting_names() -> tuple[str, ...]:
@@ -116,7 +116,7 @@ WHOLE = ("split", "mode", "load_col", "unload_col", "preload_weight", "val_inter
 def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     """`base` with the values of `over` on top; `pretrain_kg` and other blocks merge by key.
 
-    Mappings in `WHOLE` are replaced: {RS: ...} over {LS: ...} is a change of mind, not a union.
+    Mappings in `WHOLE` are replaced as a whole: {RS: ...} replaces {LS: ...}.
     """
     merged = dict(base)
     for key, value in over.items():
@@ -130,26 +130,30 @@ def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
 def resolve_settings(
     *,
     folder: Path,
-    config_paths: Iterable[Path] = (),
+    config_paths: Iterable[Path] | None = None,
+    values: Mapping[str, Any] | None = None,
     options: Mapping[str, Any] | None = None,
-    assignments: Iterable[str] = (),
+    assignments: Iterable[str] | None = None,
     base: Mapping[str, Any] | None = None,
+    needs_dataset: bool = False,
     on_note: OnNote = lambda text: None,
 ) -> Settings:
-    """The settings of one command.
+    """The settings of one command; later sources override earlier ones, in this order.
 
     Args:
         folder: The working folder; its `kgrec.yaml` is read when there is one.
         config_paths: `--config` files, later over earlier.
-        options: Values typed as options; None values are left out.
+        values: By name, as in a file: None is a value, RecBole's older keys are renewed.
+        options: Values of options; those that are None were not typed.
         assignments: Texts of `--set`.
-        base: Values that take the place of defaults and `kgrec.yaml`: those of a run to follow. A
-            preset named elsewhere lies over them.
-        on_note: Hears one line for each of RecBole's keys that is left out.
+        base: Replaces the defaults and `kgrec.yaml`: the settings of a run to follow. A preset
+            named elsewhere overrides it.
+        needs_dataset: Fill in `dataset` (see `choose_dataset`).
+        on_note: Gets a line for each of RecBole's keys that is ignored.
 
     Raises:
         KgrecError: A file that cannot be read, an unknown key or a value out of range, named with
-            the file it came from.
+            the file it came from; with `needs_dataset` no data set, or several.
     """
 
     def read(path: Path) -> dict[str, Any]:
@@ -160,17 +164,19 @@ def resolve_settings(
     local_path = folder / CONFIG_NAME
     paths = [local_path] if base is None and local_path.is_file() else []
     explicit: dict[str, Any] = {}
-    for path in (*paths, *config_paths):
+    for path in (*paths, *(config_paths or ())):
         explicit = merge(explicit, read(path))
-    typed = {key: value for key, value in (options or {}).items() if value is not None}
     try:
-        for values in (typed, translate(parse_assignments(assignments), "--set", on_note)):
-            explicit = merge(explicit, values)
-        return build_settings(merge(base or {}, with_preset(explicit)), "settings")
+        explicit = merge(explicit, translate(values or {}, "settings", on_note))
+        typed = {key: value for key, value in (options or {}).items() if value is not None}
+        assigned = translate(parse_assignments(assignments or ()), "--set", on_note)
+        explicit = merge(merge(explicit, typed), assigned)
+        settings = build_settings(merge(base or {}, with_preset(explicit)), "settings")
     except UsageError:
         raise
     except KgrecError as error:
         raise UsageError(str(error).removeprefix("settings: ").removeprefix("--set: ")) from error
+    return choose_dataset(settings, folder) if needs_dataset else settings
 
 
 def check_values(values: Mapping[str, Any], where: str) -> None:
@@ -201,12 +207,12 @@ def build_settings(values: Mapping[str, Any], where: str) -> Settings:
 def _explain(error: ValidationError) -> str:
     """The first problem of a pydantic error, in one line."""
     problem = error.errors()[0]
-    location = [str(part) for part in problem["loc"] if isinstance(part, str)]
+    location = [name for name in problem["loc"] if isinstance(name, str)]
     key = ".".join(location)
     if problem["type"] == "extra_forbidden":
         names = setting_names() if len(location) == 1 else BLOCKS[location[0]].model_fields
         return unknown_name("key", location[-1], names)
-    message = problem["msg"].removeprefix("Value error, ")
+    message = problem["msg"].removeprefix("Value error, ").partition(", unable to parse")[0]
     if problem["type"] == "literal_error":
         expected = str(problem.get("ctx", {}).get("expected", ""))
         guess = nearest(str(problem["input"]), re.findall("'([^']*)'", expected))
@@ -217,24 +223,17 @@ def _explain(error: ValidationError) -> str:
     return f"{key}: found {problem['input']!r}; {message[0].lower()}{message[1:]}"
 
 
-def narrow(settings: Settings, part: type[Part]) -> Part:
-    """The few settings that a part of the core takes, by their names.
+def narrow(settings: Settings, kind: type[Narrow]) -> Narrow:
+    """The few settings that a function of the core takes, by their names.
 
-    Args:
-        settings: All settings.
-        part: A frozen dataclass whose fields are names of settings, `ModelSettings` for instance.
+    `kind` is a frozen dataclass whose fields are names of settings, `ModelSettings` for instance.
     """
-    return part(**{field.name: getattr(settings, field.name) for field in fields(part)})
+    return kind(**{field.name: getattr(settings, field.name) for field in fields(kind)})
 
 
 def format_config(settings: Settings) -> str:
     """Settings as YAML text that `--config` reads back to the same settings."""
     return yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
-
-
-def _is_named(path: Path) -> bool:
-    """Whether a file is named after its folder, as `ml/ml.inter` or `ml/ml.train.inter`."""
-    return path.name.startswith(f"{path.parent.name}.")
 
 
 def choose_dataset(settings: Settings, folder: Path) -> Settings:
@@ -243,8 +242,9 @@ def choose_dataset(settings: Settings, folder: Path) -> Settings:
     Raises:
         KgrecError: None there, or several; the line lists them.
     """
-    data_dir = folder / settings.data_path
-    names = sorted({path.parent.name for path in data_dir.glob("*/*.inter") if _is_named(path)})
+    paths = (folder / settings.data_path).glob("*/*.inter")
+    # Named after their folder, as ml/ml.inter or ml/ml.train.inter.
+    names = sorted({p.parent.name for p in paths if p.name.startswith(f"{p.parent.name}.")})
     if settings.dataset is not None:
         if settings.dataset not in names:
             if nearest(settings.dataset, names):

@@ -18,7 +18,7 @@ from kgrec_cli.events import Progress as ProgressEvent
 
 
 def out() -> Console:
-    """Standard output, as it is now (tests replace it)."""
+    """Standard output as it is now (tests replace it)."""
     return Console(file=sys.stdout, highlight=False, soft_wrap=False)
 
 
@@ -33,7 +33,7 @@ def say(text: str) -> None:
 
 
 def heading(text: str) -> None:
-    """Prints a line that opens a part of the output."""
+    """Prints a line in bold."""
     out().print(Text(text, style="bold"), soft_wrap=True)
 
 
@@ -43,7 +43,7 @@ def show_error(text: str) -> None:
 
 
 def note(text: str) -> None:
-    """Prints a line worth knowing on standard error."""
+    """Prints a note on standard error."""
     err().print(text, markup=False, soft_wrap=True)
 
 
@@ -95,11 +95,7 @@ def _is_number(cell: Any) -> bool:
 
 @contextmanager
 def listening(quiet: bool = False) -> Iterator[OnEvent]:
-    """Yields the listener to hand to a stage; it draws bars, notes and the table of epochs.
-
-    Args:
-        quiet: Draw nothing but warnings.
-    """
+    """Yields the listener for a stage: it draws bars, notes and epochs; `quiet`, only warnings."""
     display = _Display(quiet)
     try:
         yield display
@@ -167,21 +163,19 @@ class _Display:
         """Adds the epoch's row to the table of epochs."""
         if self.metric_names is None:
             self.metric_names = main_metrics(event.valid)
-            names = "".join(f"{name:>11}" for name in self.metric_names)
-            head = f"{'epoch':>9}{'loss':>9}{names}{'targets/s':>11}{'seconds':>9}{'at most':>9}"
+            names = "".join(f"{name:>10}" for name in self.metric_names)
+            head = f"{'epoch':>7}{'loss':>9}{names}{'targets/s':>10}{'seconds':>8}{'at most':>8}"
             self.console.print(Text(head, style="bold"), soft_wrap=True)
         values = "".join(
-            f"{event.valid[name]:>11.4f}" if name in event.valid else f"{'':>11}"
+            f"{event.valid[name]:>10.4f}" if name in event.valid else f"{'':>10}"
             for name in self.metric_names
         )
         row = (
-            f"{event.epoch:>5}/{event.epochs:<3}{event.loss:>9.4f}{values}"
-            f"{event.targets_per_s:>11,.0f}{event.elapsed_s:>9.1f}{duration(event.remaining_s):>9}"
+            f"{f'{event.epoch}/{event.epochs}':>7}{event.loss:>9.4f}{values}"
+            f"{event.targets_per_s:>10,.0f}{event.elapsed_s:>8.1f}{duration(event.remaining_s):>8}"
         )
-        style = "green" if event.best else ""
-        self.console.print(
-            Text(row + ("  best" if event.best else ""), style=style), soft_wrap=True
-        )
+        line = Text(row + " best", style="green") if event.best else Text(row)
+        self.console.print(line, soft_wrap=True)
 
     def close(self) -> None:
         """Stops the bars, leaving what they showed last."""
@@ -210,17 +204,17 @@ def duration(seconds: float) -> str:
 
 
 def main_metrics(values: Mapping[str, float]) -> list[str]:
-    """The metrics that fit on a screen: the first one, and NDCG, Hit and MRR at its cutoff."""
+    """Three metrics that fit on a screen: the first one, and NDCG, Hit or MRR at its cutoff."""
     if not values:
         return []
     first = next(iter(values))
     cutoff = first.partition("@")[2]
     names = [first, *(f"{name}@{cutoff}" for name in ("ndcg", "hit", "mrr"))]
-    return [name for name in dict.fromkeys(names) if name in values]
+    return [name for name in dict.fromkeys(names) if name in values][:3]
 
 
 def metric_table(title: str, results: Mapping[str, Mapping[str, float]], cutoff: int) -> None:
-    """Prints the metrics at one cutoff, one row a name and one column a part (test, ...)."""
+    """Prints the metrics at one cutoff: a row for each metric, a column for each part."""
     parts = list(results)
     names = dict.fromkeys(name for part in parts for name in results[part])
     rows = [

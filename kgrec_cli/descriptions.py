@@ -77,7 +77,7 @@ RECBOLE = {
 }
 """Settings under RecBole's names."""
 
-OWN = {
+KGREC_ONLY = {
     "preset": "best: the values that did best in our study. Settings of your own override them.",
     "device": "auto, cpu, cuda or cuda:N.",
     "threads": "CPU threads. Default: PyTorch's choice.",
@@ -105,4 +105,4 @@ OWN = {
 }
 """Settings that RecBole does not have."""
 
-DESCRIPTIONS = RECBOLE | OWN
+DESCRIPTIONS = RECBOLE | KGREC_ONLY

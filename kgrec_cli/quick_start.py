@@ -1,10 +1,10 @@
-"""For scripts: RecBole's `run_recbole` under its own name, and a run's model in memory.
+"""RecBole's `run_recbole` under its own name, and a run as RecBole's `load_data_and_model`.
 
     from kgrec_cli.quick_start import run_recbole
     run_recbole(model="GRU4RecKG", dataset="ml-100k")
 
-works in the folder that `kgrec prepare` and `kgrec pretrain-kg` have left. Progress is shown on
-standard error. Errors are `KgrecError`, each one line.
+works in the folder of `kgrec prepare` and `kgrec pretrain-kg`. Progress is shown on standard error.
+Errors are `KgrecError`, each one line.
 """
 
 import sys
@@ -15,14 +15,12 @@ from typing import Any, NamedTuple
 
 from kgrec_cli import console
 from kgrec_cli.api import load_run
-from kgrec_cli.config import choose_dataset, known_names, resolve_settings
+from kgrec_cli.config import known_names, resolve_settings
 from kgrec_cli.core.data.histories import Ints
 from kgrec_cli.core.data.splits import test_targets, train_targets, valid_targets
 from kgrec_cli.core.model.gru4reckg import GRU4RecKG
 from kgrec_cli.dataset.load import Dataset, split_dataset
 from kgrec_cli.errors import KgrecError
-from kgrec_cli.recbole_keys import translate
-from kgrec_cli.runs.recommender import Recommendations
 from kgrec_cli.settings import Settings
 from kgrec_cli.stages.train import run_train
 
@@ -37,15 +35,15 @@ def run_recbole(
 ) -> dict[str, Any]:
     """Trains and measures, and returns what RecBole's `run_recbole` returns.
 
-    As there, `--key=value` on the script's command line stands over `config_dict`, which stands
-    over the files. Differs from RecBole: a key that nobody knows is an error, but for one on the
-    command line, which may be the script's own; the test result is always of the best epoch.
+    As there, `--key=value` on the script's command line overrides `config_dict`, which overrides
+    the files. Differs from RecBole: an unknown key is an error, except on the command line, where
+    it may belong to the script; the test result is always of the best epoch.
 
     Args:
         model: GRU4RecKG or GRU4Rec; None leaves it to the settings.
         dataset: Name of the data set.
         config_file_list: Settings files, later over earlier.
-        config_dict: Settings over those of the files; None is a value.
+        config_dict: Settings; None is a value.
         saved: Keep the run folder under `checkpoint_dir`.
         queue: Where to put the result as well (RecBole's multi-process runs).
 
@@ -58,33 +56,29 @@ def run_recbole(
         KgrecError: What the command line would say in one line.
     """
     folder = Path()
-    values = dict(config_dict or {})
-    assigned = [f"{key}=null" for key, value in values.items() if value is None]
-    options = {key: value for key, value in values.items() if value is not None}
-    named = {"model": model, "dataset": dataset}
-    options |= {name: value for name, value in named.items() if value is not None}
     settings = resolve_settings(
         folder=folder,
         config_paths=[Path(name) for name in config_file_list or ()],
-        options=translate(options, "config_dict", console.note),
-        assignments=[*assigned, *_typed(model, dataset)],
+        values=config_dict,
+        options={"model": model, "dataset": dataset},
+        assignments=_command_line(model, dataset),
+        needs_dataset=True,
         on_note=console.note,
     )
-    settings = choose_dataset(settings, folder)
     with tempfile.TemporaryDirectory() as elsewhere, console.listening() as on_event:
         if not saved:
             settings = settings.model_copy(update={"checkpoint_dir": elsewhere})
         (run,) = run_train(settings, folder, on_event=on_event)
     digits = settings.metric_decimal_place
-    results = {
-        part: {name: round(value, digits) for name, value in run.metrics.get(part, {}).items()}
+    valid, test = (
+        {name: round(value, digits) for name, value in run.metrics.get(part, {}).items()}
         for part in ("valid", "test")
-    }
+    )
     result = {
         "best_valid_score": round(run.best_score, digits),
         "valid_score_bigger": True,
-        "best_valid_result": results["valid"],
-        "test_result": results["test"],
+        "best_valid_result": valid,
+        "test_result": test,
         "run_dir": str(run.run_dir) if saved else None,
     }
     if queue is not None:
@@ -111,23 +105,23 @@ def run(
     return run_recbole(model, dataset, config_file_list, config_dict, saved)
 
 
-def _typed(model: str | None, dataset: str | None) -> list[str]:
-    """The settings on the script's command line, as `key=value`."""
+def _command_line(model: str | None, dataset: str | None) -> list[str]:
+    """The settings on the script's command line, as `key=value`; `model=...` does not override."""
     names = {*known_names()} - {"model" if model else "", "dataset" if dataset else ""}
-    typed = []
+    assignments = []
     for text in sys.argv[1:]:
         key, separator, value = text.removeprefix("--").partition("=")
         if text.startswith("--") and separator and key in names:
-            typed.append(f"{key}={'null' if value == 'None' else value}")
+            assignments.append(f"{key}={'null' if value == 'None' else value}")
             console.note(f"from the command line: {text}")
-    return typed
+    return assignments
 
 
 class LoadedRun(NamedTuple):
     """A run in memory, in the order of the tuple that RecBole's `load_data_and_model` returns.
 
     Attributes:
-        config: What it was trained with.
+        config: The settings that it was trained with.
         model: Its best weights, in evaluation mode.
         dataset: Its data: vocabularies, histories, titles.
         train_data: int64 (n,), the training targets as indices into `dataset.histories.items`.
@@ -145,7 +139,7 @@ class LoadedRun(NamedTuple):
 
 
 def load_data_and_model(model_file: str | Path | None = None) -> LoadedRun:
-    """The data and the model of a finished run.
+    """The data and the model of a finished run. `kgrec_cli.load_run` gives its recommendations.
 
     Differs from RecBole: takes a run folder (or its name under `saved/`; None for the newest)
     instead of a pickle; `kgrec import` makes one of RecBole's checkpoints.
@@ -153,38 +147,9 @@ def load_data_and_model(model_file: str | Path | None = None) -> LoadedRun:
     Raises:
         KgrecError: No such run, or its data set is missing.
     """
-    recommender = load_run(model_file, quiet=True)
-    settings, dataset = recommender.settings, recommender.dataset
-    split = split_dataset(settings, dataset)
-    parts = [
-        targets(dataset.histories, split)
-        for targets in (train_targets, valid_targets, test_targets)
-    ]
-    return LoadedRun(settings, recommender.model, dataset, *parts)
-
-
-def recommend(
-    run: str | Path | None = None,
-    *,
-    users: Sequence[str] | None = None,
-    items: Sequence[str] | None = None,
-    topk: int = 10,
-) -> list[Recommendations]:
-    """The top-k for some users, or after a list of items; items already seen are left out.
-
-    Args:
-        run: Run folder or its name; None for the newest finished run.
-        users: User tokens; one list each comes back.
-        items: Item tokens of a history, oldest first; one list comes back.
-        topk: Items of a list.
-
-    Raises:
-        KgrecError: An unknown user or item; neither or both of `users` and `items`, or none in
-            them.
-    """
-    if (users is None) == (items is None):
-        raise KgrecError("recommend takes users or items")
-    if isinstance(users, str) or isinstance(items, str) or not (users or items):
-        raise KgrecError("recommend takes a list of tokens, for instance users=['196']")
-    recommender = load_run(run, quiet=True)
-    return recommender.recommend(users, None if items is None else [items], topk=topk)
+    run = load_run(model_file, quiet=True)
+    histories, split = run.dataset.histories, split_dataset(run.settings, run.dataset)
+    train, valid, test = (
+        targets(histories, split) for targets in (train_targets, valid_targets, test_targets)
+    )
+    return LoadedRun(run.settings, run.model, run.dataset, train, valid, test)

@@ -29,7 +29,7 @@ IGNORED = {
     "log_wandb": "a run's history.jsonl and metrics.json hold what was measured",
     "wandb_project": "a run's history.jsonl and metrics.json hold what was measured",
     "shuffle": "training batches are always shuffled",
-    "loss_decimal_place": "losses are shown with four digits and kept whole",
+    "loss_decimal_place": "losses are shown with four digits and saved with all",
     "require_pow": "no loss of this model takes it",
     "transform": "no transform of this model",
     "enable_scaler": "mixed precision is bfloat16, which needs no scaler",
@@ -52,7 +52,7 @@ IGNORED = {
     "numerical_features": "the model reads no float column",
     "gpu_id": "give --device cuda:N",
 }
-"""Key -> why leaving it out changes nothing."""
+"""Key -> why ignoring it changes nothing."""
 
 EVERYTHING = "[0,inf)"
 
@@ -83,34 +83,33 @@ RENEWED = {
 
 
 def translate(values: Mapping[str, Any], where: str, on_note: OnNote) -> dict[str, Any]:
-    """A file's mapping in kgrec's settings: older spellings renewed, ignored keys left out.
+    """A file's mapping in kgrec's settings: older spellings renewed, without the ignored keys.
 
-    Args:
-        values: As read.
-        where: The file, for errors and notes.
-        on_note: Hears one line for each key that is left out.
+    `on_note` gets a line for each ignored key; `where` is the file that the lines name.
 
     Raises:
         KgrecError: A key of RecBole's that would change the result and is not supported.
     """
-    kept = dict(values)
-    for key in [key for key in kept if key in IGNORED]:
-        del kept[key]
-        on_note(f"{where}: {key} is left out: {IGNORED[key]}")
+    renewed = dict(values)
+    for key in [key for key in renewed if key in IGNORED]:
+        del renewed[key]
+        on_note(f"{where}: {key} is ignored: {IGNORED[key]}")
     for key, (neutral, what_to_do) in REFUSED.items():
-        if key in kept and kept.pop(key) not in (None, neutral):
+        if key in renewed and renewed.pop(key) not in (None, neutral):
             raise KgrecError(f"{where}: {key} is not supported: {what_to_do}")
-    if "use_gpu" in kept and not kept.pop("use_gpu"):
-        kept.setdefault("device", "cpu")
-    spaces = kept.pop("fields_in_same_space", None)
+    if "use_gpu" in renewed and not renewed.pop("use_gpu"):
+        renewed.setdefault("device", "cpu")
+    spaces = renewed.pop("fields_in_same_space", None)
     if spaces is not None:
-        kept.setdefault("alias_of_entity_id", _entity_aliases(spaces, kept, where))
-    number = kept.pop("training_neg_sample_num", None)
-    if number and kept.get("train_neg_sample_args") is None:
-        kept["train_neg_sample_args"] = {"distribution": "uniform", "sample_num": number}
-    if kept.get("clip_grad_norm") is not None and not isinstance(kept["clip_grad_norm"], dict):
+        renewed.setdefault("alias_of_entity_id", _entity_aliases(spaces, renewed, where))
+    number = renewed.pop("training_neg_sample_num", None)
+    if number and renewed.get("train_neg_sample_args") is None:
+        renewed["train_neg_sample_args"] = {"distribution": "uniform", "sample_num": number}
+    if renewed.get("clip_grad_norm") is not None and not isinstance(
+        renewed["clip_grad_norm"], dict
+    ):
         raise KgrecError(f"{where}: clip_grad_norm takes {{max_norm: NUMBER}}")
-    return kept
+    return renewed
 
 
 def _entity_aliases(spaces: Any, values: Mapping[str, Any], where: str) -> list[str]:

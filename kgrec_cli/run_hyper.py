@@ -11,10 +11,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from kgrec_cli import console
-from kgrec_cli.config import choose_dataset, parse_assignments, resolve_settings
+from kgrec_cli.config import resolve_settings
 from kgrec_cli.errors import KgrecError, UsageError
 from kgrec_cli.formats.files import write_text
-from kgrec_cli.recbole_keys import translate
 from kgrec_cli.stages.tune import run_tune
 
 RECBOLE_EARLY_STOP = 10
@@ -39,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _tune(arguments: list[str]) -> None:
     parser = _Parser(
         prog="run_hyper",
-        description="RecBole's tuning line, done by kgrec tune; any setting goes as --key=value.",
+        description="RecBole's tuning line, run by kgrec tune; any setting as --key=value.",
         allow_abbrev=False,
     )
     parser.add_argument("--model")
@@ -48,41 +47,33 @@ def _tune(arguments: list[str]) -> None:
     parser.add_argument("--params_file", required=True, help="the search space (hyper.test)")
     parser.add_argument("--output_file", default="hyper_example.result")
     parser.add_argument("--display_file", help="where to write the chart of the scores (HTML)")
-    parser.add_argument("--tool", help="left out: Optuna searches")
+    parser.add_argument("--tool", help="ignored: Optuna searches")
     known, others = parser.parse_known_args(arguments)
     if known.tool is not None:
-        console.note(f"--tool={known.tool} is left out: Optuna searches")
+        console.note(f"--tool={known.tool} is ignored: Optuna searches")
     for text in others:
         if not text.startswith("--") or "=" not in text:
             raise UsageError(f"run_hyper: found '{text}', expected --key=value")
     folder = Path()
-    assigned = parse_assignments(text.removeprefix("--") for text in others)
     settings = resolve_settings(
         folder=folder,
         config_paths=[Path(name) for name in (known.config_files or "").split()],
-        options={
-            **translate(assigned, "run_hyper", console.note),
-            **({"model": known.model} if known.model else {}),
-            **({"dataset": known.dataset} if known.dataset else {}),
-        },
+        options={"model": known.model, "dataset": known.dataset},
+        assignments=[text.removeprefix("--") for text in others],
+        needs_dataset=True,
         on_note=console.note,
     )
-    settings = choose_dataset(settings, folder)
+    space_path = Path(known.params_file)
     with console.listening() as on_event:
         result = run_tune(
-            settings,
-            folder,
-            Path(known.params_file),
-            early_stop=RECBOLE_EARLY_STOP,
-            on_event=on_event,
+            settings, folder, space_path, early_stop=RECBOLE_EARLY_STOP, on_event=on_event
         )
     if result.best is None:
         raise KgrecError(f"{known.params_file}: no trial was completed")
     copies = {"result.txt": known.output_file, "chart.html": known.display_file}
     for name, target in copies.items():
         if target is not None:
-            text = (result.study_dir / name).read_text(encoding="utf-8")
-            write_text(Path(target), text)
+            write_text(Path(target), (result.study_dir / name).read_text(encoding="utf-8"))
     console.say(f"best params:  {dict(result.best.params)}")
     console.say(f"best result:  {settings.valid_metric} {result.best.score}")
     console.say(f"all results: {known.output_file}")

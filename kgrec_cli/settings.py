@@ -1,4 +1,4 @@
-"""The settings themselves: typed, strict, under RecBole's names.
+"""The settings: typed, strict, under RecBole's names.
 
 `descriptions` says what each means, `config` reads them from files and options. A name that is not
 here, nor in `recbole_keys`, is an error with the nearest valid one.
@@ -14,12 +14,8 @@ from kgrec_cli.errors import unknown_name
 
 METRICS = ("Recall", "MRR", "NDCG", "Hit", "Precision", "MAP")
 LIST_METRICS = (
-    "ItemCoverage",
-    "AveragePopularity",
-    "ShannonEntropy",
-    "GiniIndex",
-    "TailPercentage",
-)
+    "ItemCoverage", "AveragePopularity", "ShannonEntropy", "GiniIndex", "TailPercentage"
+)  # fmt: skip
 
 Device = Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")]
 
@@ -67,6 +63,14 @@ PRESETS: dict[str, dict[str, Any]] = {
     },
 }
 """Values of each preset: those that did best in the study of docs/studies/2026-11-accuracy.md."""
+
+RECBOLE_DEFAULTS = {
+    "train_batching": "prefix",
+    "topk": (10,),
+    "valid_metric": "MRR@10",
+    "metrics": ("Recall", "MRR", "NDCG", "Hit", "Precision"),
+}
+"""The defaults with `recbole_compat`."""
 
 
 class GradientNorm(_Strict):
@@ -133,10 +137,7 @@ def with_preset(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 class Settings(_Strict):
-    """Everything a run is made from.
-
-    A preset changes defaults only: it gives way to every value that is set, wherever that is.
-    """
+    """All settings of a run. A preset changes defaults; every value that is set overrides it."""
 
     dataset: str | None = None
     data_path: str = "dataset"
@@ -198,7 +199,7 @@ class Settings(_Strict):
 
     eval_args: EvalArgs = EvalArgs()
     eval_batch_size: int = Field(default=4096, ge=1)
-    metrics: tuple[str, ...] = ("Recall", "MRR", "NDCG", "Hit", "Precision", "MAP")
+    metrics: tuple[str, ...] = METRICS
     topk: tuple[Annotated[int, Field(ge=1)], ...] = (5, 10, 20)
     valid_metric: str = "NDCG@10"
     metric_decimal_place: int = Field(default=4, ge=1)
@@ -207,34 +208,16 @@ class Settings(_Strict):
 
     @model_validator(mode="before")
     @classmethod
-    def _preset_defaults(cls, values: Any) -> Any:
-        """With a `preset` what is not set is as in the preset."""
-        return with_preset(values) if isinstance(values, dict) else values
-
-    @model_validator(mode="before")
-    @classmethod
-    def _recbole_defaults(cls, values: Any) -> Any:
-        """With `recbole_compat` what is not set is as in RecBole."""
-        if not isinstance(values, dict) or not values.get("recbole_compat"):
+    def _defaults(cls, values: Any) -> Any:
+        """Defaults that depend on values: those of SSM, of `recbole_compat`, of the preset."""
+        if not isinstance(values, dict):
             return values
-        recbole = {
-            "train_batching": "prefix",
-            "topk": (10,),
-            "valid_metric": "MRR@10",
-            "metrics": ("Recall", "MRR", "NDCG", "Hit", "Precision"),
-        }
-        return {**recbole, **values}
-
-    @model_validator(mode="before")
-    @classmethod
-    def _shared_negatives(cls, values: Any) -> Any:
-        """Under SSM what `train_neg_sample_args` leaves out is not as for BPR."""
-        if not isinstance(values, dict) or values.get("loss_type") != "SSM":
-            return values
-        given = values.get("train_neg_sample_args")
-        if not isinstance(given, dict):
-            return values
-        return {**values, "train_neg_sample_args": {**SSM_NEGATIVES, **given}}
+        sampling = values.get("train_neg_sample_args")
+        if values.get("loss_type") == "SSM" and isinstance(sampling, dict):
+            values = {**values, "train_neg_sample_args": {**SSM_NEGATIVES, **sampling}}
+        if values.get("recbole_compat"):
+            values = {**RECBOLE_DEFAULTS, **values}
+        return with_preset(values)
 
     @field_validator("preset")
     @classmethod
@@ -263,15 +246,10 @@ class Settings(_Strict):
             return {suffix: columns or () for suffix, columns in value.items()}
         return value
 
-    @field_validator("topk", mode="before")
+    @field_validator("topk", "metrics", mode="before")
     @classmethod
-    def _one_k(cls, value: Any) -> Any:
-        return (value,) if isinstance(value, int) else value
-
-    @field_validator("metrics", mode="before")
-    @classmethod
-    def _one_metric(cls, value: Any) -> Any:
-        return (value,) if isinstance(value, str) else value
+    def _one_value(cls, value: Any) -> Any:
+        return (value,) if isinstance(value, int | str) else value
 
     @field_validator("metrics")
     @classmethod
@@ -294,16 +272,12 @@ class Settings(_Strict):
         return f"{by_fold[name.casefold()]}@{cutoff or 10}"
 
     @model_validator(mode="after")
-    def _loss_and_negatives(self) -> Self:
+    def _fits_the_loss(self) -> Self:
         if self.loss_type == "CE" and self.train_neg_sample_args is not None:
             raise ValueError(
                 "loss_type CE compares with every item and takes no train_neg_sample_args; "
                 "remove it or set loss_type: BPR (or SSM)"
             )
-        return self
-
-    @model_validator(mode="after")
-    def _seen_bias_by_softmax(self) -> Self:
         if self.seen_bias and self.loss_type != "CE":
             raise ValueError(
                 f"seen_bias is learned by loss_type CE, found {self.loss_type}; "
@@ -319,6 +293,6 @@ class Settings(_Strict):
 
     @property
     def negatives(self) -> NegativeSampling:
-        """The negatives of the loss: under BPR one uniform negative unless told otherwise."""
+        """The negatives of the loss; with BPR one uniform negative, if nothing else is set."""
         defaults = SSM_NEGATIVES if self.loss_type == "SSM" else {}
         return self.train_neg_sample_args or NegativeSampling.model_validate(defaults)

@@ -7,7 +7,7 @@ import pytest
 
 from kgrec_cli import config
 from kgrec_cli.config import build_settings, parse_assignments, resolve_settings
-from kgrec_cli.descriptions import DESCRIPTIONS, OWN, RECBOLE
+from kgrec_cli.descriptions import DESCRIPTIONS, KGREC_ONLY, RECBOLE
 from kgrec_cli.errors import KgrecError, UsageError, nearest
 from kgrec_cli.recbole_keys import IGNORED, REFUSED
 from kgrec_cli.settings import BLOCKS, LIST_METRICS, METRICS, PRESETS, Settings
@@ -107,7 +107,7 @@ def test_a_preset_that_needs_another_loss_says_what_to_set(tmp_path: Path) -> No
 
 def test_every_setting_is_described_once() -> None:
     fields = [f"{block}.{name}" for block, model in BLOCKS.items() for name in model.model_fields]
-    assert sorted([*RECBOLE, *OWN]) == sorted([*Settings.model_fields, *fields])
+    assert sorted([*RECBOLE, *KGREC_ONLY]) == sorted([*Settings.model_fields, *fields])
     for name, text in DESCRIPTIONS.items():
         assert text.endswith("."), name
         assert text.count(". ") <= 1, name  # two sentences at most
@@ -187,7 +187,7 @@ def test_keys_without_an_effect_are_left_out_with_a_line(tmp_path: Path) -> None
     (tmp_path / "kgrec.yaml").write_text("show_progress: False\nnormalize_all: True\n")
     notes: list[str] = []
     settings = resolve_settings(folder=tmp_path, on_note=notes.append)
-    assert [note.partition(" is left out: ")[0] for note in notes] == [
+    assert [note.partition(" is ignored: ")[0] for note in notes] == [
         f"{tmp_path / 'kgrec.yaml'}: show_progress",
         f"{tmp_path / 'kgrec.yaml'}: normalize_all",
     ]

@@ -9,7 +9,7 @@ from kgrec_cli import run_hyper
 from kgrec_cli.config import read_yaml
 from kgrec_cli.core.evaluation.ranking import rank_targets, score_by
 from kgrec_cli.errors import KgrecError
-from kgrec_cli.quick_start import load_data_and_model, recommend, run, run_recbole
+from kgrec_cli.quick_start import load_data_and_model, run, run_recbole
 
 SMALL = {
     "embedding_size": 8, "hidden_size": 16, "learning_rate": 0.02, "train_batch_size": 64,
@@ -36,10 +36,6 @@ def test_run_recbole_returns_recboles_dictionary() -> None:
     assert told["best_valid_score"] == told["best_valid_result"]["mrr@5"]
     assert set(told["test_result"]) >= {"recall@5", "mrr@5", "ndcg@5", "hit@5", "precision@5"}
     assert all(value == round(value, 4) for value in told["test_result"].values())
-    (found,) = recommend(told["run_dir"], users=["u3"], topk=2)
-    assert [item.rank for item in found.items] == [1, 2]
-    (found,) = recommend(items=["i1", "i2"])
-    assert found.user is None
 
 
 def test_the_loaded_model_gives_the_numbers_that_were_told() -> None:
@@ -110,12 +106,6 @@ def test_the_scripts_command_line_wins(
 def test_mistakes_are_one_line() -> None:
     with pytest.raises(KgrecError, match="did you mean 'hidden_size'"):
         run_recbole("GRU4RecKG", "small", config_dict={"hiden_size": 3})
-    with pytest.raises(KgrecError, match="users or items"):
-        recommend()
-    with pytest.raises(KgrecError, match="a list of tokens"):
-        recommend(users="196")
-    with pytest.raises(KgrecError, match="a list of tokens"):
-        recommend(items=[])
     with pytest.raises(KgrecError, match=r"`kgrec import saved/GRU4RecKG\.pth` makes"):
         load_data_and_model("saved/GRU4RecKG.pth")
     with pytest.raises(KgrecError, match="one process trains"):
@@ -123,21 +113,24 @@ def test_mistakes_are_one_line() -> None:
 
 
 def test_recboles_tuning_line(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (folder / "a.yaml").write_text("epochs: 1\nembedding_size: 8\nhidden_size: 16\n")
+    (folder / "a.yaml").write_text(
+        "epochs: 1\nembedding_size: 8\nhidden_size: 16\nclip_grad_norm: {max_norm: 1}\n"
+    )
     (folder / "hyper.test").write_text("dropout_prob choice [0.0, 0.2]\n")
     code = run_hyper.main(
         ["--model=GRU4RecKG", "--dataset=small", "--config_files=a.yaml", "--seed=5",
-         "--params_file=hyper.test", "--output_file=out.result", "--tool=Hyperopt",
-         "--display_file=shown.html"]
+         "--clip_grad_norm=null", "--params_file=hyper.test", "--output_file=out.result",
+         "--tool=Hyperopt", "--display_file=shown.html"]
     )  # fmt: skip
     shown = capsys.readouterr()
     assert code == 0, shown.err
     assert (folder / "out.result").read_text().count("Test result:") == 2
     assert "best params:  {'dropout_prob':" in shown.out
-    assert "--tool=Hyperopt is left out" in shown.err
+    assert "--tool=Hyperopt is ignored" in shown.err
     assert (folder / "shown.html").read_text().startswith("<!doctype html>")
     (study_dir,) = (folder / "studies").iterdir()
-    assert read_yaml(study_dir / "best.yaml")["seed"] == 5
+    best = read_yaml(study_dir / "best.yaml")
+    assert (best["seed"], best["clip_grad_norm"]) == (5, None)
 
 
 @pytest.mark.parametrize(

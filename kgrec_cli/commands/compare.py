@@ -18,8 +18,7 @@ def compare(
         list[str],
         typer.Argument(
             metavar="RUN",
-            help="Run folders or their names under saved/; the first is what the others are "
-            "compared with.",
+            help="Run folders or their names under saved/. All are compared with the first.",
             show_default=False,
         ),
     ],
@@ -27,7 +26,7 @@ def compare(
         bool,
         typer.Option(
             "--group/--no-group",
-            help="Take runs whose settings differ in `seed` alone as one, averaged by user.",
+            help="Average runs whose settings differ in `seed` alone, by user.",
         ),
     ] = True,
     device: opt.Device = None,
@@ -35,14 +34,13 @@ def compare(
     json_output: opt.Json = False,
 ) -> None:
     """Compare finished runs on the same test targets, with intervals by paired bootstrap."""
-    from kgrec_cli.runs.run_dir import find_run, find_saved_dir
+    from kgrec_cli.runs.run_dir import find_run
     from kgrec_cli.stages.compare import run_compare
 
     folder = Path()
-    saved_dir = find_saved_dir(folder)
     with console.listening(json_output) as on_event:
         result = run_compare(
-            [find_run(saved_dir, run) for run in runs],
+            [find_run(folder, run) for run in runs],
             folder,
             group=group,
             device=device,
@@ -67,43 +65,41 @@ def _show(result: "Comparison") -> None:
         ],
     )
     console.table(
-        "Difference to run 1, on the users that both have alike",
+        "Difference from run 1, on users with the same targets and history",
         ["run", "metric", "users", "difference", "%", "95% from", "to", "p"],
         [
             [
                 number,
                 label.replace("\n", " ") + name,
                 pair.n_users,
-                found.difference,
-                "" if found.relative_percent is None else f"{found.relative_percent:+.1f}",
-                found.low,
-                found.high,
-                found.p_value,
+                change.difference,
+                "" if change.relative_percent is None else f"{change.relative_percent:+.1f}",
+                change.low,
+                change.high,
+                change.p_value,
             ]
             for number, pair in enumerate(result.pairs, start=2)
             for view, label in views.items()
-            for name, found in pair.differences[view].items()
+            for name, change in pair.differences[view].items()
             if name in shown
         ],
     )
     for number, pair in enumerate(result.pairs, start=2):
         if pair.n_changed or pair.n_in_one:
             console.say(
-                f"run {number}: {pair.n_changed + pair.n_in_one:,} users left out, "
+                f"run {number}: {pair.n_changed + pair.n_in_one:,} users not compared, "
                 f"{pair.n_changed:,} with another target or history than in run 1, "
-                f"{pair.n_in_one:,} in one of the two only"
+                f"{pair.n_in_one:,} in only one of the two"
             )
     if result.settings:
         columns = ["setting", *(f"run {n}" for n in range(1, len(result.sides) + 1))]
-        rows = [[name, *map(_text, values)] for name, values in result.settings.items()]
+        rows = [  # as they are written, numbers with all their digits
+            [name, *(None if value is None else str(value) for value in values)]
+            for name, values in result.settings.items()
+        ]
         console.table("Settings that differ", columns, rows)
     else:
         console.say("no setting differs")
-
-
-def _text(value: Any) -> str | None:
-    """A setting as it is written, numbers with all their digits."""
-    return None if value is None else str(value)
 
 
 def _as_json(result: "Comparison") -> dict[str, Any]:

@@ -15,7 +15,7 @@ DATASET = "sample"
 
 def demo(
     into: Annotated[
-        Path, typer.Option(metavar="FOLDER", help="Where to work; it stays, to look around in.")
+        Path, typer.Option(metavar="FOLDER", help="Working folder; it is not removed.")
     ] = Path("kgrec-demo"),
     threads: opt.Threads = None,
 ) -> None:
@@ -31,7 +31,7 @@ def demo(
         into.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise KgrecError(f"{into}: cannot make this folder ({error.strerror})") from error
-    console.say(f"Invented films, users and ratings, worked on in {into}/.")
+    console.say(f"Invented films, users and ratings. The working folder is {into}/.")
     with chdir(into):
         _step(
             1,
@@ -39,15 +39,11 @@ def demo(
             f"kgrec prepare {DATASET} --raw sample_data --kg sample_data/kg.tsv "
             "--links sample_data/links.tsv",
         )
-        prepare(
-            DATASET,
-            raw=sample_dir,
-            kg=str(sample_dir / "kg.tsv"),
-            links=sample_dir / "links.tsv",
-        )
+        kg_path, links_path = sample_dir / "kg.tsv", sample_dir / "links.tsv"
+        prepare(DATASET, raw=sample_dir, kg=str(kg_path), links=links_path)
         _step(
             2,
-            "Turn the graph's entities into vectors by TransE.",
+            "Train entity vectors from the graph with TransE.",
             "kgrec pretrain-kg --method TransE --epochs 30",
         )
         pretrain_kg(method="TransE", epochs=30, threads=threads)
@@ -61,7 +57,7 @@ def demo(
         evaluate(threads=threads)
         _step(5, "Recommend films to user 7.", "kgrec recommend --user 7 --topk 5")
         recommend(user=["7"], topk=5, threads=threads)
-    console.say(f"All of it is in {into}/. Go on there, for instance: kgrec recommend --user 12")
+    console.say(f"All files are in {into}/. Try there, for instance: kgrec recommend --user 12")
 
 
 def find_sample_data() -> Path:

@@ -13,16 +13,16 @@ def doctor(
     dataset: Annotated[
         str | None,
         typer.Argument(
-            help="A data set under data_path, or the folder of one anywhere (NAME/NAME.inter); "
-            "default: as for train."
+            help="A data set under data_path, or any folder with one (NAME/NAME.inter). "
+            "Default: as for train."
         ),
     ] = None,
     config: opt.Config = None,
     assignments: opt.Assignments = None,
     json_output: opt.Json = False,
 ) -> None:
-    """Look at a data set's files, RecBole's included: what is odd, and the cure."""
-    from kgrec_cli.config import choose_dataset, resolve_settings
+    """Check a data set's files, RecBole's too: what is wrong or odd, and what to do."""
+    from kgrec_cli.config import resolve_settings
     from kgrec_cli.stages.doctor import run_doctor
 
     folder = Path()
@@ -32,18 +32,18 @@ def doctor(
         options = {"dataset": path.name, "data_path": str(path.parent)}
     settings = resolve_settings(
         folder=folder,
-        config_paths=config or (),
+        config_paths=config,
         options=options,
-        assignments=assignments or (),
+        assignments=assignments,
+        needs_dataset=True,
     )
-    settings = choose_dataset(settings, folder)
     diagnosis = run_doctor(settings, folder)
     if json_output:
         console.emit_json(diagnosis.as_json())
     else:
         for finding in diagnosis.findings:
             console.finding(finding.level, finding.about, finding.text, finding.cure)
-        verdict = "something has to be cured" if diagnosis.is_bad else "fit for use"
+        verdict = "not usable yet" if diagnosis.is_bad else "ready to use"
         console.say(f"{diagnosis.dataset}: {verdict}")
     if diagnosis.is_bad:
         raise typer.Exit(1)

@@ -39,11 +39,11 @@ def evaluate(
     """Measure a run by full ranking, seen items masked and not, beside two baselines."""
     from kgrec_cli.config import parse_assignments
     from kgrec_cli.runs.held_out import evaluation_settings
-    from kgrec_cli.runs.run_dir import find_run, find_saved_dir
+    from kgrec_cli.runs.run_dir import find_run
     from kgrec_cli.stages.evaluate import run_evaluate
 
     folder = Path()
-    run_dir = find_run(find_saved_dir(folder), run)
+    run_dir = find_run(folder, run)
     typed = {"topk": _split(topk), "metrics": _split(metrics)}
     settings = evaluation_settings(run_dir, {**typed, **parse_assignments(assignments or ())})
     with console.listening(json_output) as on_event:
@@ -65,12 +65,12 @@ def evaluate(
     console.metric_table(result.run_dir.name, result.metrics, cutoff)
     if "test" in result.metrics:
         systems = {"this run": result.metrics, **result.baselines}
-        _show_side_by_side("Test targets, beside the baselines", systems, cutoff)
+        _show_side_by_side("Test targets: this run and the baselines", systems, cutoff)
         slices = {
             name: {view: result.slices[view][name] for view in ("test", "test_masked")}
             for name in result.slices["test"]
         }
-        _show_side_by_side("Test targets, by the item that is the target", slices, cutoff)
+        _show_side_by_side("Test targets, by target item", slices, cutoff)
     if per_user is not None:
         console.say(f"ranks of the test targets: {per_user}")
     console.say(f"written to {result.run_dir / 'metrics.json'}")
@@ -83,7 +83,7 @@ def _split(text: str | None) -> list[str] | None:
 def _show_side_by_side(
     title: str, rows: Mapping[str, Mapping[str, Mapping[str, float]]], cutoff: int
 ) -> None:
-    """A row a name: NDCG and Hit at one cutoff, with all items and with seen items masked."""
+    """A row for each name: NDCG and Hit at one cutoff, seen items not masked and masked."""
     metrics = [f"{name}@{cutoff}" for name in ("ndcg", "hit")]
     metrics = [name for name in metrics if name in next(iter(rows.values()))["test"]]
     has_counts = "n_targets" in next(iter(rows.values()))["test"]

@@ -16,27 +16,28 @@ def import_weights(
     assignments: opt.Assignments = None,
     json_output: opt.Json = False,
 ) -> None:
-    """Make a run of a RecBole checkpoint and measure it. Runs nothing that is in the file."""
-    from kgrec_cli.config import choose_dataset, resolve_settings
+    """Make a run of a RecBole checkpoint and measure it. No code in the file is run."""
+    from kgrec_cli.config import resolve_settings
+    from kgrec_cli.formats.recbole_checkpoint import read_checkpoint
     from kgrec_cli.stages.import_weights import checkpoint_settings, run_import
 
-    folder = Path()
+    folder, content = Path(), read_checkpoint(checkpoint)
     settings = resolve_settings(
         folder=folder,
-        config_paths=config or (),
+        config_paths=config,
         options={"dataset": dataset},
-        assignments=assignments or (),
-        base=checkpoint_settings(checkpoint, folder, resolve_settings(folder=folder)),
+        assignments=assignments,
+        base=checkpoint_settings(content, checkpoint, folder, resolve_settings(folder=folder)),
+        needs_dataset=True,
         on_note=console.note,
     )
-    settings = choose_dataset(settings, folder)
     with console.listening(json_output) as on_event:
-        result = run_import(checkpoint, settings, folder, on_event=on_event)
+        result = run_import(content, checkpoint, settings, folder, on_event=on_event)
     if json_output:
         metrics, score = result.metrics, result.best_valid_score
         values = {"run": str(result.run_dir), "checkpoint_valid_score": score, "metrics": metrics}
         console.emit_json(values)
         return
-    console.metric_table(result.run_dir.name, result.metrics, result.cutoff)
+    console.metric_table(result.run_dir.name, result.metrics, settings.shown_cutoff)
     console.say(f"run: {result.run_dir}")
     console.say("next: kgrec evaluate    or: kgrec recommend --user USER")

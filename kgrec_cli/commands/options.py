@@ -1,4 +1,4 @@
-"""Options that several commands take, each defined once, and those that are settings."""
+"""Options of several commands, each defined once, and those that are settings."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,12 +13,21 @@ def setting(name: str, *flags: str, **more: Any) -> Any:
     return typer.Option(*flags, help=DESCRIPTIONS[name], **more)
 
 
+def count(name: str, *, min: int = 1) -> Any:
+    """As `setting`, of a whole number; the short metavar leaves room for the help's text."""
+    return setting(name, min=min, metavar="N")
+
+
 Dataset = Annotated[str | None, setting("dataset")]
 Model = Annotated[str | None, setting("model")]
 Preset = Annotated[str | None, setting("preset")]
 Config = Annotated[
     list[Path] | None,
-    typer.Option("--config", help="Settings file (YAML); may be repeated, later over earlier."),
+    typer.Option(
+        "--config",
+        metavar="FILE",
+        help="Settings file (YAML); may be repeated, later over earlier.",
+    ),
 ]
 Assignments = Annotated[
     list[str] | None,
@@ -29,6 +38,6 @@ Run = Annotated[
     typer.Argument(help="Run folder or its name under saved/; default: the newest finished run."),
 ]
 Device = Annotated[str | None, setting("device")]
-Threads = Annotated[int | None, setting("threads", min=1)]
-Seed = Annotated[int | None, setting("seed", min=0)]
+Threads = Annotated[int | None, count("threads")]
+Seed = Annotated[int | None, count("seed", min=0)]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON, nothing else.")]

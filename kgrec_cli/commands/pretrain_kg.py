@@ -11,20 +11,18 @@ from kgrec_cli.commands import options as opt
 
 def pretrain_kg(
     method: Annotated[str | None, opt.setting("pretrain_kg.method")] = None,
-    embedding_size: Annotated[int | None, opt.setting("pretrain_kg.embedding_size", min=1)] = None,
-    epochs: Annotated[int | None, opt.setting("pretrain_kg.epochs", min=1)] = None,
-    batch_size: Annotated[int | None, opt.setting("pretrain_kg.batch_size", min=1)] = None,
+    embedding_size: Annotated[int | None, opt.count("pretrain_kg.embedding_size")] = None,
+    epochs: Annotated[int | None, opt.count("pretrain_kg.epochs")] = None,
+    batch_size: Annotated[int | None, opt.count("pretrain_kg.batch_size")] = None,
     learning_rate: Annotated[float | None, opt.setting("pretrain_kg.learning_rate")] = None,
-    negatives: Annotated[int | None, opt.setting("pretrain_kg.negatives", min=1)] = None,
+    negatives: Annotated[int | None, opt.count("pretrain_kg.negatives")] = None,
     validate: Annotated[
         bool,
         typer.Option(
-            "--validate", help="Leave out a share of the triples; report filtered MRR and Hits@k."
+            "--validate", help="Hold out a share of the triples; report filtered MRR and Hits@k."
         ),
     ] = False,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with a training that was stopped.")
-    ] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Resume a stopped training.")] = False,
     dataset: opt.Dataset = None,
     seed: opt.Seed = None,
     config: opt.Config = None,
@@ -33,32 +31,28 @@ def pretrain_kg(
     threads: opt.Threads = None,
     json_output: opt.Json = False,
 ) -> None:
-    """Give every entity of the knowledge graph a vector, by PyKEEN."""
-    from kgrec_cli.config import choose_dataset, resolve_settings
+    """Train a vector for every entity of the knowledge graph, with PyKEEN."""
+    from kgrec_cli.config import resolve_settings
     from kgrec_cli.stages.pretrain_kg import run_pretrain_kg
 
     folder = Path()
     typed = {
-        "method": method,
-        "embedding_size": embedding_size,
-        "epochs": epochs,
-        "batch_size": batch_size,
-        "learning_rate": learning_rate,
-        "negatives": negatives,
+        "method": method, "embedding_size": embedding_size, "epochs": epochs,
+        "batch_size": batch_size, "learning_rate": learning_rate, "negatives": negatives,
         "seed": seed,
-    }
+    }  # fmt: skip
     settings = resolve_settings(
         folder=folder,
-        config_paths=config or (),
+        config_paths=config,
         options={
             "pretrain_kg": {name: value for name, value in typed.items() if value is not None},
             "dataset": dataset,
             "device": device,
             "threads": threads,
         },
-        assignments=assignments or (),
+        assignments=assignments,
+        needs_dataset=True,
     )
-    settings = choose_dataset(settings, folder)
     with console.listening(json_output) as on_event:
         result = run_pretrain_kg(
             settings, folder, validate=validate, resume=resume, on_event=on_event

@@ -19,27 +19,28 @@ SHOWN_HISTORY = 5
 def recommend(
     run: opt.Run = None,
     user: Annotated[
-        list[str] | None, typer.Option(help="A user of the data set; may be repeated.")
+        list[str] | None,
+        typer.Option(metavar="USER", help="A user of the data set; may be repeated."),
     ] = None,
     items: Annotated[
         str | None,
-        typer.Option(metavar="ITEM,ITEM,...", help="A history never seen, oldest first."),
+        typer.Option(metavar="ITEM,ITEM,...", help="A history of any items, oldest first."),
     ] = None,
     all_users: Annotated[
-        bool, typer.Option("--all-users", help="Every user of the data set, to --out.")
+        bool, typer.Option("--all-users", help="All users of the data set, to --out.")
     ] = False,
     out: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Where to (.parquet, .csv, .tsv or .jsonl)."),
+        typer.Option(metavar="FILE", help="File to write (.parquet, .csv, .tsv or .jsonl)."),
     ] = None,
-    topk: Annotated[int, typer.Option(min=1, help="Items a list.")] = 10,
+    topk: Annotated[int, typer.Option(min=1, metavar="N", help="Items per list.")] = 10,
     device: opt.Device = None,
     threads: opt.Threads = None,
     json_output: opt.Json = False,
 ) -> None:
-    """Recommend items: to users from their whole histories, or after any list of items."""
+    """Recommend items: to users by their whole histories, or after any list of items."""
     from kgrec_cli.runs.recommender import load_recommender
-    from kgrec_cli.runs.run_dir import find_run, find_saved_dir
+    from kgrec_cli.runs.run_dir import find_run
     from kgrec_cli.stages.recommend import run_recommend_all
 
     if sum([bool(user), items is not None, all_users]) != 1:
@@ -48,19 +49,13 @@ def recommend(
         raise UsageError("--all-users and --out FILE go together")
     history = [token.strip() for token in (items or "").split(",") if token.strip()]
     if items is not None and not history:
-        raise UsageError("--items: no item given")
+        raise UsageError("--items: no item in it; expected ITEM,ITEM,...")
     folder = Path()
-    run_dir = find_run(find_saved_dir(folder), run)
+    run_dir = find_run(folder, run)
     with console.listening(json_output) as on_event:
         if out is not None:
             n_users = run_recommend_all(
-                run_dir,
-                folder,
-                out,
-                topk=topk,
-                device=device,
-                threads=threads,
-                on_event=on_event,
+                run_dir, folder, out, topk=topk, device=device, threads=threads, on_event=on_event
             )
             if json_output:
                 console.emit_json({"run": run_dir.name, "users": n_users, "out": str(out)})
@@ -86,7 +81,7 @@ def _as_json(of_user: "Recommendations") -> dict[str, Any]:
 
 def _show(of_user: "Recommendations") -> None:
     recent = [title or item for item, title in of_user.history[-SHOWN_HISTORY:]]
-    who = f"user {of_user.user}" if of_user.user is not None else "this history"
-    console.say(f"{who}: {len(of_user.history)} items, the last of them: {'; '.join(recent)}")
+    who = "this history" if of_user.user is None else f"user {of_user.user}"
+    console.say(f"{who}: {len(of_user.history)} items, the last ones: {'; '.join(recent)}")
     rows = [[item.rank, item.item, item.title, item.score] for item in of_user.items]
     console.table(None, ["", "item", "title", "score"], rows)

@@ -20,23 +20,21 @@ def train(
         bool | None, opt.setting("freeze_kg", "--freeze-kg/--no-freeze-kg")
     ] = None,
     preset: opt.Preset = None,
-    epochs: Annotated[int | None, opt.setting("epochs", min=1)] = None,
+    epochs: Annotated[int | None, opt.count("epochs")] = None,
     learning_rate: Annotated[float | None, opt.setting("learning_rate")] = None,
-    train_batch_size: Annotated[int | None, opt.setting("train_batch_size", min=1)] = None,
-    embedding_size: Annotated[int | None, opt.setting("embedding_size", min=1)] = None,
-    hidden_size: Annotated[int | None, opt.setting("hidden_size", min=1)] = None,
-    num_layers: Annotated[int | None, opt.setting("num_layers", min=1)] = None,
+    train_batch_size: Annotated[int | None, opt.count("train_batch_size")] = None,
+    embedding_size: Annotated[int | None, opt.count("embedding_size")] = None,
+    hidden_size: Annotated[int | None, opt.count("hidden_size")] = None,
+    num_layers: Annotated[int | None, opt.count("num_layers")] = None,
     dropout_prob: Annotated[float | None, opt.setting("dropout_prob")] = None,
     loss_type: Annotated[str | None, opt.setting("loss_type")] = None,
     valid_metric: Annotated[str | None, opt.setting("valid_metric")] = None,
-    stopping_step: Annotated[int | None, opt.setting("stopping_step", min=1)] = None,
+    stopping_step: Annotated[int | None, opt.count("stopping_step")] = None,
     seed: opt.Seed = None,
     seeds: Annotated[
-        int, typer.Option(min=1, help="Train this many runs, of seeds one apart.")
+        int, typer.Option(min=1, metavar="N", help="Train this many runs, with consecutive seeds.")
     ] = 1,
-    resume: Annotated[
-        str | None, typer.Option(metavar="RUN", help="Go on with a run that was stopped.")
-    ] = None,
+    resume: Annotated[str | None, typer.Option(metavar="RUN", help="Resume a stopped run.")] = None,
     on_all_data: Annotated[
         bool,
         typer.Option(
@@ -55,50 +53,38 @@ def train(
     json_output: opt.Json = False,
 ) -> None:
     """Train GRU4RecKG (or GRU4Rec) and measure it on the validation and test parts."""
-    from kgrec_cli.config import choose_dataset, resolve_settings
+    from kgrec_cli.config import resolve_settings
     from kgrec_cli.runs.run_dir import find_run
     from kgrec_cli.stages.train import final_fit_settings, resume_train, run_train
 
     folder = Path()
-    typed: dict[str, Any] = {
-        "dataset": dataset,
-        "model": model,
-        "freeze_kg": freeze_kg,
-        "preset": preset,
-        "epochs": epochs,
-        "learning_rate": learning_rate,
-        "train_batch_size": train_batch_size,
-        "embedding_size": embedding_size,
-        "hidden_size": hidden_size,
-        "num_layers": num_layers,
-        "dropout_prob": dropout_prob,
-        "loss_type": loss_type,
-        "valid_metric": valid_metric,
-        "stopping_step": stopping_step,
-        "seed": seed,
-        "device": device,
-    }
-    typed = {name: value for name, value in typed.items() if value is not None}
+    options: dict[str, Any] = {
+        "dataset": dataset, "model": model, "freeze_kg": freeze_kg, "preset": preset,
+        "epochs": epochs, "learning_rate": learning_rate, "train_batch_size": train_batch_size,
+        "embedding_size": embedding_size, "hidden_size": hidden_size, "num_layers": num_layers,
+        "dropout_prob": dropout_prob, "loss_type": loss_type, "valid_metric": valid_metric,
+        "stopping_step": stopping_step, "seed": seed, "device": device,
+    }  # fmt: skip
     if like is not None and not on_all_data:
         raise UsageError("--like goes with --on-all-data")
     if resume is not None:
+        typed = [value for value in options.values() if value is not None]
         if typed or config or assignments or on_all_data or seeds > 1:
-            raise UsageError("--resume goes on with the run's own settings: give it alone")
+            raise UsageError("--resume uses the settings of the run: give it alone")
         settings = resolve_settings(folder=folder)
-        run_dir = find_run(folder / settings.checkpoint_dir, resume, finished=False)
+        run_dir = find_run(folder, resume, finished=False)
         with console.listening(json_output) as on_event:
             results = [resume_train(run_dir, folder, threads=threads, on_event=on_event)]
     else:
-        typed |= {"threads": threads} if threads is not None else {}
         settings = resolve_settings(
             folder=folder,
-            config_paths=config or (),
-            options=typed,
-            assignments=assignments or (),
+            config_paths=config,
+            options={**options, "threads": threads},
+            assignments=assignments,
             base=final_fit_settings(folder, like, dataset) if on_all_data else None,
+            needs_dataset=True,
             on_note=console.note,
         )
-        settings = choose_dataset(settings, folder)
         with console.listening(json_output) as on_event:
             results = run_train(
                 settings, folder, n_seeds=seeds, on_all_data=on_all_data, on_event=on_event

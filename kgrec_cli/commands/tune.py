@@ -20,17 +20,19 @@ def tune(
     ] = "exhaustive",
     max_trials: Annotated[
         int | None,
-        typer.Option(min=1, help="Trials at most, those of earlier calls included."),
+        typer.Option(min=1, metavar="N", help="Trials at most, those of earlier calls included."),
     ] = None,
     pruner: Annotated[
-        str, typer.Option(help="Give up poor trials early: none, median, hyperband or asha.")
+        str, typer.Option(help="Stop poor trials early: none, median, hyperband or asha.")
     ] = "none",
     early_stop: Annotated[
         int | None,
-        typer.Option(min=1, help="End after this many trials without progress (RecBole: 10)."),
+        typer.Option(
+            min=1, metavar="N", help="End after this many trials without progress (RecBole: 10)."
+        ),
     ] = None,
     jobs: Annotated[
-        int, typer.Option(min=1, help="Trials at a time, each in a process of its own.")
+        int, typer.Option(min=1, metavar="N", help="Trials at a time, each in its own process.")
     ] = 1,
     storage: Annotated[
         str | None,
@@ -48,14 +50,14 @@ def tune(
     threads: opt.Threads = None,
     json_output: opt.Json = False,
 ) -> None:
-    """Search for the best settings. The same command goes on where it was stopped."""
-    from kgrec_cli.config import choose_dataset, resolve_settings
+    """Search for the best settings. The same command resumes a stopped search."""
+    from kgrec_cli.config import resolve_settings
     from kgrec_cli.stages.tune import run_tune
 
     folder = Path()
     settings = resolve_settings(
         folder=folder,
-        config_paths=config or (),
+        config_paths=config,
         options={
             "dataset": dataset,
             "model": model,
@@ -64,10 +66,10 @@ def tune(
             "device": device,
             "threads": threads,
         },
-        assignments=assignments or (),
+        assignments=assignments,
+        needs_dataset=True,
         on_note=console.note,
     )
-    settings = choose_dataset(settings, folder)
     with console.listening(json_output) as on_event:
         result = run_tune(
             settings,
@@ -92,9 +94,11 @@ def tune(
         )
         return
     metric = settings.valid_metric.casefold()
-    parameters = list(result.leaderboard[0])[4:] if result.leaderboard else []
-    parameters = [name for name in parameters if not name.startswith(("valid_", "test_"))]
-    parameters = [name for name in parameters if name not in ("epochs", "elapsed_s", "error")]
+    parameters = [
+        name
+        for name in (list(result.leaderboard[0])[4:] if result.leaderboard else ())
+        if not name.startswith(("valid_", "test_")) and name not in ("epochs", "elapsed_s", "error")
+    ]
     names = ["rank", "trial", *parameters, f"valid_{metric}", f"test_{metric}", "epochs"]
     rows = [
         [row.get(name) for name in names]

@@ -80,9 +80,9 @@ def _align(
     items = dataset.items.tokens
     links = {item: item for item in items[1:]} if feature.of_items else dataset.entities
     aligned, n_with_vector = align_vectors(items, links, tokens, vectors)
-    what = "an entity vector" if feature.name == ENTITY else f"a vector in {feature.path.name}"
-    if n_with_vector < len(items) - 1:
-        n_items = len(items) - 1
+    n_items = len(items) - 1
+    if n_with_vector < n_items:
+        what = "an entity vector" if feature.name == ENTITY else f"a vector in {feature.path.name}"
         text = f"{n_with_vector:,} of {n_items:,} items have {what}; the others read zeros"
         on_event(Note(text))
     return aligned
@@ -152,7 +152,7 @@ def warn_of_broken_links(
 ) -> None:
     """Warns when a model is about to learn from the vectors of other items' entities.
 
-    `prepare` has looked at the links that it wrote; those of others are looked at here.
+    `prepare` has recorded the verdict on its links; for other files it is made here.
 
     Raises:
         KgrecError: A malformed `.kg`.
@@ -161,17 +161,13 @@ def warn_of_broken_links(
         return
     if not all(atomic_path(settings, folder, suffix).is_file() for suffix in ("link", "kg")):
         return
-    verdict, summary = recorded_verdict(settings, folder) or _find_verdict(
-        settings, dataset, folder
-    )
+    recorded = recorded_verdict(settings, folder)
+    if recorded is None:  # only then is the title matcher needed
+        from kgrec_cli.core.linking.verdict import link_verdict
+
+        triples = read_kg(settings, folder).drop_nulls()
+        links = link_verdict(dataset.catalogue, dataset.links, triples)
+        recorded = links.verdict, links.summary
+    verdict, summary = recorded
     if verdict == "broken":
         on_event(Warn(f"{summary}; {CURE}"))
-
-
-def _find_verdict(settings: Settings, dataset: Dataset, folder: Path) -> tuple[str, str]:
-    # Imported here, so that training needs no title matcher where the verdict is on record.
-    from kgrec_cli.core.linking.verdict import link_verdict
-
-    triples = read_kg(settings, folder).drop_nulls()
-    links = link_verdict(dataset.catalogue, dataset.links, triples)
-    return links.verdict, links.summary

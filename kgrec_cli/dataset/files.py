@@ -13,13 +13,14 @@ import polars as pl
 from kgrec_cli.errors import KgrecError
 from kgrec_cli.formats.atomic import read_atomic, read_header
 from kgrec_cli.formats.files import read_json, sha256_of
-from kgrec_cli.formats.raw.columns import guess_column
 from kgrec_cli.settings import Settings
 
 ENTITY = "entity"
 DEFAULT_SUFFIX, RECBOLE_SUFFIX = "ent_feature", "ent"
 REPORT_NAME = "prepare.json"
-"""What `kgrec prepare` says of the files that it wrote, beside them."""
+"""The report of `kgrec prepare` on the files that it wrote, beside them."""
+ITEM_TEXTS = {"movie_title": "title", "release_year": "year", "genre": "genre", "class": "genre"}
+"""Text columns of `.item` in the files of `kgrec prepare` and RecBole -> what they hold."""
 
 
 @dataclass(frozen=True)
@@ -47,11 +48,11 @@ def atomic_path(settings: Settings, folder: Path, suffix: str) -> Path:
 
 
 def read_items(settings: Settings, folder: Path) -> pl.DataFrame:
-    """What `.item` says: String columns item_id, title, genre, the last two null where unknown.
+    """The rows of `.item`: String columns item_id, title, genre, the last two null where unknown.
 
-    A title or genre is the text column that goes by the likeliest of the common names (`title`
-    before `movie_title`, see `formats/raw/columns.py`). Each item has one row, its first one.
-    Genres are separated by spaces. No row without an `.item`, or when it does not name its items.
+    Columns other than `ITEM_TEXTS` are guessed by their names (`title` before `movie_title`, see
+    `formats/raw/columns.py`). Each item has one row, its first one. Genres are separated by spaces.
+    No row without an `.item`, or when it does not name its items.
     """
     path = atomic_path(settings, folder, "item")
     header = read_header(path, settings.field_separator) if path.is_file() else {}
@@ -60,10 +61,13 @@ def read_items(settings: Settings, folder: Path) -> pl.DataFrame:
         return pl.DataFrame(schema=columns)
     fields = {settings.ITEM_ID_FIELD: "item_id"}
     texts = [name for name, kind in header.items() if name not in fields and "token" in kind]
-    for role in ("title", "genre"):
-        number = guess_column(role, texts)
-        if number is not None:
-            fields[texts[number]] = role
+    by_role = {ITEM_TEXTS[name]: name for name in texts if name in ITEM_TEXTS}
+    if len(by_role) < len(texts):
+        from kgrec_cli.formats.raw.columns import guess_column  # files of others only
+
+        numbers = {role: guess_column(role, texts) for role in ("title", "genre")}
+        by_role = {role: texts[number] for role, number in numbers.items() if number is not None}
+    fields |= {by_role[role]: role for role in ("title", "genre") if role in by_role}
     table = pl.concat([pl.DataFrame(schema=columns), _read(settings, path, fields)], how="diagonal")
     if settings.seq_separator != " ":
         genre = pl.col("genre").str.replace_all(settings.seq_separator, " ", literal=True)
@@ -83,10 +87,7 @@ def read_links(settings: Settings, folder: Path) -> pl.DataFrame:
 def read_kg(settings: Settings, folder: Path, *, refuse_empty: bool = False) -> pl.DataFrame:
     """The rows of `.kg`, repeated ones too: String columns head_id, relation_id, tail_id.
 
-    Args:
-        settings: dataset, data_path, and RecBole's field names and separator.
-        folder: The working folder.
-        refuse_empty: An empty field is an error; else it is null.
+    With `refuse_empty` an empty field is an error; else it is null.
 
     Raises:
         KgrecError: A missing or malformed file.
@@ -137,9 +138,9 @@ def made_from_another_kg(features_path: Path, kg_path: Path) -> bool:
 
 
 def recorded_verdict(settings: Settings, folder: Path) -> tuple[str, str] | None:
-    """What `prepare` found of the links: "sound", "broken" or "unknown", and a line that says why.
+    """The verdict of `prepare` on the links ("sound", "broken" or "unknown"), and a line on why.
 
-    None when `prepare` did not make these files, or when one that the verdict rests on has changed.
+    None when `prepare` did not make these files, or when one that the verdict needs has changed.
     """
     paths = [atomic_path(settings, folder, suffix) for suffix in ("item", "kg", "link")]
     try:

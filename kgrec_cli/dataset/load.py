@@ -1,7 +1,7 @@
 """From atomic files to what the core works on: vocabularies, histories, the split.
 
-Every command after `pretrain-kg` starts here. RecBole's own filters, field names and separators are
-followed; `features.py` reads the vectors, `samples.py` parts that hold ready-made samples.
+Every command after `pretrain-kg` starts here. Filters, field names and separators are RecBole's;
+`features.py` reads the vectors, `samples.py` the files of ready-made samples.
 """
 
 import hashlib
@@ -34,7 +34,7 @@ from kgrec_cli.formats.atomic import read_atomic, read_header, read_parts
 from kgrec_cli.formats.files import sha256_of
 from kgrec_cli.settings import Settings
 
-USER, ITEM, TIME, SPLIT_PART = "user_id", "item_id", "timestamp", "part"
+USER, ITEM, TIME, PART = "user_id", "item_id", "timestamp", "part"
 ReadRows = Callable[[Path, Settings, OnEvent], pl.DataFrame]
 BuildHistories = Callable[[pl.DataFrame], tuple[Histories, Split]]
 
@@ -45,13 +45,13 @@ class Dataset:
 
     Attributes:
         name: Its name.
-        file_digests: SHA-256 of each `.inter` file in hex: one, or one for each part.
+        file_digests: SHA-256 in hex of each `.inter` file, one for each of `benchmark_filename`.
         users: User tokens.
         items: Item tokens; N ids, padding included.
         histories: All interactions in time order.
-        catalogue: What `read_items` gives.
-        links: What `read_links` gives.
-        split: The parts, when the files come split (`benchmark_filename`).
+        catalogue: The table of `read_items`.
+        links: The table of `read_links`.
+        split: The split of `benchmark_filename`; None when the files are not split.
     """
 
     name: str
@@ -65,7 +65,7 @@ class Dataset:
 
     @property
     def inter_sha256(self) -> str:
-        """The SHA-256 of the `.inter`; of several parts that of their digests, in order."""
+        """The SHA-256 of the `.inter`; of several files that of their digests, in order."""
         if len(self.file_digests) == 1:
             return self.file_digests[0]
         return hashlib.sha256("".join(self.file_digests).encode()).hexdigest()
@@ -83,14 +83,14 @@ class Dataset:
     def matches(self, inter_sha256: str, on_event: OnEvent) -> bool:
         """Whether these are the interactions that a run or a study recorded by `inter_sha256`.
 
-        Earlier versions recorded the first of several parts alone: if that one is the same, the
-        answer is True, with a note.
+        Earlier versions recorded the first of several files alone. True with a note, if that one is
+        the same.
         """
         if inter_sha256 == self.inter_sha256:
             return True
         if inter_sha256 != self.file_digests[0]:
             return False
-        text = "only the first part could be checked for changes: an earlier kgrec recorded no more"
+        text = "only the first file could be checked for changes: an earlier kgrec recorded no more"
         on_event(Note(f"{self.name}: {text}"))
         return True
 
@@ -98,14 +98,10 @@ class Dataset:
 def load_dataset(
     settings: Settings, folder: Path, on_event: OnEvent, items: Vocabulary | None = None
 ) -> Dataset:
-    """The data set that `settings` names.
+    """The data set that `settings` names, its items numbered as `items` or, without them, anew.
 
-    Args:
-        settings: dataset, data_path and RecBole's data settings.
-        folder: The working folder.
-        on_event: Hears what is worth knowing.
-        items: The vocabulary of a trained run; interactions of other items are left out, with a
-            note. None makes the vocabulary from the data.
+    With `items`, the vocabulary of a trained run, interactions of other items are dropped, with a
+    note.
 
     Raises:
         KgrecError: A missing or malformed file; the line names it.
@@ -116,20 +112,19 @@ def load_dataset(
     paths = [atomic_path(settings, folder, suffix) for suffix in suffixes]
     for path in paths:
         if not path.is_file():
-            makes = f"`kgrec prepare {settings.dataset}` makes it"
-            cure = "benchmark_filename names it as a part that comes split" if names else makes
-            raise KgrecError(f"{path}: no such file; {cure}")
+            prepare = f"`kgrec prepare {settings.dataset}` makes it"
+            raise KgrecError(
+                f"{path}: no such file; {'benchmark_filename names it' if names else prepare}"
+            )
     read_rows, build_histories = _readers(paths, settings)
     table = pl.concat(
         [
-            read_rows(path, settings, on_event).with_columns(
-                pl.lit(part, pl.Int8).alias(SPLIT_PART)
-            )
+            read_rows(path, settings, on_event).with_columns(pl.lit(part, pl.Int8).alias(PART))
             for part, path in enumerate(paths)
         ]
     )
     links = read_links(settings, folder)
-    if not names:  # as in RecBole: parts that come split are taken as they are
+    if not names:  # as in RecBole: split files are taken as they are
         table = _filter(table, settings, on_event)
     if not names and settings.recbole_compat and settings.model == "GRU4RecKG":
         table = _keep_linked(table, dict(links.iter_rows()), settings, folder, on_event)
@@ -140,9 +135,7 @@ def load_dataset(
     ).drop(USER, ITEM)
     n_unknown = int((table["item"] == 0).sum())
     if n_unknown:
-        on_event(
-            Note(f"{n_unknown:,} interactions of items that the run does not know are left out")
-        )
+        on_event(Note(f"{n_unknown:,} interactions of items that the run does not know: dropped"))
     if n_unknown == table.height:
         raise KgrecError(
             f"{paths[0]}: none of its items is known to the run: is it another data set?"
@@ -179,10 +172,10 @@ def _readers(paths: Sequence[Path], settings: Settings) -> tuple[ReadRows, Build
 
 
 def _build_histories(table: pl.DataFrame) -> tuple[Histories, Split]:
-    """The histories of encoded interactions, and the split that their parts make."""
+    """The histories of encoded interactions, and their split by part."""
     known = table.filter(pl.col("item") > 0)
     histories, parts = build_histories_in_parts(
-        *(known[name].to_numpy() for name in ("user", "item", TIME, SPLIT_PART))
+        *(known[name].to_numpy() for name in ("user", "item", TIME, PART))
     )
     return histories, splits.split_by_parts(histories, parts)
 
@@ -213,16 +206,13 @@ def _read_interactions(path: Path, settings: Settings, on_event: OnEvent) -> pl.
     chosen = (settings.load_col or {}).get("inter")
     if chosen not in (None, "*") and settings.TIME_FIELD not in (chosen or ()):
         on_event(
-            Note(
-                f"load_col leaves out {settings.TIME_FIELD}; it is read anyway, "
-                "since without it there is no order"
-            )
+            Note(f"load_col does not name {settings.TIME_FIELD}; it is read anyway, for the order")
         )
     return table
 
 
 def _check_load_col(settings: Settings, folder: Path) -> None:
-    """Refuses columns that the files do not have; which of them are read is kgrec's own choice."""
+    """Refuses columns that the files do not have. Which ones are read, kgrec decides."""
     for suffix, columns in {**(settings.load_col or {}), **(settings.unload_col or {})}.items():
         path = atomic_path(settings, folder, suffix)
         if columns == "*" or not path.is_file():
@@ -234,7 +224,7 @@ def _check_load_col(settings: Settings, folder: Path) -> None:
 
 
 def _filter(table: pl.DataFrame, settings: Settings, on_event: OnEvent) -> pl.DataFrame:
-    """RecBole's filters in RecBole's order, each with a note of what it dropped."""
+    """RecBole's filters in RecBole's order, each with a note of how much it dropped."""
     repeats, values = settings.rm_dup_inter, settings.val_interval or {}
     counts = {
         name: text
@@ -247,12 +237,12 @@ def _filter(table: pl.DataFrame, settings: Settings, on_event: OnEvent) -> pl.Da
 
     if repeats:
         table, n_dropped = filters.drop_duplicates(table, repeats)
-        _tell("rm_dup_inter", n_dropped, on_event)
+        _report_dropped("rm_dup_inter", n_dropped, on_event)
     names = {settings.USER_ID_FIELD: USER, settings.ITEM_ID_FIELD: ITEM, settings.TIME_FIELD: TIME}
     for field, text in values.items():
         intervals = filters.parse_intervals(text, f"val_interval: {field}")
         table, n_dropped = filters.keep_in_intervals(table, names.get(field, field), intervals)
-        _tell(f"val_interval of {field}", n_dropped, on_event)
+        _report_dropped(f"val_interval of {field}", n_dropped, on_event)
     if counts:
         rules = {name: filters.parse_intervals(text, name) for name, text in counts.items()}
         table, n_dropped = filters.keep_counts_in_intervals(
@@ -260,13 +250,13 @@ def _filter(table: pl.DataFrame, settings: Settings, on_event: OnEvent) -> pl.Da
             rules.get("user_inter_num_interval", ()),
             rules.get("item_inter_num_interval", ()),
         )
-        _tell(" and ".join(rules), n_dropped, on_event)
+        _report_dropped(" and ".join(rules), n_dropped, on_event)
     if table.is_empty():
         raise KgrecError(f"{settings.dataset}: the filters leave no interaction")
     return table
 
 
-def _tell(rule: str, n_dropped: int, on_event: OnEvent) -> None:
+def _report_dropped(rule: str, n_dropped: int, on_event: OnEvent) -> None:
     if n_dropped:
         on_event(Note(f"{rule}: {n_dropped:,} interactions dropped"))
 
@@ -281,7 +271,7 @@ def _keep_linked(
     """As RecBole: only interactions of items whose entity it knows (`recbole_compat`)."""
     linked = table.filter(pl.col(ITEM).is_in(list(items_in_graph(settings, folder, entities))))
     n_dropped = table.height - linked.height
-    _tell("recbole_compat, items without an entity in the graph", n_dropped, on_event)
+    _report_dropped("recbole_compat, items without an entity in the graph", n_dropped, on_event)
     if linked.is_empty():
         raise KgrecError(f"{settings.dataset}: no item has an entity in the graph")
     return linked

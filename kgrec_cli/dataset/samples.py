@@ -1,7 +1,7 @@
-"""Parts whose rows are ready-made samples (`benchmark_filename`): an item and the items before it.
+"""Split files whose rows are samples (`benchmark_filename`): an item and the items before it.
 
 RecBole's sequential models take split files in this form only: `item_id_list:token_seq` beside
-`item_id:token`. Each row becomes a history of its own, and only its last event is a target.
+`item_id:token`. Each row becomes a separate history, and only its last event is a target.
 """
 
 from dataclasses import replace
@@ -35,7 +35,7 @@ def read_samples(path: Path, settings: Settings, on_event: OnEvent) -> pl.DataFr
     samples = table.with_row_index("sample").filter(before != "")
     if samples.height < table.height:
         n_empty = table.height - samples.height
-        on_event(Note(f"{path.name}: {n_empty:,} samples with nothing before their item left out"))
+        on_event(Note(f"{path.name}: {n_empty:,} samples with nothing before their item: dropped"))
     items = pl.concat_list(before.str.split(settings.seq_separator), "item_id")
     return samples.select("sample", "user_id", items.alias("item_id")).explode("item_id")
 
@@ -45,7 +45,7 @@ def build_sample_histories(table: pl.DataFrame) -> tuple[Histories, Split]:
 
     Args:
         table: Rows of samples in order: part, sample, user and item (ids; item 0 is unknown).
-            Unknown items are left out; a sample whose target is unknown goes altogether.
+            Unknown items are dropped; a sample whose target is unknown is dropped as a whole.
     """
     number = pl.struct("part", "sample").rle_id().cast(pl.Int32)
     table = table.with_columns(number.alias("number"), pl.int_range(pl.len()).alias("place"))

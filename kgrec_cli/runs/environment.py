@@ -1,4 +1,4 @@
-"""The machine: device, threads, and what a run notes of both."""
+"""The machine: its device and threads, and what a run records of them."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from kgrec_cli.settings import Settings
 
 
 def choose_device(name: str) -> torch.device:
-    """The torch device of a `device` setting; auto takes CUDA where there is one.
+    """The torch device of a `device` setting; auto is CUDA where there is one.
 
     Raises:
         KgrecError: CUDA is asked for and not there.
@@ -18,18 +18,19 @@ def choose_device(name: str) -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     device = torch.device(name)
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise KgrecError(f"device {name}: torch sees {torch.cuda.device_count()} CUDA devices here")
+        n_devices = torch.cuda.device_count()
+        raise KgrecError(f"device {name}: torch finds {n_devices} CUDA devices; use auto or cpu")
     return device
 
 
 def set_threads(settings: Settings) -> None:
-    """Tells torch how many CPU threads to use, when the settings say."""
+    """Sets the number of CPU threads of torch to `threads`, if that is set."""
     if settings.threads is not None:
         torch.set_num_threads(settings.threads)
 
 
 def describe_environment(device: torch.device) -> dict[str, Any]:
-    """What a run was made with: versions, machine, threads, command line."""
+    """What a run was made with: versions, machine, device, threads, command line."""
     import platform
     import sys
     from importlib.metadata import version

@@ -24,10 +24,8 @@ MEASURING = ("topk", "metrics", "eval_args", "eval_batch_size", "data_path")
 def evaluation_settings(run_dir: Path, values: Mapping[str, Any]) -> Settings:
     """The settings of a run with other things to measure.
 
-    Args:
-        run_dir: The run.
-        values: By name, those of `MEASURING`; without `metrics` all of them are measured. None
-            stands for the run's.
+    `values` are settings of `MEASURING` by name; None is the run's. Without `metrics` all metrics
+    are measured.
 
     Raises:
         UsageError: A name or value that is not valid, or a setting that a trained run cannot take.
@@ -79,15 +77,9 @@ def load_held_out(
     threads: int | None = None,
     on_event: OnEvent,
 ) -> HeldOut:
-    """What it takes to rank the held-out targets of a run.
+    """A finished run, its data set and its split, to rank the held-out targets.
 
-    Args:
-        run_dir: A finished run.
-        folder: The working folder.
-        settings: The run's, with what to measure.
-        device: Where to compute; None as in training.
-        threads: CPU threads; None as in training.
-        on_event: Hears the progress.
+    `settings` are the run's, with what to measure.
 
     Raises:
         KgrecError: The run held nothing out, its data set is missing or has changed.

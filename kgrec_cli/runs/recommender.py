@@ -1,6 +1,6 @@
-"""A finished run, loaded once: it recommends, scores, and hands out its item vectors.
+"""A finished run in memory: it recommends, scores, and returns its item vectors.
 
-Users and items are tokens here; item ids stay inside. The `recommend` command, scripts and
+Users and items are tokens here; item ids stay inside. The `recommend` command, the Python API and
 `evaluate` all start from `load_recommender`.
 """
 
@@ -32,14 +32,7 @@ ItemIds = NDArray[np.int32]
 
 @dataclass(frozen=True)
 class RecommendedItem:
-    """One place of a list.
-
-    Attributes:
-        rank: From 1.
-        item: The item's token.
-        title: Its title, None where the data set has none.
-        score: The model's score.
-    """
+    """An item of a list, by its token. `rank` is from 1, `score` is the model's."""
 
     rank: int
     item: str
@@ -52,9 +45,9 @@ class Recommendations:
     """The list for one history.
 
     Attributes:
-        user: The user's token; None for a history that the data set does not hold.
+        user: The user's token; None for a history that was typed.
         history: Its items, oldest first, as (token, title).
-        items: What to recommend, best first; fewer than asked for when no more are left.
+        items: Best first; fewer than asked for when there are no more candidates.
     """
 
     user: str | None
@@ -68,15 +61,15 @@ class Recommender:
 
     Attributes:
         run_dir: Its folder.
-        settings: What it was trained with, device and threads as asked for now.
+        settings: Those of its training, with the device and threads of now.
         items: Its item vocabulary.
         titles: Title by item token.
         entities: Entity token by item token.
-        inter_sha256: The `.inter` it was trained on.
+        inter_sha256: SHA-256 of the `.inter` that it was trained on.
         on_all_data: True when nothing was held out.
         model: The best weights, in evaluation mode.
         folder: The working folder, where its data set is.
-        on_event: Hears what is worth knowing while the data set is read.
+        on_event: Gets notes and warnings while the data set is read.
     """
 
     run_dir: Path
@@ -94,22 +87,13 @@ class Recommender:
         return f"<Recommender {self.run_dir}: {self.settings.model}, {len(self.items) - 1:,} items>"
 
     @property
-    def device(self) -> torch.device:
-        """Where the model is."""
-        return self.model.item_embedding.weight.device
-
-    @property
     def item_tokens(self) -> list[str]:
         """The items, in the order of the columns of `scores` and the rows of `item_vectors`."""
         return list(self.items.tokens[1:])
 
     @cached_property
     def dataset(self) -> Dataset:
-        """The run's data set as it is now, in the run's item ids; read when it is first needed.
-
-        Raises:
-            KgrecError: It is missing or malformed, or none of its items is known to the run.
-        """
+        """The run's data set as it is now, in the run's item ids; read when it is first needed."""
         return load_dataset(self.settings, self.folder, self.on_event, items=self.items)
 
     def recommend(
@@ -126,7 +110,7 @@ class Recommender:
             users: User tokens. Their whole histories are read, held-out items included.
             histories: Lists of item tokens, oldest first. They need no data set.
             topk: Items of a list.
-            hide_seen: Leave out the items of the whole history.
+            hide_seen: Mask the items of the whole history.
 
         Raises:
             KgrecError: Neither or both of `users` and `histories`, an unknown user or item, an
@@ -142,7 +126,7 @@ class Recommender:
             rows = self._encode(histories or ())
             owners: Sequence[str | None] = [None] * len(rows)
         else:
-            rows, owners = [self._history_of(user) for user in users], users
+            rows, owners = [self._history_of_user(user) for user in users], users
         if not rows:
             return []
         best, scores = self._rank(rows, topk, hide_seen)
@@ -162,15 +146,10 @@ class Recommender:
     def recommend_all(
         self, *, topk: int = 10, hide_seen: bool = True, on_event: OnEvent = ignore_event
     ) -> Iterator[pl.DataFrame]:
-        """The best items for every user of the data set, some users at a time.
-
-        Args:
-            topk: Items of a list.
-            hide_seen: Leave out the items of the whole history.
-            on_event: Hears the progress.
+        """The best items for every user of the data set, a chunk of users at a time.
 
         Yields:
-            Columns user, rank (from 1), item, title, score: one row a place of a list.
+            A row for each item of a list: columns user, rank (from 1), item, title, score.
         """
         user_ids, n_users = self.dataset.histories.user_ids, len(self.dataset.histories)
         user_tokens, item_tokens = (
@@ -182,11 +161,11 @@ class Recommender:
             chunk = range(begin, min(begin + n_rows, n_users))
             rows = [self._history(index) for index in chunk]
             best, scores = self._rank(rows, topk, hide_seen)
-            n_chunk, n_places = best.shape
+            n_chunk, n_ranks = best.shape
             table = pl.DataFrame(
                 {
-                    "user": user_tokens.gather(np.repeat(user_ids[begin : chunk.stop], n_places)),
-                    "rank": np.tile(np.arange(1, n_places + 1, dtype=np.int32), n_chunk),
+                    "user": user_tokens.gather(np.repeat(user_ids[begin : chunk.stop], n_ranks)),
+                    "rank": np.tile(np.arange(1, n_ranks + 1, dtype=np.int32), n_chunk),
                     "item": item_tokens.gather(best.ravel()),
                     "title": titles.gather(best.ravel()),
                     "score": scores.ravel(),
@@ -247,8 +226,8 @@ class Recommender:
             rows.append(np.array(ids, dtype=np.int32))
         return rows
 
-    def _history_of(self, user: str) -> ItemIds:
-        index = self._places.get(self.dataset.users.get(user) or 0)
+    def _history_of_user(self, user: str) -> ItemIds:
+        index = self._history_index.get(self.dataset.users.get(user) or 0)
         if index is None:
             examples = ", ".join(self.dataset.users.tokens[1:4])
             raise KgrecError(
@@ -261,8 +240,8 @@ class Recommender:
         return histories.items[histories.offsets[index] : histories.offsets[index + 1]]
 
     @cached_property
-    def _places(self) -> dict[int, int]:
-        """By user id, which history is the user's."""
+    def _history_index(self) -> dict[int, int]:
+        """By user id, the index of the user's history."""
         return {int(user): index for index, user in enumerate(self.dataset.histories.user_ids)}
 
     def _named(self, item_id: np.int32) -> tuple[str, str | None]:
@@ -281,21 +260,15 @@ def load_recommender(
 ) -> Recommender:
     """A finished run, its model in memory.
 
-    Args:
-        run_dir: The run.
-        folder: The working folder, where its data set is.
-        settings: The run's with other things to measure; None for the run's.
-        device: Where to compute; None as in training.
-        threads: CPU threads; None as in training.
-        on_event: Hears what is worth knowing while the data set is read.
+    `settings` are the run's with other things to measure; None for the run's. `on_event` gets notes
+    and warnings while the data set is read.
 
     Raises:
         KgrecError: A file of the run is missing or damaged.
     """
     settings = settings or runs.read_run_settings(run_dir)
-    now = {"device": device, "threads": threads}
     settings = settings.model_copy(
-        update={name: value for name, value in now.items() if value is not None}
+        update={"device": device or settings.device, "threads": threads or settings.threads}
     )
     set_threads(settings)
     table = runs.read_items(run_dir)
@@ -305,10 +278,10 @@ def load_recommender(
         for name in ("title", "entity_id")
     )
     tensors, meta = runs.read_tensors(run_dir / runs.MODEL)
-    environment = read_json(run_dir / runs.ENVIRONMENT)
+    meta = meta or {}
     tables = {
         name: np.zeros((len(items), width), dtype=np.float32)
-        for name, width in (meta or {}).get("tables", {}).items()
+        for name, width in meta.get("tables", {}).items()
     }
     model = build_model(
         narrow(settings, ModelSettings), len(items), tables, choose_device(settings.device)
@@ -323,8 +296,8 @@ def load_recommender(
         items=items,
         titles=titles,
         entities=entities,
-        inter_sha256=environment["inter_sha256"],
-        on_all_data=bool((meta or {}).get("on_all_data")),
+        inter_sha256=read_json(run_dir / runs.ENVIRONMENT)["inter_sha256"],
+        on_all_data=bool(meta.get("on_all_data")),
         model=model.eval(),
         folder=folder,
         on_event=on_event,

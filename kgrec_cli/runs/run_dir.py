@@ -1,4 +1,4 @@
-"""A run folder, `saved/<dataset>-<model>-<time>/`: what training leaves and other commands read.
+"""A run folder, `saved/<dataset>-<model>-<time>/`: what training writes and other commands read.
 
 `config.yaml` (resolved settings), `items.tsv` (the vocabulary: row n is item id n), `history.jsonl`
 (one line an epoch), `environment.json`, `model.safetensors` (the best weights), `metrics.json`
@@ -6,7 +6,7 @@
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -42,20 +42,22 @@ def create_run(
 ) -> Path:
     """A new run folder with what is known before any training: settings, items, environment.
 
-    Args:
-        saved_dir: Where runs are.
-        settings: Those of the run, all of them.
-        dataset: Its data set.
-        device: Where it computes.
-        suffix: What its name ends in.
-        origin: What else `environment.json` is to say, `on_all_data` at least.
+    `suffix` ends its name; `origin` are further values of `environment.json`, at least
+    `on_all_data`.
 
     Raises:
         KgrecError: It cannot be made.
     """
     run_dir = _make_dir(saved_dir, dataset.name, settings.model, suffix)
     write_text(run_dir / CONFIG, format_config(settings))
-    write_items(run_dir, dataset.items.tokens, dataset.titles, dataset.entities)
+    types = {"item_id": "token", "title": "token_seq", "entity_id": "token"}
+    rows = [
+        (token, dataset.titles.get(token), dataset.entities.get(token))
+        for token in dataset.items.tokens[1:]
+    ]
+    write_atomic(
+        run_dir / ITEMS, pl.DataFrame(rows, dict.fromkeys(types, pl.String), orient="row"), types
+    )
     origin = {"inter_sha256": dataset.inter_sha256, **origin}
     write_json(run_dir / ENVIRONMENT, {**describe_environment(device), **origin})
     return run_dir
@@ -84,11 +86,8 @@ def finish_run(
 ) -> None:
     """Writes the best weights and the metrics: from here on the run is finished.
 
-    Args:
-        run_dir: The run.
-        model: With its best weights.
-        training: How it came to them: best_epoch, epochs, on_all_data, ...
-        metrics: By part, masked and not; empty where nothing was held out.
+    `training` holds best_epoch, epochs, on_all_data, ...; `metrics` are by part, masked and not,
+    and empty where nothing was held out.
     """
     widths = {name: model.table_of(name).embedding_dim for name in model.branches[1:]}
     write_tensors(run_dir / MODEL, model.state_dict(), {**training, "tables": widths})
@@ -112,55 +111,48 @@ def list_runs(saved_dir: Path) -> list[Path]:
     return sorted(runs, key=lambda path: ((path / ENVIRONMENT).stat().st_mtime_ns, path.name))
 
 
-def find_saved_dir(folder: Path) -> Path:
-    """Where the runs of a working folder are: `checkpoint_dir`, as its settings say."""
-    return folder / resolve_settings(folder=folder).checkpoint_dir
-
-
-def find_run(saved_dir: Path, name: str | None, *, finished: bool = True) -> Path:
+def find_run(folder: Path, name: str | Path | None, *, finished: bool = True) -> Path:
     """The run that a user means.
 
     Args:
-        saved_dir: Where runs are.
-        name: A folder, a name in `saved_dir` or the beginning of a single one; None for the newest.
+        folder: The working folder; its runs are in `checkpoint_dir`.
+        name: A run folder, its name or the beginning of a single name; None for the newest run.
         finished: Whether the run must be finished.
 
     Raises:
         KgrecError: No such run, several, or it is not finished; the line says what there is.
     """
-    if name is not None and name.endswith(".pth"):
-        raise KgrecError(f"{name}: a RecBole checkpoint; `kgrec import {name}` makes a run of it")
+    saved_dir = folder / resolve_settings(folder=folder).checkpoint_dir
     runs = list_runs(saved_dir)
     if name is None:
-        wanted = [run for run in runs if is_finished(run)] if finished else runs
-        if wanted:
-            return wanted[-1]
+        candidates = [run for run in runs if is_finished(run)] if finished else runs
+        if candidates:
+            return candidates[-1]
         if runs:
             raise KgrecError(
-                f"no finished run under {saved_dir.name}/: go on with "
+                f"no finished run under {saved_dir.name}/: resume one by "
                 f"`kgrec train --resume {runs[-1].name}`"
             )
         raise KgrecError(f"no run under {saved_dir.name}/: `kgrec train` makes one")
-    names = [run.name for run in runs]
-    begin_so = [each for each in names if each.startswith(name)]
-    meant = [Path(name), saved_dir / name]
-    if len(begin_so) == 1:
-        meant.append(saved_dir / begin_so[0])
-    for run_dir in meant:
+    name = str(name)
+    if name.endswith(".pth"):
+        raise KgrecError(f"{name}: a RecBole checkpoint; `kgrec import {name}` makes a run of it")
+    matches = [run for run in runs if run.name.startswith(name)]
+    for run_dir in [Path(name), saved_dir / name, *(matches if len(matches) == 1 else [])]:
         if is_run(run_dir):
             if finished and not is_finished(run_dir):
                 raise KgrecError(
-                    f"{run_dir}: not finished; go on with `kgrec train --resume {run_dir.name}`"
+                    f"{run_dir}: not finished; `kgrec train --resume {run_dir.name}` resumes it"
                 )
             return run_dir
-    if not names:
+    if not runs:
         raise KgrecError(
             f"no run '{name}': nothing under {saved_dir.name}/; `kgrec train` makes one"
         )
-    if begin_so:
-        listed = ", ".join(begin_so[-MAX_LISTED:])
-        raise KgrecError(f"run '{name}': {len(begin_so)} names begin so: {listed}")
-    raise KgrecError(unknown_name("run", name, names))
+    if matches:
+        listed = ", ".join(run.name for run in matches[-MAX_LISTED:])
+        raise KgrecError(f"run '{name}': {len(matches)} names begin so: {listed}")
+    raise KgrecError(unknown_name("run", name, [run.name for run in runs]))
 
 
 def read_run_settings(run_dir: Path) -> Settings:
@@ -171,22 +163,6 @@ def read_run_settings(run_dir: Path) -> Settings:
     """
     path = run_dir / CONFIG
     return build_settings(read_yaml(path), str(path))
-
-
-def write_items(
-    run_dir: Path, tokens: Sequence[str], titles: Mapping[str, str], entities: Mapping[str, str]
-) -> None:
-    """Writes the vocabulary: one row per item in id order (the padding left out)."""
-    table = pl.DataFrame(
-        {
-            "item_id": list(tokens[1:]),
-            "title": [titles.get(token) for token in tokens[1:]],
-            "entity_id": [entities.get(token) for token in tokens[1:]],
-        },
-        schema=dict.fromkeys(("item_id", "title", "entity_id"), pl.String),
-    )
-    types = {"item_id": "token", "title": "token_seq", "entity_id": "token"}
-    write_atomic(run_dir / ITEMS, table, types)
 
 
 def read_items(run_dir: Path) -> pl.DataFrame:

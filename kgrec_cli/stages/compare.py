@@ -23,12 +23,12 @@ from kgrec_cli.runs.held_out import HeldOut, evaluation_settings, load_held_out
 from kgrec_cli.runs.recommender import Recommender
 from kgrec_cli.runs.run_dir import read_run_settings
 from kgrec_cli.settings import METRICS
-from kgrec_cli.stages.export import OF_THIS_MACHINE
+from kgrec_cli.stages.export import LOCAL_SETTINGS
 
 VIEWS = ("test", "test_masked")
 FEW_USERS = 30
-# The same for all here; what a preset sets stands in the other settings.
-LEFT_OUT = {*OF_THIS_MACHINE, "metrics", "topk", "metric_decimal_place", "preset"}
+# Settings that do not distinguish runs; what a preset sets is among the others.
+NOT_COMPARED = {*LOCAL_SETTINGS, "metrics", "topk", "metric_decimal_place", "preset"}
 
 
 @dataclass(frozen=True)
@@ -38,15 +38,15 @@ class Side:
     Attributes:
         run_dirs: The run, or the run of each seed.
         seeds: Their seeds.
-        settings: Name (of a block "block.name") to value, and `entity_vectors`: which ones a run
-            read, when it kept them as they were.
-        items: The item tokens that its targets are ranked among.
-        mode: Among which of them (`eval_args.mode` of the test).
+        settings: Name (of a block "block.name") to value, and `entity_vectors`: a hash of the
+            frozen ones.
+        items: The item tokens that are candidates.
+        mode: Which of them are ranked (`eval_args.mode` of the test).
         metrics: By view, then by name; over the seeds the mean.
         n_targets: int64 (U,), test targets of each user.
         targets: By user token, in the order of `n_targets`: what the user's targets are and the
             items before them, as a hash.
-        values: By view, then by metric of ranks: float64 (U,), the user's own value.
+        values: By view, then by metric of ranks: float64 (U,), the value of each user.
     """
 
     run_dirs: tuple[Path, ...]
@@ -63,15 +63,13 @@ class Side:
     def name(self) -> str:
         """The run's name; of several seeds the first one's, with their number."""
         name, n_seeds = self.run_dirs[0].name, len(self.run_dirs)
-        return (
-            name
-            if n_seeds == 1
-            else f"{name.removesuffix(f'-seed{self.seeds[0]}')} x{n_seeds} seeds"
-        )
+        if n_seeds == 1:
+            return name
+        return f"{name.removesuffix(f'-seed{self.seeds[0]}')} x{n_seeds} seeds"
 
     @property
     def candidates(self) -> str:
-        """Among how many items its targets are ranked, in words."""
+        """The number of candidates, in words."""
         return f"{len(self.items) - 1:,} items ({self.mode})"
 
 
@@ -81,8 +79,8 @@ class Pair:
 
     Attributes:
         n_users: Users compared: those with the same test targets and histories in both.
-        n_changed: Users of both left out, since a target or a history differs.
-        n_in_one: Users left out since only one of the two has test targets of theirs.
+        n_changed: Users of both who are not compared, since a target or a history differs.
+        n_in_one: Users with test targets in only one of the two.
         differences: By view, then by metric.
     """
 
@@ -94,10 +92,10 @@ class Pair:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What `compare` found.
+    """The result of `compare`.
 
     Attributes:
-        sides: The runs as they are compared, the first being what the others are held against.
+        sides: The runs as they are compared, each with the first.
         pairs: One for each side but the first.
         settings: Those that differ: name to the value of each side.
         cutoff: The cutoff to show.
@@ -120,14 +118,8 @@ def run_compare(
 ) -> Comparison:
     """Ranks the test targets of finished runs and compares each run with the first, user by user.
 
-    Args:
-        run_dirs: Two or more finished runs.
-        folder: The working folder.
-        group: Take seeds of one configuration (settings equal but for `seed`) as one, each user's
-            values averaged over them.
-        device: Where to compute; None as in training.
-        threads: CPU threads; None as in training.
-        on_event: Hears the progress.
+    With `group`, seeds of one configuration (settings equal but for `seed`) count as one run: each
+    user's values are averaged over them.
 
     Raises:
         UsageError: Fewer than two runs, one named twice, or all of them seeds of one configuration.
@@ -138,7 +130,7 @@ def run_compare(
         raise UsageError("compare takes two runs or more")
     for number, run_dir in enumerate(run_dirs):
         if run_dir.resolve() in [other.resolve() for other in run_dirs[:number]]:
-            raise UsageError(f"{run_dir}: named twice; a run equals itself")
+            raise UsageError(f"{run_dir}: named twice; compare takes different runs")
     settings = [read_run_settings(run_dir) for run_dir in run_dirs]
     topk = sorted({cutoff for of_run in settings for cutoff in of_run.topk})
     sides: list[Side] = []
@@ -152,9 +144,9 @@ def run_compare(
             on_event=on_event,
         )
         side = _measure(held_out, on_event)
-        groups = [number for number, other in enumerate(sides) if group and _is_seed(side, other)]
-        if groups:
-            sides[groups[0]] = _add_seed(sides[groups[0]], side)
+        matches = [number for number, other in enumerate(sides) if group and _is_seed(side, other)]
+        if matches:
+            sides[matches[0]] = _add_seed(sides[matches[0]], side)
         else:
             sides.append(side)
     if len(sides) == 1:
@@ -213,12 +205,12 @@ def _hash_targets(measured: Measured, dataset: Dataset) -> dict[str, bytes]:
 
 
 def _describe(recommender: Recommender) -> dict[str, Any]:
-    """The settings in one level; `entity_vectors` tells apart what the settings do not name."""
+    """The settings in one level, and a hash of frozen entity vectors."""
     settings, model = read_run_settings(recommender.run_dir), recommender.model
     frozen = model.branches[1:] if settings.freeze_kg else ()
     tables = [model.table_of(branch).weight.detach().cpu().numpy().tobytes() for branch in frozen]
     return {
-        **dict(_flat(settings.model_dump(mode="json", exclude=LEFT_OUT))),
+        **dict(_flat(settings.model_dump(mode="json", exclude=NOT_COMPARED))),
         "entity_vectors": hashlib.blake2b(b"".join(tables)).hexdigest()[:8] if tables else None,
     }
 
@@ -264,7 +256,7 @@ def _compare(first: Side, other: Side, on_event: OnEvent) -> Pair:
         on_event(
             Warn(
                 f"{other.name} ranks among {other.candidates}, {first.name} among "
-                f"{first.candidates}: the items being others, the metrics differ by that alone"
+                f"{first.candidates}: other candidates alone make metrics differ"
             )
         )
     places = {user: row for row, user in enumerate(other.targets)}
@@ -279,7 +271,7 @@ def _compare(first: Side, other: Side, on_event: OnEvent) -> Pair:
             f"{first.name}: compare runs on one data set and one split"
         )
     if len(users) < FEW_USERS:
-        on_event(Warn(f"{other.name}: {len(users)} users compared, too few to be sure of much"))
+        on_event(Warn(f"{other.name}: only {len(users)} users compared, intervals are unreliable"))
     on_event(Note(f"{other.name}: {N_RESAMPLES:,} resamples of {len(users):,} users"))
     rows_first, rows_other = np.array(users).T
     names = [(view, name) for view in VIEWS for name in first.values[view]]
@@ -287,19 +279,15 @@ def _compare(first: Side, other: Side, on_event: OnEvent) -> Pair:
         np.stack([side.values[view][name][rows] for view, name in names], axis=1)
         for side, rows in ((first, rows_first), (other, rows_other))
     )
-    differences: dict[str, dict[str, Difference]] = {view: {} for view in VIEWS}
-    for (view, name), difference in zip(
-        names,
-        paired_differences(columns_first, columns_other, first.n_targets[rows_first]),
-        strict=True,
-    ):
-        differences[view][name] = difference
-    n_both = len(first.targets.keys() & other.targets.keys())
+    results = paired_differences(columns_first, columns_other, first.n_targets[rows_first])
+    by_name = dict(zip(names, results, strict=True))
     return Pair(
         n_users=len(users),
-        n_changed=n_both - len(users),
+        n_changed=len(first.targets.keys() & other.targets.keys()) - len(users),
         n_in_one=len(first.targets.keys() ^ other.targets.keys()),
-        differences=differences,
+        differences={
+            view: {name: by_name[view, name] for name in first.values[view]} for view in VIEWS
+        },
     )
 
 

@@ -54,17 +54,10 @@ def run_evaluate(
     threads: int | None = None,
     on_event: OnEvent,
 ) -> Evaluation:
-    """Measures a finished run on its own data set and merges the result into its `metrics.json`.
+    """Measures a finished run on its data set and merges the result into its `metrics.json`.
 
-    Args:
-        run_dir: A finished run.
-        folder: The working folder.
-        settings: The run's, with what to measure.
-        per_user_path: Where to write the rank of each test target.
-        baselines: Whether to measure popularity and ItemKNN too.
-        device: Where to compute; None as in training.
-        threads: CPU threads; None as in training.
-        on_event: Hears the progress.
+    `settings` are the run's, with what to measure. The rank of each test target is written to
+    `per_user_path`.
 
     Raises:
         KgrecError: The run held nothing out, its data set is missing or has changed.
@@ -80,29 +73,29 @@ def run_evaluate(
         on_event(Note(f"ranking the {part} targets among {len(dataset.items) - 1:,} items"))
         measured[part] = held_out.measure(part, on_event)
     metrics, test = merge_parts(measured), measured["test"]
-    slices = _slices(test, dataset, popularity, settings)
+    slices = measure_slices(test, dataset, popularity, settings)
     if per_user_path is not None:
         write_table(per_user_path, per_user_table(test, dataset))
-    measuring = narrow(settings, MeasureSettings)
-    of_baselines: dict[str, dict[str, dict[str, float]]] = {}
+    baseline_metrics: dict[str, dict[str, dict[str, float]]] = {}
     if baselines and test.metrics:
+        histories, measuring = dataset.histories, narrow(settings, MeasureSettings)
         scores = {
             "Pop": popularity_score(popularity),
-            "ItemKNN": item_knn_score(dataset.histories, split, len(dataset.items)),
+            "ItemKNN": item_knn_score(histories, split, len(dataset.items)),
         }
         for name, score in scores.items():
             on_event(Note(f"ranking the test targets by {name}"))
-            of_baselines[name] = measure(
-                score, dataset.histories, split, "test", measuring, popularity
-            ).metrics
-    shown = {"slices": slices, **({"baselines": of_baselines} if of_baselines else {})}
-    merge_metrics(run_dir, {**metrics, **shown})
-    return Evaluation(run_dir, metrics, of_baselines, slices)
+            measured_baseline = measure(score, histories, split, "test", measuring, popularity)
+            baseline_metrics[name] = measured_baseline.metrics
+    baselines_measured = {"baselines": baseline_metrics} if baseline_metrics else {}
+    merge_metrics(run_dir, {**metrics, "slices": slices, **baselines_measured})
+    return Evaluation(run_dir, metrics, baseline_metrics, slices)
 
 
-def _slices(
+def measure_slices(
     test: Measured, dataset: Dataset, popularity: NDArray[np.int64], settings: Settings
 ) -> dict[str, dict[str, dict[str, float]]]:
+    """The slices of an `Evaluation`: NDCG, Hit and MRR of the test targets in each item group."""
     groups = item_groups(dataset, popularity)
     items = dataset.histories.items[test.targets]
     views = {"test": test.ranking.ranks, "test_masked": test.ranking.ranks_masked}
@@ -116,9 +109,7 @@ def _slices(
 def item_groups(dataset: Dataset, popularity: NDArray[np.int64]) -> dict[str, NDArray[np.bool_]]:
     """Bool (N,) by name: items by popularity and, where there are links, by whether they have one.
 
-    Args:
-        dataset: Whose items.
-        popularity: int64 (N,), training interactions of each item, padding first.
+    `popularity` is int64 (N,), the training interactions of each item, padding first.
     """
     groups = popularity_groups(popularity)
     if dataset.entities:
@@ -128,15 +119,13 @@ def item_groups(dataset: Dataset, popularity: NDArray[np.int64]) -> dict[str, ND
 
 
 def per_user_table(measured: Measured, dataset: Dataset) -> pl.DataFrame:
-    """One row a target: user, item, history_length (events before it), rank, rank_masked."""
+    """A row for each target: user, item, history_length (events before it), rank, rank_masked."""
     histories, targets = dataset.histories, measured.targets
     owners = histories.owners[targets]
-    users = np.array(dataset.users.tokens)[histories.user_ids[owners]]
-    items = np.array(dataset.items.tokens)[histories.items[targets]]
     return pl.DataFrame(
         {
-            "user": users,
-            "item": items,
+            "user": np.array(dataset.users.tokens)[histories.user_ids[owners]],
+            "item": np.array(dataset.items.tokens)[histories.items[targets]],
             "history_length": targets - histories.offsets[owners],
             "rank": measured.ranking.ranks,
             "rank_masked": measured.ranking.ranks_masked,

@@ -8,7 +8,7 @@ import torch
 
 from kgrec_cli.dataset.files import atomic_path
 from kgrec_cli.dataset.load import items_in_graph
-from kgrec_cli.descriptions import OWN
+from kgrec_cli.descriptions import KGREC_ONLY
 from kgrec_cli.errors import KgrecError
 from kgrec_cli.events import OnEvent, Warn
 from kgrec_cli.formats.files import read_json, sha256_of
@@ -21,16 +21,16 @@ from kgrec_cli.stages.import_weights import GRU4REC_NAMES, rename_tensors
 ITEM_TABLES = ("item_embedding.weight", "entity_embedding.weight")
 BRANCHES = {"GRU4RecKG": ("item", "entity"), "GRU4Rec": ("item",)}
 
-OF_THIS_MACHINE = ("data_path", "checkpoint_dir")
+LOCAL_SETTINGS = ("data_path", "checkpoint_dir")
 
 
 @dataclass(frozen=True)
 class Exported:
-    """What was written: the file, and how many items RecBole has and leaves out."""
+    """The file, the number of items in it, and of those without an entity, which RecBole drops."""
 
     path: Path
     n_items: int
-    n_left_out: int
+    n_dropped: int
 
 
 def run_export(run_dir: Path, folder: Path, out_path: Path, *, on_event: OnEvent) -> Exported:
@@ -91,13 +91,13 @@ def _check_model(trained: Recommender) -> None:
 
 
 def _warn_of_other_order(trained: Recommender, on_event: OnEvent) -> None:
-    """Warns where RecBole would number the items otherwise than the run does."""
+    """Warns where RecBole would number the items in another order than the run."""
     path = atomic_path(trained.settings, trained.folder, "inter")
     if trained.settings.benchmark_filename is not None:
         on_event(
             Warn(
-                "of parts that come split RecBole numbers the items otherwise; "
-                "item_tokens in the file says which row is whose"
+                "with benchmark_filename RecBole numbers the items in another order; "
+                "item_tokens in the file gives the item of each row"
             )
         )
     elif path.is_file() and sha256_of(path) != trained.inter_sha256:
@@ -106,17 +106,14 @@ def _warn_of_other_order(trained: Recommender, on_event: OnEvent) -> None:
         on_event(
             Warn(
                 "with rm_dup_inter RecBole numbers items in the order of its float32 times; "
-                "item_tokens in the file says which row is whose"
+                "item_tokens in the file gives the item of each row"
             )
         )
 
 
 def recbole_config(settings: Settings) -> dict[str, Any]:
-    """The settings of a run as RecBole's, plain values only: `Config(config_dict=...)` takes them.
-
-    Paths and devices are left out: they are the machine's.
-    """
-    config = settings.model_dump(mode="json", exclude={*OWN, *OF_THIS_MACHINE})
+    """A run's settings as RecBole's, plain values for `Config(config_dict=...)`, without paths."""
+    config = settings.model_dump(mode="json", exclude={*KGREC_ONLY, *LOCAL_SETTINGS})
     inter = [settings.USER_ID_FIELD, settings.ITEM_ID_FIELD, *(settings.val_interval or {})]
     config["load_col"] = {"inter": list(dict.fromkeys([*inter, settings.TIME_FIELD]))}
     config["unload_col"] = None

@@ -1,11 +1,11 @@
 """`kgrec import`: a RecBole checkpoint in, a run folder that evaluate and recommend take out.
 
-The numbers of the rows are not in the file: they follow from the data set, which must be there. The
-run is measured at once, so that its validation score can be held against the checkpoint's.
+The checkpoint does not say which item a row is: that follows from the data set, which must be
+there. The run is measured at once, and its validation score compared with the checkpoint's.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,19 +14,21 @@ from torch import Tensor
 
 from kgrec_cli.config import build_settings, narrow
 from kgrec_cli.core.data.histories import Vocabulary, vocabulary_of
+from kgrec_cli.core.data.splits import item_popularity
+from kgrec_cli.core.evaluation.measure import MeasureSettings, measure_model, merge_parts
 from kgrec_cli.core.model.gru4reckg import ModelSettings, build_model
-from kgrec_cli.dataset.load import Dataset, items_in_graph, load_dataset
+from kgrec_cli.dataset.load import Dataset, items_in_graph, load_dataset, split_dataset
 from kgrec_cli.errors import KgrecError
-from kgrec_cli.events import Note, OnEvent, Warn, ignore_event
+from kgrec_cli.events import Note, OnEvent, Warn
 from kgrec_cli.formats.files import sha256_of
-from kgrec_cli.formats.recbole_checkpoint import Checkpoint, read_checkpoint
+from kgrec_cli.formats.recbole_checkpoint import Checkpoint
 from kgrec_cli.runs.environment import choose_device
-from kgrec_cli.runs.run_dir import create_run, finish_run
+from kgrec_cli.runs.run_dir import create_run, finish_run, merge_metrics
 from kgrec_cli.settings import Settings
-from kgrec_cli.stages.evaluate import run_evaluate
+from kgrec_cli.stages.evaluate import measure_slices
 
-# What of RecBole's settings decides the numbers that are measured; the rest of `RECORDED` is kept
-# as a record, and for a final fit.
+# RecBole's settings that change the measured numbers; the others of `RECORDED` are for the record,
+# and for a final fit.
 MEASURED = (
     "MAX_ITEM_LIST_LENGTH", "metrics", "topk", "valid_metric", "metric_decimal_place", "eval_args",
     "rm_dup_inter", "val_interval", "user_inter_num_interval", "item_inter_num_interval",
@@ -42,48 +44,41 @@ RECORDED = (
 # RecBole's GRU4Rec has other names than the item branch of its GRU4RecKG; kgrec has the latter.
 GRU4REC_NAMES = {"gru_layers.": "item_gru_layers.", "dense.": "dense_layer."}
 
-
 FEW_EVENTS = 0.05
 """Share of a score that RecBole's order of events may explain; rows mixed up cost far more."""
 
 
 @dataclass(frozen=True)
 class Imported:
-    """What an import left.
+    """What an import wrote.
 
     Attributes:
         run_dir: The run folder.
         metrics: Its metrics, by part.
-        best_valid_score: The checkpoint's own validation score; None when it does not say.
-        cutoff: The cutoff that tables show.
+        best_valid_score: The validation score in the checkpoint; None when it has none.
     """
 
     run_dir: Path
     metrics: dict[str, dict[str, float]]
     best_valid_score: float | None
-    cutoff: int
 
 
-def checkpoint_settings(checkpoint_path: Path, folder: Path, settings: Settings) -> dict[str, Any]:
+def checkpoint_settings(
+    checkpoint: Checkpoint, path: Path, folder: Path, settings: Settings
+) -> dict[str, Any]:
     """The settings that a checkpoint's model was trained and measured with, over the folder's.
 
-    Values that kgrec does not take are left out: `run_import` tells of them.
-
-    Args:
-        checkpoint_path: RecBole's `.pth`.
-        folder: The working folder.
-        settings: The folder's; its data set is taken when the checkpoint's is not there.
+    Values that kgrec does not take are ignored. The data set is the checkpoint's, if it is there.
 
     Raises:
-        KgrecError: No checkpoint of a GRU4RecKG or GRU4Rec.
+        KgrecError: No checkpoint of a GRU4RecKG or GRU4Rec; `path` is where it was read from.
     """
-    checkpoint = read_checkpoint(checkpoint_path)
     values = settings.model_dump(mode="json")
     if "loss_type" in checkpoint.config:
         values["train_neg_sample_args"] = None
     recorded = _recorded(checkpoint.config)
-    values |= {name: value for name, value in recorded.items() if _fits(name, value)}
-    values |= _sizes(checkpoint.weights, str(checkpoint_path))
+    values |= {name: value for name, value in recorded.items() if _is_valid(name, value)}
+    values |= _sizes(checkpoint.weights, path)
     dataset = checkpoint.config.get("dataset")
     if dataset and any((folder / settings.data_path / str(dataset)).glob("*.inter")):
         values["dataset"] = dataset
@@ -91,38 +86,37 @@ def checkpoint_settings(checkpoint_path: Path, folder: Path, settings: Settings)
 
 
 def run_import(
-    checkpoint_path: Path, settings: Settings, folder: Path, *, on_event: OnEvent
+    checkpoint: Checkpoint, path: Path, settings: Settings, folder: Path, *, on_event: OnEvent
 ) -> Imported:
     """Makes a run folder from RecBole's weights and measures it.
 
-    Args:
-        checkpoint_path: RecBole's `.pth`.
-        settings: Those of `checkpoint_settings`, the data set named.
-        folder: The working folder.
-        on_event: Hears what is worth knowing.
+    `settings` are those of `checkpoint_settings`, the data set named.
 
     Raises:
         KgrecError: No checkpoint of a GRU4RecKG or GRU4Rec, or one of another data set.
     """
-    checkpoint = read_checkpoint(checkpoint_path)
-    where = str(checkpoint_path)
-    settings = build_settings(
-        {**settings.model_dump(mode="json"), **_sizes(checkpoint.weights, where)}, where
-    )
-    _report_left_out(checkpoint.config, where, on_event)
-    dataset = _load_dataset(checkpoint, settings, folder, where, on_event)
+    sizes = _sizes(checkpoint.weights, path)
+    settings = build_settings({**settings.model_dump(mode="json"), **sizes}, str(path))
+    for name, value in _recorded(checkpoint.config).items():
+        if not _is_valid(name, value):
+            text = f"{path}: its {name} {value!r} is not supported; the setting of kgrec is used"
+            on_event(Warn(f"{text}, so numbers differ") if name in MEASURED else Note(text))
+    dataset = _load_dataset(checkpoint, path, settings, folder, on_event)
     weights = rename_tensors(checkpoint.weights, GRU4REC_NAMES)
+    entities = weights.get("entity_embedding.weight")
+    tables = {} if entities is None else {"entity": entities.float().numpy()}
     device = choose_device("cpu")
-    tables = {
-        name.removesuffix("_embedding.weight"): table.float().numpy()
-        for name, table in weights.items()
-        if name == "entity_embedding.weight"
-    }
     try:
         model = build_model(narrow(settings, ModelSettings), len(dataset.items), tables, device)
         model.load_state_dict(weights)
     except (RuntimeError, ValueError) as error:
-        raise KgrecError(f"{where}: not the weights of a {settings.model}") from error
+        raise KgrecError(f"{path}: not the weights of a {settings.model}") from error
+    split = split_dataset(settings, dataset)
+    measured = measure_model(model, dataset.histories, split, narrow(settings, MeasureSettings))
+    metrics = merge_parts(measured)
+    popularity = item_popularity(
+        dataset.histories, split, len(dataset.items), targets_only=settings.recbole_compat
+    )
     run_dir = create_run(
         folder / settings.checkpoint_dir,
         settings,
@@ -130,21 +124,20 @@ def run_import(
         device,
         suffix="-imported",
         on_all_data=False,
-        imported_from=checkpoint_path.name,
-        imported_sha256=sha256_of(checkpoint_path),
+        imported_from=path.name,
+        imported_sha256=sha256_of(path),
     )
     n_epochs = 1 if checkpoint.epoch is None else checkpoint.epoch + 1
     training = {"best_epoch": n_epochs, "epochs": n_epochs, "on_all_data": False, "imported": True}
-    finish_run(run_dir, model, training, {})
-    measured = run_evaluate(
-        run_dir, folder, settings=settings, baselines=False, device="cpu", on_event=ignore_event
-    )
-    _compare_score(checkpoint, settings, measured.metrics.get("valid", {}), on_event)
-    return Imported(run_dir, measured.metrics, checkpoint.best_valid_score, settings.shown_cutoff)
+    finish_run(run_dir, model, training, metrics)
+    slices = measure_slices(measured["test"], dataset, popularity, settings)
+    merge_metrics(run_dir, {"slices": slices})
+    _compare_score(checkpoint, settings, metrics.get("valid", {}), on_event)
+    return Imported(run_dir, metrics, checkpoint.best_valid_score)
 
 
 def _recorded(config: Mapping[str, Any]) -> dict[str, Any]:
-    """RecBole's settings that a run keeps, in kgrec's terms; those it left at None are left out."""
+    """RecBole's settings that a run records, in kgrec's terms, without those that are None."""
     values = {name: config[name] for name in RECORDED if config.get(name) is not None}
     sampling = values.get("train_neg_sample_args") or {}
     if sampling.get("distribution") in (None, "none") or values.get("loss_type") == "CE":
@@ -155,7 +148,7 @@ def _recorded(config: Mapping[str, Any]) -> dict[str, Any]:
     return values
 
 
-def _fits(name: str, value: Any) -> bool:
+def _is_valid(name: str, value: Any) -> bool:
     loss = {"loss_type": "BPR"} if name == "train_neg_sample_args" else {}
     try:
         build_settings({name: value, **loss}, name)
@@ -164,31 +157,23 @@ def _fits(name: str, value: Any) -> bool:
     return True
 
 
-def _report_left_out(config: Mapping[str, Any], where: str, on_event: OnEvent) -> None:
-    for name, value in _recorded(config).items():
-        if not _fits(name, value):
-            text = f"{where}: its {name} {value!r} is not taken; kgrec's own is used"
-            on_event(Warn(f"{text}, so numbers differ") if name in MEASURED else Note(text))
-
-
-def _sizes(weights: Mapping[str, Tensor], where: str) -> dict[str, Any]:
-    """The model and its sizes, as the tensors tell them."""
+def _sizes(weights: Mapping[str, Tensor], path: Path) -> dict[str, Any]:
+    """The model and its sizes, from the names and shapes of the tensors."""
     tensors = rename_tensors(weights, GRU4REC_NAMES)
-    expected = {
-        "GRU4RecKG": ("item_embedding.weight", "entity_embedding.weight", "dense_layer.weight"),
-        "GRU4Rec": ("item_embedding.weight", "dense_layer.weight"),
-    }
+    tables = ["item_embedding.weight", "dense_layer.weight"]
     model = "GRU4Rec" if "gru_layers.weight_ih_l0" in weights else "GRU4RecKG"
-    for name in expected[model]:
+    if model == "GRU4RecKG":
+        tables.insert(1, "entity_embedding.weight")
+    for name in tables:
         if name not in tensors or tensors[name].dim() != 2:
-            raise KgrecError(f"{where}: no table {name} in it; expected RecBole's GRU4RecKG")
+            raise KgrecError(f"{path}: no table {name} in it; expected RecBole's GRU4RecKG")
     return {
         "model": model,
         "preset": None,
         "recbole_compat": True,
         "train_batching": "prefix",
         "embedding_size": tensors["item_embedding.weight"].shape[1],
-        "hidden_size": tensors["dense_layer.weight"].shape[1] // (len(expected[model]) - 1),
+        "hidden_size": tensors["dense_layer.weight"].shape[1] // (len(tables) - 1),
         "seen_bias": False,
         "kg_items": False,
         "layer_norm": False,
@@ -208,36 +193,29 @@ def rename_tensors(
 
 
 def _load_dataset(
-    checkpoint: Checkpoint, settings: Settings, folder: Path, where: str, on_event: OnEvent
+    checkpoint: Checkpoint, path: Path, settings: Settings, folder: Path, on_event: OnEvent
 ) -> Dataset:
     """The data set, its items numbered as the rows of the checkpoint are."""
     dataset = load_dataset(settings, folder, on_event)
-    n_rows = len(checkpoint.weights["item_embedding.weight"])
+    n_items, n_rows = len(dataset.items), len(checkpoint.weights["item_embedding.weight"])
     if checkpoint.item_tokens is not None and checkpoint.item_tokens != list(dataset.items.tokens):
-        raise KgrecError(f"{where}: its items are not those of {dataset.name}")
-    if n_rows == len(dataset.items):
+        raise KgrecError(f"{path}: its items are not those of {dataset.name}")
+    if n_rows == n_items:
         return dataset
-    if _loads_item_file(checkpoint.config):
+    chosen = checkpoint.config.get("load_col")  # RecBole reads every file unless this names some
+    if not isinstance(chosen, Mapping) or "item" in chosen:
         items = _items_with_item_file(settings, folder, dataset)
         if n_rows == len(items):
-            on_event(
-                Note(
-                    f"{n_rows - len(dataset.items):,} items of the .item file have no "
-                    "interaction; they are candidates, as in RecBole"
-                )
-            )
-            return load_dataset(settings, folder, on_event, items=items)
+            text = "items of the .item file have no interaction; they are candidates, as in RecBole"
+            on_event(Note(f"{n_rows - n_items:,} {text}"))
+            new_ids = items.encode(pl.Series(dataset.items.tokens))
+            histories = replace(dataset.histories, items=new_ids[dataset.histories.items])
+            return replace(dataset, items=items, histories=histories)
     which = " with an entity in the graph" if settings.model == "GRU4RecKG" else ""
     raise KgrecError(
-        f"{where}: {n_rows - 1:,} items, but {dataset.name} has {len(dataset.items) - 1:,}{which}; "
+        f"{path}: {n_rows - 1:,} items, but {dataset.name} has {n_items - 1:,}{which}; "
         "is it of another data set (--dataset), or were interactions filtered (--set)?"
     )
-
-
-def _loads_item_file(config: Mapping[str, Any]) -> bool:
-    """Whether RecBole read the `.item` file: it reads every file unless `load_col` names some."""
-    chosen = config.get("load_col")
-    return not isinstance(chosen, Mapping) or "item" in chosen
 
 
 def _items_with_item_file(settings: Settings, folder: Path, dataset: Dataset) -> Vocabulary:
@@ -256,10 +234,10 @@ def _items_with_item_file(settings: Settings, folder: Path, dataset: Dataset) ->
 def _compare_score(
     checkpoint: Checkpoint, settings: Settings, valid: Mapping[str, float], on_event: OnEvent
 ) -> None:
-    """Holds the validation score against the checkpoint's, the proof that rows and items match."""
+    """Compares the validation score with the checkpoint's: this proves that rows match items."""
     theirs, name = checkpoint.best_valid_score, settings.valid_metric
-    of_theirs = str(checkpoint.config.get("valid_metric", "")).casefold()
-    if theirs is None or name.casefold() not in valid or of_theirs != name.casefold():
+    their_name = str(checkpoint.config.get("valid_metric", "")).casefold()
+    if theirs is None or name.casefold() not in valid or their_name != name.casefold():
         return
     if settings.eval_args.mode_of("valid") != "full":
         return  # ranked among sampled items, which are others here
@@ -269,6 +247,6 @@ def _compare_score(
     if abs(ours - theirs) <= 0.51 * 10**-decimals:
         on_event(Note(line))
     elif abs(ours - theirs) <= FEW_EVENTS * theirs:
-        on_event(Note(f"{line}: RecBole sorts times as float32, so a few events stand elsewhere"))
+        on_event(Note(f"{line}: RecBole rounds times to float32, which moves a few events"))
     else:
         on_event(Warn(f"{line}: are these the data files that it was trained on?"))

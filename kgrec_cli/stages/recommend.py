@@ -1,4 +1,4 @@
-"""`kgrec recommend --all-users`: a run and its data set in, a file with everyone's list out."""
+"""`kgrec recommend --all-users`: a run and its data set in, a file of all lists out."""
 
 from pathlib import Path
 

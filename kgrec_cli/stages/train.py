@@ -23,12 +23,12 @@ from kgrec_cli.settings import Settings
 
 @dataclass(frozen=True)
 class TrainedRun:
-    """What one training left.
+    """The outcome of one training.
 
     Attributes:
         run_dir: The run folder.
         seed: Its seed.
-        best_epoch: The epoch whose weights were kept.
+        best_epoch: The epoch whose weights were saved.
         best_score: Its validation score, in `valid_metric`; 0 after a fit on all data.
         epochs: Epochs trained.
         elapsed_s: Seconds of this command, loading included.
@@ -54,12 +54,7 @@ def run_train(
 ) -> list[TrainedRun]:
     """Trains one run, or one for each of `n_seeds` seeds from `settings.seed` on.
 
-    Args:
-        settings: Everything; with `on_all_data`, `epochs` is how long to train.
-        folder: The working folder.
-        n_seeds: How many runs.
-        on_all_data: Hold nothing out: a final fit.
-        on_event: Hears the progress.
+    With `on_all_data` (a final fit) nothing is held out, and all of `settings.epochs` are trained.
 
     Raises:
         KgrecError: A missing or malformed file, an empty split.
@@ -89,13 +84,13 @@ def run_train(
     return results
 
 
-def final_fit_settings(folder: Path, like: str | None, dataset: str | None) -> dict[str, Any]:
+def final_fit_settings(
+    folder: Path, like: str | Path | None, dataset: str | None
+) -> dict[str, Any]:
     """The settings of a finished run, as a mapping, `epochs` being its best epoch.
 
-    Args:
-        folder: The working folder.
-        like: The run to follow; None for the newest finished one that held data out.
-        dataset: Only runs of this data set; None for that of the folder's settings, if any.
+    Without `like` it is the newest run that held data out, of `dataset` (or of the folder's
+    settings) if that is set.
 
     Raises:
         KgrecError: No such run, or one that was itself trained on all data.
@@ -103,21 +98,21 @@ def final_fit_settings(folder: Path, like: str | None, dataset: str | None) -> d
     local = resolve_settings(folder=folder, options={"dataset": dataset})
     saved_dir, dataset = folder / local.checkpoint_dir, local.dataset
     if like is None:
-        finished = [run for run in runs.list_runs(saved_dir) if runs.is_finished(run)]
-        fits = [
+        candidates = [
             run
-            for run in finished
-            if "test" in read_json(run / runs.METRICS)
+            for run in runs.list_runs(saved_dir)
+            if runs.is_finished(run)
+            and "test" in read_json(run / runs.METRICS)
             and dataset in (None, runs.read_run_settings(run).dataset)
         ]
-        if not fits:
+        if not candidates:
             raise KgrecError(
                 f"no finished run under {saved_dir.name}/ to take the epochs from: "
                 "`kgrec train` first, then `kgrec train --on-all-data`"
             )
-        run_dir = fits[-1]
+        run_dir = candidates[-1]
     else:
-        run_dir = runs.find_run(saved_dir, like)
+        run_dir = runs.find_run(folder, like)
     training = read_json(run_dir / runs.METRICS)["training"]
     if training["on_all_data"]:
         raise KgrecError(f"{run_dir}: trained on all data itself; name a run that held data out")
@@ -128,7 +123,7 @@ def final_fit_settings(folder: Path, like: str | None, dataset: str | None) -> d
 def resume_train(
     run_dir: Path, folder: Path, *, threads: int | None = None, on_event: OnEvent
 ) -> TrainedRun:
-    """Goes on with a run that was stopped, to the numbers of one that was not.
+    """Resumes a stopped run, to the same result as an uninterrupted one.
 
     Raises:
         KgrecError: The run is finished, or its data set has changed since.
@@ -151,7 +146,7 @@ def resume_train(
         state = unpack_state(*runs.read_tensors(run_dir / runs.CHECKPOINT))
         on_event(Note(f"resuming {run_dir.name} after epoch {state.epoch}"))
     else:
-        on_event(Note(f"{run_dir.name} was stopped before its first epoch ended: starting it anew"))
+        on_event(Note(f"{run_dir.name} was stopped within its first epoch: it starts again"))
     on_all_data = bool(environment.get("on_all_data"))
     return _train(run_dir, settings, dataset, tables, state, on_all_data, began, on_event)
 
@@ -191,7 +186,7 @@ def _train(
         )
     except KeyboardInterrupt as error:
         raise Stopped(
-            f"stopped; what is finished is kept: `kgrec train --resume {run_dir.name}` goes on"
+            f"stopped; finished epochs are saved: `kgrec train --resume {run_dir.name}` resumes"
         ) from error
     training: dict[str, Any] = {
         "best_epoch": state.best_epoch,

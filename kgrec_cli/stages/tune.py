@@ -1,6 +1,6 @@
 """`kgrec tune`: a `hyper.test` in, a study out: trials, leaderboard, best settings, chart.
 
-The data is loaded once; each trial is a training of its own whose weights are not kept.
+The data is loaded once. Each trial is a training; its weights are not saved.
 """
 
 import os
@@ -48,7 +48,7 @@ NOT_TUNED = ("dataset", "data_path", "checkpoint_dir", "device", "threads", "pre
 
 @dataclass(frozen=True)
 class Tuning:
-    """What a search has found so far.
+    """The outcome of a search so far.
 
     Attributes:
         study_dir: leaderboard.csv, best.yaml, result.txt, chart.html and, unless `storage` names
@@ -79,30 +79,21 @@ def run_tune(
     storage: str | None = None,
     on_event: OnEvent,
 ) -> Tuning:
-    """Searches a space for the best `valid_metric`; the same call goes on with what is there.
+    """Searches a space for the best `valid_metric`; the same call resumes a stopped search.
 
-    Args:
-        settings: What all trials share.
-        folder: The working folder.
-        space_path: The search space, in RecBole's format.
-        search: exhaustive, random or tpe.
-        max_trials: Trials at most, those of earlier calls included.
-        pruner: none, median, hyperband or asha.
-        early_stop: Trials in a row without a better score that end the search.
-        jobs: Trials at a time, each in a process with its share of the CPU's threads.
-        storage: SQLAlchemy URL of the study's database; None: study.db in the study's folder.
-        on_event: Hears the progress.
+    All trials share `settings`; the other arguments are the options of `kgrec tune`. With several
+    `jobs` each trial has a process, with its share of the CPU's threads.
 
     Raises:
         KgrecError: A file that cannot be used, a parameter that is no setting, a study made with
             another space or other settings.
-        Stopped: Ctrl-C; finished trials are kept.
+        Stopped: Ctrl-C; finished trials are saved.
     """
     space = read_hyper_test(space_path)
     tunable = [name for name in Settings.model_fields if name not in NOT_TUNED]
     check_parameter_names(space, tunable)
     for number in space.skipped_lines:
-        on_event(Note(f"{space_path}, line {number}: fewer than three parts, skipped"))
+        on_event(Note(f"{space_path}, line {number}: fewer than three words, skipped"))
     _check_points(settings, space)
     set_threads(settings)
     dataset = load_dataset(settings, folder, on_event)
@@ -113,6 +104,9 @@ def run_tune(
         study_dir.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise cannot_write(study_dir, error) from error
+    # A study resumes only with the same: what the scores depend on beside the point.
+    shared = settings.model_dump(mode="json", exclude={*NOT_TUNED, *space.ranges})
+    shared["inter_sha256"] = dataset.inter_sha256
     result = run_search(
         space.ranges,
         partial(run_serially, _make_objective(settings, dataset, folder, on_event))
@@ -125,14 +119,14 @@ def run_tune(
         seed=settings.seed,
         pruner=pruner,
         early_stop=early_stop,
-        settings=_shared_by_trials(settings, dataset, space),
+        settings=shared,
         on_event=on_event,
     )
     leaderboard = _write_outcome(study_dir, settings, result.trials)
     if result.stopped == "interrupted":
         raise Stopped(
-            f"stopped after {len(result.trials)} trials, all kept in {study_dir}; "
-            "the same command goes on"
+            f"stopped after {len(result.trials)} trials, all saved in {study_dir}; "
+            "the same command resumes"
         )
     return Tuning(study_dir, leaderboard, result.best, result.n_new, result.stopped)
 
@@ -149,14 +143,8 @@ def _with_point(settings: Settings, point: Mapping[str, Any], where: str) -> Set
     return build_settings(merge(settings.model_dump(mode="json"), point), where)
 
 
-def _shared_by_trials(settings: Settings, dataset: Dataset, space: SearchSpace) -> dict[str, Any]:
-    """What the scores depend on beside the point: a study goes on only with the same."""
-    shared = settings.model_dump(mode="json", exclude=set(NOT_TUNED) | set(space.ranges))
-    return {**shared, "inter_sha256": dataset.inter_sha256}
-
-
 def _load_objective(settings: Settings, folder: Path, jobs: int) -> Objective:
-    """The objective of a process of its own, which loads the data for itself."""
+    """The objective of a worker process, which loads the data itself."""
     if settings.threads is None:
         share = max(1, (os.cpu_count() or 1) // jobs)
         settings = settings.model_copy(update={"threads": share})
@@ -181,7 +169,7 @@ def _make_objective(
         model = build_model(narrow(tried, ModelSettings), len(dataset.items), tables[key], device)
         metric = tried.valid_metric.casefold()
 
-        def tell(state: TrainingState, event: EpochDone) -> None:
+        def report_epoch(state: TrainingState, event: EpochDone) -> None:
             best = f"best {metric} {state.best_score:.4f}"
             done = Progress("this trial", event.epoch, event.epochs, "epochs", best, passing=True)
             on_event(done)
@@ -194,7 +182,7 @@ def _make_objective(
             split,
             narrow(tried, TrainingSettings),
             device=device,
-            on_epoch=tell,
+            on_epoch=report_epoch,
         )
         on_event(Progress("this trial", tried.epochs, tried.epochs, "epochs", passing=True))
         valid = state.history[state.best_epoch - 1]["valid"]
@@ -217,8 +205,7 @@ def _write_outcome(
     tuned = _with_point(settings, best.params, "best trial")
     head = f"# Trial {best.number}: {settings.valid_metric} {best.score:.4f} on validation.\n"
     write_text(study_dir / "best.yaml", head + format_config(tuned))
-    decimals = settings.metric_decimal_place
-    write_text(study_dir / "result.txt", write_result_text(trials, decimals))
+    write_text(study_dir / "result.txt", write_result_text(trials, settings.metric_decimal_place))
     chart = draw_charts(
         trials, title=f"{study_dir.name}: validation scores", score_name=settings.valid_metric
     )

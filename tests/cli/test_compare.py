@@ -47,7 +47,7 @@ def test_two_runs_side_by_side(run_cli: RunCli, folder: Path, first: str, second
     for setting in ("model", "epochs"):
         assert any(line.split()[:1] == [setting] for line in lines)
     assert "hidden_size" not in result.stdout
-    assert "left out" not in result.stdout
+    assert "not compared" not in result.stdout
     assert files_under(folder) == before
 
 
@@ -124,9 +124,11 @@ def test_users_left_out_are_counted(run_cli: RunCli, folder: Path, first: str) -
         runs.append(json.loads(result.stdout)[0]["run"])
     result = run_cli("compare", *runs)
     assert result.exit_code == 0, result.stderr
-    line = "run 2: 2 users left out, 2 with another target or history than in run 1, 0 in one"
+    line = (
+        "run 2: 2 users not compared, 2 with another target or history than in run 1, 0 in only one"
+    )
     assert line in result.stdout
-    assert "28 users compared, too few" in result.stderr
+    assert "only 28 users compared" in result.stderr
 
 
 def test_mistakes_are_one_line(run_cli: RunCli, first: str, second: str) -> None:
@@ -136,7 +138,7 @@ def test_mistakes_are_one_line(run_cli: RunCli, first: str, second: str) -> None
         ((first, first), 2, "named twice"),
         ((first, first[1:]), 1, f"did you mean '{first}'?"),
         ((first, "--threads=0"), 2, "Invalid value for '--threads'"),
-        ((first, second, "--device=cuda:99"), 1, "torch sees"),
+        ((first, second, "--device=cuda:99"), 1, "torch finds"),
     ):
         result = run_cli("compare", *arguments)
         assert result.exit_code == code

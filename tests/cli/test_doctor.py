@@ -11,7 +11,7 @@ def test_findings_and_exit_code(run_cli, tmp_path: Path) -> None:
     result = run_cli("doctor", "small", "--set", "embedding_size=8")
     assert result.exit_code == 0, result.stderr
     assert "ok   .inter       270 interactions" in result.stdout
-    assert result.stdout.rstrip().endswith("small: fit for use")
+    assert result.stdout.rstrip().endswith("small: ready to use")
     result = run_cli("doctor", "--set", "recbole_compat=true")
     assert result.exit_code == 1
     assert "-> `kgrec pretrain-kg --embedding-size 64`" in result.stdout

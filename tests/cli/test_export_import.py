@@ -177,7 +177,7 @@ def test_the_folders_options_that_recbole_does_not_have_are_off(
     ("factor", "expected"),
     [
         (1.0, ""),
-        (1.02, ": RecBole sorts times as float32"),
+        (1.02, ": RecBole rounds times to float32"),
         (1.2, ": are these the data files that it was trained on?"),
     ],
 )
@@ -202,8 +202,8 @@ def test_what_kgrec_does_not_take_is_told(run_cli: RunCli, linked: Path) -> None
     recbole_checkpoint(run_cli, config=Config(config))
     result = run_cli("import", "recbole.pth")
     assert result.exit_code == 0, result.stderr
-    assert "warning: recbole.pth: its metrics ['GAUC'] is not taken" in result.stderr
-    assert "its learner 'sgd' is not taken; kgrec's own is used" in result.stderr
+    assert "warning: recbole.pth: its metrics ['GAUC'] is not supported" in result.stderr
+    assert "its learner 'sgd' is not supported; the setting of kgrec is used" in result.stderr
 
 
 def test_the_data_set_of_the_checkpoint_is_taken(run_cli: RunCli, linked: Path) -> None:

@@ -34,7 +34,7 @@ def test_a_list_needs_the_run_alone(run_cli: RunCli, trained_folder: Path, tmp_p
     shutil.copytree(trained_folder / "saved", tmp_path / "saved")
     result = run_cli("recommend", "--items", "i4,i5", "--topk", "2")
     assert result.exit_code == 0, result.stderr
-    assert "this history: 2 items, the last of them: Film No 4; Film No 5" in result.stdout
+    assert "this history: 2 items, the last ones: Film No 4; Film No 5" in result.stdout
 
 
 @pytest.mark.parametrize("suffix", ["parquet", "csv", "tsv", "jsonl"])
@@ -76,7 +76,7 @@ def test_new_events_of_known_items_are_used(
     assert result.exit_code == 0, result.stderr
     assert json.loads(result.stdout)[0]["items"][0]["item"] == "i5"
     told = run_cli("recommend", "--user", "newcomer")
-    assert "1 interactions of items that the run does not know are left out" in told.stderr
+    assert "1 interactions of items that the run does not know: dropped" in told.stderr
 
 
 @pytest.mark.parametrize(
@@ -89,7 +89,7 @@ def test_new_events_of_known_items_are_used(
         (("--all-users", "--out", "x.xlsx"), 2, "must end in one of"),
         (("--user", "nobody"), 1, "no user 'nobody'; its users are u0, u1, u2"),
         (("--items", "i1,i99"), 1, "knows no item 'i99'"),
-        (("--items", ","), 2, "no item given"),
+        (("--items", ","), 2, "--items: no item in it"),
         (("--user", "u1", "--topk", "0"), 2, "Invalid value for '--topk'"),
     ],
 )

@@ -107,7 +107,7 @@ def test_a_killed_run_resumes_to_the_numbers_of_a_whole_one(
         result = run_cli("train", "--epochs", "5", *QUICK)
     assert result.exit_code == 130
     run_dir = only_run(small_folder)
-    assert f"`kgrec train --resume {run_dir.name}` goes on" in result.stderr
+    assert f"`kgrec train --resume {run_dir.name}` resumes" in result.stderr
     refused = run_cli("evaluate")
     assert refused.exit_code == 1
     assert "no finished run" in refused.stderr

@@ -123,7 +123,7 @@ def test_a_run_that_recorded_the_first_part_alone_still_loads(
     run_dir = run_dir_of(folder)
     record(run_dir, digest(folder, "train"))
     change_test_part(folder)  # an earlier version did not see that either
-    note = "small: only the first part could be checked"
+    note = "small: only the first file could be checked"
     result = run_cli("evaluate")
     assert result.exit_code == 0, result.stderr
     assert note in " ".join(result.stderr.split())

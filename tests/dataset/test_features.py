@@ -161,7 +161,8 @@ import sys
 sys.modules["rapidfuzz"] = None
 from kgrec_cli.cli import run
 code = run(sys.argv[1:])
-loaded = sorted(name for name in sys.modules if name.startswith("kgrec_cli.core.linking"))
+not_needed = ("kgrec_cli.core.linking", "kgrec_cli.formats.raw")
+loaded = sorted(name for name in sys.modules if name.startswith(not_needed))
 sys.exit(f"loaded {loaded}" if loaded else code)
 """
 

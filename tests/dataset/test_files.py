@@ -31,6 +31,8 @@ def write(folder: Path, suffix: str, *lines: str) -> Path:
         ("title:token_seq\tmovie_title:token_seq", "Heat (1995)\tHeat", "Heat (1995)"),
         ("name:token\tTitle:token_seq", "h1\tHeat", "Heat"),
         ("label:float", "3", None),
+        ("movie_title:token_seq\trelease_year:token", "Heat\t1995", "Heat"),
+        ("release_year:token\tTitle:token\tmovie_title:token_seq", "1995\tHeat\tH", "Heat"),
         ("year:token", "1995", None),
     ],
 )
@@ -61,6 +63,16 @@ def test_items_by_hand(tmp_path: Path) -> None:
     other = Settings(dataset="toy", field_separator=",")
     assert read_items(other, tmp_path).rows() == []  # it names no items
     assert read_items(Settings(dataset="none"), tmp_path).columns == ["item_id", "title", "genre"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [("class", "A"), ("genre", "A"), ("class\tgenre", "B"), ("genre\tGenres", "B")],
+)
+def test_the_genre_has_the_likeliest_name(tmp_path: Path, fields: str, expected: str) -> None:
+    header = "\t".join(f"{name}:token_seq" for name in ["item_id", *fields.split("\t")])
+    write(tmp_path, "item", header, "\t".join(["a", *"AB"[: fields.count("\t") + 1]]))
+    assert read_items(Settings(dataset="toy"), tmp_path)["genre"].to_list() == [expected]
 
 
 N = 400

@@ -126,9 +126,7 @@ def test_filters_that_leave_nothing_are_one_line(folder: Path) -> None:
 def test_time_is_read_though_load_col_leaves_it_out(folder: Path) -> None:
     dataset, notes = load(folder, load_col={"inter": ["user_id", "item_id"]})
     assert histories(dataset)["a"] == ["x", "y", "z", "x"]
-    assert notes == [
-        "load_col leaves out timestamp; it is read anyway, since without it there is no order"
-    ]
+    assert notes == ["load_col does not name timestamp; it is read anyway, for the order"]
 
 
 def test_a_column_that_is_not_there_is_one_line(folder: Path) -> None:
@@ -225,7 +223,7 @@ def test_samples_of_unknown_items(tmp_path: Path) -> None:
     assert len(splits.train_targets(dataset.histories, split)) == 2
     assert len(splits.valid_targets(dataset.histories, split)) == 0
     notes = [event.text for event in events if isinstance(event, Note)]
-    assert notes[0] == "toy.valid.inter: 1 samples with nothing before their item left out"
+    assert notes[0] == "toy.valid.inter: 1 samples with nothing before their item: dropped"
 
 
 def test_a_part_that_is_not_there_is_one_line(tmp_path: Path) -> None:
@@ -346,7 +344,7 @@ def test_the_settings_of_recboles_page_work_in_both_spellings(
     (small_folder / "page.yaml").write_text(PAGE.format(alias=alias))
     result = run_cli("train", "--config", "page.yaml", "--threads", "1")
     assert result.exit_code == 0, result.stderr
-    assert "load_col leaves out timestamp; it is read anyway" in result.stderr
+    assert "load_col does not name timestamp; it is read anyway" in result.stderr
 
 
 def test_a_run_with_two_feature_files_can_be_used(run_cli, small_folder: Path) -> None:

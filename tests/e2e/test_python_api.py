@@ -138,7 +138,7 @@ def test_quiet_shows_nothing_of_what_goes_well(
     kgrec_cli.train(epochs=1, folder=small_folder, show_progress=False, **SMALL)
     out, err = capsys.readouterr()
     assert out == ""
-    assert "show_progress is left out" in err
+    assert "show_progress is ignored" in err
     assert "1/1" in err
 
 

@@ -23,15 +23,15 @@ def saved_dir(tmp_path: Path) -> Path:
 
 
 def test_a_whole_name_is_taken_though_others_begin_so(saved_dir: Path) -> None:
-    assert find_run(saved_dir, "ml-GRU4Rec-1") == saved_dir / "ml-GRU4Rec-1"
-    assert find_run(saved_dir, "ml-GRU4Rec-11") == saved_dir / "ml-GRU4Rec-11"
+    assert find_run(saved_dir.parent, "ml-GRU4Rec-1") == saved_dir / "ml-GRU4Rec-1"
+    assert find_run(saved_dir.parent, "ml-GRU4Rec-11") == saved_dir / "ml-GRU4Rec-11"
 
 
 def test_without_a_name_the_newest_is_taken(saved_dir: Path) -> None:
-    assert find_run(saved_dir, None) == saved_dir / "ml-GRU4Rec-11"
+    assert find_run(saved_dir.parent, None) == saved_dir / "ml-GRU4Rec-11"
     (saved_dir / "ml-GRU4Rec-11/metrics.json").unlink()
-    assert find_run(saved_dir, None) == saved_dir / "ml-GRU4Rec-1"
-    assert find_run(saved_dir, None, finished=False) == saved_dir / "ml-GRU4Rec-11"
+    assert find_run(saved_dir.parent, None) == saved_dir / "ml-GRU4Rec-1"
+    assert find_run(saved_dir.parent, None, finished=False) == saved_dir / "ml-GRU4Rec-11"
 
 
 @pytest.mark.parametrize(
@@ -39,21 +39,21 @@ def test_without_a_name_the_newest_is_taken(saved_dir: Path) -> None:
     [
         ("ml-GRU4Rec-112", "unknown run 'ml-GRU4Rec-112': did you mean 'ml-GRU4Rec-11'?"),
         ("ml-G", "run 'ml-G': 3 names begin so: ml-GRU4Rec-1, ml-GRU4Rec-2, ml-GRU4Rec-11"),
-        ("ml-GRU4Rec-2", "not finished; go on with `kgrec train --resume ml-GRU4Rec-2`"),
+        ("ml-GRU4Rec-2", "not finished; `kgrec train --resume ml-GRU4Rec-2` resumes it"),
         ("x.pth", "x.pth: a RecBole checkpoint; `kgrec import x.pth` makes a run of it"),
     ],
 )
 def test_a_mistake_is_one_line(saved_dir: Path, name: str, expected: str) -> None:
     with pytest.raises(KgrecError) as raised:
-        find_run(saved_dir, name)
+        find_run(saved_dir.parent, name)
     assert str(raised.value).endswith(expected)
 
 
 def test_the_beginning_of_one_name_is_enough(saved_dir: Path) -> None:
     (saved_dir / "ml-GRU4Rec-2").rename(saved_dir / "book-GRU4RecKG-2")
-    assert find_run(saved_dir, "b", finished=False) == saved_dir / "book-GRU4RecKG-2"
+    assert find_run(saved_dir.parent, "b", finished=False) == saved_dir / "book-GRU4RecKG-2"
     with pytest.raises(KgrecError, match="not finished"):
-        find_run(saved_dir, "book")
+        find_run(saved_dir.parent, "book")
 
 
 def test_a_folder_is_taken_before_the_beginning_of_a_name(
@@ -62,4 +62,4 @@ def test_a_folder_is_taken_before_the_beginning_of_a_name(
     (saved_dir / "ml-GRU4Rec-1").rename(saved_dir.parent / "ml")
     (saved_dir / "ml-GRU4Rec-2").rename(saved_dir.parent / "other")
     monkeypatch.chdir(saved_dir.parent)
-    assert find_run(Path("saved"), "ml") == Path("ml")
+    assert find_run(Path(), "ml") == Path("ml")
