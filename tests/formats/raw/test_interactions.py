@@ -174,13 +174,12 @@ def test_parquet(tmp_path: Path):
         read(path, path.read_bytes()[:99])
 
 
-def test_parquet_times_finer_than_seconds_keep_their_order(tmp_path: Path):
+def test_parquet_times_finer_than_seconds_are_kept(tmp_path: Path):
     path = tmp_path / "log.parquet"
     moments = [dt.datetime(2020, 1, 1, 0, 0, 0, microsecond) for microsecond in (0, 1, 999_999)]
     pl.DataFrame({"user": ["u"] * 3, "item": ["i"] * 3, "time": moments}).write_parquet(path)
     times = read_raw_interactions(path, ColumnChoice()).table["timestamp"]
-    assert times.is_sorted()
-    assert times.n_unique() == 3
+    assert times.to_list() == [1577836800, 1577836800.000001, 1577836800.999999]
 
 
 def times(*texts: str) -> list[int | float | None]:
@@ -214,7 +213,7 @@ def test_any_whole_number_reads_back(numbers: list[int]):
 
 
 @given(st.lists(st.floats(-(2.0**52), 2.0**52), min_size=1))
-def test_fractions_keep_their_order(numbers: list[float]):
+def test_any_fraction_reads_back(numbers: list[float]):
     assert times(*map(repr, numbers)) == numbers
 
 
