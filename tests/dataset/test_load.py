@@ -122,6 +122,16 @@ def test_filters_by_hand(folder: Path, changes, expected, n_dropped: int) -> Non
     assert f"{n_dropped} interactions dropped" in notes[0]
 
 
+def test_items_that_a_run_does_not_know(folder: Path) -> None:
+    settings = Settings(dataset="toy", embedding_size=2)
+    events: list[Event] = []
+    dataset = load_dataset(settings, folder, events.append, vocabulary_of(["z", "x"]))
+    assert histories(dataset) == {"a": ["x", "z", "x"], "b": ["x"]}
+    assert Note("3 interactions of items that the run does not know are left out") in events
+    with pytest.raises(KgrecError, match="none of its items is known to the run"):
+        load_dataset(settings, folder, events.append, vocabulary_of(["other"]))
+
+
 def test_filters_that_leave_nothing_are_one_line(folder: Path) -> None:
     with pytest.raises(KgrecError, match="the filters leave no interaction"):
         load(folder, user_inter_num_interval="[9,inf)")

@@ -45,7 +45,7 @@ def ignore(event: object) -> None:
 
 
 def test_every_entity_gets_a_vector_and_the_sidecar_says_how(folder: Path) -> None:
-    result = run_pretrain_kg(SETTINGS, folder, on_event=ignore)
+    result = run_pretrain_kg(SETTINGS, folder, save_every_s=0, on_event=ignore)
     entities, vectors = read_entity_features(result.features_path, expected_width=8)
     assert set(entities) == {f"e{n}" for n in range(1, 11)} | {"k0", "k1", "k2"}
     assert np.isfinite(vectors).all()

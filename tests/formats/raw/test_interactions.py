@@ -49,11 +49,6 @@ def test_common_names_are_found(path: Path, text: str):
     assert read(path, text).table.rows() == [("u", "i", 3, 5)]
 
 
-def test_gzip_is_told_by_its_content(path: Path):
-    packed = gzip.compress(b"user,item\nu,i\n")
-    assert read(path, packed).table.rows() == [("u", "i", 0)]
-
-
 def test_columns_by_name_and_by_number(path: Path):
     text = "who,what,how much,when\nu,i,3,5\n"
     by_name = read(path, text, user="who", item="what", rating="how much", time="when")

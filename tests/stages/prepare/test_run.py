@@ -381,14 +381,18 @@ def test_links_that_lie_beside_the_graph(prepare: Prepare, tmp_path: Path):
 def test_metadata(prepare: Prepare):
     result = prepare(kg="metadata")
     assert result.report["kg"]["name"] == "metadata"
-    assert result.report["links"]["items_linked"] == 3
+    links = result.report["links"]
+    assert (links["items_linked"], links["verdict"]) == (3, "sound")
+    assert links["summary"] == "the graph is made of the items themselves"
     relations = Counter(line.split("\t")[1] for line in texts(result)["toy.kg"].splitlines()[1:])
     assert relations == {"has_genre": 5, "released_in": 4, "released_in_decade": 4}
     assert result.report["kg"]["triples"] == 13
 
 
 def test_none_writes_empty_files(prepare: Prepare):
-    files = texts(prepare(kg="none"))
+    result = prepare(kg="none")
+    assert result.report["links"]["verdict"] == "unknown"
+    files = texts(result)
     assert files["toy.kg"] == "head_id:token\trelation_id:token\ttail_id:token\n"
     assert files["toy.link"] == "item_id:token\tentity_id:token\n"
 
