@@ -43,6 +43,11 @@ def test_a_translation_learns_who_belongs_to_whom() -> None:
     of_tails, of_heads = torch.as_tensor(triples[:, :2]), torch.as_tensor(triples[:, 1:])
     assert (tails(of_tails).argmax(dim=1).numpy() == triples[:, 2]).mean() > 0.9
     assert (heads(of_heads).argmax(dim=1).numpy() == triples[:, 0]).mean() > 0.9
+    vectors = entity_vectors(model)
+    steps = model.relation_representations[0](None).detach().numpy()
+    places = vectors[triples[:, 0]] + steps[triples[:, 1]]
+    distances = np.linalg.norm(places[:, None] - vectors, axis=2)
+    np.testing.assert_allclose(tails(of_tails).detach().numpy(), -distances, atol=1e-5)
 
 
 @pytest.mark.parametrize(

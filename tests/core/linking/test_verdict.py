@@ -103,8 +103,8 @@ def test_names_of_entities_are_asked_first() -> None:
     )
     named = pl.concat([triples, labels])
     assert link_verdict(items, links, named) == ("sound", "titles", 1.0, 60)
-    few = link_verdict(items.head(29), links, named.filter(pl.col("relation_id") != "directed_by"))
-    assert few == ("unknown", "none", None, 0)  # 30 names are needed
+    assert link_verdict(items.head(30), links, labels) == ("sound", "titles", 1.0, 30)
+    assert link_verdict(items.head(29), links, labels) == ("unknown", "none", None, 0)
     reversed_links = links.with_columns(pl.col("entity_id").reverse())
     check = link_verdict(items, reversed_links, named)
     assert check.verdict == "broken"

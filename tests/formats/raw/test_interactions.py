@@ -72,6 +72,16 @@ def test_latin_1(path: Path):
     assert read(path, "user,item\né,ü\n".encode("latin-1")).table.rows() == [("é", "ü", 0)]
 
 
+def test_a_file_longer_than_the_sample_that_is_looked_at(path: Path):
+    """The sample of 256 KiB ends within the first character of a row."""
+    header = "Käufer,itemid\n".encode()
+    row = "é,ü\n".encode()
+    assert (2**18 - len(header)) % len(row) == 1
+    rows = read(path, header + row * 50_000, user="Käufer", item="itemid")
+    assert rows.table["user_id"].unique().to_list() == ["é"]
+    assert rows.table.height == 50_000
+
+
 def test_quotes_that_are_mere_text(path: Path):
     text = 'user,item,text\nu,i,5" disk" is "odd\nv,j,"\n'
     assert read(path, text).table["user_id"].to_list() == ["u", "v"]
