@@ -71,7 +71,7 @@ def read_parts(
     Returns:
         token: String. token_seq: String, spaces kept. float: Int64 where every value is a whole
         number written without a point, else Float64. float_seq: String (see
-        `entity_features.read_entity_features`). Empty fields are null. Rows keep the file's order.
+        `read_entity_features`). Empty fields are null. Rows keep the file's order.
         A float column may be Int64 in one part and Float64 in another.
 
     Raises:

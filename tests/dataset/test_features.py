@@ -12,7 +12,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kgrec_cli.core.linking import verdict as linking
 from kgrec_cli.dataset.features import align_vectors, warn_of_broken_links
 from kgrec_cli.dataset.load import load_dataset
 from kgrec_cli.errors import KgrecError
@@ -113,19 +112,23 @@ def warnings(folder: Path) -> list[str]:
     return [event.text for event in events if isinstance(event, Warn)]
 
 
+def write_verdict(folder: Path, verdict: str) -> None:
+    """Puts another verdict into prepare.json, to see whether it is taken."""
+    path = folder / "dataset/toy/prepare.json"
+    report = json.loads(path.read_text())
+    report["links"] |= {"verdict": verdict, "summary": "as recorded"}
+    path.write_text(json.dumps(report))
+
+
 @pytest.mark.parametrize("is_broken", [False, True])
-def test_what_prepare_recorded_is_what_would_be_found(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_broken: bool
-) -> None:
+def test_what_prepare_recorded_is_what_would_be_found(tmp_path: Path, is_broken: bool) -> None:
     run_prepare(write_raw(tmp_path, is_broken=is_broken), on_event=lambda event: None)
-    calls = []
-    real = linking.link_verdict
-    monkeypatch.setattr(linking, "link_verdict", lambda *tables: calls.append(1) or real(*tables))
     recorded = warnings(tmp_path)
-    assert not calls
+    write_verdict(tmp_path, "sound" if is_broken else "broken")
+    taken = [text.partition(";")[0] for text in warnings(tmp_path)]
+    assert taken == ([] if is_broken else ["as recorded"])
     (tmp_path / "dataset/toy/prepare.json").unlink()
     assert warnings(tmp_path) == recorded
-    assert len(calls) == 1
     assert len(recorded) == is_broken
     if is_broken:
         assert recorded[0].startswith("the links are broken: 0% of 60 titles are their entity's")
@@ -133,27 +136,25 @@ def test_what_prepare_recorded_is_what_would_be_found(
 
 
 @pytest.mark.parametrize("suffix", ["item", "kg", "link"])
-def test_a_file_that_changed_is_looked_at_anew(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str
-) -> None:
+def test_a_file_that_changed_is_looked_at_anew(tmp_path: Path, suffix: str) -> None:
     run_prepare(write_raw(tmp_path, is_broken=False), on_event=lambda event: None)
+    write_verdict(tmp_path, "broken")
+    assert len(warnings(tmp_path)) == 1
     path = tmp_path / f"dataset/toy/toy.{suffix}"
     head, first, *others = path.read_text().splitlines()
     path.write_text("\n".join([head, *others, first, ""]))
-    calls = []
-    real = linking.link_verdict
-    monkeypatch.setattr(linking, "link_verdict", lambda *tables: calls.append(1) or real(*tables))
     assert warnings(tmp_path) == []
-    assert len(calls) == 1
 
 
 @pytest.mark.parametrize(
-    "text", ["", "[]", "{}", '{"files": 1, "links": {"verdict": "broken", "summary": "x"}}']
+    "text", ["", "[]", "{}", '{"files": 1, "links": {"verdict": "sound", "summary": "x"}}']
 )
 def test_a_prepare_json_that_says_nothing_is_passed_over(tmp_path: Path, text: str) -> None:
-    run_prepare(write_raw(tmp_path, is_broken=False), on_event=lambda event: None)
+    run_prepare(write_raw(tmp_path, is_broken=True), on_event=lambda event: None)
+    recorded = warnings(tmp_path)
     (tmp_path / "dataset/toy/prepare.json").write_text(text)
-    assert warnings(tmp_path) == []
+    assert len(recorded) == 1
+    assert warnings(tmp_path) == recorded
 
 
 WITHOUT_MATCHER = """

@@ -1,11 +1,13 @@
 """Atomic files as RecBole users have them: names, separators, filters, parts, feature files."""
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from safetensors.torch import load_file
 
 from kgrec_cli.core.data import splits
 from kgrec_cli.core.data.filters import parse_intervals
@@ -16,6 +18,7 @@ from kgrec_cli.dataset.features import load_feature_tables
 from kgrec_cli.dataset.load import Dataset, load_dataset, split_dataset
 from kgrec_cli.errors import KgrecError
 from kgrec_cli.events import Event, Note
+from kgrec_cli.runs.run_dir import read_items
 from kgrec_cli.settings import Settings
 from tests.core.training.test_batches import rows_of
 
@@ -116,6 +119,16 @@ def test_filters_by_hand(folder: Path, changes, expected, n_dropped: int) -> Non
     dataset, notes = load(folder, **changes)
     assert {user: "".join(items) for user, items in histories(dataset).items()} == expected
     assert f"{n_dropped} interactions dropped" in notes[0]
+
+
+def test_items_that_a_run_does_not_know(folder: Path) -> None:
+    settings = Settings(dataset="toy", embedding_size=2)
+    events: list[Event] = []
+    dataset = load_dataset(settings, folder, events.append, vocabulary_of(["z", "x"]))
+    assert histories(dataset) == {"a": ["x", "z", "x"], "b": ["x"]}
+    assert Note("3 interactions of items that the run does not know are left out") in events
+    with pytest.raises(KgrecError, match="none of its items is known to the run"):
+        load_dataset(settings, folder, events.append, vocabulary_of(["other"]))
 
 
 def test_filters_that_leave_nothing_are_one_line(folder: Path) -> None:
@@ -320,6 +333,13 @@ def test_intervals_read_back(low: float, width: float, has_low: bool, has_high: 
     assert (found.has_low, found.has_high) == (has_low, has_high)
 
 
+def rows_of_run(folder: Path, branch: str) -> dict[str, list[float]]:
+    """The table of a branch in the only run, by item."""
+    (run_dir,) = (folder / "saved").iterdir()
+    table = load_file(run_dir / "model.safetensors")[f"{branch}_embedding.weight"].tolist()
+    return dict(zip(read_items(run_dir)["item_id"], table[1:], strict=True))
+
+
 PAGE = """
 load_col:
   inter: [user_id, item_id]
@@ -345,6 +365,10 @@ def test_the_settings_of_recboles_page_work_in_both_spellings(
     result = run_cli("train", "--config", "page.yaml", "--threads", "1")
     assert result.exit_code == 0, result.stderr
     assert "load_col does not name timestamp; it is read anyway" in result.stderr
+    entity_rows = rows_of_run(small_folder, "entity")
+    for item in range(1, 13):  # as `write_small_dataset` gives them; the last two have no entity
+        expected = [float(column == item % 8 and item <= 10) for column in range(8)]
+        assert entity_rows[f"i{item}"] == expected
 
 
 def test_a_run_with_two_feature_files_can_be_used(run_cli, small_folder: Path) -> None:
@@ -358,5 +382,12 @@ def test_a_run_with_two_feature_files_can_be_used(run_cli, small_folder: Path) -
     )
     trained = run_cli("train", "--config", "two.yaml", "--threads", "1")
     assert trained.exit_code == 0, trained.stderr
-    assert run_cli("evaluate", "--no-baselines").exit_code == 0
-    assert run_cli("recommend", "--items", "i1,i2").exit_code == 0
+    text_rows = rows_of_run(small_folder, "text_feature")
+    assert text_rows == {f"i{item}": [item, 0, 1] for item in range(1, 13)}
+    (run_dir,) = (small_folder / "saved").iterdir()
+    of_training = json.loads((run_dir / "metrics.json").read_text())["test"]
+    measured = run_cli("evaluate", "--no-baselines", "--json")
+    found = json.loads(measured.stdout)["test"]
+    assert {name: found[name] for name in of_training} == pytest.approx(of_training)
+    advised = run_cli("recommend", "--items", "i1,i2", "--topk", "3", "--json")
+    assert len(json.loads(advised.stdout)[0]["items"]) == 3

@@ -1,11 +1,11 @@
-"""A data set's files appear together, or not at all."""
+"""A data set's files appear together, or not at all; JSON and its mistakes."""
 
 from pathlib import Path
 
 import pytest
 
 from kgrec_cli.errors import KgrecError
-from kgrec_cli.formats.files import write_together
+from kgrec_cli.formats.files import read_json, write_json, write_together
 
 
 def text(content: str):
@@ -52,3 +52,23 @@ def test_a_file_where_the_folder_should_be(tmp_path: Path):
     (tmp_path / "dataset").write_text("")
     with pytest.raises(KgrecError, match="dataset: a file, expected a folder"):
         write_together(tmp_path / "dataset" / "set", {"a": text("1")})
+
+
+def test_json_is_plain_and_nan_is_refused(tmp_path: Path):
+    path = tmp_path / "a.json"
+    write_json(path, {"é": [1, None]})
+    assert path.read_bytes().decode() == '{\n  "é": [\n    1,\n    null\n  ]\n}\n'
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        write_json(path, {"loss": float("nan")})
+    assert read_json(path) == {"é": [1, None]}
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"\xff"])
+def test_what_is_no_json_is_one_line(tmp_path: Path, content: bytes):
+    path = tmp_path / "a.json"
+    with pytest.raises(KgrecError, match=r"a\.json: no such file"):
+        read_json(path)
+    path.write_bytes(content)
+    with pytest.raises(KgrecError, match=r"a\.json: not a JSON file") as caught:
+        read_json(path)
+    assert "\n" not in str(caught.value)

@@ -1,4 +1,3 @@
-import ast
 from pathlib import Path
 
 import pytest
@@ -114,7 +113,7 @@ def test_a_bad_line_is_named(tmp_path, line, found, expected):
     with pytest.raises(KgrecError) as caught:
         read_text(tmp_path, f"ok choice [1]\n{line}\n")
     message = str(caught.value)
-    assert f"{tmp_path / 'hyper.test'}, line 2: found" in message or "line 2: choice" in message
+    assert message.startswith(f"{tmp_path / 'hyper.test'}, line 2: ")
     assert found in message
     assert expected in message
     assert "\n" not in message
@@ -213,10 +212,3 @@ def test_any_text_is_read_or_refused_in_one_line(tmp_path_factory, text):
         outcome = [str(error)]
     assert outcome
     assert all("\n" not in line for line in outcome)
-
-
-@given(st.lists(st.integers(-5, 5) | st.text("abc", max_size=3), min_size=1, unique=True))
-def test_a_choice_is_what_python_makes_of_it(tmp_path_factory, listed):
-    path = tmp_path_factory.getbasetemp() / "choice.test"
-    path.write_text(f"x choice {listed!r}")
-    assert list(read_hyper_test(path).ranges["x"].values) == ast.literal_eval(repr(listed))

@@ -1,12 +1,15 @@
 """RecBole's pickles: tensors come out, nothing that is in the file runs."""
 
+import codecs
 import os
 import pickle
+import shutil
 import zipfile
 from collections import OrderedDict
 from contextlib import nullcontext
 from enum import Enum
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -153,21 +156,29 @@ def test_eval_is_inert_too(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "pickled",
+    "owner",
     [
-        b"\x80\x02cposix\nsystem\nq\x00N\x86b.",  # BUILD on a name that is a function
-        b"\x80\x02ctorch._utils\n_rebuild_tensor_v2\nN}U\x0c__defaults__K\x01s\x86b.",
-        b"\x80\x02ccollections\nOrderedDict\nN}U\x08__init__K\x01s\x86b.",
+        torch._utils._rebuild_tensor_v2,
+        shutil.rmtree,
+        codecs.encode,  # what the reader puts in its place is its own
+        OrderedDict,
     ],
 )
-def test_state_cannot_be_put_into_functions_and_classes(tmp_path: Path, pickled: bytes) -> None:
-    kept = (torch._utils._rebuild_tensor_v2.__defaults__, OrderedDict.__init__)
+def test_state_cannot_be_put_into_functions_and_classes(tmp_path: Path, owner: Any) -> None:
+    """The pickle's BUILD sets the `__defaults__` of what it names to (1,)."""
+    names = f"{owner.__module__}\n{owner.__name__}\n".encode()
+    pickled = b"\x80\x02c" + names + b"N}U\x0c__defaults__K\x01\x85s\x86b."
+    before = getattr(owner, "__defaults__", None)
     path = tmp_path / "evil.pth"
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("evil/data.pkl", pickled)
-    with pytest.raises(KgrecError):
+    with pytest.raises(KgrecError, match="not a checkpoint that torch wrote"):
         read_checkpoint(path)
-    assert kept == (torch._utils._rebuild_tensor_v2.__defaults__, OrderedDict.__init__)
+    assert getattr(owner, "__defaults__", None) == before
+    if before:  # of a function in Python: the pickle is as bad as it should be
+        pickle.loads(pickled)
+        assert owner.__defaults__ == (1,)
+        owner.__defaults__ = before
 
 
 @pytest.mark.parametrize("tensor", [Oversized(), OutOfBounds()])

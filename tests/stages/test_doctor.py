@@ -67,6 +67,16 @@ def test_long_vectors_are_told_with_the_cure(folder: Path, length: int, is_told:
     assert not diagnosis.is_bad
 
 
+def test_items_without_a_vector_are_counted(folder: Path) -> None:
+    assert "10 of 12 items have a vector" in texts(diagnose(folder), "ok")
+    head = "ent_id:token\tent_vec:float_seq"
+    rows = [f"x{n}\t{n} 0 0 0 0 0 0 0" for n in range(3)]
+    path_of(folder, "ent_feature").write_text("\n".join([head, *rows, ""]))
+    diagnosis = diagnose(folder)
+    assert "0 of 12 items have a vector" in texts(diagnosis, "bad")
+    assert "1 vectors are all zeros" in texts(diagnosis, "note")
+
+
 def test_a_file_that_cannot_be_read_does_not_hide_the_others(folder: Path) -> None:
     path_of(folder, "kg").write_text("head_id:token\trelation_id:token\n")
     diagnosis = diagnose(folder)

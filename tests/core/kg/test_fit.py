@@ -43,6 +43,11 @@ def test_a_translation_learns_who_belongs_to_whom() -> None:
     of_tails, of_heads = torch.as_tensor(triples[:, :2]), torch.as_tensor(triples[:, 1:])
     assert (tails(of_tails).argmax(dim=1).numpy() == triples[:, 2]).mean() > 0.9
     assert (heads(of_heads).argmax(dim=1).numpy() == triples[:, 0]).mean() > 0.9
+    vectors = entity_vectors(model)
+    steps = model.relation_representations[0](None).detach().numpy()
+    places = vectors[triples[:, 0]] + steps[triples[:, 1]]
+    distances = np.linalg.norm(places[:, None] - vectors, axis=2)
+    np.testing.assert_allclose(tails(of_tails).detach().numpy(), -distances, atol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -84,3 +89,26 @@ def test_a_loss_that_is_no_number_is_one_line(method: str) -> None:
         KgrecError, match=r"loss of epoch [12] is no finite .* smaller --learning-r"
     ):
         fit(method, epochs=5, learning_rate=1e38)
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (MemoryError(), r"TransE: not enough memory; try a smaller --batch-size than 8"),
+        (RuntimeError("CUDA out of memory"), r"TransE: not enough memory"),
+    ],
+)
+def test_too_little_memory_is_one_line(error: Exception, expected: str) -> None:
+    def fail(*args: object) -> None:
+        raise error
+
+    with pytest.raises(KgrecError, match=expected):
+        fit("TransE", on_epoch=fail)
+
+
+def test_an_error_of_another_kind_stays_what_it_is() -> None:
+    def fail(*args: object) -> None:
+        raise RuntimeError("shapes differ")
+
+    with pytest.raises(RuntimeError, match=r"^shapes differ$"):
+        fit("TransE", on_epoch=fail)

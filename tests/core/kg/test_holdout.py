@@ -25,6 +25,30 @@ def test_a_held_out_pair_has_no_triple_in_training(triples, share: float, seed: 
     assert set(triples[:, 1]) == set(training[:, 1])
 
 
+def ring(n: int = 100) -> np.ndarray:
+    """Two triples between each entity and the next: all pairs but one can be spared, in turn."""
+    here = np.arange(n)
+    one, other = (np.stack([here, np.full(n, r), (here + 1) % n], axis=1) for r in (0, 1))
+    return np.concatenate([one, other])
+
+
+@pytest.mark.parametrize(
+    ("share", "n_max", "expected"), [(0.1, 1000, 20), (0.1, 14, 14), (0.1, 13, 14), (0, 9, 2)]
+)
+def test_how_many_are_held_out_by_hand(share: float, n_max: int, expected: int) -> None:
+    """Of 200 triples, two a pair; a pair is never cut, and one is held out at least."""
+    held = hold_out(ring(), 100, share=share, n_max=n_max, seed=0)
+    assert held.sum() == expected
+
+
+def test_the_seed_chooses_what_is_held_out() -> None:
+    first, again, other = (
+        hold_out(ring(), 100, share=0.1, n_max=99, seed=seed).tolist() for seed in (1, 1, 2)
+    )
+    assert first == again
+    assert first != other
+
+
 def test_inverse_relations_are_held_out_together() -> None:
     films, people = np.arange(20), 20 + np.arange(20)
     pairs = [(film, person) for film in films for person in people if (film + person) % 3 == 0]
@@ -42,6 +66,7 @@ def test_filtered_ranks_equal_brute_force(triples, seed: int, batch_size: int) -
     rng = np.random.default_rng(seed)
     table = rng.integers(0, 4, size=(8, 3, 8)).astype(np.float64)  # many ties
     held = triples[: max(1, len(triples) // 3)]
+    done: list[int] = []
     found = rank_held_out(
         held,
         triples,
@@ -49,8 +74,10 @@ def test_filtered_ranks_equal_brute_force(triples, seed: int, batch_size: int) -
         score_heads=lambda asked: torch.from_numpy(table[:, *asked.numpy().T].T.copy()),
         batch_size=batch_size,
         device=torch.device("cpu"),
-        on_batch=lambda done: None,
+        on_batch=done.append,
     )
+    assert done[-1] == len(held)
+    assert done == sorted(done)
     true = {tuple(row) for row in triples}
     for column, (head, relation, tail) in enumerate(held):
         score = table[head, relation, tail]

@@ -182,12 +182,25 @@ def test_different_films_never_share_a_catalogue_id(one: list[str], other: list[
     assert all(len(claimed) == 1 for claimed in films.values())
 
 
-@given(st.permutations(["Heat (1995)", "Alien (1979)", "Emma (1996)", "Emma (1995)"]))
-def test_the_order_of_the_catalogue_does_not_matter(shuffled: list[str]) -> None:
-    items = titles(*((title, title) for title in ["Heat (1995)", "Alien (1980)", "Emma (1996)"]))
-    catalog = titles(*((title, title) for title in shuffled))
-    assert matched_ids(items, catalog).rows() == [
-        ("Heat (1995)", "Heat (1995)"),
-        ("Alien (1980)", "Alien (1979)"),
-        ("Emma (1996)", "Emma (1996)"),
+CATALOG = (
+    "Heat (1995)",
+    "Alien (1979)",
+    "Emma (1996)",
+    "Emma (1995)",
+    "Ran (A) (1985)",
+    "Ran (B) (1985)",
+    "Heat (1995)",
+)
+
+
+@given(st.permutations([*enumerate(CATALOG)]))
+def test_the_order_of_the_catalogue_does_not_matter(shuffled: list[tuple[int, str]]) -> None:
+    items = ["Heat (1995)", "Alien (1980)", "Emma (1996)", "Ran (1985)"]
+    catalog = titles(*((str(number), title) for number, title in shuffled))
+    matches = match_titles(titles(*((title, title) for title in items)), catalog)
+    assert matches.drop("score").rows() == [
+        ("Heat (1995)", "0", "exact"),
+        ("Alien (1980)", "1", "near year"),
+        ("Emma (1996)", "2", "exact"),
+        ("Ran (1985)", None, "ambiguous"),
     ]

@@ -40,6 +40,22 @@ def test_right_links_are_sound_and_the_estimate_is_the_purity() -> None:
     assert check.right == pytest.approx(0.9, abs=0.05)
 
 
+def test_small_nodes_that_are_pure_by_luck_count_little() -> None:
+    """Beside directors who know 60 % of the genres, a thousand keywords that know nothing."""
+    items, links, triples = films(400, purity=0.6)
+    rng = np.random.default_rng(0)
+    keywords = [f"keyword{n}" for n in rng.integers(0, 1000, 50 * 400)]
+    noise = pl.DataFrame(
+        {
+            "head_id": links["entity_id"].to_list() * 50,
+            "relation_id": ["about"] * len(keywords),
+            "tail_id": keywords,
+        }
+    )
+    check = link_verdict(items, links, pl.concat([triples, noise]))
+    assert check.right == pytest.approx(0.6, abs=0.1)
+
+
 @pytest.mark.parametrize(("share", "most"), [(0.5, 0.6), (1.0, 0.12)])
 @pytest.mark.parametrize("seed", range(5))
 def test_shuffled_links_are_broken(share: float, most: float, seed: int) -> None:
@@ -87,6 +103,8 @@ def test_names_of_entities_are_asked_first() -> None:
     )
     named = pl.concat([triples, labels])
     assert link_verdict(items, links, named) == ("sound", "titles", 1.0, 60)
+    assert link_verdict(items.head(30), links, labels) == ("sound", "titles", 1.0, 30)
+    assert link_verdict(items.head(29), links, labels) == ("unknown", "none", None, 0)
     reversed_links = links.with_columns(pl.col("entity_id").reverse())
     check = link_verdict(items, reversed_links, named)
     assert check.verdict == "broken"

@@ -2,6 +2,8 @@ import json
 import re
 from html.parser import HTMLParser
 
+import pytest
+
 from kgrec_cli.core.tuning.report import (
     SearchTrial,
     best_trial,
@@ -21,7 +23,14 @@ TRIALS = [
     trial(2, "failed", None, error="no"),
     trial(3, "pruned", 0.9, n_reports=2),
     trial(4, "complete", 0.4, valid={"ndcg@10": 0.4}, test={"ndcg@10": 0.35, "hit@10": 0.5}),
-    trial(5, "complete", 0.4, valid={"ndcg@10": 0.4}, test={"ndcg@10": 0.31, "hit@10": 0.5}),
+    trial(
+        5,
+        "complete",
+        0.4,
+        valid={"ndcg@10": 0.4},
+        test={"ndcg@10": 0.31, "hit@10": 0.5},
+        elapsed_s=2.5,
+    ),
 ]
 
 
@@ -42,6 +51,10 @@ def test_leaderboard_rows_are_flat_and_alike():
     ]
     assert [row["rank"] for row in rows] == [1, 2, 3, None, None]
     assert rows[0]["test_hit@10"] == 0.5
+    assert [row["valid_ndcg@10"] for row in rows] == [0.4, 0.4, 0.2, None, None]
+    assert [row["test_ndcg@10"] for row in rows] == [0.35, 0.31, 0.123456, None, None]
+    assert [row["epochs"] for row in rows] == [0, 0, 0, 2, 0]
+    assert rows[1]["elapsed_s"] == 2.5
     assert rows[0]["<b>"] == "[1]"
     assert rows[4]["error"] == "no"
     assert rows[4]["test_hit@10"] is None
@@ -104,6 +117,18 @@ def test_a_line_for_each_complete_trial_in_the_parallel_coordinates():
     first, *_ = drawn
     assert len(drawn) == 3
     assert first["customdata"] == [["NDCG@10", "0.2"], ["<b>", "[1]"], ["lr", "0.1"]]
+
+
+def test_an_axis_of_two_orders_is_logarithmic():
+    points = [(1e-4, 1), (1e-3, 3), (1e-2, 11)]
+    trials = [
+        SearchTrial(n, "complete", {"lr": lr, "layers": layers}, float(n))
+        for n, (lr, layers) in enumerate(points, start=1)
+    ]
+    page = draw_charts(trials, title="t", score_name="s")
+    _, second, _ = [line for line in charts(page)["parallel"] if line["mode"] == "lines"]
+    assert [name for name, _ in second["customdata"]] == ["s", "layers", "lr"]
+    assert second["y"] == pytest.approx([0.5, 0.2, 0.5])
 
 
 def test_importances_are_drawn_where_the_best_tenth_is_more_than_one():

@@ -1,8 +1,10 @@
 import json
 import math
 import signal
+import statistics
 import subprocess
 import sys
+import time
 import warnings
 from collections import Counter
 from functools import partial
@@ -80,6 +82,22 @@ def test_exhaustive_visits_every_point_once_and_finds_the_best():
     assert result.best.score == 4
     assert result.best.test == {"ndcg@10": 2}
     assert [trial.number for trial in result.trials] == list(range(1, 7))
+
+
+def test_the_seed_orders_the_points():
+    first, again, other = Visits(), Visits(), Visits()
+    for visits, seed in ((first, 1), (again, 1), (other, 2)):
+        search(GRID, visits, seed=seed)
+    assert first.points == again.points != other.points
+
+
+def test_a_trial_says_how_long_it_took():
+    def slow(point, report):
+        time.sleep(0.05)
+        return score(0)
+
+    (trial,) = search({"a": Choice((1,))}, slow).trials
+    assert trial.elapsed_s >= 0.05
 
 
 def test_minimize():
@@ -288,6 +306,20 @@ def test_a_retry_takes_over_no_metrics(tmp_path):
     assert (result.trials[1].state, result.trials[1].valid) == ("failed", {})
 
 
+def test_a_failure_that_was_noted_before_the_kill_is_not_run_again(tmp_path):
+    """The process died between the two writes of `_end_trial`."""
+    url = file_url(tmp_path)
+    search(GRID, Visits(stop_at=2), storage_url=url)
+    study = optuna.load_study(study_name="s", storage=url)
+    (running,) = study.get_trials(states=(optuna.trial.TrialState.RUNNING,))
+    study._storage.set_trial_user_attr(running._trial_id, "error", "the loss is nan")
+    after = Visits()
+    result = search(GRID, after, storage_url=url)
+    assert [trial.state for trial in result.trials] == ["complete", "failed", *["complete"] * 4]
+    assert result.trials[1].error == "the loss is nan"
+    assert running.user_attrs["params"] not in after.points
+
+
 def test_what_a_study_notes_of_its_making(tmp_path):
     """Studies of former versions hold this text: with another they would not go on."""
     space = {
@@ -323,24 +355,29 @@ def test_a_hopeless_trial_is_pruned():
 
     space = {"slope": Choice(tuple(range(1, 16)))}
     result = search(space, climb, pruner="median")
-    states = Counter(trial.state for trial in result.trials)
-    assert states["pruned"] > 2
+    complete: list[int] = []
+    for trial in result.trials:
+        slope = trial.params["slope"]
+        if len(complete) >= 5 and slope < statistics.median(complete):
+            assert (trial.state, trial.n_reports, trial.score) == ("pruned", 1, slope)
+        else:
+            complete.append(slope)
+            assert (trial.state, trial.n_reports, trial.score) == ("complete", 3, 3 * slope)
+    assert len(complete) < 15
     assert result.best.params == {"slope": 15}
-    pruned = next(trial for trial in result.trials if trial.state == "pruned")
-    assert pruned.score == pruned.n_reports * pruned.params["slope"]
     assert search(space, climb, pruner="none", max_trials=7).trials[6].state == "complete"
 
 
-@pytest.mark.parametrize("pruner", ["asha", "hyperband"])
-def test_halving_prunes_and_keeps_the_best(pruner):
+@pytest.mark.parametrize(("pruner", "rungs"), [("asha", {1, 4}), ("hyperband", {1, 3, 9})])
+def test_halving_prunes_at_its_steps_and_keeps_the_best(pruner, rungs):
     def climb(point, report):
         for step in range(1, 10):
             report(step, step * point["slope"])
         return score(9 * point["slope"])
 
     result = search({"slope": Choice(tuple(range(15)))}, climb, pruner=pruner)
-    assert any(trial.state == "pruned" for trial in result.trials)
-    assert result.best.params["slope"] >= 12
+    assert {trial.n_reports for trial in result.trials if trial.state == "pruned"} == rungs
+    assert result.best.params["slope"] == 14
 
 
 def test_asha_asks_at_epochs_1_4_and_16():

@@ -49,11 +49,6 @@ def test_common_names_are_found(path: Path, text: str):
     assert read(path, text).table.rows() == [("u", "i", 3, 5)]
 
 
-def test_gzip_is_told_by_its_content(path: Path):
-    packed = gzip.compress(b"user,item\nu,i\n")
-    assert read(path, packed).table.rows() == [("u", "i", 0)]
-
-
 def test_columns_by_name_and_by_number(path: Path):
     text = "who,what,how much,when\nu,i,3,5\n"
     by_name = read(path, text, user="who", item="what", rating="how much", time="when")
@@ -75,6 +70,16 @@ def test_ratings_can_be_left_out(path: Path):
 
 def test_latin_1(path: Path):
     assert read(path, "user,item\né,ü\n".encode("latin-1")).table.rows() == [("é", "ü", 0)]
+
+
+def test_a_file_longer_than_the_sample_that_is_looked_at(path: Path):
+    """The sample of 256 KiB ends within the first character of a row."""
+    header = "Käufer,itemid\n".encode()
+    row = "é,ü\n".encode()
+    assert (2**18 - len(header)) % len(row) == 1
+    rows = read(path, header + row * 50_000, user="Käufer", item="itemid")
+    assert rows.table["user_id"].unique().to_list() == ["é"]
+    assert rows.table.height == 50_000
 
 
 def test_quotes_that_are_mere_text(path: Path):
@@ -174,13 +179,12 @@ def test_parquet(tmp_path: Path):
         read(path, path.read_bytes()[:99])
 
 
-def test_parquet_times_finer_than_seconds_keep_their_order(tmp_path: Path):
+def test_parquet_times_finer_than_seconds_are_kept(tmp_path: Path):
     path = tmp_path / "log.parquet"
     moments = [dt.datetime(2020, 1, 1, 0, 0, 0, microsecond) for microsecond in (0, 1, 999_999)]
     pl.DataFrame({"user": ["u"] * 3, "item": ["i"] * 3, "time": moments}).write_parquet(path)
     times = read_raw_interactions(path, ColumnChoice()).table["timestamp"]
-    assert times.is_sorted()
-    assert times.n_unique() == 3
+    assert times.to_list() == [1577836800, 1577836800.000001, 1577836800.999999]
 
 
 def times(*texts: str) -> list[int | float | None]:
@@ -214,7 +218,7 @@ def test_any_whole_number_reads_back(numbers: list[int]):
 
 
 @given(st.lists(st.floats(-(2.0**52), 2.0**52), min_size=1))
-def test_fractions_keep_their_order(numbers: list[float]):
+def test_any_fraction_reads_back(numbers: list[float]):
     assert times(*map(repr, numbers)) == numbers
 
 

@@ -103,10 +103,6 @@ def test_a_comma_inside_quotes_separates_nothing(tmp_path: Path) -> None:
     ]
 
 
-def test_gzip_is_seen_by_content(tmp_path: Path) -> None:
-    assert rows_of(tmp_path / "no ending", gzip.compress(TSV.encode())) == EXPECTED
-
-
 def test_latin_1_where_it_is_not_utf_8(tmp_path: Path) -> None:
     assert rows_of(tmp_path / "x", "Amélie\tr\tb\n".encode("latin-1")) == [("Amélie", "r", "b")]
 
