@@ -18,14 +18,6 @@ from typing import Any
 from kgrec_cli.core.tuning.space import Choice, LogUniform, QUniform, Range, Uniform
 from kgrec_cli.errors import KgrecError, nearest, unknown_name
 
-REFERENCE_HYPER_TEST = """\
-learning_rate choice [0.01,0.005,0.001,0.0005,0.0001]
-dropout_prob choice [0.0,0.1,0.2,0.3,0.4,0.5]
-num_layers choice [1,2,3]
-hidden_size choice [128]
-freeze_kg choice [True, False]
-"""
-
 MAX_LOG_BOUND = 700.0  # exp() of more is no float
 KINDS = ("choice", "uniform", "loguniform", "quniform")
 

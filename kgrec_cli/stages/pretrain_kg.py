@@ -15,8 +15,14 @@ import torch
 from kgrec_cli import __version__
 from kgrec_cli.core.data.vocabulary import Vocabulary, build_vocabulary
 from kgrec_cli.core.kg.fit import KGState, fit_kg
-from kgrec_cli.core.kg.holdout import Ints, hold_out, rank_held_out, summarise_ranks
-from kgrec_cli.core.kg.methods import KGModel, check_method, entity_vectors, scale_vectors, scorers
+from kgrec_cli.core.kg.methods import (
+    Ints,
+    KGModel,
+    check_method,
+    entity_vectors,
+    scale_vectors,
+    scorers,
+)
 from kgrec_cli.dataset.files import atomic_path, read_kg, read_links
 from kgrec_cli.errors import KgrecError, Stopped
 from kgrec_cli.events import Note, OnEvent, Progress, Warn
@@ -99,6 +105,8 @@ def run_pretrain_kg(
     _tell_links(settings, folder, entities, on_event)
     held = np.zeros(len(triples), dtype=bool)
     if validate:
+        from kgrec_cli.core.kg.holdout import hold_out
+
         held = hold_out(
             triples, n_entities, share=HELD_OUT_SHARE, n_max=HELD_OUT_AT_MOST, seed=kg_settings.seed
         )
@@ -275,6 +283,8 @@ def _measure(
     on_event: OnEvent,
 ) -> dict[str, float]:
     """Filtered MRR and Hits@k of held-out triples, heads and tails alike."""
+    from kgrec_cli.core.kg.holdout import rank_held_out, summarise_ranks
+
     n_entities = int(known[:, [0, 2]].max()) + 1
     score_tails, score_heads = scorers(model)
     ranks = rank_held_out(

@@ -23,8 +23,7 @@ from torch.optim import Adam, Optimizer, SparseAdam
 
 from kgrec_cli.core.adam_state import pack_optimizer, unpack_optimizer
 from kgrec_cli.core.kg import quiet_pykeen
-from kgrec_cli.core.kg.holdout import Ints
-from kgrec_cli.core.kg.methods import KGModel, build_factory, build_model
+from kgrec_cli.core.kg.methods import Ints, KGModel, build_factory, build_model
 from kgrec_cli.core.kg.transe import set_up_transe, train_epoch
 from kgrec_cli.errors import KgrecError
 from kgrec_cli.settings import PretrainKGSettings

@@ -17,9 +17,9 @@ from pykeen.utils import NoRandomSeedNecessary
 from torch import Tensor
 
 from kgrec_cli.core.kg import quiet_pykeen
-from kgrec_cli.core.kg.holdout import Ints
 from kgrec_cli.errors import UsageError, unknown_name
 
+Ints = NDArray[np.int64]
 KGModel = ERModel[Any, Any, Any]
 
 NSSA_MARGIN = 5.0

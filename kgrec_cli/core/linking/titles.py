@@ -279,6 +279,10 @@ _PASSES: tuple[tuple[str, Find], ...] = (
 )
 
 
+MATCHES = (*dict.fromkeys(match for match, _ in _PASSES), "ambiguous", "not found")
+"""The values of `match` that `match_titles` gives; the last two come without a catalogue id."""
+
+
 def _scores(titles: list[Title], catalog_ids: list[str | None], known: Known) -> list[float | None]:
     titles_of: dict[str | None, list[Title]] = defaultdict(list)
     for catalog_id, title in known:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from rapidfuzz import fuzz
 from scipy import sparse
 
-from kgrec_cli.core.linking.metadata import is_metadata
+from kgrec_cli.core.linking.graph import is_metadata
 from kgrec_cli.core.linking.titles import Title, parse_title
 
 Verdict = Literal["sound", "broken", "unknown"]

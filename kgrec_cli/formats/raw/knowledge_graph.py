@@ -68,7 +68,7 @@ def read_raw_triples(path: Path) -> pl.DataFrame:
     Raises:
         KgrecError: No such file, no triples in it, or a line that is none; with file and line.
     """
-    file = RawFile(_file_in(path, GRAPH_FILES))
+    file = RawFile(file_in(path, GRAPH_FILES))
     what = "triples (head, relation, tail)"
     if is_parquet(file) or not is_n_triples(first_lines(file)):
         return _read_ids(file, what, _TRIPLE, (), _triple_layout)
@@ -91,7 +91,7 @@ def read_raw_links(path: Path) -> pl.DataFrame:
     Raises:
         KgrecError: No such file, no links in it, or a line that is none; with file and line.
     """
-    file = RawFile(_file_in(path, (LINK_FILE,)))
+    file = RawFile(file_in(path, (LINK_FILE,)))
     return _read_ids(file, "links (item, entity)", _LINK, ("title",), _link_layout)
 
 
@@ -102,8 +102,12 @@ def is_n_triples(lines: Sequence[str]) -> bool:
     return 2 * int(statements.str.contains(N_TRIPLE).sum()) > len(statements)
 
 
-def _file_in(path: Path, names: Sequence[str]) -> Path:
-    """The file itself, or the first of `names` in a folder."""
+def file_in(path: Path, names: Sequence[str]) -> Path:
+    """The file itself, or the first of `names` in a folder.
+
+    Raises:
+        KgrecError: A folder that holds none of them.
+    """
     if not path.is_dir():
         return path
     for name in names:

@@ -202,7 +202,7 @@ def _with_siblings(layout: Layout, ratings: RawFile, files: Iterable[RawFile]) -
 
 
 def read_movielens(
-    found: MovieLensFiles, *, on_bad_row: OnBadRow = "error", with_tags: bool = False
+    found: MovieLensFiles, on_bad_row: OnBadRow = "error", *, with_tags: bool = False
 ) -> RawData:
     """Everything a MovieLens set says.
 

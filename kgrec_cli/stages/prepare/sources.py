@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from kgrec_cli.download import RemoteFile
-from kgrec_cli.errors import UsageError, unknown_name
+from kgrec_cli.errors import UsageError
 
 
 @dataclass(frozen=True)
@@ -112,16 +112,14 @@ def kgs_for(dataset: str) -> list[KGSource]:
     return [source for source in KGS.values() if dataset in source.datasets]
 
 
-def kg_source(name: str, dataset: str) -> KGSource:
-    """The knowledge graph of that name.
+def kg_source(name: str, dataset: str) -> KGSource | None:
+    """The knowledge graph of that name; None when none is registered.
 
     Raises:
-        UsageError: It is not registered, or is not for this data set.
+        UsageError: It is not for this data set.
     """
-    if name not in KGS:
-        raise UsageError(unknown_name("knowledge graph", name, [*KGS, "metadata", "auto"]))
-    source = KGS[name]
-    if dataset not in source.datasets:
+    source = KGS.get(name)
+    if source is not None and dataset not in source.datasets:
         raise UsageError(
             f"--kg {name} is for {', '.join(source.datasets)}, not for {dataset}: "
             "use --kg metadata, or give a graph with --kg FILE --links FILE"

@@ -11,11 +11,18 @@ from kgrec_cli.config import CONFIG_NAME, read_yaml
 from kgrec_cli.descriptions import DESCRIPTIONS
 from kgrec_cli.errors import KgrecError
 from kgrec_cli.formats.files import write_text
-from kgrec_cli.formats.hyper_test import REFERENCE_HYPER_TEST
 from kgrec_cli.settings import PRESETS, Settings
 
 HYPER_NAME = "hyper.test"
 
+REFERENCE_HYPER_TEST = """\
+learning_rate choice [0.01,0.005,0.001,0.0005,0.0001]
+dropout_prob choice [0.0,0.1,0.2,0.3,0.4,0.5]
+num_layers choice [1,2,3]
+hidden_size choice [128]
+freeze_kg choice [True, False]
+"""
+"""The search space of RecBole's example, which `kgrec tune hyper.test` searches."""
 HEAD = (
     "# Settings of this folder. Every kgrec command reads them; command line options override them."
 )

@@ -2,7 +2,7 @@
 
 import polars as pl
 
-from kgrec_cli.core.linking.coverage import select_links
+from kgrec_cli.core.linking.graph import select_links
 
 
 def links(*rows: tuple[str, str]) -> pl.DataFrame:

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kgrec_cli.core.linking.metadata import add_metadata, build_metadata_kg, is_metadata
+from kgrec_cli.core.linking.graph import add_metadata, build_metadata_kg, is_metadata
 
 ITEMS = pl.DataFrame(
     {

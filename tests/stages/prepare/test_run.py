@@ -12,12 +12,11 @@ import yaml
 from kgrec_cli.config import build_settings
 from kgrec_cli.errors import KgrecError, UsageError
 from kgrec_cli.events import Event, Note, Warn
-from kgrec_cli.formats.hyper_test import REFERENCE_HYPER_TEST
 from kgrec_cli.formats.raw.interactions import ColumnChoice
 from kgrec_cli.stages.prepare.graph import KGRequest
 from kgrec_cli.stages.prepare.run import PrepareRequest, PrepareResult, run_prepare
 from kgrec_cli.stages.prepare.sources import DATASETS, KGS, KGSource, RemoteFile
-from kgrec_cli.stages.prepare.starter_files import settings_text
+from kgrec_cli.stages.prepare.starter_files import REFERENCE_HYPER_TEST, settings_text
 
 RATINGS = [
     "1::10::5::978300760",
