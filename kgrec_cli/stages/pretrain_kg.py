@@ -30,7 +30,7 @@ from kgrec_cli.formats.entity_features import write_entity_features
 from kgrec_cli.formats.files import sha256_of, write_json, write_together
 from kgrec_cli.runs.environment import choose_device, set_threads
 from kgrec_cli.runs.run_dir import read_tensors, write_tensors
-from kgrec_cli.settings import PretrainKGSettings, Settings
+from kgrec_cli.settings import Settings
 
 HELD_OUT_SHARE, HELD_OUT_AT_MOST = 0.05, 2000
 RANKING_NUMBERS = 2**22  # scores x width computed at a time when ranking: 16 MB, about a cache
@@ -38,17 +38,14 @@ RANKING_NUMBERS = 2**22  # scores x width computed at a time when ranking: 16 MB
 
 @dataclass(frozen=True)
 class Pretrained:
-    """What a pre-training left.
+    """What a pre-training made.
 
     Attributes:
-        features_path: The `.ent_feature`.
+        features_path: The `.ent_feature`: a vector of `width` numbers for each entity.
         method: The PyKEEN model.
-        n_entities: Entities, each with a vector.
         n_triples: Triples trained on.
-        width: Numbers of a vector.
         losses: Mean loss of each epoch.
         metrics: mrr, hits@1, hits@3, hits@10 of held-out triples; empty without `validate`.
-        elapsed_s: Seconds of this command.
     """
 
     features_path: Path
@@ -72,8 +69,8 @@ def run_pretrain_kg(
 ) -> Pretrained:
     """Trains entity vectors and writes `NAME.ent_feature` and its sidecar.
 
-    With `validate` a share of the triples is left out and ranked; the vectors that are written are
-    the ones that were measured, so they have not seen that share (the sidecar says so).
+    With `validate` a share of the triples is held out and ranked. The vectors that are written are
+    the ones that were measured: they have not seen that share (the sidecar says so).
 
     Args:
         settings: `pretrain_kg`, dataset, device, threads.
@@ -102,7 +99,7 @@ def run_pretrain_kg(
         raise KgrecError(f"{kg_path}: no triples; give a graph to `kgrec prepare --kg FILE`")
     entities, relations, triples = encode_triples(table)
     n_entities, n_relations = len(entities) - 1, len(relations) - 1
-    _tell_links(settings, folder, entities, on_event)
+    _note_links(settings, folder, entities, on_event)
     held = np.zeros(len(triples), dtype=bool)
     if validate:
         from kgrec_cli.core.kg.holdout import hold_out
@@ -124,10 +121,29 @@ def run_pretrain_kg(
     checkpoint = _Checkpoint(checkpoint_path, made_from, save_every_s)
     state = checkpoint.read(on_event) if resume else None
     training = triples[~held]
-    model, losses = _fit(
-        training, n_entities, n_relations, kg_settings, device,
-        state=state, checkpoint=checkpoint, on_event=on_event,
-    )  # fmt: skip
+
+    def after_epoch(epoch: int, loss: float, capture: Callable[[], KGState]) -> None:
+        on_event(Progress(method, epoch, kg_settings.epochs, "epochs", f"loss {loss:.4f}"))
+        if epoch < kg_settings.epochs:
+            checkpoint.save(capture)
+
+    try:
+        model, losses = fit_kg(
+            training,
+            n_entities=n_entities,
+            n_relations=n_relations,
+            settings=kg_settings,
+            embedding_size=width,
+            device=device,
+            state=state,
+            on_epoch=after_epoch,
+        )
+    except KeyboardInterrupt as error:
+        raise Stopped(
+            "stopped; the same command with --resume goes on"
+            if checkpoint.path.is_file()
+            else "stopped before there was anything to keep"
+        ) from error
     metrics: dict[str, float] = {}
     if validate:
         metrics = _measure(model, triples[held], triples, width, device, on_event)
@@ -189,8 +205,8 @@ def encode_triples(table: pl.DataFrame) -> tuple[Vocabulary, Vocabulary, Ints]:
     return entities, relations, np.stack(columns, axis=1)
 
 
-def _tell_links(settings: Settings, folder: Path, entities: Vocabulary, on_event: OnEvent) -> None:
-    """Says how many items will get a vector; a table of links that fits nothing is a warning."""
+def _note_links(settings: Settings, folder: Path, entities: Vocabulary, on_event: OnEvent) -> None:
+    """Notes how many items will get a vector; warns if none does."""
     path = atomic_path(settings, folder, "link")
     links = dict(read_links(settings, folder).iter_rows())
     n_with = sum(entities.get(entity) is not None for entity in links.values())
@@ -203,41 +219,6 @@ def _tell_links(settings: Settings, folder: Path, entities: Vocabulary, on_event
         )
     elif links:
         on_event(Note(f"{n_with:,} of {len(links):,} linked items have an entity in the graph"))
-
-
-def _fit(
-    triples: Ints,
-    n_entities: int,
-    n_relations: int,
-    settings: PretrainKGSettings,
-    device: torch.device,
-    *,
-    state: KGState | None,
-    checkpoint: "_Checkpoint",
-    on_event: OnEvent,
-) -> tuple[KGModel, list[float]]:
-    def tell(epoch: int, loss: float, capture: Callable[[], KGState]) -> None:
-        on_event(Progress(settings.method, epoch, settings.epochs, "epochs", f"loss {loss:.4f}"))
-        if epoch < settings.epochs:
-            checkpoint.save(capture)
-
-    try:
-        return fit_kg(
-            triples,
-            n_entities=n_entities,
-            n_relations=n_relations,
-            settings=settings,
-            embedding_size=settings.embedding_size or 0,
-            device=device,
-            state=state,
-            on_epoch=tell,
-        )
-    except KeyboardInterrupt as error:
-        raise Stopped(
-            "stopped; the same command with --resume goes on"
-            if checkpoint.path.is_file()
-            else "stopped before there was anything to keep"
-        ) from error
 
 
 class _Checkpoint:

@@ -192,9 +192,9 @@ def _read_raw(
     request: PrepareRequest, path: Path, plan: KGPlan, on_event: OnEvent
 ) -> tuple[RawData, dict[str, str]]:
     """The raw data, and the names of the columns when it is a table."""
-    movielens = None if request.columns.is_given() and path.is_file() else find_movielens(path)
+    movielens = None if request.columns and path.is_file() else find_movielens(path)
     if movielens is not None:
-        if request.columns.is_given() or request.items_path is not None:
+        if request.columns or request.items_path is not None:
             raise UsageError(
                 f"{path} is a MovieLens set, whose columns and items are known: leave out "
                 "--user-col, --item-col, --rating-col, --time-col and --items"

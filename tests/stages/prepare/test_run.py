@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import subprocess
+import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -658,3 +660,11 @@ def test_real_ml_1m_with_dbpedia(prepare: Prepare, real_data_dir: Path, events: 
 
     prepare(raw_path=real_data_dir / "ml-100k", **files)
     assert [event for event in events if isinstance(event, Warn) and "titles agree" in event.text]
+
+
+def test_prepare_loads_the_registry_and_the_search_space_only_when_needed():
+    names = ("optuna", "kgrec_cli.formats.hyper_test", "kgrec_cli.download")
+    names += ("kgrec_cli.stages.prepare.sources",)
+    code = f"import sys, kgrec_cli.stages.prepare.run; print({{*{names}}} & {{*sys.modules}})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"
