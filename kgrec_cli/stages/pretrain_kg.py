@@ -78,7 +78,7 @@ def run_pretrain_kg(
         validate: Measure filtered MRR and Hits@k on held-out triples.
         resume: Go on from the checkpoint of a training that was stopped.
         save_every_s: Seconds between two checkpoints.
-        on_event: Hears the progress.
+        on_event: Receives the progress.
 
     Raises:
         KgrecError: A missing or malformed `.kg`, a method that cannot be used, a checkpoint of

@@ -148,8 +148,8 @@ def _run_pykeen(
 ) -> None:  # fmt: skip
     """The epochs that are left, by PyKEEN's loop, through its public names alone.
 
-    It counts finished epochs in a private number, so it is told how many are left instead. At the
-    start of a training it makes the initial values, and a new optimizer like the one it is given.
+    Its count of finished epochs is private, so `num_epochs` is the number of epochs left. At the
+    start of a training it makes the initial values, and a new optimizer like `optimizer`.
     """
     loop = SLCWATrainingLoop(
         model=model,
@@ -190,7 +190,7 @@ class _AfterEpoch(TrainingCallback):
 
 
 def _must_drop_last(model: KGModel, factory: CoreTriplesFactory, batch_size: int) -> bool:
-    """Whether the last batch must be left out: batch normalisation cannot take a single row."""
+    """Whether to drop the last batch: batch normalisation cannot take a single row."""
     if not get_batchnorm_modules(model):
         return False
     n_triples = factory.num_triples * (2 if factory.create_inverse_triples else 1)

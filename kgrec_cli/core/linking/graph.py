@@ -84,7 +84,7 @@ def select_links(
 def build_metadata_kg(
     items: pl.DataFrame, tags: pl.DataFrame | None = None, *, min_tag_support: int = 5
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """The triples of the items' own metadata, and the links of the items to their entities.
+    """The triples of the items' metadata, and the links of the items to their entities.
 
     Item 1 is the entity "item:1"; its triples are has_genre "genre:Comedy", released_in
     "year:1995", released_in_decade "decade:1990s", has_tag "tag:dark hero". Tags are compared
@@ -102,11 +102,11 @@ def build_metadata_kg(
         item. Links: String columns item_id, entity_id of the items that have a triple, in the order
         of `items`.
     """
-    parts = [*_genres(items), *_years(items)]
+    tables = [*_genres(items), *_years(items)]
     if tags is not None:
-        parts.append(_tags(items, tags, min_tag_support))
+        tables.append(_tags(items, tags, min_tag_support))
     empty = pl.DataFrame(schema=dict.fromkeys(("item_id", "relation_id", "tail_id"), pl.String))
-    facts = pl.concat([empty, *parts])
+    facts = pl.concat([empty, *tables])
     head = pl.format("item:{}", pl.col("item_id"))
     triples = facts.select(head.alias("head_id"), "relation_id", "tail_id")
     links = (
@@ -123,19 +123,16 @@ def add_metadata(
     items: pl.DataFrame,
     tags: pl.DataFrame | None = None,
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """A graph with the items' metadata put into it.
+    """Links and triples with the items' metadata (see `build_metadata_kg`) added at the end.
 
-    The entity of a linked item gets the triples of `build_metadata_kg`; an item without one becomes
-    the entity "item:1" and is linked to it.
+    The entity of a linked item gets the metadata triples; an item without one becomes the entity
+    "item:1" and is linked to it.
 
     Args:
         links: String columns item_id, entity_id; each item once.
         triples: String columns head_id, relation_id, tail_id.
-        items: As of `build_metadata_kg`.
-        tags: As of `build_metadata_kg`.
-
-    Returns:
-        Links and triples: those given, then those added.
+        items: item_id and, where known, release_year and genre.
+        tags: item_id and tag.
     """
     facts, of_items = build_metadata_kg(items, tags)
     entities = of_items.join(links, on="item_id", suffix="_of_kg")

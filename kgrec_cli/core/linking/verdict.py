@@ -1,9 +1,9 @@
 """Are the links right? A well-formed table can point every item at another item's entity.
 
-Two witnesses. Where entities have names, these are held against the items' titles. Where they have
-none, the graph and the items' genres are: in a graph of films, what stands around an entity (its
-genre nodes, its director, its studio) says much of the film's genre, unless the entity is another
-film's.
+There are two checks. Where entities have names, these are compared with the items' titles. Where
+they have none, the graph is compared with the items' genres: in a graph of films, the neighbours of
+an entity (its genre nodes, its director, its studio) predict the film's genre, unless the links are
+wrong.
 """
 
 import re
@@ -88,11 +88,8 @@ def link_verdict(items: pl.DataFrame, links: pl.DataFrame, triples: pl.DataFrame
     ).unique("item_id", keep="last", maintain_order=True)
     of_graph = triples.filter(~is_metadata())
     triples = triples if of_graph.is_empty() else of_graph
-    witnesses: tuple[tuple[Witness, Compare], ...] = (
-        ("titles", _by_titles),
-        ("genres", _by_genres),
-    )
-    for witness, compare in witnesses:
+    checks: tuple[tuple[Witness, Compare], ...] = (("titles", _by_titles), ("genres", _by_genres))
+    for witness, compare in checks:
         right, n_compared = compare(items, links, triples)
         if right is not None and n_compared >= MIN_COMPARED:
             return LinkVerdict(_verdict_of(right), witness, right, n_compared)

@@ -28,10 +28,8 @@ class SearchTrial:
         state: `pruned` was stopped early, `failed` ended with `error`.
         params: The point: setting name to value.
         score: The objective's score; of a pruned trial the last one reported; None if none.
-        valid: Validation metrics; empty unless complete.
-        test: Test metrics; empty unless complete.
+        valid, test: Metrics; empty unless complete.
         n_reports: Scores reported on the way (evaluated epochs).
-        elapsed_s: Seconds it took.
         error: The line it failed with.
     """
 

@@ -43,13 +43,7 @@ _DATE = r"^(\d{4}-\d{2}-\d{2})(?:[T ](\d{2}:\d{2})(:\d{2})?(\.\d+)?)?\s*(Z|UTC|[
 class ColumnChoice:
     """The columns the user named: a name, or a number from 1. None: go by common names.
 
-    True when any is named.
-
-    Attributes:
-        user: Column of users.
-        item: Column of items.
-        rating: Column of ratings; "none" leaves ratings out.
-        time: Column of times; "none" takes the file's order.
+    True when any is named. `rating` "none" reads no ratings, `time` "none" takes the file's order.
     """
 
     user: str | None = None

@@ -36,7 +36,7 @@ class KnowledgeGraph:
     Attributes:
         triples: String columns head_id, relation_id, tail_id, as read.
         links: String columns item_id, entity_id, the ids of the data set.
-        n_links_read: Rows of the file of links; without one, the links that were found.
+        n_links_read: Rows of the file of links; without a file, all links.
         n_links_unused: Rows whose title is none of the data set's; 0 when ids were joined.
         paths: Files they were read from.
         titles: How many titles were matched and how, for `prepare.json`; None when ids were joined.
@@ -51,19 +51,15 @@ class KnowledgeGraph:
 
 
 def load_kg(
-    plan: KGPlan,
-    items: pl.DataFrame | None,
-    tags: pl.DataFrame | None,
-    *,
-    on_event: OnEvent,
+    plan: KGPlan, items: pl.DataFrame | None, tags: pl.DataFrame | None, *, on_event: OnEvent
 ) -> KnowledgeGraph:
-    """Reads the graph and gives the data set's items their entities.
+    """Reads the graph and links the data set's items to its entities.
 
     Args:
-        plan: What `plan_kg` settled.
-        items: Columns of `item_lists.ITEM_SCHEMA`, as far as anything is known of the items.
+        plan: From `plan_kg`.
+        items: Columns of `item_lists.ITEM_SCHEMA`; None when nothing is known of the items.
         tags: Columns user_id, item_id, tag.
-        on_event: Hears warnings.
+        on_event: Receives notes and warnings.
 
     Raises:
         KgrecError: Files that cannot be read, or titles that are needed and not there.
@@ -116,26 +112,20 @@ def _link_by_names(
 def _metadata_or_none(
     plan: KGPlan, items: pl.DataFrame | None, tags: pl.DataFrame | None, on_event: OnEvent
 ) -> KnowledgeGraph:
-    empty = KnowledgeGraph(
-        pl.DataFrame(schema=dict.fromkeys(("head_id", "relation_id", "tail_id"), pl.String)),
-        pl.DataFrame(schema=dict.fromkeys(("item_id", "entity_id"), pl.String)),
-        n_links_read=0,
-    )
-    if plan.name == "none":
-        return empty
-    if items is not None:
-        triples, links = build_metadata_kg(items, tags)
-        if triples.height:
-            if plan.note:
-                on_event(Note(plan.note))
-            return KnowledgeGraph(triples, links, links.height)
-    on_event(
-        Warn(
-            "no knowledge graph: the raw data says nothing of its items (genres, years, tags); "
-            "give one by --kg FILE --links FILE, or an item list by --items FILE"
+    """The graph of the items' metadata; an empty one, with a warning unless that was asked for."""
+    if items is None or plan.name == "none":
+        items = pl.DataFrame(schema={"item_id": pl.String})
+    triples, links = build_metadata_kg(items, tags)
+    if triples.height and plan.note:
+        on_event(Note(plan.note))
+    if triples.is_empty() and plan.name != "none":
+        on_event(
+            Warn(
+                "no knowledge graph: the raw data says nothing of its items (genres, years, tags); "
+                "give one by --kg FILE --links FILE, or an item list by --items FILE"
+            )
         )
-    )
-    return empty
+    return KnowledgeGraph(triples, links, links.height)
 
 
 def _read_catalogs(plan: KGPlan, links: pl.DataFrame) -> pl.DataFrame:
@@ -157,7 +147,7 @@ def _match_titles(
     catalog: pl.DataFrame,
     linked: Collection[str] = frozenset(),
 ) -> pl.DataFrame:
-    """What `match_titles` says of the data set's items."""
+    """The matches of the data set's items; at least one has a match."""
     if items is None:
         raise KgrecError(
             "--link-by title: the raw data holds no titles; give its item list by --items FILE"
@@ -207,20 +197,20 @@ def settle_links(
 ) -> tuple[ItemLinks, LinkVerdict]:
     """The links and triples to write, and whether the links are right.
 
-    The verdict is on the graph as it was read. Metadata come after it, for they hang on the
-    entities by the very links that the verdict is on.
+    The verdict is on the graph as it was read, without metadata: these are attached to the entities
+    by the same links that the verdict is on.
 
     Args:
-        request: What the user said.
+        request: What the user asked for.
         plan: Where the graph comes from.
         kg: The graph as read.
         raw: The raw data; its items and tags are the metadata.
         items: Every item of the data set, as `.item` has them.
         n_interactions: item_id (String) and n: the interactions of each item that has some.
-        on_event: Hears notes and warnings.
+        on_event: Receives notes and warnings.
 
     Raises:
-        KgrecError: Links that lead nowhere.
+        KgrecError: No link leads from an item of the data set to an entity of the graph.
     """
     linked = select_links(kg.links, kg.triples, items["item_id"], n_interactions)
     name, n_read = plan.name, linked.triples.height

@@ -48,21 +48,15 @@ REPORTED_OPTIONS = ("min_rating", "min_user_inter", "min_item_inter", "duplicate
 
 @dataclass(frozen=True)
 class PrepareRequest:
-    """What to prepare.
+    """What to prepare; `kgrec prepare --help` describes the options.
 
     Attributes:
         name: Name of the data set; of a registered one when `raw_path` is None.
         raw_path: MovieLens folder or zip, or a table of interactions; None downloads.
         folder: The working folder.
         data_path: Folder of the data sets, below `folder` unless absolute.
-        kg: Which knowledge graph.
         items_path: Item list of a table: id, title, year, genres.
-        columns: Which column of a table is which.
-        min_rating: Drop lower ratings.
-        min_user_inter: Drop users with fewer interactions.
-        min_item_inter: Drop items with fewer interactions.
         duplicates: Which rows of a repeated (user, item) pair to keep.
-        on_bad_row: Stop at a bad row, or set bad rows aside.
         cache_dir: Folder of downloads; None is the usual one.
     """
 
