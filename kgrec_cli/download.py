@@ -125,13 +125,8 @@ def fetch(
 
     KGREC_MIRROR (`http://host:port`, perhaps with a path) takes the place of the scheme and host of
     every address. A cut connection is tried again N_ATTEMPTS times in all, each going on where the
-    last one ended. Two processes never write one file at a time: the second waits.
-
-    Args:
-        remote: The file.
-        on_event: Receives Progress in bytes.
-        cache_dir: Default: `default_cache_dir()`.
-        pause_s: Seconds before the second attempt; doubled before each further one.
+    last one ended, after `pause_s` seconds, twice as long each time. Two processes never write one
+    file at a time: the second waits. `on_event` receives Progress in bytes.
 
     Raises:
         KgrecError: No network, no such file there, a cut connection (a partial download stays), a

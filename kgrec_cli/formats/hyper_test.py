@@ -24,10 +24,9 @@ KINDS = ("choice", "uniform", "loguniform", "quniform")
 
 @dataclass(frozen=True)
 class SearchSpace:
-    """What a `hyper.test` file says.
+    """What the `hyper.test` file at `path` says.
 
     Attributes:
-        path: The file.
         ranges: Parameter name to its range, in the order of the file.
         line_numbers: Parameter name to the line it stands on, from 1.
         skipped_lines: Numbers of the lines that had fewer than three parts and are neither blank
@@ -137,20 +136,15 @@ def _parse_bounds(text: str, expected: str, where: str) -> list[float]:
         numbers = [float(part) for part in text.split(",")]
     except ValueError:
         numbers = []
+    problem = ""
     if len(numbers) != len(expected.split(",")) or not all(map(math.isfinite, numbers)):
-        raise KgrecError(
-            f"{where}: found range '{_shorten(text)}', expected {expected} as plain numbers"
-        )
-    low, high = numbers[:2]
-    if low >= high:
-        raise KgrecError(
-            f"{where}: found range '{_shorten(text)}', expected {expected} with low below high"
-        )
-    if len(numbers) == 3 and not 0 < numbers[2] <= high - low:
-        raise KgrecError(
-            f"{where}: found range '{_shorten(text)}', expected {expected} "
-            "with a step q above 0 and no wider than high - low"
-        )
+        problem = "as plain numbers"
+    elif numbers[0] >= numbers[1]:
+        problem = "with low below high"
+    elif len(numbers) == 3 and not 0 < numbers[2] <= numbers[1] - numbers[0]:
+        problem = "with a step q above 0 and no wider than high - low"
+    if problem:
+        raise KgrecError(f"{where}: found range '{_shorten(text)}', expected {expected} {problem}")
     return numbers
 
 

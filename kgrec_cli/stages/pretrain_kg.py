@@ -72,13 +72,7 @@ def run_pretrain_kg(
     With `validate` a share of the triples is held out and ranked. The vectors that are written are
     the ones that were measured: they have not seen that share (the sidecar says so).
 
-    Args:
-        settings: `pretrain_kg`, dataset, device, threads.
-        folder: The working folder.
-        validate: Measure filtered MRR and Hits@k on held-out triples.
-        resume: Go on from the checkpoint of a training that was stopped.
-        save_every_s: Seconds between two checkpoints.
-        on_event: Receives the progress.
+    A checkpoint is written every `save_every_s` seconds; `resume` continues from it.
 
     Raises:
         KgrecError: A missing or malformed `.kg`, a method that cannot be used, a checkpoint of

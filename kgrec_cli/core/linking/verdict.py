@@ -92,12 +92,10 @@ def link_verdict(items: pl.DataFrame, links: pl.DataFrame, triples: pl.DataFrame
     for witness, compare in checks:
         right, n_compared = compare(items, links, triples)
         if right is not None and n_compared >= MIN_COMPARED:
-            return LinkVerdict(_verdict_of(right), witness, right, n_compared)
+            is_sound, is_broken = right >= SOUND_FROM, right < BROKEN_BELOW
+            verdict: Verdict = "sound" if is_sound else "broken" if is_broken else "unknown"
+            return LinkVerdict(verdict, witness, right, n_compared)
     return LinkVerdict("unknown", "none", None, 0)
-
-
-def _verdict_of(right: float) -> Verdict:
-    return "sound" if right >= SOUND_FROM else "broken" if right < BROKEN_BELOW else "unknown"
 
 
 def entity_names(triples: pl.DataFrame, entities: pl.Series) -> pl.DataFrame:

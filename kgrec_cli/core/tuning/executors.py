@@ -21,7 +21,7 @@ class Pruned(Exception):
 
 @dataclass(frozen=True)
 class TrialResult:
-    """What an objective found: metrics of its best epoch, and the score that is compared."""
+    """The result of a trial: metrics of its best epoch, and the score that is compared."""
 
     valid: Mapping[str, float]
     test: Mapping[str, float]
@@ -54,13 +54,13 @@ def run_in_processes(
     points: Points,
     should_prune: ShouldPrune,
 ) -> Outcomes:
-    """Yields the outcome of each trial; so many run at a time, each in a process of its own.
+    """Yields the outcome of each trial; each process runs one at a time.
 
     The processes end with the iteration; trials that were running then are lost.
 
     Args:
         make_objective: Called once in each process; must be picklable.
-        n_processes: How many.
+        n_processes: Trials at a time.
         points: Drawn when a process is idle.
         should_prune: Called with each score; the process waits for the answer.
 

@@ -126,14 +126,11 @@ def choose_columns(table: RawTable, choice: ColumnChoice) -> dict[str, int]:
         kinds = " or ".join(f"{kind}s" for kind, _ in missing)
         shown = ", ".join(plain_name(name) for name in names)
         raise KgrecError(f"{where}: no column of {kinds} among {shown}: name it by {options}")
-    by_number: dict[int, str] = {}
+    taken_by: dict[int, str] = {}
     for role, _, option in _OPTIONS:
-        number = columns.get(role)
-        if number is not None and number in by_number:
-            name = plain_name(names[number])
-            raise UsageError(f"{option}: column '{name}' is taken by {by_number[number]} already")
-        if number is not None:
-            by_number[number] = option
+        if role in columns and (first := taken_by.setdefault(columns[role], option)) != option:
+            name = plain_name(names[columns[role]])
+            raise UsageError(f"{option}: column '{name}' is taken by {first} already")
     return columns
 
 

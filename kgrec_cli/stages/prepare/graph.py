@@ -25,14 +25,13 @@ BUILT_IN = ("auto", "metadata", "none")
 
 @dataclass(frozen=True)
 class KGRequest:
-    """What the user said of the knowledge graph.
+    """The options of the knowledge graph.
 
     Attributes:
         kg: "auto", "metadata", "none", a name of the registry, or a path.
-        links_path: Links of ids to entities.
         link_by: How items find their links; None is "id", or "title" when there is a catalogue.
         catalog_path: Item list whose ids the links use.
-        add_metadata: Put the items' genres, years and tags into the graph.
+        add_metadata: Whether to add the items' genres, years and tags to the graph.
     """
 
     kg: str = "auto"

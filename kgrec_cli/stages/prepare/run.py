@@ -77,13 +77,9 @@ class PrepareRequest:
 
 @dataclass(frozen=True)
 class PrepareResult:
-    """What was made.
+    """The folder of the atomic files, and what `prepare.json` holds (`report`).
 
-    Attributes:
-        dataset_dir: Folder of the atomic files.
-        report: What `prepare.json` holds.
-        bad_rows_path: Where the bad rows are; None when there are none.
-        starter_files: What was left in the working folder.
+    `bad_rows_path` is None when there are no bad rows.
     """
 
     dataset_dir: Path
@@ -150,7 +146,7 @@ def run_prepare(request: PrepareRequest, *, on_event: OnEvent) -> PrepareResult:
 
 
 def check_name(request: PrepareRequest) -> None:
-    """Checks the data set's name: registered when nothing raw is given, and a plain folder name.
+    """Checks the data set's name: a plain folder name, and a registered one without `raw_path`.
 
     Raises:
         UsageError: It is neither.

@@ -21,8 +21,8 @@ class KGSource:
         triples: For `read_raw_triples`.
         links: For `read_raw_links`.
         titles: The MovieLens zips whose film ids are those of `links`; empty when link_by is "id".
-        link_by: "id": the ids of `links` are the data set's own. "title": they are another
-            catalogue's, so the data set's items are matched with `titles` by title and year first.
+        link_by: "id": `links` uses the item ids of the data set. "title": it uses another
+            catalogue's ids, so items are matched with `titles` by title and year first.
         licence: One line on what may be done with it.
     """
 
@@ -45,21 +45,16 @@ _RECBOLE = "https://raw.githubusercontent.com/RUCAIBox/RecBole"
 _KB4REC = "https://raw.githubusercontent.com/RUCDM/KB4Rec"
 
 
-def _movielens(name: str, md5: str | None) -> RemoteFile:
-    url = f"{_GROUPLENS}/{name}.zip"
-    return RemoteFile(
+DATASETS: dict[str, RemoteFile] = {
+    name: RemoteFile(
         name=f"{name}.zip",
-        url=url,
+        url=f"{_GROUPLENS}/{name}.zip",
         what=f"the MovieLens set {name}",
         option="--raw PATH",
         algorithm="md5",
         checksum=md5,
-        checksum_url=f"{url}.md5",
+        checksum_url=f"{_GROUPLENS}/{name}.zip.md5",
     )
-
-
-DATASETS: dict[str, RemoteFile] = {
-    name: _movielens(name, md5)
     for name, md5 in {
         "ml-100k": "0e33842e24a9c977be4e0107933c0723",
         "ml-1m": "c4d9eecfca2ab87c1945afe126590906",
@@ -75,9 +70,9 @@ DATASETS: dict[str, RemoteFile] = {
 """The raw sets that `kgrec prepare NAME` can download, by name."""
 
 KGS: dict[str, KGSource] = {
-    # The ids of ml2fb.txt are those of ml-1m and all later sets. ml-100k numbers its films in its
-    # own way: joined on equal numbers (as RecBole's own ml-100k.link is) 3 in 1,552 links are
-    # right. Hence by title, through ml-1m's.
+    # The ids of ml2fb.txt are those of ml-1m and all later sets. ml-100k has other ids: joined on
+    # equal numbers (as RecBole's ml-100k.link is) 3 in 1,552 links are right. Hence by title,
+    # through ml-1m's.
     "freebase": KGSource(
         name="freebase",
         datasets=("ml-100k",),

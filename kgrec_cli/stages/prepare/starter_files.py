@@ -48,13 +48,7 @@ class StarterFiles:
 
 
 def leave_starter_files(folder: Path, dataset: str, data_path: str) -> StarterFiles:
-    """Writes the two files where they are not there yet; never over one that is.
-
-    Args:
-        folder: The working folder.
-        dataset: Name of the data set.
-        data_path: Folder of the data sets, as the settings name it.
-    """
+    """Writes the two files into the working folder; an existing file stays as it is."""
     written = []
     config_path = folder / CONFIG_NAME
     if not config_path.exists():
