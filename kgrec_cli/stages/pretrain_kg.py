@@ -205,12 +205,8 @@ def _note_links(settings: Settings, folder: Path, entities: Vocabulary, on_event
     links = dict(read_links(settings, folder).iter_rows())
     n_with = sum(entities.get(entity) is not None for entity in links.values())
     if links and n_with == 0:
-        on_event(
-            Warn(
-                f"{path}: none of its {len(links):,} entities is in the .kg, so no item will get "
-                "a vector; are the links of another graph?"
-            )
-        )
+        text = f"none of its {len(links):,} entities is in the .kg, so no item will get a vector"
+        on_event(Warn(f"{path}: {text}; are the links of another graph?"))
     elif links:
         on_event(Note(f"{n_with:,} of {len(links):,} linked items have an entity in the graph"))
 

@@ -13,13 +13,7 @@ import polars as pl
 
 from kgrec_cli.errors import KgrecError
 from kgrec_cli.formats.raw.columns import guess_columns, plain_name
-from kgrec_cli.formats.raw.files import (
-    RawFile,
-    first_lines,
-    is_parquet,
-    is_zip,
-    list_raw_files,
-)
+from kgrec_cli.formats.raw.files import RawFile, first_lines, is_parquet, is_zip, list_raw_files
 from kgrec_cli.formats.raw.tables import (
     BAD_ROW_SCHEMA,
     Line,

@@ -86,17 +86,15 @@ LAYOUTS = (
 
 @dataclass(frozen=True)
 class RawData:
-    """What raw files say.
+    """The contents of the raw files.
 
     Attributes:
         layout: A MovieLens layout's name, or "table".
         rows: The interactions, good and bad.
         items: Columns of `item_lists.ITEM_SCHEMA`; None when nothing is known of the items.
         users: String columns user_id, ...; None when nothing is known of the users.
-        tags: String columns user_id, item_id, tag; None when there are none or they were not asked
-            for.
+        tags: String columns user_id, item_id, tag; None without tags, or when not read.
         bad_rows: Bad rows of all files, columns of `tables.BAD_ROW_SCHEMA`.
-        files: The files read.
     """
 
     layout: str
@@ -170,12 +168,9 @@ def recognise(file: RawFile) -> Layout | None:
 def read_movielens(
     files: MovieLensFiles, on_bad_row: OnBadRow = "error", *, with_tags: bool = False
 ) -> RawData:
-    """Everything a MovieLens set says; its tags only `with_tags`.
+    """The contents of a MovieLens set; tags only `with_tags`.
 
-    Args:
-        files: From `find_movielens`.
-        on_bad_row: "error" stops at the first bad row; "skip" sets bad rows aside.
-        with_tags: Whether to read the tags.
+    "error" stops at the first bad row; "skip" sets bad rows aside.
 
     Raises:
         KgrecError: A file that cannot be read, or a bad row if `on_bad_row` is "error".

@@ -119,12 +119,9 @@ def _metadata_or_none(
     if triples.height and plan.note:
         on_event(Note(plan.note))
     if triples.is_empty() and plan.name != "none":
-        on_event(
-            Warn(
-                "no knowledge graph: the raw data says nothing of its items (genres, years, tags); "
-                "give one by --kg FILE --links FILE, or an item list by --items FILE"
-            )
-        )
+        text = "no knowledge graph: the raw data says nothing of its items (genres, years, tags); "
+        text += "give one by --kg FILE --links FILE, or an item list by --items FILE"
+        on_event(Warn(text))
     return KnowledgeGraph(triples, links, links.height)
 
 
@@ -155,9 +152,10 @@ def _match_titles(
     matches = match_titles(items.select("item_id", "title", "release_year"), catalog, linked)
     if matches["catalog_id"].null_count() == matches.height:
         where = ", ".join(path.name for path in plan.catalog_paths)
-        where = where or str(plan.links_path or plan.triples_path)
-        title = items["title"][0]
-        raise KgrecError(f"{where}: no title there is one of the data set's (such as '{title}')")
+        raise KgrecError(
+            f"{where or plan.links_path or plan.triples_path}: no title there is one of the data "
+            f"set's (such as '{items['title'][0]}')"
+        )
     return matches
 
 
@@ -177,12 +175,9 @@ def _warn_of_foreign_ids(
     both = matches.drop_nulls("catalog_id").join(titled, on="item_id", how="semi")
     n_agreeing = both.filter(pl.col("item_id") == pl.col("catalog_id")).height
     if both.height >= MIN_TITLES_COMPARED and 2 * n_agreeing < both.height:
-        on_event(
-            Warn(
-                f"{plan.links_path}: the links are wrong: only {n_agreeing:,} of {both.height:,} "
-                "titles agree, so its ids are another catalogue's; use --link-by title"
-            )
-        )
+        text = f"the links are wrong: only {n_agreeing:,} of {both.height:,} titles agree, so its "
+        text += "ids are another catalogue's; use --link-by title"
+        on_event(Warn(f"{plan.links_path}: {text}"))
 
 
 def settle_links(
@@ -250,24 +245,16 @@ def _check_coverage(
             f"{plan.links_path}: none of its entities (such as '{linked.links['entity_id'][0]}') "
             f"stands in a triple of {plan.triples_path} (such as '{linked.triples['head_id'][0]}')"
         )
-    if 2 * report["entities_without_triple"] > report["entities"]:
-        on_event(
-            Warn(
-                f"{report['entities_without_triple']:,} of {report['entities']:,} linked entities "
-                f"stand in no triple of {plan.name}"
-            )
-        )
+    n_entities, n_without = report["entities"], report["entities_without_triple"]
+    if 2 * n_without > n_entities:
+        text = f"{n_without:,} of {n_entities:,} linked entities stand in no triple of {plan.name}"
+        on_event(Warn(text))
     n_items, n_known = report["items"], report["items_with_triples"]
     if 2 * n_known < n_items and "genre" in items.columns and not request.add_metadata:
-        on_event(
-            Note(
-                f"the graph knows {n_known:,} of {n_items:,} items; --add-metadata gives the "
-                "others their genres, years and tags"
-            )
-        )
-    if report["entities_of_several_items"]:
-        n_entities = report["entities_of_several_items"]
-        shared = "one entity" if n_entities == 1 else f"{n_entities:,} entities"
+        text = f"the graph knows {n_known:,} of {n_items:,} items; --add-metadata gives the others "
+        on_event(Note(f"{text}their genres, years and tags"))
+    if n_shared := report["entities_of_several_items"]:
+        shared = "one entity" if n_shared == 1 else f"{n_shared:,} entities"
         on_event(Note(f"{report['items_sharing_an_entity']:,} items share {shared}"))
 
 
