@@ -138,10 +138,10 @@ def prepare(
 def account(report: dict[str, Any]) -> list[list[Any]]:
     """The rows of the table: what, how many, share. Rows that do not apply are not shown."""
     interactions, links, kg = report["interactions"], report["links"], report["kg"]
-    dropped = interactions["dropped"]
-    options = report["options"]
-    rows: list[list[Any]] = [["interactions read", interactions["read"], ""]]
-    optional = [
+    dropped, options = interactions["dropped"], report["options"]
+    n_read, n_kept = interactions["read"], interactions["kept"]
+    repeated = interactions["repeated_pairs"] if options["duplicates"] == "all" else 0
+    optional: list[tuple[str, int]] = [
         ("  bad rows set aside", interactions["bad"]),
         ("  bad rows in other files", interactions["bad_in_other_files"]),
         (f"  dropped by --duplicates {options['duplicates']}", dropped["duplicates"]),
@@ -149,23 +149,22 @@ def account(report: dict[str, Any]) -> list[list[Any]]:
         (f"  dropped by --min-user-inter {options['min_user_inter']}", dropped["min_user_inter"]),
         (f"  dropped by --min-item-inter {options['min_item_inter']}", dropped["min_item_inter"]),
     ]
+    rows: list[list[Any]] = [["interactions read", n_read, ""]]
     rows += [[what, count, ""] for what, count in optional if count]
-    n_kept = interactions["kept"]
-    rows.append(["interactions kept", n_kept, _share(n_kept, interactions["read"])])
-    if interactions["repeated_pairs"] and options["duplicates"] == "all":
-        repeated = interactions["repeated_pairs"]
+    rows.append(["interactions kept", n_kept, _share(n_kept, n_read)])
+    if repeated:
         rows.append(["  of a user and item seen before", repeated, _share(repeated, n_kept)])
     rows += [["users", interactions["users"], ""], ["items", interactions["items"], ""]]
-    missing = report["items"]["not_in_catalogue"]
-    rows += [["  not in the item list", missing, ""]] if missing else []
+    if missing := report["items"]["not_in_catalogue"]:
+        rows.append(["  not in the item list", missing, ""])
     if not kg["triples"]:
         return rows
     items = links["items"]
-    titles = links["titles"]
-    if titles is not None:
+    if titles := links["titles"]:
         n_matched = titles["items"] - titles["ambiguous"] - titles["not_found"]
         rows.append(["titles matched", n_matched, _share(n_matched, titles["items"])])
-        rows += [["  ambiguous, left out", titles["ambiguous"], ""]] if titles["ambiguous"] else []
+        if titles["ambiguous"]:
+            rows.append(["  ambiguous, left out", titles["ambiguous"], ""])
     rows.append(["items linked", links["items_linked"], _share(links["items_linked"], items)])
     with_triples = links["items_with_triples"]
     rows.append(["  to an entity with triples", with_triples, _share(with_triples, items)])

@@ -236,8 +236,8 @@ def _vectors(
 ) -> None:
     path = atomic_path(settings, folder, "ent_feature")
     if not path.is_file() and not settings.additional_feat_suffix:
-        text = "no entity vectors yet"
-        findings.append(Finding("note", ".ent_feature", text, "`kgrec pretrain-kg` makes them"))
+        cure = "`kgrec pretrain-kg` makes them"
+        findings.append(Finding("note", ".ent_feature", "no entity vectors yet", cure))
         return
     for feature in find_features(settings, folder):
         tokens, vectors = read_entity_features(

@@ -119,17 +119,10 @@ def file_in(path: Path, names: Sequence[str]) -> Path:
 def _read_ids(
     file: RawFile, what: str, required: Mapping[str, str], optional: Sequence[str], layout: Layout
 ) -> pl.DataFrame:
-    """A table in which no required field may be empty.
+    """String columns, the required ones first; in these no empty field, IRIs without brackets.
 
-    Args:
-        file: The file.
-        what: What it should hold, for errors.
-        required: Name of a column -> what errors call a value of it.
-        optional: Columns that it may lack.
-        layout: Names the columns of a file that does not name them itself.
-
-    Returns:
-        String columns, the required ones first; in these, IRIs without angle brackets.
+    `required` maps the name of a column to what errors call a value of it; `layout` names the
+    columns of a file without a known header.
     """
     names = (*required, *optional)
     table = detect_table(file, what, [_KINDS[name] for name in names], if_unsure=False)

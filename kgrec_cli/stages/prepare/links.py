@@ -55,11 +55,7 @@ def load_kg(
 ) -> KnowledgeGraph:
     """Reads the graph and links the data set's items to its entities.
 
-    Args:
-        plan: From `plan_kg`.
-        items: Columns of `item_lists.ITEM_SCHEMA`; None when nothing is known of the items.
-        tags: Columns user_id, item_id, tag.
-        on_event: Receives notes and warnings.
+    `items` has columns of `item_lists.ITEM_SCHEMA`, or is None; `tags` has user_id, item_id, tag.
 
     Raises:
         KgrecError: Files that cannot be read, or titles that are needed and not there.
@@ -193,16 +189,8 @@ def settle_links(
     """The links and triples to write, and whether the links are right.
 
     The verdict is on the graph as it was read, without metadata: these are attached to the entities
-    by the same links that the verdict is on.
-
-    Args:
-        request: What the user asked for.
-        plan: Where the graph comes from.
-        kg: The graph as read.
-        raw: The raw data; its items and tags are the metadata.
-        items: Every item of the data set, as `.item` has them.
-        n_interactions: item_id (String) and n: the interactions of each item that has some.
-        on_event: Receives notes and warnings.
+    by the same links that the verdict is on. `raw` has the metadata, `items` every item of the data
+    set as in `.item`, `n_interactions` item_id (String) and n of each item with interactions.
 
     Raises:
         KgrecError: No link leads from an item of the data set to an entity of the graph.

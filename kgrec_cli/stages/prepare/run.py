@@ -53,10 +53,7 @@ class PrepareRequest:
     Attributes:
         name: Name of the data set; of a registered one when `raw_path` is None.
         raw_path: MovieLens folder or zip, or a table of interactions; None downloads.
-        folder: The working folder.
         data_path: Folder of the data sets, below `folder` unless absolute.
-        items_path: Item list of a table: id, title, year, genres.
-        duplicates: Which rows of a repeated (user, item) pair to keep.
         cache_dir: Folder of downloads; None is the usual one.
     """
 
