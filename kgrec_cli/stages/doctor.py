@@ -97,12 +97,8 @@ def _interactions(dataset: Dataset) -> Iterator[Finding]:
     histories = dataset.histories
     lengths = np.diff(histories.offsets)
     n = len(histories.items)
-    yield Finding(
-        "ok",
-        ".inter",
-        f"{n:,} interactions, {len(histories):,} users, {len(dataset.items) - 1:,} items; "
-        f"{np.median(lengths):g} a user (median)",
-    )
+    text = f"{n:,} interactions, {len(histories):,} users, {len(dataset.items) - 1:,} items"
+    yield Finding("ok", ".inter", f"{text}; {np.median(lengths):g} a user (median)")
     if dataset.split is not None:
         return
     note = partial(Finding, "note", ".inter")
@@ -261,8 +257,8 @@ def _vectors(
             cure = f"`kgrec pretrain-kg --embedding-size {settings.embedding_size}`"
             findings.append(Finding("bad" if settings.recbole_compat else "note", name, text, cure))
         if (norms == 0).any():
-            text = f"{int((norms == 0).sum()):,} vectors are all zeros"
-            findings.append(Finding("note", name, text))
+            n_zero = int((norms == 0).sum())
+            findings.append(Finding("note", name, f"{n_zero:,} vectors are all zeros"))
         if dataset is not None and not feature.of_items:
             known = set(tokens)
             n_with = sum(dataset.entities.get(item) in known for item in dataset.items.tokens)

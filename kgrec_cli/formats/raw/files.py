@@ -63,7 +63,7 @@ def list_raw_files(path: Path) -> list[RawFile]:
         if path.is_dir():
             entries = sorted(path.iterdir())
             below = [
-                inner for entry in entries if entry.is_dir() for inner in sorted(entry.iterdir())
+                file for entry in entries if entry.is_dir() for file in sorted(entry.iterdir())
             ]
             return [RawFile(entry) for entry in [*entries, *below] if entry.is_file()]
         with zipfile.ZipFile(path) as archive:

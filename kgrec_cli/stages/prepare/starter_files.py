@@ -36,12 +36,7 @@ USUAL = (
 
 @dataclass(frozen=True)
 class StarterFiles:
-    """What `leave_starter_files` did.
-
-    Attributes:
-        written: Names of the files written.
-        named_dataset: The data set that `kgrec.yaml` names now; None when it names none.
-    """
+    """The names of the files written, and the data set that `kgrec.yaml` names now, if any."""
 
     written: tuple[str, ...] = ()
     named_dataset: str | None = None
