@@ -51,7 +51,7 @@ class RemoteFile:
         what: What it is, in a few words.
         option: The option of `kgrec prepare` that takes a copy fetched by other means.
         algorithm: That of the checksum.
-        checksum: Hex digest; None when only the file at `checksum_url` tells it.
+        checksum: Hex digest; None when only the file at `checksum_url` has it.
         checksum_url: The address of a text that holds the digest.
     """
 
@@ -125,17 +125,12 @@ def fetch(
 
     KGREC_MIRROR (`http://host:port`, perhaps with a path) takes the place of the scheme and host of
     every address. A cut connection is tried again N_ATTEMPTS times in all, each going on where the
-    last one ended. Two processes never write one file at a time: the second waits.
-
-    Args:
-        remote: The file.
-        on_event: Hears Progress in bytes.
-        cache_dir: Default: `default_cache_dir()`.
-        pause_s: Seconds before the second attempt; doubled before each further one.
+    last one ended, after `pause_s` seconds, twice as long each time. Two processes never write one
+    file at a time: the second waits. `on_event` receives Progress in bytes.
 
     Raises:
-        KgrecError: No network, no such file there, a cut connection (what came is kept), a wrong
-            checksum (what came is removed), or a cache folder that cannot be written.
+        KgrecError: No network, no such file there, a cut connection (a partial download stays), a
+            wrong checksum (the download is removed), or a cache folder that cannot be written.
     """
     path = cached(remote, cache_dir)
     if path is not None:
@@ -197,15 +192,15 @@ def _complete(
     began_before = part_path.exists()
     if not began_before or digest_of(part_path, remote.algorithm) != checksum:
         _download(remote, part_path, on_event, pause_s)
-    found = digest_of(part_path, remote.algorithm)
-    if found == checksum:
+    digest = digest_of(part_path, remote.algorithm)
+    if digest == checksum:
         with part_path.open("rb+") as file:
             os.fsync(file.fileno())
         return
     part_path.unlink()
     if not began_before:
         raise KgrecError(
-            f"{_address(remote.url)}: found {remote.algorithm} {found}, expected {checksum}; what "
+            f"{_address(remote.url)}: found {remote.algorithm} {digest}, expected {checksum}; what "
             f"came is removed: run it again, or give a copy by {remote.option}"
         )
     on_event(Warn(f"{part_path}: began with another version; downloading all of it again"))
@@ -255,16 +250,16 @@ def _receive(address: str, task: str, part_path: Path, on_event: OnEvent) -> Non
             return
         length = response.headers.get("Content-Length")
         total = start + int(length) if length else None
-        done, told_at, chunk = start, 0.0, b"more"
+        done, shown_at, chunk = start, 0.0, b"more"
         with part_path.open("ab" if start else "wb") as file:
             while chunk:
                 with _noticing_cuts():
                     chunk = response.read(_CHUNK_BYTES)
                 file.write(chunk)
                 done += len(chunk)
-                if time.monotonic() - told_at >= _PROGRESS_EVERY_S:
+                if time.monotonic() - shown_at >= _PROGRESS_EVERY_S:
                     on_event(Progress(task, done, total, "bytes"))
-                    told_at = time.monotonic()
+                    shown_at = time.monotonic()
     on_event(Progress(task, done, done if total is None else total, "bytes"))
     if total is not None and done < total:
         raise _CutError(f"of {total:,}")
@@ -282,7 +277,7 @@ def _noticing_cuts() -> Iterator[None]:
 
 
 def _remote_checksum(remote: RemoteFile, cache_dir: Path) -> str:
-    """The digest that the server tells for a file without a registered one."""
+    """The digest from the server, for a file without a registered one."""
     if remote.checksum_url is None:
         raise ValueError(f"{remote.name}: no checksum registered")
     address = _address(remote.checksum_url)

@@ -25,7 +25,8 @@ from torch import Tensor
 
 from kgrec_cli.core.kg import quiet_pykeen
 from kgrec_cli.core.kg.fit import fit_kg
-from kgrec_cli.core.kg.holdout import Ints, hold_out, rank_held_out, summarise_ranks
+from kgrec_cli.core.kg.holdout import hold_out, rank_held_out, summarise_ranks
+from kgrec_cli.core.kg.methods import Ints
 from kgrec_cli.formats.atomic import read_atomic
 from kgrec_cli.settings import PretrainKGSettings
 from kgrec_cli.stages.pretrain_kg import HELD_OUT_AT_MOST, HELD_OUT_SHARE, encode_triples

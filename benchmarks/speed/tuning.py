@@ -18,8 +18,8 @@ from statistics import mean
 
 from benchmarks.accuracy.study import prepare
 from benchmarks.accuracy.trainings import kgrec, train_all
-from kgrec_cli.formats.hyper_test import REFERENCE_HYPER_TEST
 from kgrec_cli.settings import Settings
+from kgrec_cli.stages.prepare.starter_files import REFERENCE_HYPER_TEST
 
 STUDY = Path("studies/ml-100k-GRU4RecKG-hyper")
 

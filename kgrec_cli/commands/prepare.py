@@ -1,5 +1,6 @@
-"""`kgrec prepare`: options in, the stage called, the account of what was read and kept shown."""
+"""`kgrec prepare`: options in, the stage called, the counts of what was read and kept shown."""
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -8,9 +9,9 @@ import typer
 from kgrec_cli import console
 from kgrec_cli.commands import options as opt
 
-_RAW = "Raw data"
-_KG = "Knowledge graph"
-_RULES = "What to keep"
+_raw = partial(typer.Option, rich_help_panel="Raw data")
+_kg = partial(typer.Option, rich_help_panel="Knowledge graph")
+_rule = partial(typer.Option, rich_help_panel="What to keep")
 
 
 def prepare(
@@ -23,105 +24,71 @@ def prepare(
     ],
     raw: Annotated[
         Path | None,
-        typer.Option(
+        _raw(
             help="MovieLens folder or zip, or a table of interactions (CSV, TSV, Parquet, gzip). "
-            "Without it the set is downloaded.",
-            rich_help_panel=_RAW,
+            "Without it the set is downloaded."
         ),
     ] = None,
     user_col: Annotated[
-        str | None,
-        typer.Option(help="Column of users: its name, or number from 1.", rich_help_panel=_RAW),
+        str | None, _raw(help="Column of users: its name, or number from 1.")
     ] = None,
-    item_col: Annotated[
-        str | None, typer.Option(help="Column of items.", rich_help_panel=_RAW)
-    ] = None,
-    rating_col: Annotated[
-        str | None,
-        typer.Option(help="Column of ratings; 'none' leaves them out.", rich_help_panel=_RAW),
-    ] = None,
+    item_col: Annotated[str | None, _raw(help="Column of items.")] = None,
+    rating_col: Annotated[str | None, _raw(help="Column of ratings; 'none' reads none.")] = None,
     time_col: Annotated[
         str | None,
-        typer.Option(
-            help="Column of times: any number that grows, or ISO dates; 'none' takes the file's "
-            "order.",
-            rich_help_panel=_RAW,
+        _raw(
+            help="Column of times: numbers that grow, or ISO dates; 'none' takes the file's order."
         ),
     ] = None,
     items: Annotated[
-        Path | None,
-        typer.Option(help="Item list of a table: id, title, year, genres.", rich_help_panel=_RAW),
+        Path | None, _raw(help="Item list of a table: id, title, year, genres.")
     ] = None,
     on_bad_row: Annotated[
         Literal["error", "skip"],
-        typer.Option(
-            help="Stop at a bad row, or set bad rows aside in a file beside the output.",
-            rich_help_panel=_RAW,
-        ),
+        _raw(help="Stop at a bad row, or set bad rows aside in a file beside the output."),
     ] = "error",
     kg: Annotated[
         str,
-        typer.Option(
+        _kg(
             help="Triples (.kg, TSV, CSV, Parquet, N-Triples, gzip, a folder with kg.txt); or "
             "'freebase' (for ml-100k); 'metadata': genres, years and tags of the raw set; 'none'; "
-            "'auto': the one registered for the set when it can be had, else metadata.",
-            rich_help_panel=_KG,
+            "'auto': the one registered for the set if it can be downloaded, else metadata."
         ),
     ] = "auto",
     links: Annotated[
-        Path | None,
-        typer.Option(
-            help="Which item is which entity: two columns, or item, title, entity.",
-            rich_help_panel=_KG,
-        ),
+        Path | None, _kg(help="Which item is which entity: two columns, or item, title, entity.")
     ] = None,
     link_by: Annotated[
         Literal["id", "title"] | None,
-        typer.Option(
-            help="The links' ids are the data set's own (id), or another catalogue's, joined by "
-            "title and year (title; the default with --catalog). With no links at all, title "
-            "matches the names of the KG's entities (rdfs:label, IRIs of DBpedia).",
-            rich_help_panel=_KG,
+        _kg(
+            help="id: the links use the item ids of the data set. title: they use another "
+            "catalogue's ids, so items are matched by title and year (the default with --catalog). "
+            "title without --links: match the names of entities (rdfs:label, IRIs of DBpedia)."
         ),
     ] = None,
     catalog: Annotated[
         Path | None,
-        typer.Option(
+        _kg(
             help="Item list whose ids the links use: movies.dat, movies.csv, u.item, or a table "
-            "of id and title.",
-            rich_help_panel=_KG,
+            "of id and title."
         ),
     ] = None,
     add_metadata: Annotated[
         bool,
-        typer.Option(
+        _kg(
             "--add-metadata",
-            help="Put the items' genres, years and tags into the KG: of use where it knows few of "
-            "them.",
-            rich_help_panel=_KG,
+            help="Add the items' genres, years and tags to the KG. Helps where it knows few items.",
         ),
     ] = False,
-    min_rating: Annotated[
-        float | None, typer.Option(help="Drop lower ratings.", rich_help_panel=_RULES)
-    ] = None,
-    min_user_inter: Annotated[
-        int,
-        typer.Option(min=0, help="Drop users with fewer interactions.", rich_help_panel=_RULES),
-    ] = 0,
-    min_item_inter: Annotated[
-        int,
-        typer.Option(min=0, help="Drop items with fewer interactions.", rich_help_panel=_RULES),
-    ] = 0,
+    min_rating: Annotated[float | None, _rule(help="Drop lower ratings.")] = None,
+    min_user_inter: Annotated[int, _rule(min=0, help="Drop users with fewer interactions.")] = 0,
+    min_item_inter: Annotated[int, _rule(min=0, help="Drop items with fewer interactions.")] = 0,
     duplicates: Annotated[
         Literal["all", "first", "last"],
-        typer.Option(
-            help="Of the rows of one user and item keep all, the first or the last in time.",
-            rich_help_panel=_RULES,
-        ),
+        _rule(help="Of the rows of one user and item keep all, the first or the last in time."),
     ] = "all",
     data_path: Annotated[
-        str | None,
-        opt.setting("data_path", show_default="dataset, or as kgrec.yaml says"),
+        str | None, opt.setting("data_path", show_default="dataset, or as kgrec.yaml says")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the account as JSON.")] = False,
 ) -> None:
@@ -169,12 +136,12 @@ def prepare(
 
 
 def account(report: dict[str, Any]) -> list[list[Any]]:
-    """The rows of the table: what, how many, share. What does not apply is left out."""
+    """The rows of the table: what, how many, share. Rows that do not apply are not shown."""
     interactions, links, kg = report["interactions"], report["links"], report["kg"]
-    dropped = interactions["dropped"]
-    options = report["options"]
-    rows: list[list[Any]] = [["interactions read", interactions["read"], ""]]
-    optional = [
+    dropped, options = interactions["dropped"], report["options"]
+    n_read, n_kept = interactions["read"], interactions["kept"]
+    repeated = interactions["repeated_pairs"] if options["duplicates"] == "all" else 0
+    optional: list[tuple[str, int]] = [
         ("  bad rows set aside", interactions["bad"]),
         ("  bad rows in other files", interactions["bad_in_other_files"]),
         (f"  dropped by --duplicates {options['duplicates']}", dropped["duplicates"]),
@@ -182,30 +149,29 @@ def account(report: dict[str, Any]) -> list[list[Any]]:
         (f"  dropped by --min-user-inter {options['min_user_inter']}", dropped["min_user_inter"]),
         (f"  dropped by --min-item-inter {options['min_item_inter']}", dropped["min_item_inter"]),
     ]
+    rows: list[list[Any]] = [["interactions read", n_read, ""]]
     rows += [[what, count, ""] for what, count in optional if count]
-    kept = interactions["kept"]
-    rows.append(["interactions kept", kept, _share(kept, interactions["read"])])
-    if interactions["repeated_pairs"] and options["duplicates"] == "all":
-        repeated = interactions["repeated_pairs"]
-        rows.append(["  of a user and item seen before", repeated, _share(repeated, kept)])
+    rows.append(["interactions kept", n_kept, _share(n_kept, n_read)])
+    if repeated:
+        rows.append(["  of a user and item seen before", repeated, _share(repeated, n_kept)])
     rows += [["users", interactions["users"], ""], ["items", interactions["items"], ""]]
-    missing = report["items"]["not_in_catalogue"]
-    rows += [["  not in the item list", missing, ""]] if missing else []
+    if missing := report["items"]["not_in_catalogue"]:
+        rows.append(["  not in the item list", missing, ""])
     if not kg["triples"]:
         return rows
     items = links["items"]
-    titles = links["titles"]
-    if titles is not None:
-        found = titles["items"] - titles["ambiguous"] - titles["not_found"]
-        rows.append(["titles matched", found, _share(found, titles["items"])])
-        rows += [["  ambiguous, left out", titles["ambiguous"], ""]] if titles["ambiguous"] else []
+    if titles := links["titles"]:
+        n_matched = titles["items"] - titles["ambiguous"] - titles["not_found"]
+        rows.append(["titles matched", n_matched, _share(n_matched, titles["items"])])
+        if titles["ambiguous"]:
+            rows.append(["  ambiguous, left out", titles["ambiguous"], ""])
     rows.append(["items linked", links["items_linked"], _share(links["items_linked"], items)])
     with_triples = links["items_with_triples"]
     rows.append(["  to an entity with triples", with_triples, _share(with_triples, items)])
     covered = links["interactions_linked"]
-    rows.append(["interactions covered", covered, _share(covered, kept)])
+    rows.append(["interactions covered", covered, _share(covered, n_kept)])
     covered = links["interactions_with_triples"]
-    rows.append(["  by an entity with triples", covered, _share(covered, kept)])
+    rows.append(["  by an entity with triples", covered, _share(covered, n_kept)])
     optional = [
         ("linked entities without a triple", links["entities_without_triple"]),
         ("links of items not in the data set", links["of_other_items"]),
@@ -218,5 +184,5 @@ def account(report: dict[str, Any]) -> list[list[Any]]:
     return [*rows, ["entities", kg["entities"], ""], ["relations", kg["relations"], ""]]
 
 
-def _share(part: int, whole: int) -> str:
-    return f"{part / whole:.1%}" if whole else ""
+def _share(count: int, total: int) -> str:
+    return f"{count / total:.1%}" if total else ""

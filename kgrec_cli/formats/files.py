@@ -9,7 +9,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from kgrec_cli.errors import KgrecError
+import polars as pl
+
+from kgrec_cli.errors import KgrecError, UsageError
+
+TABLE_SUFFIXES = (".parquet", ".csv", ".tsv", ".jsonl")
 
 
 @contextmanager
@@ -70,6 +74,36 @@ def read_json(path: Path) -> Any:
         raise KgrecError(f"{path}: no such file") from error
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise KgrecError(f"{path}: not a JSON file ({error})") from error
+
+
+def check_export_path(path: Path) -> None:
+    """Refuses a file name before any work is done for it.
+
+    Raises:
+        UsageError: Its suffix is none of `TABLE_SUFFIXES`.
+    """
+    if path.suffix not in TABLE_SUFFIXES:
+        raise UsageError(f"{path}: the name must end in one of {', '.join(TABLE_SUFFIXES)}")
+
+
+def write_table(path: Path, table: pl.DataFrame) -> None:
+    """Writes a table as Parquet, CSV, TSV (both with a header) or JSON lines, by the suffix.
+
+    Raises:
+        UsageError: Another suffix.
+        KgrecError: The file cannot be written.
+    """
+    check_export_path(path)
+    with writing(path) as temporary_path:
+        match path.suffix:
+            case ".parquet":
+                table.write_parquet(temporary_path)
+            case ".jsonl":
+                table.write_ndjson(temporary_path)
+            case ".csv":
+                table.write_csv(temporary_path)
+            case ".tsv":
+                table.write_csv(temporary_path, separator="\t")
 
 
 def sha256_of(path: Path) -> str:

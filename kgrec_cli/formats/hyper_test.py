@@ -18,24 +18,15 @@ from typing import Any
 from kgrec_cli.core.tuning.space import Choice, LogUniform, QUniform, Range, Uniform
 from kgrec_cli.errors import KgrecError, nearest, unknown_name
 
-REFERENCE_HYPER_TEST = """\
-learning_rate choice [0.01,0.005,0.001,0.0005,0.0001]
-dropout_prob choice [0.0,0.1,0.2,0.3,0.4,0.5]
-num_layers choice [1,2,3]
-hidden_size choice [128]
-freeze_kg choice [True, False]
-"""
-
 MAX_LOG_BOUND = 700.0  # exp() of more is no float
 KINDS = ("choice", "uniform", "loguniform", "quniform")
 
 
 @dataclass(frozen=True)
 class SearchSpace:
-    """What a `hyper.test` file says.
+    """What the `hyper.test` file at `path` says.
 
     Attributes:
-        path: The file.
         ranges: Parameter name to its range, in the order of the file.
         line_numbers: Parameter name to the line it stands on, from 1.
         skipped_lines: Numbers of the lines that had fewer than three parts and are neither blank
@@ -145,20 +136,15 @@ def _parse_bounds(text: str, expected: str, where: str) -> list[float]:
         numbers = [float(part) for part in text.split(",")]
     except ValueError:
         numbers = []
+    problem = ""
     if len(numbers) != len(expected.split(",")) or not all(map(math.isfinite, numbers)):
-        raise KgrecError(
-            f"{where}: found range '{_shorten(text)}', expected {expected} as plain numbers"
-        )
-    low, high = numbers[:2]
-    if low >= high:
-        raise KgrecError(
-            f"{where}: found range '{_shorten(text)}', expected {expected} with low below high"
-        )
-    if len(numbers) == 3 and not 0 < numbers[2] <= high - low:
-        raise KgrecError(
-            f"{where}: found range '{_shorten(text)}', expected {expected} "
-            "with a step q above 0 and no wider than high - low"
-        )
+        problem = "as plain numbers"
+    elif numbers[0] >= numbers[1]:
+        problem = "with low below high"
+    elif len(numbers) == 3 and not 0 < numbers[2] <= numbers[1] - numbers[0]:
+        problem = "with a step q above 0 and no wider than high - low"
+    if problem:
+        raise KgrecError(f"{where}: found range '{_shorten(text)}', expected {expected} {problem}")
     return numbers
 
 

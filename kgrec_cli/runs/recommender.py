@@ -271,7 +271,7 @@ def load_recommender(
         update={"device": device or settings.device, "threads": threads or settings.threads}
     )
     set_threads(settings)
-    table = runs.read_items(run_dir)
+    table = runs.read_run_items(run_dir)
     items = vocabulary_of(table["item_id"].to_list())
     titles, entities = (
         dict(table.select("item_id", name).drop_nulls().iter_rows())

@@ -165,7 +165,7 @@ def read_run_settings(run_dir: Path) -> Settings:
     return build_settings(read_yaml(path), str(path))
 
 
-def read_items(run_dir: Path) -> pl.DataFrame:
+def read_run_items(run_dir: Path) -> pl.DataFrame:
     """The vocabulary: String columns item_id, title, entity_id; row n (from 1) is item id n."""
     return read_atomic(run_dir / ITEMS)
 

@@ -2,13 +2,13 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import numpy as np
 import polars as pl
 
-from kgrec_cli.core.data.histories import Histories
 from kgrec_cli.core.linking.verdict import LinkVerdict, link_verdict
 from kgrec_cli.dataset.features import CURE
 from kgrec_cli.dataset.files import (
@@ -36,13 +36,9 @@ LONG = 4.0
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at.
+    """One thing that was looked at, and what to do about it ("" for nothing).
 
-    Attributes:
-        level: "ok", "note" (worth knowing) or "bad" (results will be wrong or a command will fail).
-        about: Which file or what.
-        text: What was found.
-        cure: What to do; "" when there is nothing to do.
+    `level` is "ok", "note" (worth knowing) or "bad" (results will be wrong or a command will fail).
     """
 
     level: Level
@@ -53,13 +49,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """All findings on a data set.
-
-    Attributes:
-        dataset: Its name.
-        findings: In the order of the files.
-        links: The verdict on the links; None without links and a graph.
-    """
+    """All findings on a data set, and the verdict on its links: None without links or a graph."""
 
     dataset: str
     findings: tuple[Finding, ...]
@@ -78,12 +68,7 @@ class Diagnosis:
 
 
 def run_doctor(settings: Settings, folder: Path) -> Diagnosis:
-    """Looks at all files of a data set.
-
-    Args:
-        settings: dataset, data_path and RecBole's data settings.
-        folder: The working folder.
-    """
+    """Looks at all files of a data set."""
     findings: list[Finding] = []
     dataset = _try(findings, ".inter", lambda: load_dataset(settings, folder, lambda event: None))
     if dataset is not None:
@@ -112,53 +97,32 @@ def _interactions(dataset: Dataset) -> Iterator[Finding]:
     histories = dataset.histories
     lengths = np.diff(histories.offsets)
     n = len(histories.items)
-    yield Finding(
-        "ok",
-        ".inter",
-        f"{n:,} interactions, {len(histories):,} users, {len(dataset.items) - 1:,} items; "
-        f"{np.median(lengths):g} a user (median)",
-    )
+    text = f"{n:,} interactions, {len(histories):,} users, {len(dataset.items) - 1:,} items"
+    yield Finding("ok", ".inter", f"{text}; {np.median(lengths):g} a user (median)")
     if dataset.split is not None:
         return
+    note = partial(Finding, "note", ".inter")
     n_short = int((lengths < 4).sum())
     if n_short:
-        yield Finding(
-            "note",
-            ".inter",
-            f"{n_short:,} users have fewer than 4 interactions: nothing of theirs can validate",
-            "--min-user-inter 4 leaves them out" if n_short * 10 > len(histories) else "",
-        )
+        text = f"{n_short:,} users have fewer than 4 interactions: nothing of theirs can validate"
+        is_many = n_short * 10 > len(histories)
+        yield note(text, "--min-user-inter 4 leaves them out" if is_many else "")
     pairs = pl.DataFrame({"user_id": histories.owners, "item_id": histories.items})
     n_repeated = pairs.height - pairs.n_unique()
     if n_repeated:
-        yield Finding(
-            "note",
-            ".inter",
-            f"{n_repeated:,} interactions are of a user and item seen before "
-            f"({n_repeated / n:.1%})",
-        )
-    yield from _time_order(histories)
-
-
-def _time_order(histories: Histories) -> Iterator[Finding]:
-    """Ties, and pairs of neighbours whose order float32 loses."""
+        text = f"{n_repeated:,} interactions are of a user and item seen before"
+        yield note(f"{text} ({n_repeated / n:.1%})")
     same_user = np.diff(histories.owners) == 0
     steps = np.diff(histories.times)[same_user]
     n_ties = int((steps == 0).sum())
     if n_ties:
-        yield Finding(
-            "note",
-            ".inter",
-            f"{n_ties:,} events have their user's previous time ({n_ties / len(steps):.1%}): the "
-            "file's order decides between them",
-        )
+        text = f"{n_ties:,} events have their user's previous time ({n_ties / len(steps):.1%})"
+        yield note(f"{text}: the file's order decides between them")
     lost = (np.diff(histories.times.astype(np.float32))[same_user] == 0) & (steps > 0)
     if lost.any():
-        yield Finding(
-            "note",
-            ".inter",
+        yield note(
             f"{int(lost.sum()):,} pairs of neighbouring events have times that float32 cannot tell "
-            "apart: RecBole may put them in another order; kgrec sorts exact numbers",
+            "apart: RecBole may put them in another order; kgrec sorts exact numbers"
         )
 
 
@@ -171,9 +135,8 @@ def _links(
 ) -> LinkVerdict | None:
     if not atomic_path(settings, folder, "link").is_file():
         text = "no links: GRU4RecKG needs them, GRU4Rec does not"
-        findings.append(
-            Finding("note", ".link", text, "`kgrec prepare --kg FILE --links FILE` makes them")
-        )
+        cure = "`kgrec prepare --kg FILE --links FILE` makes them"
+        findings.append(Finding("note", ".link", text, cure))
         return None
     links = read_links(settings, folder) if dataset is None else dataset.links
     findings += _coverage(links, dataset)
@@ -184,14 +147,9 @@ def _links(
     unknown = links.filter(~pl.col("entity_id").is_in(entities.implode()))
     if unknown.height:
         share = unknown.height / links.height
-        findings.append(
-            Finding(
-                "bad" if share == 1 else "note",
-                ".link",
-                f"{unknown.height:,} of {links.height:,} linked entities stand in no triple",
-                "are the links another graph's?" if share > 0.5 else "",
-            )
-        )
+        text = f"{unknown.height:,} of {links.height:,} linked entities stand in no triple"
+        cure = "are the links another graph's?" if share > 0.5 else ""
+        findings.append(Finding("bad" if share == 1 else "note", ".link", text, cure))
     catalogue = read_items(settings, folder) if dataset is None else dataset.catalogue
     verdict = link_verdict(catalogue, links, triples)
     levels: dict[str, Level] = {"sound": "ok", "broken": "bad", "unknown": "note"}
@@ -204,11 +162,8 @@ def _links(
 def _coverage(links: pl.DataFrame, dataset: Dataset | None) -> Iterator[Finding]:
     shared = links.filter(pl.col("entity_id").is_duplicated()).height
     if shared:
-        yield Finding(
-            "note",
-            ".link",
-            f"{shared:,} items share an entity with another (RecBole fails on that)",
-        )
+        text = f"{shared:,} items share an entity with another (RecBole fails on that)"
+        yield Finding("note", ".link", text)
     repeated = links.height - links["item_id"].n_unique()
     if repeated:
         yield Finding("note", ".link", f"{repeated:,} further links of one item: the last counts")
@@ -225,12 +180,9 @@ def _coverage(links: pl.DataFrame, dataset: Dataset | None) -> Iterator[Finding]
     yield Finding("ok", ".link", text)
     if n_linked < n_items:
         n_lost = int((~is_linked[dataset.histories.items]).sum())
-        yield Finding(
-            "note",
-            ".link",
-            f"{n_items - n_linked:,} items have no link: RecBole would drop their {n_lost:,} "
-            "interactions in silence; kgrec keeps them, with zero vectors",
-        )
+        text = f"{n_items - n_linked:,} items have no link: RecBole would drop their {n_lost:,} "
+        text += "interactions in silence; kgrec keeps them, with zero vectors"
+        yield Finding("note", ".link", text)
 
 
 def _graph(triples: pl.DataFrame) -> Iterator[Finding]:
@@ -280,8 +232,8 @@ def _vectors(
 ) -> None:
     path = atomic_path(settings, folder, "ent_feature")
     if not path.is_file() and not settings.additional_feat_suffix:
-        text = "no entity vectors yet"
-        findings.append(Finding("note", ".ent_feature", text, "`kgrec pretrain-kg` makes them"))
+        cure = "`kgrec pretrain-kg` makes them"
+        findings.append(Finding("note", ".ent_feature", "no entity vectors yet", cure))
         return
     for feature in find_features(settings, folder):
         tokens, vectors = read_entity_features(
@@ -305,8 +257,8 @@ def _vectors(
             cure = f"`kgrec pretrain-kg --embedding-size {settings.embedding_size}`"
             findings.append(Finding("bad" if settings.recbole_compat else "note", name, text, cure))
         if (norms == 0).any():
-            text = f"{int((norms == 0).sum()):,} vectors are all zeros"
-            findings.append(Finding("note", name, text))
+            n_zero = int((norms == 0).sum())
+            findings.append(Finding("note", name, f"{n_zero:,} vectors are all zeros"))
         if dataset is not None and not feature.of_items:
             known = set(tokens)
             n_with = sum(dataset.entities.get(item) in known for item in dataset.items.tokens)

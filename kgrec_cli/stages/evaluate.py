@@ -20,7 +20,7 @@ from kgrec_cli.core.evaluation.measure import (
 )
 from kgrec_cli.dataset.load import Dataset
 from kgrec_cli.events import Note, OnEvent
-from kgrec_cli.formats.exports import check_export_path, write_table
+from kgrec_cli.formats.files import check_export_path, write_table
 from kgrec_cli.runs.held_out import load_held_out
 from kgrec_cli.runs.run_dir import merge_metrics
 from kgrec_cli.settings import Settings

@@ -15,8 +15,14 @@ import torch
 from kgrec_cli import __version__
 from kgrec_cli.core.data.histories import Vocabulary, build_vocabulary
 from kgrec_cli.core.kg.fit import KGState, fit_kg
-from kgrec_cli.core.kg.holdout import Ints, hold_out, rank_held_out, summarise_ranks
-from kgrec_cli.core.kg.methods import KGModel, check_method, entity_vectors, scale_vectors, scorers
+from kgrec_cli.core.kg.methods import (
+    Ints,
+    KGModel,
+    check_method,
+    entity_vectors,
+    scale_vectors,
+    scorers,
+)
 from kgrec_cli.dataset.files import atomic_path, read_kg, read_links
 from kgrec_cli.errors import KgrecError, Stopped
 from kgrec_cli.events import Note, OnEvent, Progress, Warn
@@ -24,7 +30,7 @@ from kgrec_cli.formats.atomic import write_entity_features
 from kgrec_cli.formats.files import sha256_of, write_json, write_together
 from kgrec_cli.runs.environment import choose_device, set_threads
 from kgrec_cli.runs.run_dir import read_tensors, write_tensors
-from kgrec_cli.settings import PretrainKGSettings, Settings
+from kgrec_cli.settings import Settings
 
 HELD_OUT_SHARE, HELD_OUT_AT_MOST = 0.05, 2000
 RANKING_NUMBERS = 2**22  # scores x width computed at a time when ranking: 16 MB, about a cache
@@ -32,17 +38,14 @@ RANKING_NUMBERS = 2**22  # scores x width computed at a time when ranking: 16 MB
 
 @dataclass(frozen=True)
 class Pretrained:
-    """What a pre-training left.
+    """What a pre-training made.
 
     Attributes:
-        features_path: The `.ent_feature`.
+        features_path: The `.ent_feature`: a vector of `width` numbers for each entity.
         method: The PyKEEN model.
-        n_entities: Entities, each with a vector.
         n_triples: Triples trained on.
-        width: Numbers of a vector.
         losses: Mean loss of each epoch.
         metrics: mrr, hits@1, hits@3, hits@10 of held-out triples; empty without `validate`.
-        elapsed_s: Seconds of this command.
     """
 
     features_path: Path
@@ -66,16 +69,10 @@ def run_pretrain_kg(
 ) -> Pretrained:
     """Trains entity vectors and writes `NAME.ent_feature` and its sidecar.
 
-    With `validate` a share of the triples is left out and ranked; the vectors that are written are
-    the ones that were measured, so they have not seen that share (the sidecar says so).
+    With `validate` a share of the triples is held out and ranked. The vectors that are written are
+    the ones that were measured: they have not seen that share (the sidecar says so).
 
-    Args:
-        settings: `pretrain_kg`, dataset, device, threads.
-        folder: The working folder.
-        validate: Measure filtered MRR and Hits@k on held-out triples.
-        resume: Go on from the checkpoint of a training that was stopped.
-        save_every_s: Seconds between two checkpoints.
-        on_event: Hears the progress.
+    A checkpoint is written every `save_every_s` seconds; `resume` continues from it.
 
     Raises:
         KgrecError: A missing or malformed `.kg`, a method that cannot be used, a checkpoint of
@@ -96,9 +93,11 @@ def run_pretrain_kg(
         raise KgrecError(f"{kg_path}: no triples; give a graph to `kgrec prepare --kg FILE`")
     entities, relations, triples = encode_triples(table)
     n_entities, n_relations = len(entities) - 1, len(relations) - 1
-    _tell_links(settings, folder, entities, on_event)
+    _note_links(settings, folder, entities, on_event)
     held = np.zeros(len(triples), dtype=bool)
     if validate:
+        from kgrec_cli.core.kg.holdout import hold_out
+
         held = hold_out(
             triples, n_entities, share=HELD_OUT_SHARE, n_max=HELD_OUT_AT_MOST, seed=kg_settings.seed
         )
@@ -116,10 +115,29 @@ def run_pretrain_kg(
     checkpoint = _Checkpoint(checkpoint_path, made_from, save_every_s)
     state = checkpoint.read(on_event) if resume else None
     training = triples[~held]
-    model, losses = _fit(
-        training, n_entities, n_relations, kg_settings, device,
-        state=state, checkpoint=checkpoint, on_event=on_event,
-    )  # fmt: skip
+
+    def after_epoch(epoch: int, loss: float, capture: Callable[[], KGState]) -> None:
+        on_event(Progress(method, epoch, kg_settings.epochs, "epochs", f"loss {loss:.4f}"))
+        if epoch < kg_settings.epochs:
+            checkpoint.save(capture)
+
+    try:
+        model, losses = fit_kg(
+            training,
+            n_entities=n_entities,
+            n_relations=n_relations,
+            settings=kg_settings,
+            embedding_size=width,
+            device=device,
+            state=state,
+            on_epoch=after_epoch,
+        )
+    except KeyboardInterrupt as error:
+        raise Stopped(
+            "stopped; the same command with --resume goes on"
+            if checkpoint.path.is_file()
+            else "stopped before there was anything to keep"
+        ) from error
     metrics: dict[str, float] = {}
     if validate:
         metrics = _measure(model, triples[held], triples, width, device, on_event)
@@ -181,55 +199,16 @@ def encode_triples(table: pl.DataFrame) -> tuple[Vocabulary, Vocabulary, Ints]:
     return entities, relations, np.stack(columns, axis=1)
 
 
-def _tell_links(settings: Settings, folder: Path, entities: Vocabulary, on_event: OnEvent) -> None:
-    """Says how many items will get a vector; a table of links that fits nothing is a warning."""
+def _note_links(settings: Settings, folder: Path, entities: Vocabulary, on_event: OnEvent) -> None:
+    """Notes how many items will get a vector; warns if none does."""
     path = atomic_path(settings, folder, "link")
     links = dict(read_links(settings, folder).iter_rows())
     n_with = sum(entities.get(entity) is not None for entity in links.values())
     if links and n_with == 0:
-        on_event(
-            Warn(
-                f"{path}: none of its {len(links):,} entities is in the .kg, so no item will get "
-                "a vector; are the links of another graph?"
-            )
-        )
+        text = f"none of its {len(links):,} entities is in the .kg, so no item will get a vector"
+        on_event(Warn(f"{path}: {text}; are the links of another graph?"))
     elif links:
         on_event(Note(f"{n_with:,} of {len(links):,} linked items have an entity in the graph"))
-
-
-def _fit(
-    triples: Ints,
-    n_entities: int,
-    n_relations: int,
-    settings: PretrainKGSettings,
-    device: torch.device,
-    *,
-    state: KGState | None,
-    checkpoint: "_Checkpoint",
-    on_event: OnEvent,
-) -> tuple[KGModel, list[float]]:
-    def tell(epoch: int, loss: float, capture: Callable[[], KGState]) -> None:
-        on_event(Progress(settings.method, epoch, settings.epochs, "epochs", f"loss {loss:.4f}"))
-        if epoch < settings.epochs:
-            checkpoint.save(capture)
-
-    try:
-        return fit_kg(
-            triples,
-            n_entities=n_entities,
-            n_relations=n_relations,
-            settings=settings,
-            embedding_size=settings.embedding_size or 0,
-            device=device,
-            state=state,
-            on_epoch=tell,
-        )
-    except KeyboardInterrupt as error:
-        raise Stopped(
-            "stopped; the same command with --resume goes on"
-            if checkpoint.path.is_file()
-            else "stopped before there was anything to keep"
-        ) from error
 
 
 class _Checkpoint:
@@ -275,6 +254,8 @@ def _measure(
     on_event: OnEvent,
 ) -> dict[str, float]:
     """Filtered MRR and Hits@k of held-out triples, heads and tails alike."""
+    from kgrec_cli.core.kg.holdout import rank_held_out, summarise_ranks
+
     n_entities = int(known[:, [0, 2]].max()) + 1
     score_tails, score_heads = scorers(model)
     ranks = rank_held_out(

@@ -5,7 +5,7 @@ from pathlib import Path
 import polars as pl
 
 from kgrec_cli.events import OnEvent
-from kgrec_cli.formats.exports import check_export_path, write_table
+from kgrec_cli.formats.files import check_export_path, write_table
 from kgrec_cli.runs.recommender import load_recommender
 
 

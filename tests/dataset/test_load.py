@@ -18,7 +18,7 @@ from kgrec_cli.dataset.features import load_feature_tables
 from kgrec_cli.dataset.load import Dataset, load_dataset, split_dataset
 from kgrec_cli.errors import KgrecError
 from kgrec_cli.events import Event, Note
-from kgrec_cli.runs.run_dir import read_items
+from kgrec_cli.runs.run_dir import read_run_items
 from kgrec_cli.settings import Settings
 from tests.core.training.test_batches import rows_of
 
@@ -126,7 +126,7 @@ def test_items_that_a_run_does_not_know(folder: Path) -> None:
     events: list[Event] = []
     dataset = load_dataset(settings, folder, events.append, vocabulary_of(["z", "x"]))
     assert histories(dataset) == {"a": ["x", "z", "x"], "b": ["x"]}
-    assert Note("3 interactions of items that the run does not know are left out") in events
+    assert Note("3 interactions of items that the run does not know: dropped") in events
     with pytest.raises(KgrecError, match="none of its items is known to the run"):
         load_dataset(settings, folder, events.append, vocabulary_of(["other"]))
 
@@ -337,7 +337,7 @@ def rows_of_run(folder: Path, branch: str) -> dict[str, list[float]]:
     """The table of a branch in the only run, by item."""
     (run_dir,) = (folder / "saved").iterdir()
     table = load_file(run_dir / "model.safetensors")[f"{branch}_embedding.weight"].tolist()
-    return dict(zip(read_items(run_dir)["item_id"], table[1:], strict=True))
+    return dict(zip(read_run_items(run_dir)["item_id"], table[1:], strict=True))
 
 
 PAGE = """

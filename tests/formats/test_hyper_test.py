@@ -7,11 +7,8 @@ from hypothesis import strategies as st
 from kgrec_cli.config import setting_names
 from kgrec_cli.core.tuning.space import Choice, LogUniform, QUniform, Range, Uniform
 from kgrec_cli.errors import KgrecError
-from kgrec_cli.formats.hyper_test import (
-    REFERENCE_HYPER_TEST,
-    check_parameter_names,
-    read_hyper_test,
-)
+from kgrec_cli.formats.hyper_test import check_parameter_names, read_hyper_test
+from kgrec_cli.stages.prepare.starter_files import REFERENCE_HYPER_TEST
 
 
 def read_text(folder: Path, text: str):

@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 
 from kgrec_cli.errors import KgrecError, Stopped
 from kgrec_cli.formats.atomic import read_entity_features
-from kgrec_cli.runs.run_dir import read_items
+from kgrec_cli.runs.run_dir import read_run_items
 from kgrec_cli.settings import Settings
 from kgrec_cli.stages.pretrain_kg import run_pretrain_kg
 
@@ -177,7 +177,7 @@ def test_vectors_go_into_training(run_cli, folder: Path) -> None:
     entities, vectors = read_entity_features(folder / "dataset/small/small.ent_feature")
     (run_dir,) = (folder / "saved").iterdir()
     table = load_file(run_dir / "model.safetensors")["entity_embedding.weight"].numpy()
-    links = read_items(run_dir).select("entity_id").to_series().to_list()
+    links = read_run_items(run_dir).select("entity_id").to_series().to_list()
     assert links.count(None) == 2  # i11 and i12
     for row, entity in zip(table[1:].tolist(), links, strict=True):
         assert row == ([0] * 8 if entity is None else vectors[entities.index(entity)].tolist())

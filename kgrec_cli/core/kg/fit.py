@@ -23,8 +23,7 @@ from torch.optim import Adam, Optimizer, SparseAdam
 
 from kgrec_cli.core.adam_state import pack_optimizer, unpack_optimizer
 from kgrec_cli.core.kg import quiet_pykeen
-from kgrec_cli.core.kg.holdout import Ints
-from kgrec_cli.core.kg.methods import KGModel, build_factory, build_model
+from kgrec_cli.core.kg.methods import Ints, KGModel, build_factory, build_kg_model
 from kgrec_cli.core.kg.transe import set_up_transe, train_epoch
 from kgrec_cli.errors import KgrecError
 from kgrec_cli.settings import PretrainKGSettings
@@ -45,7 +44,7 @@ class KGState:
     tensors: dict[str, Tensor] = field(default_factory=dict)
 
 
-OnEpoch = Callable[[int, float, Callable[[], KGState]], None]
+OnKGEpoch = Callable[[int, float, Callable[[], KGState]], None]
 AfterEpoch = Callable[[float, Optimizer], None]
 
 
@@ -58,7 +57,7 @@ def fit_kg(
     embedding_size: int,
     device: torch.device,
     state: KGState | None = None,
-    on_epoch: OnEpoch,
+    on_epoch: OnKGEpoch,
 ) -> tuple[KGModel, list[float]]:
     """Trains a PyKEEN model on triples, with Adam, under the stochastic local closed world.
 
@@ -91,7 +90,7 @@ def fit_kg(
     losses = list(state.losses) if state else []
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(_epoch_seed(settings.seed, 0))
-        model = build_model(method, factory, embedding_size).to(device)
+        model = build_kg_model(method, factory, embedding_size).to(device)
         optimizer = _build_optimizer(model, settings.learning_rate)
         if state:
             _restore(model, optimizer, state)
@@ -149,8 +148,8 @@ def _run_pykeen(
 ) -> None:  # fmt: skip
     """The epochs that are left, by PyKEEN's loop, through its public names alone.
 
-    It counts finished epochs in a private number, so it is told how many are left instead. At the
-    start of a training it makes the initial values, and a new optimizer like the one it is given.
+    Its count of finished epochs is private, so `num_epochs` is the number of epochs left. At the
+    start of a training it makes the initial values, and a new optimizer like `optimizer`.
     """
     loop = SLCWATrainingLoop(
         model=model,
@@ -191,7 +190,7 @@ class _AfterEpoch(TrainingCallback):
 
 
 def _must_drop_last(model: KGModel, factory: CoreTriplesFactory, batch_size: int) -> bool:
-    """Whether the last batch must be left out: batch normalisation cannot take a single row."""
+    """Whether to drop the last batch: batch normalisation cannot take a single row."""
     if not get_batchnorm_modules(model):
         return False
     n_triples = factory.num_triples * (2 if factory.create_inverse_triples else 1)

@@ -10,7 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-Ints = NDArray[np.int64]
+from kgrec_cli.core.kg.methods import Ints
+
 HITS_AT = (1, 3, 10)
 
 

@@ -1,9 +1,10 @@
 """The PyKEEN models that `pretrain-kg --method` takes, and what is read from them.
 
-`fit.py` trains what `build_model` returns; `entity_vectors` and `scorers` read it afterwards.
+`fit.py` trains what `build_kg_model` returns; `entity_vectors` and `scorers` read it afterwards.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,9 +18,9 @@ from pykeen.utils import NoRandomSeedNecessary
 from torch import Tensor
 
 from kgrec_cli.core.kg import quiet_pykeen
-from kgrec_cli.core.kg.holdout import Ints
 from kgrec_cli.errors import UsageError, unknown_name
 
+Ints = NDArray[np.int64]
 KGModel = ERModel[Any, Any, Any]
 
 NSSA_MARGIN = 5.0
@@ -86,7 +87,7 @@ def build_factory(
     )
 
 
-def build_model(method: str, factory: CoreTriplesFactory, embedding_size: int) -> KGModel:
+def build_kg_model(method: str, factory: CoreTriplesFactory, embedding_size: int) -> KGModel:
     """An untrained model whose entity vectors have `embedding_size` numbers.
 
     Raises:
@@ -115,8 +116,8 @@ def _model_dim(method: str, embedding_size: int) -> int:
     try:
         with torch.random.fork_rng(devices=[]):
             model = _build_model(method, factory, embedding_size)
-            parts: int = entity_vectors(model).shape[1] // embedding_size
-            dim, rest = divmod(embedding_size, parts)
+            factor: int = entity_vectors(model).shape[1] // embedding_size
+            dim, rest = divmod(embedding_size, factor)
             if rest == 0:
                 model = _build_model(method, factory, dim)
                 with torch.inference_mode():
@@ -128,8 +129,8 @@ def _model_dim(method: str, embedding_size: int) -> int:
             f"method {method} cannot make vectors of embedding_size {embedding_size} ({reason})"
         ) from error
     raise UsageError(
-        f"method {method} describes an entity by {parts} parts of equal width side by side (such "
-        f"as real and imaginary), so embedding_size must be a multiple of {parts}; "
+        f"method {method} describes an entity by {factor} parts of equal width side by side (such "
+        f"as real and imaginary), so embedding_size must be a multiple of {factor}; "
         f"found {embedding_size}"
     )
 
@@ -152,7 +153,7 @@ def entity_vectors(model: KGModel) -> NDArray[np.float32]:
     """The vector of every entity.
 
     Complex numbers give their real parts, then their imaginary parts; the vectors of a method that
-    has several for each entity are concatenated. Biases (one number an entity) are left out.
+    has several for each entity are concatenated. Biases (one number an entity) are not vectors.
 
     Returns:
         float32 (n_entities, D).
@@ -189,12 +190,8 @@ def scorers(model: KGModel) -> tuple[Callable[[Tensor], Tensor], Callable[[Tenso
     """
     model.eval()
 
-    def score_tails(queries: Tensor) -> Tensor:
+    def quietly(score: Callable[[Tensor], Tensor], queries: Tensor) -> Tensor:
         with quiet_pykeen():
-            return model.predict_t(queries)
+            return score(queries)
 
-    def score_heads(queries: Tensor) -> Tensor:
-        with quiet_pykeen():
-            return model.predict_h(queries)
-
-    return score_tails, score_heads
+    return partial(quietly, model.predict_t), partial(quietly, model.predict_h)

@@ -1,4 +1,4 @@
-"""TransE's own training: both ends of each triple are compared with negatives that a batch shares.
+"""Training of TransE: both ends of each triple are compared with shared negatives per batch.
 
 The model is PyKEEN's; an epoch, a batch's loss and its gradients are here. `fit.py` calls them.
 """
@@ -103,7 +103,7 @@ def distance_cross_entropy(
 ) -> Tensor:  # fmt: skip
     """Mean of -log softmax(-distance to the prediction) of the targets, each among the negatives.
 
-    A negative that is a row's own target does not compete with it. Distances and gradients are
+    A negative that is the target of a row does not compete with it. Distances and gradients are
     computed for a chunk of rows at a time, by products of matrices; never for all rows at once.
 
     Args:
@@ -128,7 +128,7 @@ def distance_cross_entropy(
 class _DistanceCrossEntropy(torch.autograd.Function):
     """Distances by |p - x|^2 = |p|^2 - 2 p.x + |x|^2; the target stands in the last column.
 
-    `rows` and `columns` say where a negative is the row's own target; `chunk` is a count of rows.
+    `rows` and `columns` say where a negative is the target of its row; `chunk` is a count of rows.
     """
 
     @staticmethod

@@ -257,15 +257,14 @@ def _numbers_agree(one: str, other: str) -> bool:
     return numbers[0] == numbers[1] or not all(numbers)
 
 
-def _names(title: Title) -> Iterable[Hashable]:
-    return title.names
-
-
 _PASSES: tuple[tuple[str, Find], ...] = (
     ("exact", _find_equal(lambda title: [(title.main, title.names)] if title.main else [])),
     ("exact", _find_equal(lambda title: title.names & {title.main})),
-    ("other title", _find_equal(_names)),
-    ("near year", _find_equal(_names, lambda year: [year - 1, year + 1] if year else [])),
+    ("other title", _find_equal(lambda title: title.names)),
+    (
+        "near year",
+        _find_equal(lambda title: title.names, lambda year: [year - 1, year + 1] if year else []),
+    ),
     (
         "part of title",
         _find_equal(
@@ -275,8 +274,12 @@ _PASSES: tuple[tuple[str, Find], ...] = (
         ),
     ),
     ("alike", _find_alike),
-    ("without year", _find_equal(_names, lambda year: [None])),
+    ("without year", _find_equal(lambda title: title.names, lambda year: [None])),
 )
+
+
+MATCHES = (*dict.fromkeys(match for match, _ in _PASSES), "ambiguous", "not found")
+"""The values of `match` that `match_titles` gives; the last two come without a catalogue id."""
 
 
 def _scores(titles: list[Title], catalog_ids: list[str | None], known: Known) -> list[float | None]:

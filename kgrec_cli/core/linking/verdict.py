@@ -1,9 +1,9 @@
 """Are the links right? A well-formed table can point every item at another item's entity.
 
-Two witnesses. Where entities have names, these are held against the items' titles. Where they have
-none, the graph and the items' genres are: in a graph of films, what stands around an entity (its
-genre nodes, its director, its studio) says much of the film's genre, unless the entity is another
-film's.
+There are two checks. Where entities have names, these are compared with the items' titles. Where
+they have none, the graph is compared with the items' genres: in a graph of films, the neighbours of
+an entity (its genre nodes, its director, its studio) predict the film's genre, unless the links are
+wrong.
 """
 
 import re
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from rapidfuzz import fuzz
 from scipy import sparse
 
-from kgrec_cli.core.linking.metadata import is_metadata
+from kgrec_cli.core.linking.graph import is_metadata
 from kgrec_cli.core.linking.titles import Title, parse_title
 
 Verdict = Literal["sound", "broken", "unknown"]
@@ -88,19 +88,14 @@ def link_verdict(items: pl.DataFrame, links: pl.DataFrame, triples: pl.DataFrame
     ).unique("item_id", keep="last", maintain_order=True)
     of_graph = triples.filter(~is_metadata())
     triples = triples if of_graph.is_empty() else of_graph
-    witnesses: tuple[tuple[Witness, Compare], ...] = (
-        ("titles", _by_titles),
-        ("genres", _by_genres),
-    )
-    for witness, compare in witnesses:
+    checks: tuple[tuple[Witness, Compare], ...] = (("titles", _by_titles), ("genres", _by_genres))
+    for witness, compare in checks:
         right, n_compared = compare(items, links, triples)
         if right is not None and n_compared >= MIN_COMPARED:
-            return LinkVerdict(_verdict_of(right), witness, right, n_compared)
+            is_sound, is_broken = right >= SOUND_FROM, right < BROKEN_BELOW
+            verdict: Verdict = "sound" if is_sound else "broken" if is_broken else "unknown"
+            return LinkVerdict(verdict, witness, right, n_compared)
     return LinkVerdict("unknown", "none", None, 0)
-
-
-def _verdict_of(right: float) -> Verdict:
-    return "sound" if right >= SOUND_FROM else "broken" if right < BROKEN_BELOW else "unknown"
 
 
 def entity_names(triples: pl.DataFrame, entities: pl.Series) -> pl.DataFrame:

@@ -1,7 +1,7 @@
 """Who runs a search's trials: this process, one after the other, or several processes.
 
 An executor is one function, `RunTrials`: it draws as many points as it can run at a time and yields
-outcomes in the order of ending. `search.py` chooses the points and judges the scores.
+outcomes in the order of ending. `search.py` chooses the points and prunes.
 """
 
 import multiprocessing
@@ -21,7 +21,7 @@ class Pruned(Exception):
 
 @dataclass(frozen=True)
 class TrialResult:
-    """What an objective found: metrics of its best epoch, and the score that is compared."""
+    """The result of a trial: metrics of its best epoch, and the score that is compared."""
 
     valid: Mapping[str, float]
     test: Mapping[str, float]
@@ -32,34 +32,37 @@ Report = Callable[[int, float], None]  # step, score; raises Pruned
 Objective = Callable[[Params, Report], TrialResult]
 Outcome = TrialResult | Pruned | KgrecError
 Points = Iterator[tuple[int, Params]]  # a trial's number, its point
-Judge = Callable[[int, int, float], bool]  # number, step, score; True: give the trial up
+ShouldPrune = Callable[[int, int, float], bool]  # number, step, score
 Outcomes = Generator[tuple[int, Outcome], None, None]  # closed, it ends the trials that run
-RunTrials = Callable[[Points, Judge], Outcomes]
+RunTrials = Callable[[Points, ShouldPrune], Outcomes]
 
 
-def run_serially(objective: Objective, points: Points, judge: Judge) -> Outcomes:
+def run_serially(objective: Objective, points: Points, should_prune: ShouldPrune) -> Outcomes:
     """Yields the outcome of each trial, run in this process, one after the other."""
     for number, point in points:
 
         def report(step: int, score: float, number: int = number) -> None:
-            if judge(number, step, score):
+            if should_prune(number, step, score):
                 raise Pruned
 
         yield number, _attempt(objective, point, report)
 
 
 def run_in_processes(
-    make_objective: Callable[[], Objective], n_processes: int, points: Points, judge: Judge
+    make_objective: Callable[[], Objective],
+    n_processes: int,
+    points: Points,
+    should_prune: ShouldPrune,
 ) -> Outcomes:
-    """Yields the outcome of each trial; so many run at a time, each in a process of its own.
+    """Yields the outcome of each trial; each process runs one at a time.
 
     The processes end with the iteration; trials that were running then are lost.
 
     Args:
         make_objective: Called once in each process; must be picklable.
-        n_processes: How many.
+        n_processes: Trials at a time.
         points: Drawn when a process is idle.
-        judge: Told of each score; the process waits for the answer.
+        should_prune: Called with each score; the process waits for the answer.
 
     Raises:
         KgrecError: A process was ended from outside.
@@ -84,12 +87,12 @@ def run_in_processes(
                 return
             for connection in wait(list(running)):
                 assert isinstance(connection, Connection)
-                told = connection.recv()
-                if isinstance(told, tuple):
-                    connection.send(judge(running[connection], *told))
+                message = connection.recv()
+                if isinstance(message, tuple):
+                    connection.send(should_prune(running[connection], *message))
                 else:
                     idle.append(connection)
-                    yield running.pop(connection), told
+                    yield running.pop(connection), message
     except (EOFError, ConnectionError) as error:
         raise KgrecError(
             "a process of the search was ended from outside (out of memory?); finished trials are "

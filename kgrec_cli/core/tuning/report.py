@@ -1,4 +1,4 @@
-"""What a search found, told: the leaderboard, RecBole's result text, charts of the scores.
+"""The results of a search: the leaderboard, RecBole's result text, charts of the scores.
 
 `search.py` makes the trials; the tune stage writes these texts and shows the table.
 """
@@ -25,13 +25,11 @@ class SearchTrial:
 
     Attributes:
         number: Its place in the order of ending, from 1.
-        state: `pruned` was given up early, `failed` ended with `error`.
+        state: `pruned` was stopped early, `failed` ended with `error`.
         params: The point: setting name to value.
         score: The objective's score; of a pruned trial the last one reported; None if none.
-        valid: Validation metrics; empty unless complete.
-        test: Test metrics; empty unless complete.
+        valid, test: Metrics; empty unless complete.
         n_reports: Scores reported on the way (evaluated epochs).
-        elapsed_s: Seconds it took.
         error: The line it failed with.
     """
 
@@ -90,8 +88,8 @@ def build_leaderboard(
     elapsed_s, error. What a trial lacks is None; lists and mappings are JSON text.
     """
     params, valid, test = (
-        dict.fromkeys(name for trial in trials for name in getattr(trial, part))
-        for part in ("params", "valid", "test")
+        dict.fromkeys(name for trial in trials for name in getattr(trial, field_name))
+        for field_name in ("params", "valid", "test")
     )
     rows = []
     for rank, trial in enumerate(rank_trials(trials, direction), start=1):
@@ -129,7 +127,7 @@ def draw_charts(
 
     Pruned trials stand in the history, at the last score they reported; failed ones nowhere.
     Pointing at a trial shows its parameters. Importances (PED-ANOVA, Watanabe et al. 2023) compare
-    the best tenth with all trials: they are left out below `MIN_IMPORTANCE_TRIALS`.
+    the best tenth with all trials; they need `MIN_IMPORTANCE_TRIALS`.
     The same trials give the same bytes.
     """
     from optuna import visualization  # late: plotly takes half a second

@@ -1,7 +1,8 @@
 """The search for good settings: points of a space, one trial each, kept in an Optuna study.
 
-Optuna's samplers propose points, its pruners judge scores, its database keeps trials. `run_search`
-knows no model: an executor (`executors.py`) runs the trials, `report.py` makes tables and a chart.
+Optuna's samplers propose points, its pruners stop bad trials early, its database stores trials.
+`run_search` knows no model: an executor (`executors.py`) runs the trials, `report.py` makes tables
+and a chart.
 
 Kept here by ask and tell, because Optuna 5 does not keep it:
 - A killed search goes on to the points of an uninterrupted one. A sampler starts its random numbers
@@ -161,7 +162,7 @@ def run_search(
                 running[trial.number] = trial
                 yield trial.number, trial.user_attrs["params"]
 
-        def judge(number: int, step: int, score: float) -> bool:
+        def should_prune(number: int, step: int, score: float) -> bool:
             running[number].report(score, step)
             return running[number].should_prune()
 
@@ -174,7 +175,7 @@ def run_search(
         at_once = 1
         try:
             while (stopped := stop_reason()) is None:  # again if a last trial undoes an early stop
-                with closing(run_trials(points(), judge)) as outcomes:
+                with closing(run_trials(points(), should_prune)) as outcomes:
                     for number, outcome in outcomes:
                         at_once = max(at_once, len(running))
                         ended = _end_trial(study, running.pop(number), outcome)
@@ -351,8 +352,8 @@ def _check_made_with(study: optuna.Study, made_with: Mapping[str, Mapping[str, A
         if study.get_trials(deepcopy=False):
             raise KgrecError(f"study '{study.study_name}' was not made by kgrec; choose another")
         study.set_user_attr("made_with", made_with)
-    for part, new in made_with.items():
-        old = study.user_attrs["made_with"][part]
+    for section, new in made_with.items():
+        old = study.user_attrs["made_with"][section]
         for name in sorted(old.keys() | new.keys()):
             was, now = (_show(values.get(name, "absent")) for values in (old, new))
             if was != now:

@@ -8,12 +8,12 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import astuple, dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
+
+from optuna import distributions
+from optuna.distributions import BaseDistribution
 
 from kgrec_cli.errors import KgrecError
-
-if TYPE_CHECKING:
-    from optuna.distributions import BaseDistribution
 
 MAX_LISTED_POINTS = 100_000
 
@@ -124,23 +124,21 @@ def check_listable(space: Space) -> None:
         )
 
 
-def to_distributions(space: Space) -> dict[str, "BaseDistribution"]:
+def to_distributions(space: Space) -> dict[str, BaseDistribution]:
     """The ranges as Optuna keeps them; `decode_point` is the way back."""
-    from optuna import distributions  # late: `kgrec prepare` needs the ranges alone
-
-    found: dict[str, BaseDistribution] = {}
+    axes: dict[str, BaseDistribution] = {}
     for name, range_ in space.items():
         match range_:
             case Choice():
-                found[name] = distributions.CategoricalDistribution(range_.options)
+                axes[name] = distributions.CategoricalDistribution(range_.options)
             case Uniform():
-                found[name] = distributions.FloatDistribution(range_.low, range_.high)
+                axes[name] = distributions.FloatDistribution(range_.low, range_.high)
             case LogUniform():
                 low, high = math.exp(range_.low), math.exp(range_.high)
-                found[name] = distributions.FloatDistribution(low, high, log=True)
+                axes[name] = distributions.FloatDistribution(low, high, log=True)
             case QUniform():
-                found[name] = distributions.IntDistribution(*range_.counts)
-    return found
+                axes[name] = distributions.IntDistribution(*range_.counts)
+    return axes
 
 
 def decode_point(space: Space, params: Mapping[str, Any]) -> Params:

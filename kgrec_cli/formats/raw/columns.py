@@ -1,4 +1,4 @@
-"""Which column of a table is which, told by its name; and whether a first line names columns."""
+"""Which column of a table is which, by its name; and whether a first line is a header."""
 
 import re
 from collections.abc import Sequence
@@ -42,36 +42,31 @@ def plain_name(name: str) -> str:
 
 
 def guess_column(kind: str, names: Sequence[str]) -> int | None:
-    """The number of the column that goes by a common name of `kind`, None when there is none.
-
-    Args:
-        kind: A key of COLUMN_NAMES.
-        names: The columns' names.
-    """
+    """The number of the column with a common name of `kind`, a key of COLUMN_NAMES; else None."""
     return guess_columns([kind], names).get(kind)
 
 
 def guess_columns(kinds: Sequence[str], names: Sequence[str]) -> dict[str, int]:
-    """Kind -> number of its column, for those kinds that a column's name tells; no column twice.
+    """Kind -> number of its column, for the kinds that have one; no column twice.
 
     Args:
         kinds: Keys of COLUMN_NAMES; the first takes its column first.
         names: The columns' names.
     """
     folded = [_fold(name) for name in names]
-    found: dict[str, int] = {}
+    columns: dict[str, int] = {}
     for kind in kinds:
         for name in COLUMN_NAMES[kind]:
-            if name in folded and folded.index(name) not in found.values():
-                found[kind] = folded.index(name)
+            if name in folded and folded.index(name) not in columns.values():
+                columns[kind] = folded.index(name)
                 break
-    return found
+    return columns
 
 
 def known_columns(kinds: Sequence[str], names: Sequence[str]) -> dict[str, int]:
-    """As `guess_columns`; empty when nothing but one name that data may hold as well was found."""
-    found = guess_columns(kinds, names)
-    return found if len(found) > 1 or _is_certain(found, names) else {}
+    """As `guess_columns`; empty when the only match is a name that data may hold as well."""
+    columns = guess_columns(kinds, names)
+    return columns if len(columns) > 1 or _is_certain(columns, names) else {}
 
 
 def has_header(rows: Sequence[Sequence[str]], kinds: Sequence[str], *, if_unsure: bool) -> bool:
@@ -87,13 +82,13 @@ def has_header(rows: Sequence[Sequence[str]], kinds: Sequence[str], *, if_unsure
         if_unsure: What to take a row for that gives no sign.
     """
     first, rest = rows[0], rows[1:]
-    found = guess_columns(kinds, first)
-    if all(map(_TYPE.search, first)) or _is_certain(found, first):
+    columns = guess_columns(kinds, first)
+    if all(map(_TYPE.search, first)) or _is_certain(columns, first):
         return True
     if any(map(_is_number, first)):
         return False
     same = [row for row in rest if len(row) == len(first)]
-    if len(found) > 1 or (
+    if len(columns) > 1 or (
         len(same) > 1 and any(all(map(str.isdecimal, column)) for column in zip(*same, strict=True))
     ):
         return True
@@ -106,8 +101,8 @@ def named_column(wanted: str, names: Sequence[str], *, where: str, option: str) 
     Args:
         wanted: Its name, or its number from 1.
         names: The columns' names; "1", "2", ... where the file names none.
-        where: The file.
-        option: What the name was given by.
+        where: The file, for the error.
+        option: The command line option that names the column, for the error.
 
     Raises:
         UsageError: No such column, with the nearest name.
@@ -123,8 +118,8 @@ def named_column(wanted: str, names: Sequence[str], *, where: str, option: str) 
     raise UsageError(f"{option}: {message}{columns} in {where}")
 
 
-def _is_certain(found: dict[str, int], names: Sequence[str]) -> bool:
-    return any(_fold(names[number]) not in _ALSO_DATA for number in found.values())
+def _is_certain(columns: dict[str, int], names: Sequence[str]) -> bool:
+    return any(_fold(names[number]) not in _ALSO_DATA for number in columns.values())
 
 
 def _fold(name: str) -> str:

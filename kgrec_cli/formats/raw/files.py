@@ -5,7 +5,6 @@ readers take a `RawFile` and name it by `where` in their errors.
 """
 
 import gzip
-import hashlib
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
@@ -14,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from kgrec_cli.errors import KgrecError
+from kgrec_cli.formats.files import sha256_of
 
 GZIP_MAGIC = b"\x1f\x8b"
 ZIP_MAGICS = (b"PK\x03\x04", b"PK\x05\x06")
@@ -41,7 +41,7 @@ class RawFile:
 
     @property
     def name(self) -> str:
-        """Its own name in lower case, without folders and without `.gz`."""
+        """Its name in lower case, without folders and without `.gz`."""
         name = self.path.name if self.member is None else PurePosixPath(self.member).name
         return name.lower().removesuffix(".gz")
 
@@ -63,7 +63,7 @@ def list_raw_files(path: Path) -> list[RawFile]:
         if path.is_dir():
             entries = sorted(path.iterdir())
             below = [
-                inner for entry in entries if entry.is_dir() for inner in sorted(entry.iterdir())
+                file for entry in entries if entry.is_dir() for file in sorted(entry.iterdir())
             ]
             return [RawFile(entry) for entry in [*entries, *below] if entry.is_file()]
         with zipfile.ZipFile(path) as archive:
@@ -123,7 +123,7 @@ def first_lines(file: RawFile) -> list[str]:
 
 
 def to_text(raw: bytes) -> str:
-    """Bytes as text: UTF-8 (a byte order mark left out), else latin-1, which reads any byte."""
+    """Bytes as text: UTF-8 (without a byte order mark), else latin-1, which reads any byte."""
     try:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError:
@@ -132,12 +132,8 @@ def to_text(raw: bytes) -> str:
 
 def describe_sources(files: Sequence[RawFile]) -> list[dict[str, str]]:
     """Name and SHA-256 of the files on disk behind `files`, each once, in order of name."""
-    described = {}
-    for path in {file.path for file in files}:
-        with path.open("rb") as stream:
-            digest = hashlib.file_digest(stream, "sha256").hexdigest()
-        described[path.name, digest] = {"file": path.name, "sha256": digest}
-    return [described[key] for key in sorted(described)]
+    described = sorted({(path.name, sha256_of(path)) for path in {file.path for file in files}})
+    return [{"file": name, "sha256": digest} for name, digest in described]
 
 
 def cannot_read(where: str, error: Exception) -> KgrecError:

@@ -43,11 +43,7 @@ _DATE = r"^(\d{4}-\d{2}-\d{2})(?:[T ](\d{2}:\d{2})(:\d{2})?(\.\d+)?)?\s*(Z|UTC|[
 class ColumnChoice:
     """The columns the user named: a name, or a number from 1. None: go by common names.
 
-    Attributes:
-        user: Column of users.
-        item: Column of items.
-        rating: Column of ratings; "none" leaves ratings out.
-        time: Column of times; "none" takes the file's order.
+    True when any is named. `rating` "none" reads no ratings, `time` "none" takes the file's order.
     """
 
     user: str | None = None
@@ -55,8 +51,7 @@ class ColumnChoice:
     rating: str | None = None
     time: str | None = None
 
-    def is_given(self) -> bool:
-        """True when the user named any column."""
+    def __bool__(self) -> bool:
         return any((self.user, self.item, self.rating, self.time))
 
 
@@ -82,12 +77,7 @@ class RawInteractions:
 def read_raw_interactions(
     path: Path, choice: ColumnChoice, *, on_bad_row: OnBadRow = "error"
 ) -> RawInteractions:
-    """The interactions in a table.
-
-    Args:
-        path: The file.
-        choice: Which column is which, as far as the user says.
-        on_bad_row: "error" stops at the first bad row; "skip" sets bad rows aside.
+    """The interactions in a table; "error" stops at the first bad row, "skip" sets it aside.
 
     Raises:
         KgrecError: The file cannot be read, is empty, has no columns that could be users and items,
@@ -110,12 +100,8 @@ def read_raw_interactions(
 def choose_columns(table: RawTable, choice: ColumnChoice) -> dict[str, int]:
     """Which column is which: user_id, item_id, rating, timestamp -> number from 0.
 
-    Args:
-        table: The table; where it names no columns, only the user can know.
-        choice: What the user says.
-
     Raises:
-        KgrecError: Users or items cannot be told.
+        KgrecError: The header does not name users or items, and neither does the user.
         UsageError: A column named by the user is not there, or two roles for one column.
     """
     names, where = table.names, table.file.where
@@ -140,14 +126,11 @@ def choose_columns(table: RawTable, choice: ColumnChoice) -> dict[str, int]:
         kinds = " or ".join(f"{kind}s" for kind, _ in missing)
         shown = ", ".join(plain_name(name) for name in names)
         raise KgrecError(f"{where}: no column of {kinds} among {shown}: name it by {options}")
-    by_number: dict[int, str] = {}
+    taken_by: dict[int, str] = {}
     for role, _, option in _OPTIONS:
-        number = columns.get(role)
-        if number is not None and number in by_number:
-            name = plain_name(names[number])
-            raise UsageError(f"{option}: column '{name}' is taken by {by_number[number]} already")
-        if number is not None:
-            by_number[number] = option
+        if role in columns and (first := taken_by.setdefault(columns[role], option)) != option:
+            name = plain_name(names[columns[role]])
+            raise UsageError(f"{option}: column '{name}' is taken by {first} already")
     return columns
 
 

@@ -1,7 +1,7 @@
 """Item lists: ids, titles, years and genres of `u.item`, `movies.dat`, `movies.csv` or any table.
 
-`movielens` reads a data set's own list by this, `prepare` the lists given by `--items` and
-`--catalog`. The kind of list is told by its first line, not by its name.
+`movielens` reads the list of a data set with it, `prepare` the files of `--items` and `--catalog`.
+The first line shows the kind of list, not the name.
 """
 
 import re
@@ -13,13 +13,7 @@ import polars as pl
 
 from kgrec_cli.errors import KgrecError
 from kgrec_cli.formats.raw.columns import guess_columns, plain_name
-from kgrec_cli.formats.raw.files import (
-    RawFile,
-    first_lines,
-    is_parquet,
-    is_zip,
-    list_raw_files,
-)
+from kgrec_cli.formats.raw.files import RawFile, first_lines, is_parquet, is_zip, list_raw_files
 from kgrec_cli.formats.raw.tables import (
     BAD_ROW_SCHEMA,
     Line,
@@ -79,10 +73,7 @@ def split_title(title: str) -> tuple[str, str | None]:
 
 
 def read_catalog(path: Path) -> pl.DataFrame:
-    """The items of a list given by the user: a file, or a folder or zip that holds one.
-
-    Returns:
-        String columns of ITEM_SCHEMA.
+    """The items of a list, columns of ITEM_SCHEMA: from a file, or a folder or zip that holds one.
 
     Raises:
         KgrecError: No list there, or a row that cannot be read.
@@ -145,12 +136,9 @@ def read_item_list(file: RawFile, genre_names: Sequence[str] = U_GENRE) -> ItemL
 def keep_unique(
     rows: Iterable[ListRow], where: str, what: str
 ) -> tuple[list[Sequence[str]], pl.DataFrame]:
-    """The fields of the good rows, each id once; and the others, columns of BAD_ROW_SCHEMA.
+    """The fields of the good rows, each id once; and the bad rows, columns of BAD_ROW_SCHEMA.
 
-    Args:
-        rows: The rows of a list.
-        where: The file.
-        what: What an id is the id of: "item" or "user".
+    Errors name the file `where`, and `what` the ids are of: "item" or "user".
     """
     good: dict[str, Sequence[str]] = {}
     bad_rows = []
@@ -167,19 +155,14 @@ def keep_unique(
 
 
 def numbered_lines(file: RawFile) -> Iterator[Line]:
-    """The lines of a text that hold something."""
+    """The lines of a text that are not blank."""
     for number, text in enumerate(read_lines(file), start=1):
         if text:
             yield Line(number, text, 0)
 
 
 def list_rows(table: RawTable, columns: Sequence[int]) -> Iterator[ListRow]:
-    """The rows of a table that hold something, with some of their fields.
-
-    Args:
-        table: The table.
-        columns: Numbers of the columns that are wanted, from 0.
-    """
+    """The rows of a table that are not blank, with the fields of some columns (numbers from 0)."""
     fields = read_columns(table, {str(number): number for number in columns})
     lines = find_lines(table, range(fields.height))
     for line, (*values, extra) in zip(lines, fields.iter_rows(), strict=True):

@@ -50,7 +50,7 @@ _ESCAPE = re.compile(r"\\(?:u([0-9A-Fa-f]{4})|U([0-9A-Fa-f]{8})|(.))", re.DOTALL
 _PLAIN_ESCAPES = {"t": "\t", "b": "\b", "n": "\n", "r": "\r", "f": "\f"}
 
 
-Layout = Callable[[Sequence[Sequence[str]]], Sequence[str] | None]
+FindHeader = Callable[[Sequence[Sequence[str]]], Sequence[str] | None]
 """The names of the columns of rows without known header names; None when they fit no layout."""
 
 
@@ -68,7 +68,7 @@ def read_raw_triples(path: Path) -> pl.DataFrame:
     Raises:
         KgrecError: No such file, no triples in it, or a line that is none; with file and line.
     """
-    file = RawFile(_file_in(path, GRAPH_FILES))
+    file = RawFile(file_in(path, GRAPH_FILES))
     what = "triples (head, relation, tail)"
     if is_parquet(file) or not is_n_triples(first_lines(file)):
         return _read_ids(file, what, _TRIPLE, (), _triple_layout)
@@ -91,7 +91,7 @@ def read_raw_links(path: Path) -> pl.DataFrame:
     Raises:
         KgrecError: No such file, no links in it, or a line that is none; with file and line.
     """
-    file = RawFile(_file_in(path, (LINK_FILE,)))
+    file = RawFile(file_in(path, (LINK_FILE,)))
     return _read_ids(file, "links (item, entity)", _LINK, ("title",), _link_layout)
 
 
@@ -102,8 +102,12 @@ def is_n_triples(lines: Sequence[str]) -> bool:
     return 2 * int(statements.str.contains(N_TRIPLE).sum()) > len(statements)
 
 
-def _file_in(path: Path, names: Sequence[str]) -> Path:
-    """The file itself, or the first of `names` in a folder."""
+def file_in(path: Path, names: Sequence[str]) -> Path:
+    """The file itself, or the first of `names` in a folder.
+
+    Raises:
+        KgrecError: A folder that holds none of them.
+    """
     if not path.is_dir():
         return path
     for name in names:
@@ -113,19 +117,16 @@ def _file_in(path: Path, names: Sequence[str]) -> Path:
 
 
 def _read_ids(
-    file: RawFile, what: str, required: Mapping[str, str], optional: Sequence[str], layout: Layout
+    file: RawFile,
+    what: str,
+    required: Mapping[str, str],
+    optional: Sequence[str],
+    layout: FindHeader,
 ) -> pl.DataFrame:
-    """A table in which no required field may be empty.
+    """String columns, the required ones first; in these no empty field, IRIs without brackets.
 
-    Args:
-        file: The file.
-        what: What it should hold, for errors.
-        required: Name of a column -> what errors call a value of it.
-        optional: Columns that it may lack.
-        layout: Names the columns of a file that does not name them itself.
-
-    Returns:
-        String columns, the required ones first; in these, IRIs without angle brackets.
+    `required` maps the name of a column to what errors call a value of it; `layout` names the
+    columns of a file without a known header.
     """
     names = (*required, *optional)
     table = detect_table(file, what, [_KINDS[name] for name in names], if_unsure=False)
@@ -142,7 +143,7 @@ def _read_ids(
 
 
 def _find_columns(
-    table: RawTable, names: Sequence[str], required: Mapping[str, str], layout: Layout
+    table: RawTable, names: Sequence[str], required: Mapping[str, str], layout: FindHeader
 ) -> dict[str, int]:
     """Name -> number of its column: by the header as far as it is known, else by the layout.
 

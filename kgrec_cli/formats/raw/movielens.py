@@ -1,13 +1,13 @@
 """GroupLens' MovieLens sets, every layout, from a folder or straight out of the zip.
 
-Three layouts are told apart by what the files hold: `u.data` (tabs, ml-100k), `ratings.dat`
+The content tells three layouts apart: `u.data` (tabs, ml-100k), `ratings.dat`
 (`::`, ml-1m and ml-10m) and `ratings.csv` (ml-20m and later). Rating rows go through polars, the
 small lists through plain Python.
 """
 
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
@@ -44,10 +44,7 @@ class Layout:
 
     Attributes:
         name: What kgrec calls it.
-        ratings: Usual name of the file of ratings.
-        items: Name of the item list.
-        users: Name of the file on users, if the layout has one.
-        tags: Name of the file of tags, if the layout has one.
+        ratings, items, users, tags: Usual names of the files; "" where the layout has none.
         separator: Between two fields of the ratings and the tags.
         pattern: What the first line of ratings looks like.
         columns: What the columns of the ratings are called.
@@ -58,8 +55,8 @@ class Layout:
     name: str
     ratings: str
     items: str
-    users: str | None
-    tags: str | None
+    users: str
+    tags: str
     separator: str
     pattern: str
     columns: tuple[str, ...] = ("user_id", "item_id", "rating", "timestamp")
@@ -67,54 +64,37 @@ class Layout:
     user_columns: tuple[str, ...] = ()
 
 
+# fmt: off
 LAYOUTS = (
     Layout(
-        name="ml-100k",
-        ratings="u.data",
-        items="u.item",
-        users="u.user",
-        tags=None,
-        separator="\t",
-        pattern=r"^\d+\t\d+\t[1-5]\t\d{9,10}$",
+        "ml-100k", "u.data", "u.item", "u.user", "", "\t", r"^\d+\t\d+\t[1-5]\t\d{9,10}$",
         user_columns=("user_id", "age", "gender", "occupation", "zip_code"),
     ),
     Layout(
-        name="ml-1m / ml-10m",
-        ratings="ratings.dat",
-        items="movies.dat",
-        users="users.dat",
-        tags="tags.dat",
-        separator="::",
-        pattern=r"^\d+::\d+::[0-5](\.5|\.0)?::\d+$",
+        "ml-1m / ml-10m", "ratings.dat", "movies.dat", "users.dat", "tags.dat", "::",
+        r"^\d+::\d+::[0-5](\.5|\.0)?::\d+$",
         user_columns=("user_id", "gender", "age", "occupation", "zip_code"),
     ),
     Layout(
-        name="ml-20m and later",
-        ratings="ratings.csv",
-        items="movies.csv",
-        users=None,
-        tags="tags.csv",
-        separator=",",
-        pattern=r"^\"?userId\"?,\"?movieId\"?,\"?rating\"?,\"?timestamp\"?$",
-        columns=("userId", "movieId", "rating", "timestamp"),
-        has_header=True,
+        "ml-20m and later", "ratings.csv", "movies.csv", "", "tags.csv", ",",
+        r"^\"?userId\"?,\"?movieId\"?,\"?rating\"?,\"?timestamp\"?$",
+        columns=("userId", "movieId", "rating", "timestamp"), has_header=True,
     ),
 )
+# fmt: on
 
 
 @dataclass(frozen=True)
 class RawData:
-    """What raw files say.
+    """The contents of the raw files.
 
     Attributes:
         layout: A MovieLens layout's name, or "table".
         rows: The interactions, good and bad.
         items: Columns of `item_lists.ITEM_SCHEMA`; None when nothing is known of the items.
         users: String columns user_id, ...; None when nothing is known of the users.
-        tags: String columns user_id, item_id, tag; None when there are none or they were not asked
-            for.
+        tags: String columns user_id, item_id, tag; None without tags, or when not read.
         bad_rows: Bad rows of all files, columns of `tables.BAD_ROW_SCHEMA`.
-        files: The files read.
     """
 
     layout: str
@@ -123,25 +103,22 @@ class RawData:
     users: pl.DataFrame | None
     tags: pl.DataFrame | None
     bad_rows: pl.DataFrame
-    files: tuple[RawFile, ...] = field(default=())
+    files: tuple[RawFile, ...]
 
 
 @dataclass(frozen=True)
 class MovieLensFiles:
-    """A recognised set: its layout and where its files lie; None for those it lacks."""
+    """A recognised set: its layout, its ratings, and the files beside these by name."""
 
     layout: Layout
     ratings: RawFile
-    items: RawFile | None
-    users: RawFile | None
-    tags: RawFile | None
-    genres: RawFile | None
+    by_name: Mapping[str, RawFile]
 
 
 def find_movielens(path: Path) -> MovieLensFiles | None:
     """The MovieLens files at `path`: a folder, a zip, or a file of ratings beside the others.
 
-    Files with GroupLens' own names are taken first, else the one file whose first line looks like
+    Files with GroupLens' names are taken first, else the one file whose first line looks like
     ratings. A folder or zip may hold them one folder below.
 
     Returns:
@@ -150,32 +127,30 @@ def find_movielens(path: Path) -> MovieLensFiles | None:
     Raises:
         KgrecError: No such path, not a whole zip, or several sets at once.
     """
-    given = RawFile(path)
-    if path.is_file() and not is_zip(given):
-        layout = recognise(given)
-        siblings = [RawFile(other) for other in sorted(path.parent.iterdir()) if other.is_file()]
-        return _with_siblings(layout, given, siblings) if layout else None
-    files = list_raw_files(path)
-    named = [file for file in files if file.name in {layout.ratings for layout in LAYOUTS}]
-    candidates = [(file, layout) for file in named if (layout := recognise(file))]
-    if not candidates:
-        candidates = [(file, layout) for file in files if (layout := recognise(file))]
-    if not candidates:
+    if path.is_file() and not is_zip(RawFile(path)):
+        files = [RawFile(other) for other in sorted(path.parent.iterdir()) if other.is_file()]
+        named, others = [RawFile(path)], []
+    else:
+        files = others = list_raw_files(path)
+        named = [file for file in files if file.name in {layout.ratings for layout in LAYOUTS}]
+    recognised = [(file, layout) for file in named if (layout := recognise(file))] or [
+        (file, layout) for file in others if (layout := recognise(file))
+    ]
+    if not recognised:
         return None
-    if len(candidates) > 1:
-        places = ", ".join(file.where for file, _ in candidates[:3])
+    if len(recognised) > 1:
+        places = ", ".join(file.where for file, _ in recognised[:3])
         raise KgrecError(f"{path}: several files of ratings; give one of them as --raw ({places})")
-    ratings, layout = candidates[0]
-    return _with_siblings(
-        layout, ratings, [file for file in files if file.folder == ratings.folder]
-    )
+    ratings, layout = recognised[0]
+    by_name = {file.name: file for file in files if file.folder == ratings.folder}
+    return MovieLensFiles(layout, ratings, by_name)
 
 
 def recognise(file: RawFile) -> Layout | None:
-    """The layout whose ratings a file holds, told by its first line; None when it is none.
+    """The layout whose ratings a file holds, by its first line; None when it holds none.
 
-    `u.data` and `ratings.dat` are taken by their names even so: what is wrong with their first line
-    is then told as a bad row. (A `ratings.csv` may be any table.)
+    `u.data` and `ratings.dat` are recognised by name, too: an error in their first line is then
+    reported as a bad row. (A `ratings.csv` may be any table.)
     """
     named = next((layout for layout in LAYOUTS if layout.ratings == file.name), None)
     try:
@@ -190,56 +165,38 @@ def recognise(file: RawFile) -> Layout | None:
     return named if named and not named.has_header else None
 
 
-def _with_siblings(layout: Layout, ratings: RawFile, files: Iterable[RawFile]) -> MovieLensFiles:
-    by_name = {file.name: file for file in files}
-
-    def get(name: str | None) -> RawFile | None:
-        return by_name.get(name) if name else None
-
-    return MovieLensFiles(
-        layout, ratings, get(layout.items), get(layout.users), get(layout.tags), get("u.genre")
-    )
-
-
 def read_movielens(
-    found: MovieLensFiles, *, on_bad_row: OnBadRow = "error", with_tags: bool = False
+    files: MovieLensFiles, on_bad_row: OnBadRow = "error", *, with_tags: bool = False
 ) -> RawData:
-    """Everything a MovieLens set says.
+    """The contents of a MovieLens set; tags only `with_tags`.
 
-    Args:
-        found: What `find_movielens` found.
-        on_bad_row: "error" stops at the first bad row; "skip" sets bad rows aside.
-        with_tags: Read the tags too.
+    "error" stops at the first bad row; "skip" sets bad rows aside.
 
     Raises:
         KgrecError: A file that cannot be read, or a bad row if `on_bad_row` is "error".
     """
-    layout = found.layout
-    rows = _read_ratings(found.ratings, layout, on_bad_row)
-    files = [found.ratings]
+    layout, by_name = files.layout, files.by_name
+    columns = {"user_id": 0, "item_id": 1, "rating": 2, "timestamp": 3}
+    rows = parse_interactions(_table(files.ratings, layout), columns, on_bad_row=on_bad_row)
+    read = [files.ratings]
     bad_rows = [rows.bad_rows]
 
     def take(file: RawFile, table: pl.DataFrame, bad: pl.DataFrame) -> pl.DataFrame:
         if bad.height and on_bad_row == "error":
             raise first_bad_row(bad, bad.height, table.height + bad.height)
-        files.append(file)
+        read.append(file)
         bad_rows.append(bad)
         return table
 
     items = users = tags = None
-    if found.items:
-        genre_names = _read_genre_names(found.genres) if found.genres else U_GENRE
-        items = take(found.items, *read_item_list(found.items, genre_names))
-    if found.users:
-        users = take(found.users, *_read_users(found.users, layout))
-    if found.tags and with_tags:
-        tags = take(found.tags, *_read_tags(found.tags, layout))
-    return RawData(layout.name, rows, items, users, tags, pl.concat(bad_rows), tuple(files))
-
-
-def _read_ratings(file: RawFile, layout: Layout, on_bad_row: OnBadRow) -> RawInteractions:
-    columns = {"user_id": 0, "item_id": 1, "rating": 2, "timestamp": 3}
-    return parse_interactions(_table(file, layout), columns, on_bad_row=on_bad_row)
+    if file := by_name.get(layout.items):
+        genres = by_name.get("u.genre")
+        items = take(file, *read_item_list(file, _read_genre_names(genres) if genres else U_GENRE))
+    if file := by_name.get(layout.users):
+        users = take(file, *_read_users(file, layout))
+    if with_tags and (file := by_name.get(layout.tags)):
+        tags = take(file, *_read_tags(file, layout))
+    return RawData(layout.name, rows, items, users, tags, pl.concat(bad_rows), tuple(read))
 
 
 def _table(file: RawFile, layout: Layout) -> RawTable:

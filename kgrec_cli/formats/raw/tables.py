@@ -2,7 +2,7 @@
 
 `detect_table` finds separator, quotes and header in a file's first lines; what it guessed stands in
 the `RawTable`. `read_columns` reads any of its columns, `find_lines` tells where rows stand.
-Nothing is judged here except that a file can be split at all.
+The values are not checked here.
 """
 
 import csv
@@ -316,12 +316,7 @@ def read_lines(file: RawFile) -> pl.Series:
 
 
 def find_lines(table: RawTable, rows: Sequence[int]) -> list[Line]:
-    """Where rows of `read_columns` stand in their file; of Parquet, the numbers are those of rows.
-
-    Args:
-        table: The table.
-        rows: Row numbers from 0, ascending.
-    """
+    """The lines of some `rows` of `read_columns` (ascending, from 0); of Parquet, row numbers."""
     n_columns = len(table.names)
     if table.separator is None:
         values = _read_parquet(table.file)[list(rows)].rows()
@@ -333,17 +328,17 @@ def find_lines(table: RawTable, rows: Sequence[int]) -> list[Line]:
     )
     wanted = set(rows)
     last = max(rows, default=-1)
-    found: list[Line] = []
-    with stream, suppress(csv.Error):  # a quote that is never closed: what was found will do
+    lines: list[Line] = []
+    with stream, suppress(csv.Error):  # a quote that is never closed: the lines before it will do
         for row, (number, raw, fields) in enumerate(_records(stream, table)):
             if row > last:
                 break
             if row in wanted:
                 text = to_text(raw).rstrip("\r\n")
                 n_fields = len(text.split(table.separator) if fields is None else fields)
-                found.append(Line(number, text, n_fields))
+                lines.append(Line(number, text, n_fields))
     offset = 1 + table.n_skipped
-    return found + [Line(row + offset, "", n_columns) for row in rows[len(found) :]]
+    return lines + [Line(row + offset, "", n_columns) for row in rows[len(lines) :]]
 
 
 def _records(

@@ -1,5 +1,6 @@
 """`kgrec prepare`: raw interactions, a graph and links in; the files of a data set out.
 
-`run` goes through the steps, `graph` chooses and reads the knowledge graph, `links` ties items to
-its entities, `sources` says what can be downloaded. Files are written here and nowhere else.
+`run` goes through the steps and writes, `graph` chooses the knowledge graph (`sources` lists what
+can be downloaded), `links` reads it and ties the items to its entities. `starter_files` leaves
+`kgrec.yaml` and `hyper.test`.
 """

@@ -1,15 +1,179 @@
-"""The links and triples that `prepare` writes: checked, a verdict, metadata where asked for."""
+"""The graph and its links: read, tied to the items of the data set, checked for errors.
+
+`load_kg` reads what `graph.plan_kg` chose; `settle_links` says what of it is written.
+"""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
 
 import polars as pl
 
-from kgrec_cli.core.linking.coverage import ItemLinks, select_links
-from kgrec_cli.core.linking.metadata import add_metadata
-from kgrec_cli.core.linking.verdict import LinkVerdict, link_verdict
+from kgrec_cli.core.linking.graph import ItemLinks, add_metadata, build_metadata_kg, select_links
+from kgrec_cli.core.linking.titles import MATCHES, match_titles
+from kgrec_cli.core.linking.verdict import LinkVerdict, entity_names, link_verdict
 from kgrec_cli.dataset.features import CURE
-from kgrec_cli.errors import KgrecError
+from kgrec_cli.errors import KgrecError, UsageError
 from kgrec_cli.events import Note, OnEvent, Warn
+from kgrec_cli.formats.raw.item_lists import find_catalog, read_catalog
+from kgrec_cli.formats.raw.knowledge_graph import (
+    GRAPH_FILES,
+    LINK_FILE,
+    file_in,
+    read_raw_links,
+    read_raw_triples,
+)
 from kgrec_cli.formats.raw.movielens import RawData
-from kgrec_cli.stages.prepare.graph import KGPlan, KGRequest, KnowledgeGraph
+from kgrec_cli.stages.prepare.graph import KGPlan, KGRequest
+
+MIN_TITLES_COMPARED = 20
+
+
+@dataclass(frozen=True)
+class KnowledgeGraph:
+    """A graph and the links to it.
+
+    Attributes:
+        triples: String columns head_id, relation_id, tail_id, as read.
+        links: String columns item_id, entity_id, the ids of the data set.
+        n_links_read: Rows of the file of links; without a file, all links.
+        n_links_unused: Rows whose title is none of the data set's; 0 when ids were joined.
+        paths: Files they were read from.
+        titles: How many titles were matched and how, for `prepare.json`; None when ids were joined.
+    """
+
+    triples: pl.DataFrame
+    links: pl.DataFrame
+    n_links_read: int
+    n_links_unused: int = 0
+    paths: tuple[Path, ...] = ()
+    titles: Mapping[str, int] | None = None
+
+
+def load_kg(
+    plan: KGPlan, items: pl.DataFrame | None, tags: pl.DataFrame | None, *, on_event: OnEvent
+) -> KnowledgeGraph:
+    """Reads the graph and links the data set's items to its entities.
+
+    `items` has columns of `item_lists.ITEM_SCHEMA`, or is None; `tags` has user_id, item_id, tag.
+
+    Raises:
+        KgrecError: Files that cannot be read, or titles that are needed and not there.
+    """
+    if plan.triples_path is None:
+        return _metadata_or_none(plan, items, tags, on_event)
+    if plan.note:
+        on_event(Note(plan.note))
+    triples = read_raw_triples(plan.triples_path)
+    triples_path = file_in(plan.triples_path, GRAPH_FILES)
+    if plan.links_path is None:
+        return _link_by_names(plan, items, triples, triples_path)
+    links = read_raw_links(plan.links_path)
+    paths = (triples_path, file_in(plan.links_path, (LINK_FILE,)))
+    if plan.link_by == "title":
+        catalog = _read_catalogs(plan, links)
+        matches = _match_titles(plan, items, catalog, set(links["item_id"]))
+        with_id = matches.drop_nulls("catalog_id").select("item_id", "catalog_id")
+        by_catalog_id = links.select(pl.col("item_id").alias("catalog_id"), "entity_id")
+        linked = with_id.join(by_catalog_id, on="catalog_id", maintain_order="left_right")
+        return KnowledgeGraph(
+            triples,
+            linked.select("item_id", "entity_id"),
+            n_links_read=links.height,
+            n_links_unused=by_catalog_id.join(with_id, on="catalog_id", how="anti").height,
+            paths=(*paths, *(find_catalog(path).path for path in plan.catalog_paths)),
+            titles=_count_matches(matches),
+        )
+    _warn_of_foreign_ids(plan, items, links, on_event)
+    by_id = links.select("item_id", "entity_id")
+    return KnowledgeGraph(triples, by_id, links.height, paths=paths)
+
+
+def _link_by_names(
+    plan: KGPlan, items: pl.DataFrame | None, triples: pl.DataFrame, path: Path
+) -> KnowledgeGraph:
+    """The graph, and the links that the names of its entities give."""
+    names = entity_names(triples, pl.concat([triples["head_id"], triples["tail_id"]]))
+    if names.is_empty():
+        raise KgrecError(
+            f"{plan.triples_path}: its entities (such as '{triples['head_id'][0]}') have no names "
+            "to match titles with (rdfs:label, or IRIs of DBpedia); give --links FILE"
+        )
+    matches = _match_titles(plan, items, names.select(item_id="entity_id", title="name"))
+    links = matches.drop_nulls("catalog_id").select("item_id", entity_id="catalog_id")
+    counts = _count_matches(matches)
+    return KnowledgeGraph(triples, links, links.height, paths=(path,), titles=counts)
+
+
+def _metadata_or_none(
+    plan: KGPlan, items: pl.DataFrame | None, tags: pl.DataFrame | None, on_event: OnEvent
+) -> KnowledgeGraph:
+    """The graph of the items' metadata; an empty one, with a warning unless that was asked for."""
+    if items is None or plan.name == "none":
+        items = pl.DataFrame(schema={"item_id": pl.String})
+    triples, links = build_metadata_kg(items, tags)
+    if triples.height and plan.note:
+        on_event(Note(plan.note))
+    if triples.is_empty() and plan.name != "none":
+        text = "no knowledge graph: the raw data says nothing of its items (genres, years, tags); "
+        text += "give one by --kg FILE --links FILE, or an item list by --items FILE"
+        on_event(Warn(text))
+    return KnowledgeGraph(triples, links, links.height)
+
+
+def _read_catalogs(plan: KGPlan, links: pl.DataFrame) -> pl.DataFrame:
+    """Titles with the ids of the links: item_id, title, release_year."""
+    if plan.catalog_paths:
+        catalogs = [read_catalog(path) for path in plan.catalog_paths]
+        return pl.concat(catalogs).select("item_id", "title", "release_year")
+    if "title" in links.columns:
+        return links.select("item_id", "title", pl.lit(None, pl.String).alias("release_year"))
+    raise UsageError(
+        f"--link-by title: {plan.links_path} holds no titles; give the item list whose ids it uses "
+        "by --catalog FILE"
+    )
+
+
+def _match_titles(
+    plan: KGPlan,
+    items: pl.DataFrame | None,
+    catalog: pl.DataFrame,
+    linked: Collection[str] = frozenset(),
+) -> pl.DataFrame:
+    """The matches of the data set's items; at least one has a match."""
+    if items is None:
+        raise KgrecError(
+            "--link-by title: the raw data holds no titles; give its item list by --items FILE"
+        )
+    matches = match_titles(items.select("item_id", "title", "release_year"), catalog, linked)
+    if matches["catalog_id"].null_count() == matches.height:
+        where = ", ".join(path.name for path in plan.catalog_paths)
+        raise KgrecError(
+            f"{where or plan.links_path or plan.triples_path}: no title there is one of the data "
+            f"set's (such as '{items['title'][0]}')"
+        )
+    return matches
+
+
+def _count_matches(matches: pl.DataFrame) -> dict[str, int]:
+    counts = dict(matches["match"].value_counts().iter_rows())
+    return {"items": len(matches), **{m.replace(" ", "_"): counts.get(m, 0) for m in MATCHES}}
+
+
+def _warn_of_foreign_ids(
+    plan: KGPlan, items: pl.DataFrame | None, links: pl.DataFrame, on_event: OnEvent
+) -> None:
+    """Warns when links that carry titles give them to other ids than the data set does."""
+    if items is None or "title" not in links.columns:
+        return
+    titled = links.select("item_id", "title").unique("item_id", maintain_order=True)
+    matches = match_titles(items.select("item_id", "title", "release_year"), titled)
+    both = matches.drop_nulls("catalog_id").join(titled, on="item_id", how="semi")
+    n_agreeing = both.filter(pl.col("item_id") == pl.col("catalog_id")).height
+    if both.height >= MIN_TITLES_COMPARED and 2 * n_agreeing < both.height:
+        text = f"the links are wrong: only {n_agreeing:,} of {both.height:,} titles agree, so its "
+        text += "ids are another catalogue's; use --link-by title"
+        on_event(Warn(f"{plan.links_path}: {text}"))
 
 
 def settle_links(
@@ -24,20 +188,12 @@ def settle_links(
 ) -> tuple[ItemLinks, LinkVerdict]:
     """The links and triples to write, and whether the links are right.
 
-    The verdict is on the graph as it was read. Metadata come after it, for they hang on the
-    entities by the very links that the verdict is on.
-
-    Args:
-        request: What the user said.
-        plan: Where the graph comes from.
-        kg: The graph as read.
-        raw: The raw data; its items and tags are the metadata.
-        items: Every item of the data set, as `.item` has them.
-        n_interactions: item_id (String) and n: the interactions of each item that has some.
-        on_event: Hears notes and warnings.
+    The verdict is on the graph as it was read, without metadata: these are attached to the entities
+    by the same links that the verdict is on. `raw` has the metadata, `items` every item of the data
+    set as in `.item`, `n_interactions` item_id (String) and n of each item with interactions.
 
     Raises:
-        KgrecError: Links that lead nowhere.
+        KgrecError: No link leads from an item of the data set to an entity of the graph.
     """
     linked = select_links(kg.links, kg.triples, items["item_id"], n_interactions)
     name, n_read = plan.name, linked.triples.height
@@ -77,24 +233,16 @@ def _check_coverage(
             f"{plan.links_path}: none of its entities (such as '{linked.links['entity_id'][0]}') "
             f"stands in a triple of {plan.triples_path} (such as '{linked.triples['head_id'][0]}')"
         )
-    if 2 * report["entities_without_triple"] > report["entities"]:
-        on_event(
-            Warn(
-                f"{report['entities_without_triple']:,} of {report['entities']:,} linked entities "
-                f"stand in no triple of {plan.name}"
-            )
-        )
+    n_entities, n_without = report["entities"], report["entities_without_triple"]
+    if 2 * n_without > n_entities:
+        text = f"{n_without:,} of {n_entities:,} linked entities stand in no triple of {plan.name}"
+        on_event(Warn(text))
     n_items, n_known = report["items"], report["items_with_triples"]
     if 2 * n_known < n_items and "genre" in items.columns and not request.add_metadata:
-        on_event(
-            Note(
-                f"the graph knows {n_known:,} of {n_items:,} items; --add-metadata gives the "
-                "others their genres, years and tags"
-            )
-        )
-    if report["entities_of_several_items"]:
-        n_entities = report["entities_of_several_items"]
-        shared = "one entity" if n_entities == 1 else f"{n_entities:,} entities"
+        text = f"the graph knows {n_known:,} of {n_items:,} items; --add-metadata gives the others "
+        on_event(Note(f"{text}their genres, years and tags"))
+    if n_shared := report["entities_of_several_items"]:
+        shared = "one entity" if n_shared == 1 else f"{n_shared:,} entities"
         on_event(Note(f"{report['items_sharing_an_entity']:,} items share {shared}"))
 
 

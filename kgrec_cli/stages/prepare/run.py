@@ -20,9 +20,8 @@ from kgrec_cli.core.data.filters import (
     k_core,
     keep_min_rating,
 )
-from kgrec_cli.core.linking.coverage import ItemLinks
+from kgrec_cli.core.linking.graph import ItemLinks
 from kgrec_cli.dataset.files import REPORT_NAME
-from kgrec_cli.download import fetch
 from kgrec_cli.errors import KgrecError, UsageError, unknown_name
 from kgrec_cli.events import Note, OnEvent
 from kgrec_cli.formats.atomic import write_atomic
@@ -31,16 +30,8 @@ from kgrec_cli.formats.raw.files import RawFile, describe_sources
 from kgrec_cli.formats.raw.interactions import ColumnChoice, OnBadRow, read_raw_interactions
 from kgrec_cli.formats.raw.item_lists import find_catalog, read_catalog
 from kgrec_cli.formats.raw.movielens import RawData, find_movielens, read_movielens
-from kgrec_cli.stages.prepare.graph import (
-    KGPlan,
-    KGRequest,
-    check_kg,
-    load_kg,
-    plan_kg,
-    without_titles,
-)
-from kgrec_cli.stages.prepare.links import settle_links
-from kgrec_cli.stages.prepare.sources import DATASETS
+from kgrec_cli.stages.prepare.graph import KGPlan, KGRequest, check_kg, plan_kg
+from kgrec_cli.stages.prepare.links import load_kg, settle_links
 from kgrec_cli.stages.prepare.starter_files import StarterFiles, leave_starter_files
 
 INTER_TYPES = {"user_id": "token", "item_id": "token", "rating": "float", "timestamp": "float"}
@@ -57,21 +48,12 @@ REPORTED_OPTIONS = ("min_rating", "min_user_inter", "min_item_inter", "duplicate
 
 @dataclass(frozen=True)
 class PrepareRequest:
-    """What to prepare.
+    """What to prepare; `kgrec prepare --help` describes the options.
 
     Attributes:
         name: Name of the data set; of a registered one when `raw_path` is None.
         raw_path: MovieLens folder or zip, or a table of interactions; None downloads.
-        folder: The working folder.
         data_path: Folder of the data sets, below `folder` unless absolute.
-        kg: Which knowledge graph.
-        items_path: Item list of a table: id, title, year, genres.
-        columns: Which column of a table is which.
-        min_rating: Drop lower ratings.
-        min_user_inter: Drop users with fewer interactions.
-        min_item_inter: Drop items with fewer interactions.
-        duplicates: Which rows of a repeated (user, item) pair to keep.
-        on_bad_row: Stop at a bad row, or set bad rows aside.
         cache_dir: Folder of downloads; None is the usual one.
     """
 
@@ -92,13 +74,9 @@ class PrepareRequest:
 
 @dataclass(frozen=True)
 class PrepareResult:
-    """What was made.
+    """The folder of the atomic files, and what `prepare.json` holds (`report`).
 
-    Attributes:
-        dataset_dir: Folder of the atomic files.
-        report: What `prepare.json` holds.
-        bad_rows_path: Where the bad rows are; None when there are none.
-        starter_files: What was left in the working folder.
+    `bad_rows_path` is None when there are no bad rows.
     """
 
     dataset_dir: Path
@@ -119,22 +97,35 @@ def run_prepare(request: PrepareRequest, *, on_event: OnEvent) -> PrepareResult:
     raw_path = _locate_raw(request, on_event)
     plan = plan_kg(request.kg, request.name, on_event=on_event, cache_dir=request.cache_dir)
     raw, columns = _read_raw(request, raw_path, plan, on_event)
-    plan = plan if raw.items is not None else without_titles(plan)
+    if raw.items is None and plan.note and plan.link_by == "title":
+        plan = KGPlan("metadata")  # "auto" takes no graph whose links need titles
     table, inter_report = _filter(raw, request)
     items = _all_items(raw, table)
-    n_interactions = _count_by_item(table)
+    counts = table.group_by("item_id", maintain_order=True).agg(pl.len().alias("n"))
+    n_interactions = counts.with_columns(pl.col("item_id").cast(pl.String))
     kg = load_kg(plan, raw.items, raw.tags, on_event=on_event)
     linked, verdict = settle_links(
         request.kg, plan, kg, raw, items, n_interactions, on_event=on_event
     )
+    in_catalogue = None if raw.items is None else raw.items.height
     report = {
         "dataset": request.name,
         "kgrec": __version__,
         "layout": raw.layout,
         "sources": describe_sources([*raw.files, *map(RawFile, kg.paths)]),
-        "options": _options(request, plan, columns),
+        "options": {
+            "kg": "auto" if request.kg.kg == "auto" else plan.name,
+            "link_by": plan.link_by,
+            "add_metadata": request.kg.add_metadata,
+            "columns": columns or None,
+            **{name: getattr(request, name) for name in REPORTED_OPTIONS},
+        },
         "interactions": inter_report,
-        "items": _item_report(raw, items, n_interactions),
+        "items": {
+            "in_catalogue": in_catalogue,
+            "not_in_catalogue": None if in_catalogue is None else items.height - in_catalogue,
+            "without_interaction": items.height - n_interactions.height,
+        },
         "links": {
             "read": kg.n_links_read,
             **linked.links_report,
@@ -152,7 +143,7 @@ def run_prepare(request: PrepareRequest, *, on_event: OnEvent) -> PrepareResult:
 
 
 def check_name(request: PrepareRequest) -> None:
-    """Checks the data set's name: registered when nothing raw is given, and a plain folder name.
+    """Checks the data set's name: a plain folder name, and a registered one without `raw_path`.
 
     Raises:
         UsageError: It is neither.
@@ -163,9 +154,12 @@ def check_name(request: PrepareRequest) -> None:
         raise UsageError(
             f"data set name '{name}': expected letters, digits, '.', '-' and '_' only{hint}"
         )
-    if request.raw_path is None and name not in DATASETS:
-        message = unknown_name("data set", name, DATASETS)
-        raise UsageError(f"{message} (your own data: kgrec prepare {name} --raw PATH)")
+    if request.raw_path is None:
+        from kgrec_cli.stages.prepare.sources import DATASETS
+
+        if name not in DATASETS:
+            message = unknown_name("data set", name, DATASETS)
+            raise UsageError(f"{message} (your own data: kgrec prepare {name} --raw PATH)")
 
 
 def _locate_raw(request: PrepareRequest, on_event: OnEvent) -> Path:
@@ -175,6 +169,9 @@ def _locate_raw(request: PrepareRequest, on_event: OnEvent) -> Path:
             raise KgrecError(f"{option} {path}: no such file or folder")
     if request.raw_path is not None:
         return request.raw_path
+    from kgrec_cli.download import fetch
+    from kgrec_cli.stages.prepare.sources import DATASETS
+
     return fetch(DATASETS[request.name], on_event=on_event, cache_dir=request.cache_dir)
 
 
@@ -182,17 +179,16 @@ def _read_raw(
     request: PrepareRequest, path: Path, plan: KGPlan, on_event: OnEvent
 ) -> tuple[RawData, dict[str, str]]:
     """The raw data, and the names of the columns when it is a table."""
-    movielens = None if request.columns.is_given() and path.is_file() else find_movielens(path)
+    movielens = None if request.columns and path.is_file() else find_movielens(path)
     if movielens is not None:
-        if request.columns.is_given() or request.items_path is not None:
+        if request.columns or request.items_path is not None:
             raise UsageError(
                 f"{path} is a MovieLens set, whose columns and items are known: leave out "
                 "--user-col, --item-col, --rating-col, --time-col and --items"
             )
         on_event(Note(f"reading {movielens.ratings.where} (MovieLens, {movielens.layout.name})"))
         with_tags = request.kg.add_metadata or plan.name == "metadata"
-        raw = read_movielens(movielens, on_bad_row=request.on_bad_row, with_tags=with_tags)
-        return raw, {}
+        return read_movielens(movielens, request.on_bad_row, with_tags=with_tags), {}
     if path.is_dir():
         raise KgrecError(
             f"--raw {path}: no MovieLens set in this folder (u.data, ratings.dat or ratings.csv); "
@@ -206,16 +202,7 @@ def _read_raw(
     if request.items_path is not None:
         items = read_catalog(request.items_path)
         files.append(find_catalog(request.items_path))
-    raw = RawData(
-        layout="table",
-        rows=rows,
-        items=items,
-        users=None,
-        tags=None,
-        bad_rows=rows.bad_rows,
-        files=tuple(files),
-    )
-    return raw, rows.columns
+    return RawData("table", rows, items, None, None, rows.bad_rows, tuple(files)), rows.columns
 
 
 def _filter(raw: RawData, request: PrepareRequest) -> tuple[pl.DataFrame, dict[str, Any]]:
@@ -261,35 +248,6 @@ def _all_items(raw: RawData, table: pl.DataFrame) -> pl.DataFrame:
     catalogue = raw.items.select(*ITEM_TYPES)
     lacking = seen.join(catalogue, on="item_id", how="anti", maintain_order="left")
     return pl.concat([catalogue, lacking], how="diagonal")
-
-
-def _count_by_item(table: pl.DataFrame) -> pl.DataFrame:
-    return (
-        table.group_by("item_id", maintain_order=True)
-        .agg(pl.len().alias("n"))
-        .with_columns(pl.col("item_id").cast(pl.String))
-    )
-
-
-def _options(request: PrepareRequest, plan: KGPlan, columns: dict[str, str]) -> dict[str, Any]:
-    return {
-        "kg": request.kg.kg if request.kg.kg in ("auto", plan.name) else plan.name,
-        "link_by": plan.link_by,
-        "add_metadata": request.kg.add_metadata,
-        "columns": columns or None,
-        **{name: getattr(request, name) for name in REPORTED_OPTIONS},
-    }
-
-
-def _item_report(
-    raw: RawData, items: pl.DataFrame, n_interactions: pl.DataFrame
-) -> dict[str, int | None]:
-    in_catalogue = None if raw.items is None else raw.items.height
-    return {
-        "in_catalogue": in_catalogue,
-        "not_in_catalogue": None if in_catalogue is None else items.height - in_catalogue,
-        "without_interaction": items.height - n_interactions.height,
-    }
 
 
 def _write(

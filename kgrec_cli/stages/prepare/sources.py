@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from kgrec_cli.download import RemoteFile
-from kgrec_cli.errors import UsageError, unknown_name
+from kgrec_cli.errors import UsageError
 
 
 @dataclass(frozen=True)
@@ -21,8 +21,8 @@ class KGSource:
         triples: For `read_raw_triples`.
         links: For `read_raw_links`.
         titles: The MovieLens zips whose film ids are those of `links`; empty when link_by is "id".
-        link_by: "id": the ids of `links` are the data set's own. "title": they are another
-            catalogue's, so the data set's items are matched with `titles` by title and year first.
+        link_by: "id": `links` uses the item ids of the data set. "title": it uses another
+            catalogue's ids, so items are matched with `titles` by title and year first.
         licence: One line on what may be done with it.
     """
 
@@ -45,21 +45,16 @@ _RECBOLE = "https://raw.githubusercontent.com/RUCAIBox/RecBole"
 _KB4REC = "https://raw.githubusercontent.com/RUCDM/KB4Rec"
 
 
-def _movielens(name: str, md5: str | None) -> RemoteFile:
-    url = f"{_GROUPLENS}/{name}.zip"
-    return RemoteFile(
+DATASETS: dict[str, RemoteFile] = {
+    name: RemoteFile(
         name=f"{name}.zip",
-        url=url,
+        url=f"{_GROUPLENS}/{name}.zip",
         what=f"the MovieLens set {name}",
         option="--raw PATH",
         algorithm="md5",
         checksum=md5,
-        checksum_url=f"{url}.md5",
+        checksum_url=f"{_GROUPLENS}/{name}.zip.md5",
     )
-
-
-DATASETS: dict[str, RemoteFile] = {
-    name: _movielens(name, md5)
     for name, md5 in {
         "ml-100k": "0e33842e24a9c977be4e0107933c0723",
         "ml-1m": "c4d9eecfca2ab87c1945afe126590906",
@@ -75,9 +70,9 @@ DATASETS: dict[str, RemoteFile] = {
 """The raw sets that `kgrec prepare NAME` can download, by name."""
 
 KGS: dict[str, KGSource] = {
-    # The ids of ml2fb.txt are those of ml-1m and all later sets. ml-100k numbers its films in its
-    # own way: joined on equal numbers (as RecBole's own ml-100k.link is) 3 in 1,552 links are
-    # right. Hence by title, through ml-1m's.
+    # The ids of ml2fb.txt are those of ml-1m and all later sets. ml-100k has other ids: joined on
+    # equal numbers (as RecBole's ml-100k.link is) 3 in 1,552 links are right. Hence by title,
+    # through ml-1m's.
     "freebase": KGSource(
         name="freebase",
         datasets=("ml-100k",),
@@ -112,16 +107,14 @@ def kgs_for(dataset: str) -> list[KGSource]:
     return [source for source in KGS.values() if dataset in source.datasets]
 
 
-def kg_source(name: str, dataset: str) -> KGSource:
-    """The knowledge graph of that name.
+def kg_source(name: str, dataset: str) -> KGSource | None:
+    """The knowledge graph of that name; None when none is registered.
 
     Raises:
-        UsageError: It is not registered, or is not for this data set.
+        UsageError: It is not for this data set.
     """
-    if name not in KGS:
-        raise UsageError(unknown_name("knowledge graph", name, [*KGS, "metadata", "auto"]))
-    source = KGS[name]
-    if dataset not in source.datasets:
+    source = KGS.get(name)
+    if source is not None and dataset not in source.datasets:
         raise UsageError(
             f"--kg {name} is for {', '.join(source.datasets)}, not for {dataset}: "
             "use --kg metadata, or give a graph with --kg FILE --links FILE"

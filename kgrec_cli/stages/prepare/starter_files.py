@@ -11,11 +11,18 @@ from kgrec_cli.config import CONFIG_NAME, read_yaml
 from kgrec_cli.descriptions import DESCRIPTIONS
 from kgrec_cli.errors import KgrecError
 from kgrec_cli.formats.files import write_text
-from kgrec_cli.formats.hyper_test import REFERENCE_HYPER_TEST
 from kgrec_cli.settings import PRESETS, Settings
 
 HYPER_NAME = "hyper.test"
 
+REFERENCE_HYPER_TEST = """\
+learning_rate choice [0.01,0.005,0.001,0.0005,0.0001]
+dropout_prob choice [0.0,0.1,0.2,0.3,0.4,0.5]
+num_layers choice [1,2,3]
+hidden_size choice [128]
+freeze_kg choice [True, False]
+"""
+"""The search space of RecBole's example, which `kgrec tune hyper.test` searches."""
 HEAD = (
     "# Settings of this folder. Every kgrec command reads them; command line options override them."
 )
@@ -29,25 +36,14 @@ USUAL = (
 
 @dataclass(frozen=True)
 class StarterFiles:
-    """What `leave_starter_files` did.
-
-    Attributes:
-        written: Names of the files written.
-        named_dataset: The data set that `kgrec.yaml` names now; None when it names none.
-    """
+    """The names of the files written, and the data set that `kgrec.yaml` names now, if any."""
 
     written: tuple[str, ...] = ()
     named_dataset: str | None = None
 
 
 def leave_starter_files(folder: Path, dataset: str, data_path: str) -> StarterFiles:
-    """Writes the two files where they are not there yet; never over one that is.
-
-    Args:
-        folder: The working folder.
-        dataset: Name of the data set.
-        data_path: Folder of the data sets, as the settings name it.
-    """
+    """Writes the two files into the working folder; an existing file stays as it is."""
     written = []
     config_path = folder / CONFIG_NAME
     if not config_path.exists():

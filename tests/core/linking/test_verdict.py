@@ -5,7 +5,7 @@ import polars as pl
 import pytest
 
 from benchmarks.accuracy.link_check import read_sets, shuffled
-from kgrec_cli.core.linking.metadata import add_metadata
+from kgrec_cli.core.linking.graph import add_metadata
 from kgrec_cli.core.linking.verdict import entity_names, link_verdict
 
 GENRES = ["drama", "comedy", "western", "horror", "war"]

@@ -1,7 +1,5 @@
 import json
 import math
-import subprocess
-import sys
 
 import optuna
 import pytest
@@ -91,9 +89,3 @@ def test_what_optuna_keeps_of_a_range():
     assert kept["q"] == optuna.distributions.IntDistribution(1, 9)
     assert kept["c"].choices == ("[64, 64]", "null", '"x"', "0.5")
     assert kept["d"].choices == (True, 0, 2.5, "True", None)
-
-
-def test_reading_a_space_loads_no_optuna():
-    code = "import sys, kgrec_cli.formats.hyper_test; print('optuna' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout == "False\n"

@@ -9,7 +9,8 @@ from kgrec_cli.commands.prepare import account
 from kgrec_cli.errors import KgrecError, UsageError
 from kgrec_cli.events import Event
 from kgrec_cli.formats.raw.item_lists import read_catalog
-from kgrec_cli.stages.prepare.graph import KGRequest, KnowledgeGraph, check_kg, load_kg, plan_kg
+from kgrec_cli.stages.prepare.graph import KGRequest, check_kg, plan_kg
+from kgrec_cli.stages.prepare.links import KnowledgeGraph, load_kg
 from kgrec_cli.stages.prepare.run import PrepareRequest, run_prepare
 
 LABEL = "http://www.w3.org/2000/01/rdf-schema#label"

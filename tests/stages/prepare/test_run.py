@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import subprocess
+import sys
 import zipfile
 from collections import Counter
 from collections.abc import Callable
@@ -13,12 +15,11 @@ import yaml
 from kgrec_cli.config import build_settings
 from kgrec_cli.errors import KgrecError, UsageError
 from kgrec_cli.events import Event, Note, Warn
-from kgrec_cli.formats.hyper_test import REFERENCE_HYPER_TEST
 from kgrec_cli.formats.raw.interactions import ColumnChoice
 from kgrec_cli.stages.prepare.graph import KGRequest
 from kgrec_cli.stages.prepare.run import PrepareRequest, PrepareResult, run_prepare
 from kgrec_cli.stages.prepare.sources import DATASETS, KGS, KGSource, RemoteFile
-from kgrec_cli.stages.prepare.starter_files import settings_text
+from kgrec_cli.stages.prepare.starter_files import REFERENCE_HYPER_TEST, settings_text
 
 RATINGS = [
     "1::10::5::978300760",
@@ -663,3 +664,11 @@ def test_real_ml_1m_with_dbpedia(prepare: Prepare, real_data_dir: Path, events: 
 
     prepare(raw_path=real_data_dir / "ml-100k", **files)
     assert [event for event in events if isinstance(event, Warn) and "titles agree" in event.text]
+
+
+def test_prepare_loads_the_registry_and_the_search_space_only_when_needed():
+    names = ("optuna", "kgrec_cli.formats.hyper_test", "kgrec_cli.download")
+    names += ("kgrec_cli.stages.prepare.sources",)
+    code = f"import sys, kgrec_cli.stages.prepare.run; print({{*{names}}} & {{*sys.modules}})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"

@@ -3,6 +3,7 @@ import re
 import pytest
 
 from kgrec_cli.errors import UsageError
+from kgrec_cli.stages.prepare.graph import KGRequest, check_kg
 from kgrec_cli.stages.prepare.sources import DATASETS, KGS, kg_source, kgs_for
 
 ALL_FILES = [*DATASETS.values(), *(file for source in KGS.values() for file in source.files)]
@@ -45,9 +46,10 @@ def test_graphs_are_for_the_sets_they_name() -> None:
 
 def test_mistyped_names() -> None:
     assert kg_source("freebase", "ml-100k") is KGS["freebase"]
+    assert kg_source("freebse", "ml-100k") is None
     with pytest.raises(UsageError, match="did you mean 'freebase'"):
-        kg_source("freebse", "ml-100k")
+        check_kg(KGRequest("freebse"), "ml-100k")
     with pytest.raises(UsageError, match="did you mean 'metadata'"):
-        kg_source("meta-data", "ml-100k")
+        check_kg(KGRequest("meta-data"), "ml-100k")
     with pytest.raises(UsageError, match="--kg freebase is for ml-100k, not for ml-1m"):
         kg_source("freebase", "ml-1m")

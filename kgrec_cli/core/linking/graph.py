@@ -1,8 +1,10 @@
-"""A knowledge graph of what the raw set itself says of its items: genres, years, tags.
+"""The graph of a data set: the links and triples that it uses, and a graph of the items' metadata.
 
-`prepare --kg metadata` writes it as `.kg` and `.link` where no other graph is at hand, and
-`--add-metadata` puts it into another one.
+`prepare` counts with `select_links` what they cover. `--kg metadata` takes the metadata (genres,
+years, tags) for the graph where no other is at hand, `--add-metadata` adds them to another one.
 """
+
+from typing import Any, NamedTuple
 
 import polars as pl
 
@@ -16,10 +18,73 @@ _PREFIXES = {
 """By relation, what the names of its tails begin with."""
 
 
+class ItemLinks(NamedTuple):
+    """What `select_links` leaves.
+
+    Attributes:
+        links: String columns item_id, entity_id; each item once, items of the data set only.
+        triples: String columns head_id, relation_id, tail_id; none twice.
+        links_report: Counts of links, items and interactions.
+        kg_report: Counts of triples, entities and relations.
+    """
+
+    links: pl.DataFrame
+    triples: pl.DataFrame
+    links_report: dict[str, Any]
+    kg_report: dict[str, Any]
+
+
+def select_links(
+    links: pl.DataFrame, triples: pl.DataFrame, items: pl.Series, n_interactions: pl.DataFrame
+) -> ItemLinks:
+    """The links of a data set's items and its triples, each once, with counts of all that went.
+
+    Args:
+        links: String columns item_id, entity_id. Of an item's several entities the first is taken.
+        triples: String columns head_id, relation_id, tail_id.
+        items: String; every item of the data set, rated or not.
+        n_interactions: item_id (String) and n: the interactions of each item that has some.
+    """
+    of_items = links.join(
+        pl.DataFrame({"item_id": items}), on="item_id", how="semi", maintain_order="left"
+    )
+    distinct = of_items.unique(maintain_order=True)
+    chosen = distinct.unique("item_id", keep="first", maintain_order=True)
+    unique_triples = triples.unique(maintain_order=True)
+    entities = pl.concat([unique_triples["head_id"], unique_triples["tail_id"]]).unique()
+    known = chosen.filter(pl.col("entity_id").is_in(entities.implode()))
+    shared = chosen.filter(pl.col("entity_id").is_duplicated())
+    linked = n_interactions.join(chosen, on="item_id", how="semi")
+    with_triples = n_interactions.join(known, on="item_id", how="semi")
+    links_report = {
+        "of_other_items": links.height - of_items.height,
+        "repeated": of_items.height - distinct.height,
+        "further_entities_of_an_item": distinct.height - chosen.height,
+        "kept": chosen.height,
+        "items": n_interactions.height,
+        "items_linked": linked.height,
+        "items_with_triples": with_triples.height,
+        "interactions_linked": int(linked["n"].sum()),
+        "interactions_with_triples": int(with_triples["n"].sum()),
+        "entities": chosen["entity_id"].n_unique(),
+        "entities_without_triple": (chosen["entity_id"].n_unique() - known["entity_id"].n_unique()),
+        "entities_of_several_items": shared["entity_id"].n_unique(),
+        "items_sharing_an_entity": shared.height,
+    }
+    kg_report = {
+        "read": triples.height,
+        "repeated": triples.height - unique_triples.height,
+        "triples": unique_triples.height,
+        "entities": len(entities),
+        "relations": unique_triples["relation_id"].n_unique(),
+    }
+    return ItemLinks(chosen, unique_triples, links_report, kg_report)
+
+
 def build_metadata_kg(
     items: pl.DataFrame, tags: pl.DataFrame | None = None, *, min_tag_support: int = 5
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """The triples of the items' own metadata, and the links of the items to their entities.
+    """The triples of the items' metadata, and the links of the items to their entities.
 
     Item 1 is the entity "item:1"; its triples are has_genre "genre:Comedy", released_in
     "year:1995", released_in_decade "decade:1990s", has_tag "tag:dark hero". Tags are compared
@@ -37,11 +102,11 @@ def build_metadata_kg(
         item. Links: String columns item_id, entity_id of the items that have a triple, in the order
         of `items`.
     """
-    parts = [*_genres(items), *_years(items)]
+    tables = [*_genres(items), *_years(items)]
     if tags is not None:
-        parts.append(_tags(items, tags, min_tag_support))
+        tables.append(_tags(items, tags, min_tag_support))
     empty = pl.DataFrame(schema=dict.fromkeys(("item_id", "relation_id", "tail_id"), pl.String))
-    facts = pl.concat([empty, *parts])
+    facts = pl.concat([empty, *tables])
     head = pl.format("item:{}", pl.col("item_id"))
     triples = facts.select(head.alias("head_id"), "relation_id", "tail_id")
     links = (
@@ -58,19 +123,16 @@ def add_metadata(
     items: pl.DataFrame,
     tags: pl.DataFrame | None = None,
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """A graph with the items' metadata put into it.
+    """Links and triples with the items' metadata (see `build_metadata_kg`) added at the end.
 
-    The entity of a linked item gets the triples of `build_metadata_kg`; an item without one becomes
-    the entity "item:1" and is linked to it.
+    The entity of a linked item gets the metadata triples; an item without one becomes the entity
+    "item:1" and is linked to it.
 
     Args:
         links: String columns item_id, entity_id; each item once.
         triples: String columns head_id, relation_id, tail_id.
-        items: As of `build_metadata_kg`.
-        tags: As of `build_metadata_kg`.
-
-    Returns:
-        Links and triples: those given, then those added.
+        items: item_id and, where known, release_year and genre.
+        tags: item_id and tag.
     """
     facts, of_items = build_metadata_kg(items, tags)
     entities = of_items.join(links, on="item_id", suffix="_of_kg")

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kgrec_cli.core.linking.metadata import add_metadata, build_metadata_kg, is_metadata
+from kgrec_cli.core.linking.graph import add_metadata, build_metadata_kg, is_metadata, select_links
 
 ITEMS = pl.DataFrame(
     {
@@ -126,3 +126,61 @@ def test_support_equals_a_plain_count(rows: list[tuple[str, str]], support: int)
     assert set(triples.rows()) == expected
     assert triples.height == len(expected)
     assert {f"item:{item}" for item in links["item_id"]} == {head for head, _, _ in expected}
+
+
+def link_table(*rows: tuple[str, str]) -> pl.DataFrame:
+    return pl.DataFrame(
+        rows, schema=dict.fromkeys(("item_id", "entity_id"), pl.String), orient="row"
+    )
+
+
+def triple_table(*rows: tuple[str, str, str]) -> pl.DataFrame:
+    schema = dict.fromkeys(("head_id", "relation_id", "tail_id"), pl.String)
+    return pl.DataFrame(rows, schema=schema, orient="row")
+
+
+ALL_ITEMS = pl.Series("item_id", ["1", "2", "3", "4"])
+COUNTS = pl.DataFrame({"item_id": ["1", "2", "3"], "n": [10, 5, 1]})
+
+
+def test_everything_that_goes_is_counted():
+    kept = select_links(
+        link_table(("2", "e2"), ("9", "e9"), ("1", "e1"), ("1", "e1"), ("1", "e8"), ("4", "e2")),
+        triple_table(("e1", "r", "t"), ("e1", "r", "t"), ("t", "s", "e1")),
+        ALL_ITEMS,
+        COUNTS,
+    )
+    assert kept.links.rows() == [("2", "e2"), ("1", "e1"), ("4", "e2")]
+    assert kept.triples.rows() == [("e1", "r", "t"), ("t", "s", "e1")]
+    assert kept.links_report == {
+        "of_other_items": 1,  # 9
+        "repeated": 1,  # the second ("1", "e1")
+        "further_entities_of_an_item": 1,  # e8
+        "kept": 3,
+        "items": 3,
+        "items_linked": 2,  # 1 and 2; nobody rated 4
+        "items_with_triples": 1,
+        "interactions_linked": 15,
+        "interactions_with_triples": 10,
+        "entities": 2,
+        "entities_without_triple": 1,
+        "entities_of_several_items": 1,
+        "items_sharing_an_entity": 2,
+    }
+    assert kept.kg_report == {
+        "read": 3, "repeated": 1, "triples": 2, "entities": 2, "relations": 2
+    }  # fmt: skip
+
+
+def test_an_entity_counts_when_it_is_only_a_tail():
+    kept = select_links(link_table(("1", "e1")), triple_table(("t", "r", "e1")), ALL_ITEMS, COUNTS)
+    assert kept.links_report["items_with_triples"] == 1
+    assert kept.links_report["entities_without_triple"] == 0
+
+
+def test_no_links_and_no_triples():
+    kept = select_links(link_table(), triple_table(), ALL_ITEMS, COUNTS)
+    assert kept.links.is_empty()
+    assert kept.triples.is_empty()
+    assert kept.links_report["interactions_linked"] == 0
+    assert kept.kg_report["entities"] == 0
