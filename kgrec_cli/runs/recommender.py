@@ -24,7 +24,7 @@ from kgrec_cli.errors import KgrecError
 from kgrec_cli.events import OnEvent, Progress, ignore_event
 from kgrec_cli.formats.files import read_json
 from kgrec_cli.runs import run_dir as runs
-from kgrec_cli.runs.environment import choose_device, set_threads
+from kgrec_cli.runs.run_dir import choose_device, set_threads
 from kgrec_cli.settings import Settings
 
 ItemIds = NDArray[np.int32]

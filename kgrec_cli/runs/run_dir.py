@@ -2,12 +2,16 @@
 
 `config.yaml` (resolved settings), `items.tsv` (the vocabulary: row n is item id n), `history.jsonl`
 (one line an epoch), `environment.json`, `model.safetensors` (the best weights), `metrics.json`
-(present once the run is finished), and while it runs `checkpoint.safetensors`.
+(present once the run is finished), and while it runs `checkpoint.safetensors`. Here too: the device
+and the threads that a run computes with.
 """
 
 import json
+import platform
+import sys
 from collections.abc import Iterable, Mapping
 from datetime import datetime
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +21,13 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from kgrec_cli import __version__
 from kgrec_cli.config import build_settings, format_config, read_yaml, resolve_settings
 from kgrec_cli.core.model.gru4reckg import GRU4RecKG
 from kgrec_cli.dataset.load import Dataset
 from kgrec_cli.errors import MAX_LISTED, KgrecError, unknown_name
 from kgrec_cli.formats.atomic import read_atomic, write_atomic
 from kgrec_cli.formats.files import cannot_write, read_json, write_json, write_text, writing
-from kgrec_cli.runs.environment import describe_environment
 from kgrec_cli.settings import Settings
 
 CONFIG, ITEMS, HISTORY = "config.yaml", "items.tsv", "history.jsonl"
@@ -207,3 +211,39 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], Any]:
         raise KgrecError(f"{path}: no such file") from error
     except (SafetensorError, json.JSONDecodeError) as error:
         raise KgrecError(f"{path}: not a whole safetensors file ({error})") from error
+
+
+def choose_device(name: str) -> torch.device:
+    """The torch device of a `device` setting; auto is CUDA where there is one.
+
+    Raises:
+        KgrecError: CUDA is asked for and not there.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = torch.device(name)
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        n_devices = torch.cuda.device_count()
+        raise KgrecError(f"device {name}: torch finds {n_devices} CUDA devices; use auto or cpu")
+    return device
+
+
+def set_threads(settings: Settings) -> None:
+    """Sets the number of CPU threads of torch to `threads`, if that is set."""
+    if settings.threads is not None:
+        torch.set_num_threads(settings.threads)
+
+
+def describe_environment(device: torch.device) -> dict[str, Any]:
+    """What a run was made with: versions, machine, device, threads, command line."""
+    packages = ("torch", "numpy", "polars", "pykeen", "safetensors")
+    return {
+        "kgrec": __version__,
+        "python": platform.python_version(),
+        **{name: version(name) for name in packages},
+        "platform": platform.platform(),
+        "processor": platform.machine(),
+        "device": str(device),
+        "threads": torch.get_num_threads(),
+        "command": ["kgrec", *sys.argv[1:]],
+    }

@@ -22,8 +22,7 @@ from kgrec_cli.errors import KgrecError
 from kgrec_cli.events import Note, OnEvent, Warn
 from kgrec_cli.formats.files import sha256_of
 from kgrec_cli.formats.recbole_checkpoint import Checkpoint
-from kgrec_cli.runs.environment import choose_device
-from kgrec_cli.runs.run_dir import create_run, finish_run, merge_metrics
+from kgrec_cli.runs.run_dir import choose_device, create_run, finish_run, merge_metrics
 from kgrec_cli.settings import Settings
 from kgrec_cli.stages.evaluate import measure_slices
 

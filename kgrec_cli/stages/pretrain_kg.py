@@ -28,8 +28,7 @@ from kgrec_cli.errors import KgrecError, Stopped
 from kgrec_cli.events import Note, OnEvent, Progress, Warn
 from kgrec_cli.formats.atomic import write_entity_features
 from kgrec_cli.formats.files import sha256_of, write_json, write_together
-from kgrec_cli.runs.environment import choose_device, set_threads
-from kgrec_cli.runs.run_dir import read_tensors, write_tensors
+from kgrec_cli.runs.run_dir import choose_device, read_tensors, set_threads, write_tensors
 from kgrec_cli.settings import Settings
 
 HELD_OUT_SHARE, HELD_OUT_AT_MOST = 0.05, 2000

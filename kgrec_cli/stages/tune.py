@@ -39,7 +39,7 @@ from kgrec_cli.errors import Stopped
 from kgrec_cli.events import EpochDone, Note, OnEvent, Progress, ignore_event
 from kgrec_cli.formats.files import cannot_write, write_table, write_text
 from kgrec_cli.formats.hyper_test import SearchSpace, check_parameter_names, read_hyper_test
-from kgrec_cli.runs.environment import choose_device, set_threads
+from kgrec_cli.runs.run_dir import choose_device, set_threads
 from kgrec_cli.settings import Settings
 
 NOT_TUNED = ("dataset", "data_path", "checkpoint_dir", "device", "threads", "preset", "pretrain_kg")

@@ -13,7 +13,7 @@ from kgrec_cli.core.training import fit as training
 from kgrec_cli.core.training.epoch import EpochRunner, TrainingSettings
 from kgrec_cli.core.training.fit import TrainingState, fit, pack_state, unpack_state
 from kgrec_cli.errors import KgrecError
-from kgrec_cli.runs.environment import choose_device
+from kgrec_cli.runs.run_dir import choose_device
 from kgrec_cli.settings import NegativeSampling, Settings
 from tests.core.data.test_histories import make_histories
 
