@@ -74,7 +74,7 @@ def cached(remote: RemoteFile, cache_dir: Path | None = None) -> Path | None:
     """The path of a whole copy in the cache, else None. Talks to no network.
 
     A copy counts when its checksum is right. Where none is registered, the one stored at its
-    download counts; a copy put there by hand is then taken as it is.
+    download counts; a copy that you put there is then taken as it is.
     """
     path = _cache_path(remote, cache_dir)
     if not path.is_file():

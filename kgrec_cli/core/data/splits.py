@@ -26,7 +26,7 @@ class Split:
         train_end: int64 (U,), indices into `Histories.items`.
         valid_end: int64 (U,).
         of_samples: True when each history is one ready-made sample: its last event alone is a
-            target and an event of the data, what stands before it only context.
+            target and an event of the data, what comes before it only context.
     """
 
     train_end: Ints

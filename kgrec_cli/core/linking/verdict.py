@@ -42,7 +42,7 @@ class LinkVerdict(NamedTuple):
 
     Attributes:
         verdict: "sound", "broken", or "unknown" when there is too little to tell.
-        witness: What was compared: "titles" with the names of entities, "genres" with what stands
+        witness: What was compared: "titles" with the names of entities, "genres" with what is
             around entities, "construction" when the graph was made of the items, or "none".
         right: Estimated share of links that are right: of the compared ones by titles; by genres a
             lower bound. None when nothing could be compared.

@@ -1,7 +1,7 @@
 """The GRUs of `gru`, fast on a CPU: all branches in one pass, no step spent on padding.
 
 On a CPU a GRU spends less time in matrix products than in the operations between them. So the steps
-are written out, each intermediate is stored once, and the gradients are computed by hand.
+are written out, each intermediate is stored once, and the gradients are written out too.
 
 Letters as in `gru`.
 """

@@ -1,6 +1,6 @@
 """The registry of what can be downloaded: MovieLens sets and knowledge graphs for them.
 
-Addresses and checksums only: `download.fetch` fetches what stands here, the prepare stage reads it.
+Addresses and checksums only: `download.fetch` fetches these files, the prepare stage reads them.
 Nothing of it is part of this package; each file comes from its owner under the owner's terms.
 """
 
