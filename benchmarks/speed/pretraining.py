@@ -28,6 +28,7 @@ from kgrec_cli.core.kg.fit import fit_kg
 from kgrec_cli.core.kg.holdout import hold_out, rank_held_out, summarise_ranks
 from kgrec_cli.core.kg.methods import Ints
 from kgrec_cli.formats.atomic import read_atomic
+from kgrec_cli.runs.run_dir import keep_freed_memory
 from kgrec_cli.settings import PretrainKGSettings
 from kgrec_cli.stages.pretrain_kg import HELD_OUT_AT_MOST, HELD_OUT_SHARE, encode_triples
 
@@ -126,6 +127,7 @@ def run_pykeen(training: Ints, held: Ints, known: Ints, options: argparse.Namesp
 def run_kgrec(training: Ints, held: Ints, known: Ints, options: argparse.Namespace, seed: int
               ) -> tuple[float, int]:  # fmt: skip
     """Seconds and epochs until the target."""
+    keep_freed_memory()  # as the stages do
     state: dict[str, Tensor] = {}
 
     def measure() -> float:

@@ -24,7 +24,7 @@ from kgrec_cli.errors import KgrecError
 from kgrec_cli.events import OnEvent, Progress, ignore_event
 from kgrec_cli.formats.files import read_json
 from kgrec_cli.runs import run_dir as runs
-from kgrec_cli.runs.run_dir import choose_device, set_threads
+from kgrec_cli.runs.run_dir import choose_device, set_up_cpu
 from kgrec_cli.settings import Settings
 
 ItemIds = NDArray[np.int32]
@@ -270,7 +270,7 @@ def load_recommender(
     settings = settings.model_copy(
         update={"device": device or settings.device, "threads": threads or settings.threads}
     )
-    set_threads(settings)
+    set_up_cpu(settings)
     table = runs.read_run_items(run_dir)
     items = vocabulary_of(table["item_id"].to_list())
     titles, entities = (

@@ -28,7 +28,7 @@ from kgrec_cli.errors import KgrecError, Stopped
 from kgrec_cli.events import Note, OnEvent, Progress, Warn
 from kgrec_cli.formats.atomic import write_entity_features
 from kgrec_cli.formats.files import sha256_of, write_json, write_together
-from kgrec_cli.runs.run_dir import choose_device, read_tensors, set_threads, write_tensors
+from kgrec_cli.runs.run_dir import choose_device, read_tensors, set_up_cpu, write_tensors
 from kgrec_cli.settings import Settings
 
 HELD_OUT_SHARE, HELD_OUT_AT_MOST = 0.05, 2000
@@ -84,7 +84,7 @@ def run_pretrain_kg(
     kg_settings = settings.pretrain_kg.model_copy(
         update={"method": method, "embedding_size": width}
     )
-    set_threads(settings)
+    set_up_cpu(settings)
     device = choose_device(settings.device)
     kg_path = atomic_path(settings, folder, "kg")
     table = read_kg(settings, folder, refuse_empty=True)

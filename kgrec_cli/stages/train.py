@@ -17,7 +17,7 @@ from kgrec_cli.errors import KgrecError, Stopped
 from kgrec_cli.events import EpochDone, Note, OnEvent
 from kgrec_cli.formats.files import read_json
 from kgrec_cli.runs import run_dir as runs
-from kgrec_cli.runs.run_dir import choose_device, set_threads
+from kgrec_cli.runs.run_dir import choose_device, set_up_cpu
 from kgrec_cli.settings import Settings
 
 
@@ -61,7 +61,7 @@ def run_train(
         Stopped: Ctrl-C; the line says how to resume.
     """
     began = time.perf_counter()
-    set_threads(settings)
+    set_up_cpu(settings)
     device = choose_device(settings.device)
     dataset = load_dataset(settings, folder, on_event)
     check_targets(dataset.histories, _split(settings, dataset, on_all_data), not on_all_data)
@@ -135,7 +135,7 @@ def resume_train(
     settings = runs.read_run_settings(run_dir)
     if threads is not None:
         settings = settings.model_copy(update={"threads": threads})
-    set_threads(settings)
+    set_up_cpu(settings)
     dataset = load_dataset(settings, folder, on_event)
     environment = read_json(run_dir / runs.ENVIRONMENT)
     if not dataset.matches(environment["inter_sha256"], on_event):

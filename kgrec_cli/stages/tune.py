@@ -39,7 +39,7 @@ from kgrec_cli.errors import Stopped
 from kgrec_cli.events import EpochDone, Note, OnEvent, Progress, ignore_event
 from kgrec_cli.formats.files import cannot_write, write_table, write_text
 from kgrec_cli.formats.hyper_test import SearchSpace, check_parameter_names, read_hyper_test
-from kgrec_cli.runs.run_dir import choose_device, set_threads
+from kgrec_cli.runs.run_dir import choose_device, set_up_cpu
 from kgrec_cli.settings import Settings
 
 NOT_TUNED = ("dataset", "data_path", "checkpoint_dir", "device", "threads", "preset", "pretrain_kg")
@@ -94,7 +94,7 @@ def run_tune(
     for number in space.skipped_lines:
         on_event(Note(f"{space_path}, line {number}: fewer than three words, skipped"))
     _check_points(settings, space)
-    set_threads(settings)
+    set_up_cpu(settings)
     dataset = load_dataset(settings, folder, on_event)
     warn_of_broken_links(settings, dataset, folder, on_event)
     study_name = f"{dataset.name}-{settings.model}-{space_path.stem}"
@@ -147,7 +147,7 @@ def _load_objective(settings: Settings, folder: Path, jobs: int) -> Objective:
     if settings.threads is None:
         share = max(1, (os.cpu_count() or 1) // jobs)
         settings = settings.model_copy(update={"threads": share})
-    set_threads(settings)
+    set_up_cpu(settings)
     dataset = load_dataset(settings, folder, ignore_event)
     return _make_objective(settings, dataset, folder, ignore_event)
 

@@ -3,11 +3,9 @@
 `pretrain-kg` calls `fit_kg`, then `entity_vectors` and `scale_vectors` of `methods.py`.
 """
 
-import ctypes
 import gc
 import tempfile
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -84,7 +82,6 @@ def fit_kg(
     """
     if n_entities < 2:
         raise KgrecError("the knowledge graph has one entity: there is nothing to tell it from")
-    _keep_freed_memory()
     method = settings.method
     factory = build_factory(method, triples, n_entities=n_entities, n_relations=n_relations)
     losses = list(state.losses) if state else []
@@ -218,18 +215,3 @@ def _restore(model: KGModel, optimizer: Optimizer, state: KGState) -> None:
     model.load_state_dict(weights)
     groups = optimizer.state_dict()["param_groups"]
     optimizer.load_state_dict(unpack_optimizer(state.tensors, "adam", groups))
-
-
-def _keep_freed_memory() -> None:
-    """Tells glibc to keep up to 1 GB of freed memory rather than give it back at once.
-
-    A training step frees gradients and activations of some 10 MB each and asks for the same again.
-    By default glibc returns them to the system in between, and the system hands out zeroed pages
-    anew: on a virtual machine that made TransE epochs 1.2 to 6 times as long. Results stay the
-    same; where the C library is another one, nothing happens.
-    """
-    trim_threshold, mmap_threshold = -1, -3  # names of mallopt's options in malloc.h
-    with suppress(AttributeError, OSError, TypeError):
-        library = ctypes.CDLL(None)
-        library.mallopt(mmap_threshold, 2**25)  # the largest that glibc takes
-        library.mallopt(trim_threshold, 2**30)
