@@ -218,6 +218,8 @@ def _explain(error: ValidationError) -> str:
         guess = nearest(str(problem["input"]), re.findall("'([^']*)'", expected))
         hint = f"; did you mean {guess}?" if guess else ""
         return f"{key}: found {problem['input']!r}, expected {expected}{hint}"
+    if problem["type"] == "string_pattern_mismatch":  # `device` is the one setting with a pattern
+        return f"{key}: found {problem['input']!r}, expected auto, cpu, cuda or cuda:N"
     if problem["type"] == "value_error":
         return f"{key}: {message}" if key else message
     return f"{key}: found {problem['input']!r}; {message[0].lower()}{message[1:]}"

@@ -353,7 +353,7 @@ MISTAKES = [
     ("eval_args.split={RS: [0, 0.1, 0.2]}", "nor the first one zero"),
     ("eval_args.split={LS: last}", "LS takes valid_and_test"),
     ("training_neg_sample_num=1", "remove it or set loss_type: BPR"),
-    ("device=gpu", "device: found 'gpu'"),
+    ("device=gpu", "device: found 'gpu', expected auto, cpu, cuda or cuda:N"),
     ("novalue", "expected key=value"),
     ("a=[1", "not valid YAML"),
 ]
