@@ -10,6 +10,7 @@ including the padding.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from types import ModuleType
 from typing import NamedTuple, cast
 
@@ -20,6 +21,7 @@ from torch.nn import functional
 
 from kgrec_cli.core.model import gru, gru_cpu
 from kgrec_cli.core.model.gru import PackedRows, pack
+from kgrec_cli.core.model.gru_dense import side_by_side
 
 ROWS_AT_ONCE = 256
 """Histories encoded at once: what they need stays in the processor's cache."""
@@ -161,8 +163,40 @@ class GRU4RecKG(nn.Module):
             float (P, D), or (T, D) in their order when `mask` is given.
         """
         states = self._fast_gru.run_grus(self._grus, self._inputs(rows.items), rows.sizes, start)
-        wanted = self.hidden_dropout(states if mask is None else states[mask])
-        scoring: Tensor = self.layer_norm(self.dense_layer(wanted))
+        return self.to_scoring(states if mask is None else states[mask])
+
+    def read_rows(self, items: Tensor, context: Tensor | None = None) -> Tensor:
+        """The states of all branches after each position of rows of one length.
+
+        Zeros are padding; a row of `context` has its padding in front.
+
+        Args:
+            items: int (B, L).
+            context: int (B, C), what each row read before, without gradients; None for nothing.
+
+        Returns:
+            float (B, L, G * H), G the number of branches.
+        """
+
+        def read(branch: str, table: Tensor) -> Tensor:
+            layers, start = getattr(self, f"{branch}_gru_layers"), None
+            if context is not None:
+                with torch.no_grad():
+                    start = layers(self._look_up(context, table))[1]
+            states: Tensor = layers(self._look_up(items, table), start)[0]
+            return states
+
+        branches = [partial(read, name, self._table(name)) for name in self.branches]
+        return torch.cat(side_by_side(branches), dim=-1)
+
+    def _look_up(self, items: Tensor, table: Tensor) -> Tensor:
+        """What a branch reads for the items (B, L): float (B, L, width), zero at padding."""
+        vectors: Tensor = self.emb_dropout(functional.embedding(items, table, padding_idx=0))
+        return vectors * (items > 0).unsqueeze(-1)
+
+    def to_scoring(self, states: Tensor) -> Tensor:
+        """What items are scored by, float (..., D), from the branches' states (..., G * H)."""
+        scoring: Tensor = self.layer_norm(self.dense_layer(self.hidden_dropout(states)))
         return scoring
 
     @torch.no_grad()
@@ -184,6 +218,8 @@ class GRU4RecKG(nn.Module):
         Returns:
             float (B, D).
         """
+        if not items.is_cpu:
+            return self.encode_rows(items, lengths)
         order = torch.argsort(lengths, descending=True, stable=True)
         inputs = None
         if self._pays_by_item(int(lengths.sum())):
@@ -198,8 +234,14 @@ class GRU4RecKG(nn.Module):
                 last = gru_cpu.last_states_by_item(self._grus, inputs, rows)
             states.append(torch.cat(last[-1].unbind(), dim=-1))
         ordered = torch.cat(states)[torch.argsort(order)]
-        scoring: Tensor = self.layer_norm(self.dense_layer(ordered))
-        return scoring
+        return self.to_scoring(ordered)
+
+    @torch.no_grad()
+    def encode_rows(self, items: Tensor, lengths: Tensor) -> Tensor:
+        """As `encode`, over rows of one length: fast on a GPU."""
+        steps = torch.arange(-items.shape[1], 0, device=items.device) + lengths[:, None]
+        padding_first = items.gather(1, steps.clamp(min=0)) * (steps >= 0)
+        return self.to_scoring(self.read_rows(padding_first)[:, -1])
 
     def _pays_by_item(self, n_positions: int) -> bool:
         """Whether the inputs' products are to be made for every item, not for every position."""
@@ -209,13 +251,8 @@ class GRU4RecKG(nn.Module):
 
     @property
     def _fast_gru(self) -> ModuleType:
-        """What computes the GRUs fast on the model's device; `gru` itself where nothing does."""
-        device = self.item_embedding.weight.device.type
-        if device == "cuda":
-            from kgrec_cli.core.model import gru_cuda
-
-            return gru_cuda
-        return gru_cpu if device == "cpu" else gru
+        """What computes the GRUs over packed rows; on a GPU rows of one length are faster."""
+        return gru_cpu if self.item_embedding.weight.is_cpu else gru
 
     @property
     def _grus(self) -> list[nn.GRU]:
