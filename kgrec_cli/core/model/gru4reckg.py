@@ -21,7 +21,7 @@ from torch.nn import functional
 
 from kgrec_cli.core.model import gru, gru_cpu
 from kgrec_cli.core.model.gru import PackedRows, pack
-from kgrec_cli.core.model.gru_dense import side_by_side
+from kgrec_cli.core.model.gru_dense import DenseRows, look_up, side_by_side
 
 ROWS_AT_ONCE = 256
 """Histories encoded at once: what they need stays in the processor's cache."""
@@ -165,34 +165,34 @@ class GRU4RecKG(nn.Module):
         states = self._fast_gru.run_grus(self._grus, self._inputs(rows.items), rows.sizes, start)
         return self.to_scoring(states if mask is None else states[mask])
 
-    def read_rows(self, items: Tensor, context: Tensor | None = None) -> Tensor:
-        """The states of all branches after each position of rows of one length.
-
-        Zeros are padding; a row of `context` has its padding in front.
+    def read_rows(
+        self, rows: DenseRows, positions: Tensor | None = None, *, mask_padding: bool = True
+    ) -> Tensor:
+        """The states of all branches after the positions of rows of one length.
 
         Args:
-            items: int (B, L).
-            context: int (B, C), what each row read before, without gradients; None for nothing.
+            rows: B rows of length L.
+            positions: int64 (T,), those that are wanted, as row * L + column; None for all.
+            mask_padding: False when the padding's vectors are zero anyway.
 
         Returns:
-            float (B, L, G * H), G the number of branches.
+            float (T, G * H), G the number of branches; (B, L, G * H) without `positions`.
         """
+
+        def vectors_of(items: Tensor, table: Tensor, order: Tensor | None) -> Tensor:
+            vectors: Tensor = self.emb_dropout(look_up(items, table, order))
+            return vectors * (items > 0).unsqueeze(-1) if mask_padding else vectors
 
         def read(branch: str, table: Tensor) -> Tensor:
             layers, start = getattr(self, f"{branch}_gru_layers"), None
-            if context is not None:
+            if rows.context is not None:
                 with torch.no_grad():
-                    start = layers(self._look_up(context, table))[1]
-            states: Tensor = layers(self._look_up(items, table), start)[0]
-            return states
+                    start = layers(vectors_of(rows.context, table, None))[1]
+            states: Tensor = layers(vectors_of(rows.items, table, rows.order), start)[0]
+            return states if positions is None else states.flatten(0, 1).index_select(0, positions)
 
         branches = [partial(read, name, self._table(name)) for name in self.branches]
         return torch.cat(side_by_side(branches), dim=-1)
-
-    def _look_up(self, items: Tensor, table: Tensor) -> Tensor:
-        """What a branch reads for the items (B, L): float (B, L, width), zero at padding."""
-        vectors: Tensor = self.emb_dropout(functional.embedding(items, table, padding_idx=0))
-        return vectors * (items > 0).unsqueeze(-1)
 
     def to_scoring(self, states: Tensor) -> Tensor:
         """What items are scored by, float (..., D), from the branches' states (..., G * H)."""
@@ -241,7 +241,7 @@ class GRU4RecKG(nn.Module):
         """As `encode`, over rows of one length: fast on a GPU."""
         steps = torch.arange(-items.shape[1], 0, device=items.device) + lengths[:, None]
         padding_first = items.gather(1, steps.clamp(min=0)) * (steps >= 0)
-        return self.to_scoring(self.read_rows(padding_first)[:, -1])
+        return self.to_scoring(self.read_rows(DenseRows(padding_first))[:, -1])
 
     def _pays_by_item(self, n_positions: int) -> bool:
         """Whether the inputs' products are to be made for every item, not for every position."""

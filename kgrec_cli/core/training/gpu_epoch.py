@@ -5,7 +5,7 @@ all shapes are fixed, no operation waits for its result, and after a few steps t
 the slices of the plan to Adam's update, is captured once and replayed. The steps are those of
 `epoch`, and every operation also runs on a CPU, uncaptured, where tests compare the two.
 
-Letters: those of `plans`; T targets of a step at most, N items including the padding.
+Letters: those of `plans`; T targets of a step at most.
 """
 
 from collections.abc import Iterator
@@ -14,10 +14,12 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from kgrec_cli.core.data.negatives import draw_other_items
 from kgrec_cli.core.model.gru4reckg import SeenItems
+from kgrec_cli.core.model.gru_dense import DenseRows
 from kgrec_cli.core.training.epoch import EpochRunner
 from kgrec_cli.core.training.losses import bpr, cross_entropy, sampled_softmax
 from kgrec_cli.core.training.plans import Plan, plan_prefixes, plan_windows
@@ -25,9 +27,12 @@ from kgrec_cli.core.training.plans import Plan, plan_prefixes, plan_windows
 EAGER_STEPS = 3
 """Steps before the capture: they make Adam's moments and let cuBLAS and cuDNN set themselves up."""
 
+STEPS_AT_ONCE = 256
+"""Steps whose rows are laid out together: some 100 MB."""
+
 
 class Shape(NamedTuple):
-    """The sizes of a step.
+    """The sizes of a step; S of the steps that are laid out together.
 
     Attributes:
         steps: S.
@@ -44,6 +49,28 @@ class Shape(NamedTuple):
     context: int = 0
     targets: int = 0
     seen: int = 0
+
+
+class Layout(NamedTuple):
+    """What steps read, step by step.
+
+    Attributes:
+        items: int32 (S, R, L), 0 at padding.
+        context: int32 (S, R, C), the padding in front.
+        order: int64 (S, R * L), the places of `items` by item.
+        positions: int64 (S, T), the place in `items` that predicts each target.
+        targets: int64 (S, T), the items; 0 where there is none.
+        events: int64 (S, T), where in the histories each target stands.
+        starts: int64 (S, T), where its history begins; its event where there is no target.
+    """
+
+    items: Tensor
+    context: Tensor
+    order: Tensor
+    positions: Tensor
+    targets: Tensor
+    events: Tensor
+    starts: Tensor
 
 
 def roomy(number: int, multiple: int) -> int:
@@ -71,18 +98,25 @@ class GPUEpochRunner(EpochRunner):
         """As `EpochRunner.steps`; `total` is right when the last step is done."""
         plan = self.plan(rng)
         self._make_room(plan)
-        self._load(plan, generator)
-        for n_targets in plan.n_targets.tolist():
-            self._run_step()
-            self.after_step()
-            yield n_targets
+        self.items.copy_(torch.from_numpy(self.histories.items))
+        self.total.zero_()
+        for begin in range(0, len(plan.rows), STEPS_AT_ONCE):
+            span = slice(begin, begin + STEPS_AT_ONCE)
+            self._lay_out(plan.rows[span], plan.predict_from)
+            if self.settings.loss_type == "SSM":
+                self._draw_shared_negatives(generator, len(plan.rows[span]))
+            for n_targets in plan.n_targets[span].tolist():
+                self._run_step()
+                self.after_step()
+                yield n_targets
         total += self.total
 
     def _make_room(self, plan: Plan) -> None:
-        """Buffers that hold the plan; when they have to grow, the captured step is given up."""
+        """Tables that hold the plan; when they have to grow, the captured step is given up."""
         n_steps, n_rows = plan.rows.shape[:2]
         n_targets = int(plan.n_targets.max())
         n_seen = 0 if self.model.seen_bias is None else int(plan.n_seen.max())
+        n_steps = min(n_steps, STEPS_AT_ONCE)
         needed = Shape(n_steps, n_rows, plan.length, plan.context, n_targets, n_seen)
         if all(size <= room for size, room in zip(needed, self.shape, strict=True)):
             return
@@ -92,34 +126,68 @@ class GPUEpochRunner(EpochRunner):
             )
         self.shape = Shape(*map(max, needed, self.shape))
         self.graph, self.n_eager = None, 0
-        new = partial(torch.zeros, device=self.device)
-        self.rows = new(self.shape.steps, self.shape.rows, 5, dtype=torch.int32)
-        self.items = new(len(self.histories.items), dtype=torch.int32)
-        self.number = new(1, dtype=torch.int64)
-        self.total = new((), dtype=torch.float64)
-        self.predict_from = plan.predict_from
+        n_steps, n_rows, length, context, n_targets, _ = self.shape
+        ints = partial(torch.zeros, dtype=torch.int64, device=self.device)
+        small_ints = partial(torch.zeros, dtype=torch.int32, device=self.device)
+        self.layout = Layout(
+            small_ints(n_steps, n_rows, length),
+            small_ints(n_steps, n_rows, context),
+            ints(n_steps, n_rows * length),
+            *(ints(n_steps, n_targets) for _ in range(4)),
+        )
+        self.items = small_ints(len(self.histories.items))
+        self.number = ints(1)
+        self.total = torch.zeros((), dtype=torch.float64, device=self.device)
+        self.mask_padding = any(
+            bool(self.model.table_of(branch).weight[0].any()) for branch in self.model.branches
+        )
         if self.settings.loss_type == "SSM":
-            n_negatives = self.settings.negatives.sample_num
-            self.negatives = new(self.shape.steps, n_negatives, dtype=torch.int64)
-            self.log_q = new(self.shape.steps, n_negatives)
+            self.negatives = ints(n_steps, self.settings.negatives.sample_num)
+            self.log_q = torch.zeros_like(self.negatives, dtype=torch.float32)
         elif self.settings.loss_type == "BPR":
             weights = self.item_weights.double().to(self.device)
             weights[0] = 0
             self.weights_to = weights.cumsum(0)
 
-    def _load(self, plan: Plan, generator: torch.Generator) -> None:
-        """Puts the epoch's plan, items and shared negatives where the steps read them."""
-        n_steps, n_rows = plan.rows.shape[:2]
-        self.rows.zero_()
-        self.rows[:n_steps, :n_rows] = torch.from_numpy(plan.rows).to(self.device)
-        self.items.copy_(torch.from_numpy(self.histories.items))
+    def _lay_out(self, rows: NDArray[np.int32], predict_from: int) -> None:
+        """Gathers what the steps of some rows (S, R, 5) read, all steps at once."""
+        n_steps, n_rows = rows.shape[:2]
+        table = torch.zeros(n_steps, self.shape.rows, 5, dtype=torch.int32, device=self.device)
+        table[:, :n_rows] = torch.from_numpy(rows).to(self.device)
+        first, begin, end, n_context, history = table.long().unbind(2)
+        items = self._slices(first, begin, end, self.shape.length)
+        n = self.shape.context
+        context = self._slices(first - n, n - n_context, torch.full_like(end, n), n)
+        begin = begin.clamp(min=predict_from)
+        row, column, is_target = number_members(end - begin, self.shape.targets)
+        column = column + begin.gather(1, row)
+        events = torch.where(is_target, first.gather(1, row) + column + 1, 0)
+        found = Layout(
+            items,
+            context,
+            items.flatten(1).argsort(dim=1, stable=True),
+            torch.where(is_target, row * self.shape.length + column, 0),
+            torch.where(is_target, self.items[events].long(), 0),
+            events,
+            torch.where(is_target, history.gather(1, row), 0),
+        )
+        for room, values in zip(self.layout, found, strict=True):
+            room[:n_steps].copy_(values)
         self.number.zero_()
-        self.total.zero_()
-        if self.settings.loss_type == "SSM":
-            for step in range(n_steps):
-                negatives, log_q = self.shared_negatives.draw(generator)
-                self.negatives[step].fill_(self.n_items - 1)[: len(negatives)] = negatives
-                self.log_q[step].fill_(torch.inf)[: len(log_q)] = log_q
+
+    def _slices(self, first: Tensor, begin: Tensor, end: Tensor, length: int) -> Tensor:
+        """The items from `first` on, int32 (S, R, length); 0 outside places `begin` to `end`."""
+        places = torch.arange(length, device=self.device)
+        inside = (places >= begin[..., None]) & (places < end[..., None])
+        events = torch.where(inside, first[..., None] + places, 0)
+        return torch.where(inside, self.items[events], 0)
+
+    def _draw_shared_negatives(self, generator: torch.Generator, n_steps: int) -> None:
+        """Those of the next steps; a place that is not needed has an infinite log q."""
+        for step in range(n_steps):
+            negatives, log_q = self.shared_negatives.draw(generator)
+            self.negatives[step].fill_(self.n_items - 1)[: len(negatives)] = negatives
+            self.log_q[step].fill_(torch.inf)[: len(log_q)] = log_q
 
     def _run_step(self) -> None:
         """One step: as it is written, or the captured one again."""
@@ -137,41 +205,25 @@ class GPUEpochRunner(EpochRunner):
 
     def _step(self) -> None:
         """What is captured: nothing in it depends on a number that the CPU would have to know."""
-        rows = self.rows.index_select(0, self.number)[0].long()
-        first, begin, end, n_context, history = rows.unbind(1)
-        items = self._slices(first, begin, end, self.shape.length)
-        context, n = None, self.shape.context
-        if n:
-            context = self._slices(first - n, n - n_context, torch.full_like(end, n), n)
-        begin = begin.clamp(min=self.predict_from)
-        row, column, is_target = number_targets(end - begin, self.shape.targets)
-        column = column + begin[row]
-        events = torch.where(is_target, first[row] + column + 1, 0)
-        targets = torch.where(is_target, self.items[events].long(), 0)
-        positions = torch.where(is_target, row * self.shape.length + column, 0)
-        states = self.model.read_rows(items, context).flatten(0, 1)
-        states = self.model.to_scoring(states.index_select(0, positions))
-        seen = self._seen(events, torch.where(is_target, history[row], 0))
-        loss = self._loss(states, targets, seen)
+        now = Layout(*(table.index_select(0, self.number)[0] for table in self.layout))
+        context = now.context if self.shape.context else None
+        states = self.model.read_rows(
+            DenseRows(now.items, context, now.order), now.positions, mask_padding=self.mask_padding
+        )
+        loss = self._loss(self.model.to_scoring(states), now.targets, self._seen(now))
         loss.backward()  # type: ignore[no-untyped-call]
         self.update_weights()
-        self.total += loss.detach() * is_target.sum()
+        self.total += loss.detach() * now.targets.count_nonzero()
         self.number += 1
 
-    def _slices(self, first: Tensor, begin: Tensor, end: Tensor, length: int) -> Tensor:
-        """The items from `first` on, int64 (R, length); 0 outside places `begin` to `end`."""
-        places = torch.arange(length, device=self.device)
-        inside = (places >= begin[:, None]) & (places < end[:, None])
-        events = torch.where(inside, first[:, None] + places, 0)
-        return torch.where(inside, self.items[events].long(), 0)
-
-    def _seen(self, events: Tensor, starts: Tensor) -> SeenItems | None:
-        """The items from `starts` to `events` of each target; a pair too many has row T."""
+    def _seen(self, now: Layout) -> SeenItems | None:
+        """The items before each target; a pair too many has row T."""
         if self.model.seen_bias is None:
             return None
-        row, place, is_pair = number_targets(events - starts, self.shape.seen)
-        items = self.items[torch.where(is_pair, starts[row] + place, 0)].long()
-        return SeenItems(torch.where(is_pair, row, len(events)), items)
+        counts = (now.events - now.starts)[None]
+        row, place, is_pair = (each[0] for each in number_members(counts, self.shape.seen))
+        items = self.items[torch.where(is_pair, now.starts[row] + place, 0)].long()
+        return SeenItems(torch.where(is_pair, row, len(now.events)), items)
 
     def _loss(self, states: Tensor, targets: Tensor, seen: SeenItems | None) -> Tensor:
         """The mean loss over the targets that are not 0."""
@@ -188,21 +240,21 @@ class GPUEpochRunner(EpochRunner):
         return bpr(states, weight, targets, drawn)
 
 
-def number_targets(counts: Tensor, n: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Numbers the things of which each row has some, in one list of a fixed length.
+def number_members(counts: Tensor, n: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Numbers the members of groups, in one list of a fixed length for each step.
 
     Args:
-        counts: int64 (R,), how many each row has; below 0 is none.
-        n: The length of the list, at least the sum of the counts.
+        counts: int64 (S, R), how many members each group has; below 0 is none.
+        n: The length of a list, at least the sum of a step's counts.
 
     Returns:
-        Three (n,): int64, the row of each; int64, its place in the row, from 0; bool, False where
-        nothing is left.
+        Three (S, n): int64, the group of each; int64, its place in the group, from 0; bool, False
+        where nobody is left.
     """
     counts = counts.clamp(min=0)
-    ends = counts.cumsum(0)
-    numbers = torch.arange(n, device=counts.device)
-    row = torch.searchsorted(ends, numbers, right=True)
-    is_one = row < len(counts)
-    row = row.clamp(max=len(counts) - 1)
-    return row, numbers - (ends - counts)[row], is_one
+    ends = counts.cumsum(1)
+    numbers = torch.arange(n, device=counts.device).expand(len(counts), n).contiguous()
+    group = torch.searchsorted(ends, numbers, right=True)
+    is_one = group < counts.shape[1]
+    group = group.clamp(max=counts.shape[1] - 1)
+    return group, numbers - (ends - counts).gather(1, group), is_one

@@ -40,8 +40,8 @@ def cross_entropy(
     scores = at_least_single(states @ item_weight.T)
     if seen is not None and seen_bias is not None:
         is_seen = scores.new_zeros(len(scores) + 1, len(item_weight))
-        is_seen[seen.rows, seen.items] = 1
-        scores = scores + seen_bias * is_seen[:-1]
+        is_seen.index_put_((seen.rows, seen.items), scores.new_ones(()))
+        scores = torch.addcmul(scores, is_seen[:-1], seen_bias)
     return functional.cross_entropy(scores, targets, ignore_index=0)
 
 

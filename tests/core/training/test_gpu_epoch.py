@@ -13,7 +13,7 @@ from kgrec_cli.core.data.splits import split_leave_one_out, train_targets
 from kgrec_cli.core.model.gru4reckg import GRU4RecKG, build_model
 from kgrec_cli.core.training import gpu_epoch
 from kgrec_cli.core.training.epoch import EpochRunner
-from kgrec_cli.core.training.gpu_epoch import GPUEpochRunner, number_targets
+from kgrec_cli.core.training.gpu_epoch import GPUEpochRunner, number_members
 from kgrec_cli.events import ignore_event
 from kgrec_cli.settings import Settings
 
@@ -68,8 +68,12 @@ CASES: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 
+@pytest.mark.parametrize("at_once", [2, 256])
 @pytest.mark.parametrize("name", CASES)
-def test_losses_and_weights_are_those_of_the_path_for_cpus(name: str) -> None:
+def test_losses_and_weights_are_those_of_the_path_for_cpus(
+    name: str, at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gpu_epoch, "STEPS_AT_ONCE", at_once)
     base = {"embedding_size": 6, "hidden_size": 8, "dropout_prob": 0.0, "train_batch_size": 60}
     settings = Settings.model_validate({**base, **CASES[name]})
     model = make_model(settings)
@@ -104,10 +108,10 @@ def test_other_items_by_their_weights() -> None:
 
 
 def test_numbering_by_hand() -> None:
-    row, place, is_one = number_targets(torch.tensor([2, 0, -3, 1]), 5)
-    assert row[:3].tolist() == [0, 0, 3]
-    assert place[:3].tolist() == [0, 1, 0]
-    assert is_one.tolist() == [True, True, True, False, False]
+    group, place, is_one = number_members(torch.tensor([[2, 0, -3, 1], [0, 4, 0, 0]]), 5)
+    assert group[:, :3].tolist() == [[0, 0, 3], [1, 1, 1]]
+    assert place[:, :3].tolist() == [[0, 1, 0], [0, 1, 2]]
+    assert is_one.tolist() == [[True] * 3 + [False] * 2, [True] * 4 + [False]]
 
 
 def test_room_is_left_for_the_windows_of_later_epochs(monkeypatch: pytest.MonkeyPatch) -> None:
