@@ -41,14 +41,14 @@ def set_up_transe(model: KGModel) -> None:
 
 
 def train_epoch(
-    model: KGModel, triples: Tensor, optimizer: Optimizer, batch_size: int, n_negatives: int
+    model: KGModel, optimizer: Optimizer, triples: Tensor, batch_size: int, n_negatives: int
 ) -> float:
     """One step for each batch of triples, in a random order; returns the mean of their losses.
 
     Args:
         model: TransE after `set_up_transe`.
-        triples: int64 (n, 3).
         optimizer: Takes sparse gradients.
+        triples: int64 (n, 3).
         batch_size: Triples per step; the last batch may be smaller.
         n_negatives: Entities drawn for each batch; one that is drawn twice counts once.
 

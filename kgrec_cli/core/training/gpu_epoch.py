@@ -1,9 +1,8 @@
 """One epoch on a GPU: histories lie there, and a step is one CUDA graph that gathers its own rows.
 
-A GPU waits for Python rather than for arithmetic when a step is some hundred small operations. So
-all shapes are fixed, no operation waits for its result, and after a few steps the whole step, from
-the slices of the plan to Adam's update, is captured once and replayed. The steps are those of
-`epoch`, and every operation also runs on a CPU, uncaptured, where tests compare the two.
+All shapes are fixed and no operation waits for its result, so that the whole step, from the rows to
+Adam's update, is captured once and replayed. The steps are those of `epoch`, and every operation
+also runs on a CPU, uncaptured, where tests compare the two.
 
 Letters: those of `plans`; T targets of a step at most.
 """
@@ -17,15 +16,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from kgrec_cli.core.captured import CapturedStep, wait_for
 from kgrec_cli.core.data.negatives import draw_other_items
 from kgrec_cli.core.model.gru4reckg import SeenItems
 from kgrec_cli.core.model.gru_dense import DenseRows
 from kgrec_cli.core.training.epoch import EpochRunner
 from kgrec_cli.core.training.losses import bpr, cross_entropy, sampled_softmax
 from kgrec_cli.core.training.plans import Plan, plan_prefixes, plan_windows
-
-EAGER_STEPS = 3
-"""Steps before the capture: they make Adam's moments and let cuBLAS and cuDNN set themselves up."""
 
 STEPS_AT_ONCE = 256
 """Steps whose rows are laid out together: some 100 MB."""
@@ -82,8 +79,6 @@ class GPUEpochRunner(EpochRunner):
     """As `EpochRunner`, on a GPU."""
 
     shape = Shape()
-    graph: torch.cuda.CUDAGraph | None = None
-    n_eager = 0
 
     def plan(self, rng: np.random.Generator) -> Plan:
         """The epoch's steps."""
@@ -106,9 +101,10 @@ class GPUEpochRunner(EpochRunner):
             if self.settings.loss_type == "SSM":
                 self._draw_shared_negatives(generator, len(plan.rows[span]))
             for n_targets in plan.n_targets[span].tolist():
-                self._run_step()
+                self.step()
                 self.after_step()
                 yield n_targets
+        wait_for(self.device)
         total += self.total
 
     def _make_room(self, plan: Plan) -> None:
@@ -125,7 +121,7 @@ class GPUEpochRunner(EpochRunner):
                 rows=roomy(n_rows, 8), targets=roomy(n_targets, 64), seen=roomy(n_seen, 4096)
             )
         self.shape = Shape(*map(max, needed, self.shape))
-        self.graph, self.n_eager = None, 0
+        self.step = CapturedStep(self._step, self.device)
         n_steps, n_rows, length, context, n_targets, _ = self.shape
         ints = partial(torch.zeros, dtype=torch.int64, device=self.device)
         small_ints = partial(torch.zeros, dtype=torch.int32, device=self.device)
@@ -189,20 +185,6 @@ class GPUEpochRunner(EpochRunner):
             self.negatives[step].fill_(self.n_items - 1)[: len(negatives)] = negatives
             self.log_q[step].fill_(torch.inf)[: len(log_q)] = log_q
 
-    def _run_step(self) -> None:
-        """One step: as it is written, or the captured one again."""
-        if self.graph is None and self.device.type == "cuda" and self.n_eager >= EAGER_STEPS:
-            self.optimizer.zero_grad(set_to_none=True)
-            self.graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(self.graph):
-                self._step()
-        if self.graph is not None:
-            self.graph.replay()
-            return
-        self.n_eager += 1
-        self.optimizer.zero_grad(set_to_none=True)
-        self._step()
-
     def _step(self) -> None:
         """What is captured: nothing in it depends on a number that the CPU would have to know."""
         now = Layout(*(table.index_select(0, self.number)[0] for table in self.layout))
@@ -213,6 +195,7 @@ class GPUEpochRunner(EpochRunner):
         loss = self._loss(self.model.to_scoring(states), now.targets, self._seen(now))
         loss.backward()  # type: ignore[no-untyped-call]
         self.update_weights()
+        self.optimizer.zero_grad(set_to_none=True)
         self.total += loss.detach() * now.targets.count_nonzero()
         self.number += 1
 
