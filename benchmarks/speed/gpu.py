@@ -1,20 +1,23 @@
 """Everything that is claimed of a GPU, measured in one go, in under ten minutes.
 
-    .venv/bin/python -m benchmarks.speed.gpu --data FOLDER [--recbole FOLDER] [--only PART ...]
-        [--out FILE]
+    .venv/bin/python -m benchmarks.speed.gpu --data FOLDER [--recbole COMMAND] [--jobs 32]
+        [--only PART ...] [--out FILE]
 
 FOLDER holds `dataset/ml-100k` (with vectors in `.ent_feature`) and `dataset/ml-1m`, as `kgrec
-prepare` makes them. `--recbole` names a folder with the unpacked wheel of RecBole 1.2.1; it trains
-beside kgrec on the same card. Nothing is downloaded. Each figure is printed when it is there, with
-its goal; JSON goes to FILE.
+prepare` makes them. COMMAND runs RecBole 1.2.1 beside kgrec on the same card: it takes --data,
+--dataset, --batches, --anomaly and --set, and prints a JSON object with `targets_per_s`. Nothing is
+downloaded. Each figure is printed when it is there, with its goal; JSON goes to FILE.
 """
 
 import argparse
 import copy
 import json
 import platform
+import shlex
 import statistics
+import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -27,6 +30,7 @@ from benchmarks.accuracy.study import LARGE
 from kgrec_cli.config import narrow, resolve_settings
 from kgrec_cli.core.data import splits
 from kgrec_cli.core.evaluation.measure import MeasureSettings, measure_model, merge_parts
+from kgrec_cli.core.kg.fit import fit_kg
 from kgrec_cli.core.model.gru4reckg import GRU4RecKG, ModelSettings, build_model
 from kgrec_cli.core.training.epoch import EpochRunner, TrainingSettings
 from kgrec_cli.core.training.fit import fit
@@ -35,7 +39,9 @@ from kgrec_cli.dataset.features import load_feature_tables
 from kgrec_cli.dataset.load import Dataset, load_dataset, split_dataset
 from kgrec_cli.events import ignore_event
 from kgrec_cli.runs.run_dir import set_up_cpu
-from kgrec_cli.settings import Settings
+from kgrec_cli.settings import PretrainKGSettings, Settings
+from kgrec_cli.stages.prepare.starter_files import REFERENCE_HYPER_TEST
+from kgrec_cli.stages.tune import run_tune
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 Found = dict[str, Any]
@@ -215,6 +221,61 @@ def large_model(data: Data) -> Found:
     return {"seconds": seconds, **measured, "evaluation_of_defaults_s": usual["evaluation_s"]}
 
 
+def vectors() -> Found:
+    """TransE with shared negatives at FB15k-237's size, on invented triples."""
+    n_entities, n_relations, n_triples = 14_541, 237, 272_115
+    rng = np.random.default_rng(0)
+    columns = [rng.integers(0, n, n_triples) for n in (n_entities, n_relations, n_entities)]
+    triples = np.stack(columns, axis=1)
+    found: Found = {}
+    for batch_size in (2048, 8192):
+        settings = PretrainKGSettings(epochs=20, batch_size=batch_size)
+        ends: list[float] = []
+        _, kg_losses = fit_kg(
+            triples, n_entities=n_entities, n_relations=n_relations, settings=settings,
+            embedding_size=64, device=CUDA,
+            on_epoch=lambda epoch, loss, state, ends=ends: ends.append(time.perf_counter()),
+        )  # fmt: skip
+        rate = n_triples / statistics.median(np.diff(ends[2:]))
+        found[str(batch_size)] = {"triples_per_s": rate, "losses": kg_losses}
+        show(f"pretrain-kg, {batch_size} triples a step", f"{rate:,.0f} triples/s (goal "
+             f"10,000,000); losses {kg_losses[0]:.4f} to {kg_losses[-1]:.4f}")  # fmt: skip
+    return found
+
+
+def tuning(data: Data, jobs: int) -> Found:
+    """All points of the starter's `hyper.test`, that many at a time."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "dataset").symlink_to((data.folder / "dataset").resolve())
+        space_path = folder / "hyper.test"
+        space_path.write_text(REFERENCE_HYPER_TEST)
+        began = time.perf_counter()
+        result = run_tune(data.settings(), folder, space_path, jobs=jobs, on_event=ignore_event)
+        seconds = time.perf_counter() - began
+    best = result.best
+    assert best is not None
+    show(f"tune, {result.n_new} points, {jobs} at a time", f"{seconds:.0f} s (goal 60); best "
+         f"{best.score:.4f} at {best.params}")  # fmt: skip
+    return {"seconds": seconds, "points": result.n_new, "best": best.score, "at": best.params}
+
+
+def recbole(command: list[str], data: Data) -> Found:
+    """RecBole's training step on the same card, anomaly detection off and as it ships."""
+    found: Found = {}
+    for anomaly in ("off", "shipped"):
+        run = subprocess.run(
+            [*command, "--data", str(data.folder / "dataset" / data.name), "--dataset", data.name,
+             "--batches", "40", "--anomaly", anomaly, "--set", "use_gpu=True"],
+            check=True, capture_output=True, text=True,
+        )  # fmt: skip
+        told = json.loads(run.stdout.splitlines()[-1])
+        found[anomaly] = told
+        show(f"RecBole, ml-100k, anomaly detection {anomaly}",
+             f"{told['targets_per_s']:,.0f} targets/s")  # fmt: skip
+    return found
+
+
 def show(name: str, text: str) -> None:
     """Prints a figure at once."""
     print(f"{name:60} {text}", flush=True)
@@ -224,6 +285,8 @@ def main() -> None:
     """Runs all parts, or those that are named."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--recbole", default="", help="the command that runs RecBole")
+    parser.add_argument("--jobs", type=int, default=32, help="trials at a time")
     parser.add_argument("--only", nargs="*")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
@@ -233,6 +296,9 @@ def main() -> None:
         "steps": lambda: steps(small, large),
         "preset": lambda: preset(small),
         "large": lambda: large_model(large),
+        "vectors": vectors,
+        "recbole": lambda: recbole(shlex.split(options.recbole), small) if options.recbole else {},
+        "tune": lambda: tuning(small, options.jobs),
     }
     found: Found = {
         "torch": torch.__version__, "gpu": torch.cuda.get_device_name(), "python": sys.version,
