@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 from torch.optim import Optimizer
 
-from kgrec_cli.core.captured import CapturedStep
+from kgrec_cli.core.gpu_steps import CapturedStep, look_up
 from kgrec_cli.core.kg.methods import KGModel
 from kgrec_cli.core.kg.transe import NOT_A_CANDIDATE, SHARPNESS, TINY
 
@@ -113,9 +113,11 @@ class GPUTransE:
     ) -> Tensor:
         """Mean cross entropy of both ends of the triples, as `transe.batch_loss` gives it."""
         n = len(is_one)
-        vectors = functional.normalize(functional.embedding(entities, self.weights[0]), dim=-1)
+        vectors = functional.normalize(
+            look_up(entities, self.weights[0], entities.argsort(stable=True)), dim=-1
+        )
         head, tail, negative = (vectors * SHARPNESS).tensor_split([n, 2 * n])
-        step = functional.embedding(relations, self.weights[1]) * SHARPNESS
+        step = look_up(relations, self.weights[1], relations.argsort(stable=True)) * SHARPNESS
         predicted, target = torch.cat([head + step, tail - step]), torch.cat([tail, head])
         target_ids = torch.cat([entities[n : 2 * n], entities[:n]])
         to_target = (predicted - target).square().sum(1, keepdim=True).clamp_min(TINY).sqrt()

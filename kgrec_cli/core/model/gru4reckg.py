@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from types import ModuleType
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -21,7 +21,7 @@ from torch.nn import functional
 
 from kgrec_cli.core.model import gru, gru_cpu
 from kgrec_cli.core.model.gru import PackedRows, pack
-from kgrec_cli.core.model.gru_dense import DenseRows, look_up, side_by_side
+from kgrec_cli.core.model.gru_dense import DenseRows, look_up_items, side_by_side
 
 ROWS_AT_ONCE = 256
 """Histories encoded at once: what they need stays in the processor's cache."""
@@ -165,31 +165,28 @@ class GRU4RecKG(nn.Module):
         states = self._fast_gru.run_grus(self._grus, self._inputs(rows.items), rows.sizes, start)
         return self.to_scoring(states if mask is None else states[mask])
 
-    def read_rows(
-        self, rows: DenseRows, positions: Tensor | None = None, *, mask_padding: bool = True
-    ) -> Tensor:
-        """The states of all branches after the positions of rows of one length.
+    def read_rows(self, rows: DenseRows, positions: Tensor) -> Tensor:
+        """The states of all branches after some positions of rows of one length.
 
         Args:
-            rows: B rows of length L.
-            positions: int64 (T,), those that are wanted, as row * L + column; None for all.
-            mask_padding: False when the padding's vectors are zero anyway.
+            rows: B rows.
+            positions: int64 (T,), step * B + row.
 
         Returns:
-            float (T, G * H), G the number of branches; (B, L, G * H) without `positions`.
+            float (T, G * H), G the number of branches.
         """
 
-        def vectors_of(items: Tensor, table: Tensor, order: Tensor | None) -> Tensor:
-            vectors: Tensor = self.emb_dropout(look_up(items, table, order))
-            return vectors * (items > 0).unsqueeze(-1) if mask_padding else vectors
+        def run(layers: nn.GRU, items: Tensor, start: Tensor | None, *given: Any) -> Any:
+            vectors = self.emb_dropout(look_up_items(items, *given))
+            return layers(vectors.transpose(0, 1), start)
 
         def read(branch: str, table: Tensor) -> Tensor:
             layers, start = getattr(self, f"{branch}_gru_layers"), None
             if rows.context is not None:
                 with torch.no_grad():
-                    start = layers(vectors_of(rows.context, table, None))[1]
-            states: Tensor = layers(vectors_of(rows.items, table, rows.order), start)[0]
-            return states if positions is None else states.flatten(0, 1).index_select(0, positions)
+                    start = run(layers, rows.context, None, table, None)[1]
+            states: Tensor = run(layers, rows.items, start, table, rows.order)[0]
+            return states.transpose(0, 1).flatten(0, 1).index_select(0, positions)
 
         branches = [partial(read, name, self._table(name)) for name in self.branches]
         return torch.cat(side_by_side(branches), dim=-1)
@@ -241,7 +238,9 @@ class GRU4RecKG(nn.Module):
         """As `encode`, over rows of one length: fast on a GPU."""
         steps = torch.arange(-items.shape[1], 0, device=items.device) + lengths[:, None]
         padding_first = items.gather(1, steps.clamp(min=0)) * (steps >= 0)
-        return self.to_scoring(self.read_rows(DenseRows(padding_first))[:, -1])
+        rows = DenseRows(padding_first.T.contiguous())
+        last = torch.arange(len(items), device=items.device) + len(items) * (items.shape[1] - 1)
+        return self.to_scoring(self.read_rows(rows, last))
 
     def _pays_by_item(self, n_positions: int) -> bool:
         """Whether the inputs' products are to be made for every item, not for every position."""

@@ -4,21 +4,23 @@ cuDNN's fast algorithms take no packed rows (`RNN.cpp` of PyTorch), so rows are 
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from kgrec_cli.core.gpu_steps import look_up
+
 
 class DenseRows(NamedTuple):
-    """Rows of one length; item 0 is padding.
+    """Rows of one length, position by position, as cuDNN reads them; item 0 is padding.
 
     Attributes:
-        items: int (B, L), padding anywhere.
-        context: int (B, C), what each row read before, without gradients, padding in front; None
-            for nothing.
-        order: int64 (B * L,), the places of `items` by item, for a fast gradient; None without.
+        items: int (L, B), padding anywhere.
+        context: int (C, B), what each row read before, without gradients, padding first; None for
+            nothing.
+        order: int64 (L * B,), the places of `items` by item, for a fast gradient; None without.
     """
 
     items: Tensor
@@ -26,36 +28,17 @@ class DenseRows(NamedTuple):
     order: Tensor | None = None
 
 
-def look_up(items: Tensor, table: Tensor, order: Tensor | None) -> Tensor:
-    """The vectors of items (B, L) in a table (N, D): float (B, L, D); row 0 gets no gradient."""
+def look_up_items(items: Tensor, table: Tensor, order: Tensor | None) -> Tensor:
+    """The vectors of items in a table (N, D): float (..., D), zero at padding.
+
+    Without bias a GRU stays at zero on them. The padding's own vector is not zero: the softmax over
+    all items trains it.
+    """
     if order is None or not table.requires_grad:
-        return functional.embedding(items, table, padding_idx=0)
-    vectors: Tensor = _LookUp.apply(table, items, order)  # type: ignore[no-untyped-call]
-    return vectors
-
-
-class _LookUp(torch.autograd.Function):
-    """Sums the gradients item by item in a known order, so nothing is sorted in a step."""
-
-    @staticmethod
-    def forward(ctx: Any, table: Tensor, items: Tensor, order: Tensor) -> Tensor:
-        ctx.save_for_backward(items, order)
-        ctx.n_items = len(table)
-        return functional.embedding(items, table)
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        items, order = ctx.saved_tensors
-        by_item = items.flatten()[order]
-        numbers = torch.arange(ctx.n_items + 1, device=items.device, dtype=items.dtype)
-        borders = torch.searchsorted(by_item, numbers)
-        borders = torch.maximum(borders, borders[1])  # item 0 has none
-        in_order = grad.flatten(0, 1).index_select(0, order)
-        return (
-            torch.segment_reduce(in_order, "sum", offsets=borders, unsafe=True, initial=0),
-            None,
-            None,
-        )
+        vectors = functional.embedding(items, table, padding_idx=0)
+    else:
+        vectors = look_up(items, table, order, skip_first=True)
+    return vectors.masked_fill((items == 0).unsqueeze(-1), 0)
 
 
 def side_by_side(branches: Sequence[Callable[[], Tensor]]) -> list[Tensor]:

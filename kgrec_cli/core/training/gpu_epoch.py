@@ -16,8 +16,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from kgrec_cli.core.captured import CapturedStep, wait_for
 from kgrec_cli.core.data.negatives import draw_other_items
+from kgrec_cli.core.gpu_steps import CapturedStep, wait_for
 from kgrec_cli.core.model.gru4reckg import SeenItems
 from kgrec_cli.core.model.gru_dense import DenseRows
 from kgrec_cli.core.training.epoch import EpochRunner
@@ -52,9 +52,9 @@ class Layout(NamedTuple):
     """What steps read, step by step.
 
     Attributes:
-        items: int32 (S, R, L), 0 at padding.
-        context: int32 (S, R, C), the padding in front.
-        order: int64 (S, R * L), the places of `items` by item.
+        items: int32 (S, L, R), 0 at padding.
+        context: int32 (S, C, R), the padding first.
+        order: int64 (S, L * R), the places of `items` by item.
         positions: int64 (S, T), the place in `items` that predicts each target.
         targets: int64 (S, T), the items; 0 where there is none.
         events: int64 (S, T), where in the histories each target stands.
@@ -117,8 +117,11 @@ class GPUEpochRunner(EpochRunner):
         if all(size <= room for size, room in zip(needed, self.shape, strict=True)):
             return
         if plan.predict_from == 0:  # the next epoch cuts its windows elsewhere
+            mean_targets = int(plan.n_targets.mean())  # of a step; none has a window more than that
             needed = needed._replace(
-                rows=roomy(n_rows, 8), targets=roomy(n_targets, 64), seen=roomy(n_seen, 4096)
+                rows=roomy(n_rows, 8),
+                targets=max(n_targets, -(-(mean_targets + plan.length) // 32) * 32),
+                seen=roomy(n_seen, 4096),
             )
         self.shape = Shape(*map(max, needed, self.shape))
         self.step = CapturedStep(self._step, self.device)
@@ -126,17 +129,14 @@ class GPUEpochRunner(EpochRunner):
         ints = partial(torch.zeros, dtype=torch.int64, device=self.device)
         small_ints = partial(torch.zeros, dtype=torch.int32, device=self.device)
         self.layout = Layout(
-            small_ints(n_steps, n_rows, length),
-            small_ints(n_steps, n_rows, context),
+            small_ints(n_steps, length, n_rows),
+            small_ints(n_steps, context, n_rows),
             ints(n_steps, n_rows * length),
             *(ints(n_steps, n_targets) for _ in range(4)),
         )
         self.items = small_ints(len(self.histories.items))
         self.number = ints(1)
         self.total = torch.zeros((), dtype=torch.float64, device=self.device)
-        self.mask_padding = any(
-            bool(self.model.table_of(branch).weight[0].any()) for branch in self.model.branches
-        )
         if self.settings.loss_type == "SSM":
             self.negatives = ints(n_steps, self.settings.negatives.sample_num)
             self.log_q = torch.zeros_like(self.negatives, dtype=torch.float32)
@@ -162,7 +162,7 @@ class GPUEpochRunner(EpochRunner):
             items,
             context,
             items.flatten(1).argsort(dim=1, stable=True),
-            torch.where(is_target, row * self.shape.length + column, 0),
+            torch.where(is_target, column * self.shape.rows + row, 0),
             torch.where(is_target, self.items[events].long(), 0),
             events,
             torch.where(is_target, history.gather(1, row), 0),
@@ -172,11 +172,11 @@ class GPUEpochRunner(EpochRunner):
         self.number.zero_()
 
     def _slices(self, first: Tensor, begin: Tensor, end: Tensor, length: int) -> Tensor:
-        """The items from `first` on, int32 (S, R, length); 0 outside places `begin` to `end`."""
-        places = torch.arange(length, device=self.device)
-        inside = (places >= begin[..., None]) & (places < end[..., None])
-        events = torch.where(inside, first[..., None] + places, 0)
-        return torch.where(inside, self.items[events], 0)
+        """The items from `first` on, int32 (S, length, R); 0 outside places `begin` to `end`."""
+        places = torch.arange(length, device=self.device)[:, None]
+        first, begin, end = (each[:, None] for each in (first, begin, end))
+        inside = (places >= begin) & (places < end)
+        return torch.where(inside, self.items[torch.where(inside, first + places, 0)], 0)
 
     def _draw_shared_negatives(self, generator: torch.Generator, n_steps: int) -> None:
         """Those of the next steps; a place that is not needed has an infinite log q."""
@@ -189,9 +189,8 @@ class GPUEpochRunner(EpochRunner):
         """What is captured: nothing in it depends on a number that the CPU would have to know."""
         now = Layout(*(table.index_select(0, self.number)[0] for table in self.layout))
         context = now.context if self.shape.context else None
-        states = self.model.read_rows(
-            DenseRows(now.items, context, now.order), now.positions, mask_padding=self.mask_padding
-        )
+        rows = DenseRows(now.items, context, now.order)
+        states = self.model.read_rows(rows, now.positions)
         loss = self._loss(self.model.to_scoring(states), now.targets, self._seen(now))
         loss.backward()  # type: ignore[no-untyped-call]
         self.update_weights()

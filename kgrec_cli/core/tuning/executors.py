@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from kgrec_cli.core.captured import TURNS
+from kgrec_cli.core.gpu_steps import TURNS
 from kgrec_cli.core.tuning.space import Params
 from kgrec_cli.errors import KgrecError
 

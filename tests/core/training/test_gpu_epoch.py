@@ -30,8 +30,9 @@ def make_histories() -> Histories:
 
 
 def make_model(settings: Settings) -> GRU4RecKG:
-    tables = {"entity": np.random.default_rng(0).normal(size=(N_ITEMS, 6)).astype(np.float32)}
-    return build_model(settings, N_ITEMS, tables, CPU).double()
+    vectors = np.random.default_rng(0).normal(size=(N_ITEMS, 6)).astype(np.float32)
+    vectors[0] = 0
+    return build_model(settings, N_ITEMS, {"entity": vectors}, CPU).double()
 
 
 def train(

@@ -1,4 +1,4 @@
-"""Steps that a GPU repeats from a CUDA graph, and threads that use one GPU in turn.
+"""What steps on a GPU need: capture, look-ups whose gradient is fast, threads that take turns.
 
 A GPU waits for Python rather than for arithmetic when a step is some hundred small operations. A
 captured step is launched as one.
@@ -8,8 +8,10 @@ import gc
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
+from torch import Tensor
 
 EAGER_STEPS = 3
 """Steps before the capture: in them cuBLAS, cuDNN and the optimiser set themselves up."""
@@ -65,6 +67,41 @@ class CapturedStep:
                 gc.enable()
         here.wait_stream(stream)
         return graph
+
+
+def look_up(ids: Tensor, table: Tensor, order: Tensor, *, skip_first: bool = False) -> Tensor:
+    """As `functional.embedding`, its gradient summed row by row in a known order.
+
+    Args:
+        ids: int (...), rows of the table.
+        table: float (N, D).
+        order: int64, the places of `ids`, flattened, by row.
+        skip_first: Row 0 gets no gradient.
+
+    Returns:
+        float (..., D).
+    """
+    vectors: Tensor = _LookUp.apply(table, ids, order, skip_first)  # type: ignore[no-untyped-call]
+    return vectors
+
+
+class _LookUp(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, table: Tensor, ids: Tensor, order: Tensor, skip_first: bool) -> Tensor:
+        ctx.save_for_backward(ids, order)
+        ctx.n_rows, ctx.skip_first = len(table), skip_first
+        return torch.nn.functional.embedding(ids, table)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        ids, order = ctx.saved_tensors
+        rows = torch.arange(ctx.n_rows + 1, device=ids.device, dtype=ids.dtype)
+        borders = torch.searchsorted(ids.flatten()[order], rows)
+        if ctx.skip_first:
+            borders = torch.maximum(borders, borders[1])
+        in_order = grad.reshape(-1, grad.shape[-1]).index_select(0, order)
+        sums = torch.segment_reduce(in_order, "sum", offsets=borders, unsafe=True, initial=0)
+        return sums, None, None, None
 
 
 class Turns:
