@@ -16,7 +16,7 @@ from torch.optim import Optimizer
 
 from kgrec_cli.core.gpu_steps import CapturedStep, look_up
 from kgrec_cli.core.kg.methods import KGModel
-from kgrec_cli.core.kg.transe import NOT_A_CANDIDATE, SHARPNESS, TINY
+from kgrec_cli.core.kg.transe import SHARPNESS, distance_cross_entropy
 
 
 class GPUTransE:
@@ -120,20 +120,10 @@ class GPUTransE:
         step = look_up(relations, self.weights[1], relations.argsort(stable=True)) * SHARPNESS
         predicted, target = torch.cat([head + step, tail - step]), torch.cat([tail, head])
         target_ids = torch.cat([entities[n : 2 * n], entities[:n]])
-        to_target = (predicted - target).square().sum(1, keepdim=True).clamp_min(TINY).sqrt()
-        products = predicted @ negative.T
-        squares = predicted.square().sum(1, keepdim=True) + negative.square().sum(1)
-        distances = (squares - 2 * products).clamp_min(TINY).sqrt()
-        is_repeated = torch.zeros_like(negatives, dtype=torch.bool)
-        is_repeated[1:] = negatives[1:] == negatives[:-1]
-        column = torch.searchsorted(negatives, target_ids).clamp_max(len(negatives) - 1)
-        is_target = (negatives[column] == target_ids)[:, None] & (
-            torch.arange(len(negatives), device=self.device) == column[:, None]
-        )
-        distances = distances.masked_fill(is_target | is_repeated, NOT_A_CANDIDATE)
-        scores = -torch.cat([to_target, distances], dim=1)
-        labels = torch.where(torch.cat([is_one, is_one]), 0, -1)
-        return functional.cross_entropy(scores, labels, ignore_index=-1)
+        return distance_cross_entropy(
+            predicted, target, negative, target_ids, negatives,
+            is_one=torch.cat([is_one, is_one]), chunk_numbers=2 * n * (len(negatives) + 1),
+        )  # fmt: skip
 
     def _update(self, kind: int, gradient: Tensor, ids: Tensor, counts: Tensor) -> None:
         """A step of SparseAdam: rows that no triple and no negative reads stay as they are."""
