@@ -146,6 +146,7 @@ class Settings(_Strict):
     device: Device = "auto"
     threads: int | None = Field(default=None, ge=1)
     enable_amp: bool = False
+    allow_tf32: bool = False
     recbole_compat: bool = False
     preset: str | None = None
 

@@ -25,6 +25,7 @@ from kgrec_cli.config import narrow, resolve_settings
 from kgrec_cli.core.data import splits
 from kgrec_cli.core.model import gru_cpu
 from kgrec_cli.core.model.gru4reckg import ModelSettings, build_model
+from kgrec_cli.core.training import epoch as epoch_steps
 from kgrec_cli.core.training.epoch import EpochRunner, TrainingSettings
 from kgrec_cli.core.training.losses import cross_entropy_in_chunks
 from kgrec_cli.dataset.features import load_feature_tables
@@ -102,7 +103,8 @@ def main() -> None:
     runner.start = clocks.around("context, no gradients", runner.start)  # type: ignore[method-assign]
     runner.seen_items = clocks.around("seen items", runner.seen_items)  # type: ignore[method-assign]
     model.forward = clocks.around("forward", model.forward)  # type: ignore[method-assign]
-    runner.cross_entropy = clocks.around("loss and its gradient", cross_entropy_in_chunks)
+    loss = clocks.around("loss and its gradient", cross_entropy_in_chunks)
+    vars(epoch_steps)["cross_entropy_in_chunks"] = loss
     layer = gru_cpu._Layer
     backward_of_grus = clocks.around("backward: GRUs", layer.backward)
     layer.backward = staticmethod(backward_of_grus)  # type: ignore[method-assign]

@@ -233,6 +233,8 @@ def choose_device(name: str) -> torch.device:
 def set_up_cpu(settings: Settings) -> None:
     """Sets the number of CPU threads of torch to `threads`, if that is set; keeps freed memory."""
     keep_freed_memory()
+    torch.backends.cuda.matmul.allow_tf32 = settings.allow_tf32
+    torch.backends.cudnn.allow_tf32 = settings.allow_tf32
     if settings.threads is not None:
         torch.set_num_threads(settings.threads)
 

@@ -20,8 +20,10 @@ from kgrec_cli.core.training.fit import TrainingState, fit
 from kgrec_cli.core.tuning.executors import (
     Objective,
     Report,
+    RunTrials,
     TrialResult,
     run_in_processes,
+    run_in_threads,
     run_serially,
 )
 from kgrec_cli.core.tuning.report import (
@@ -81,7 +83,7 @@ def run_tune(
     """Searches a space for the best `valid_metric`; the same call resumes a stopped search.
 
     All trials share `settings`; the other arguments are the options of `kgrec tune`. With several
-    `jobs` each trial has a process, with its share of the CPU's threads.
+    `jobs` each trial has a process, with its share of the CPU's threads; on a GPU a thread.
 
     Raises:
         KgrecError: A file that cannot be used, a parameter that is no setting, a study made with
@@ -108,9 +110,7 @@ def run_tune(
     shared["inter_sha256"] = dataset.inter_sha256
     result = run_search(
         space.ranges,
-        partial(run_serially, _make_objective(settings, dataset, folder, on_event))
-        if jobs == 1
-        else partial(run_in_processes, partial(_load_objective, settings, folder, jobs), jobs),
+        _choose_executor(settings, dataset, folder, jobs, on_event),
         storage_url=storage or f"sqlite:///{study_dir / 'study.db'}",
         study_name=study_name,
         search=search,
@@ -140,6 +140,19 @@ def _check_points(settings: Settings, space: SearchSpace) -> None:
 
 def _with_point(settings: Settings, point: Mapping[str, Any], where: str) -> Settings:
     return build_settings(merge(settings.model_dump(mode="json"), point), where)
+
+
+def _choose_executor(
+    settings: Settings, dataset: Dataset, folder: Path, jobs: int, on_event: OnEvent
+) -> RunTrials:
+    """Who runs the trials, `jobs` at a time."""
+    device = choose_device(settings.device)
+    if jobs == 1:
+        return partial(run_serially, _make_objective(settings, dataset, folder, on_event))
+    if device.type == "cuda":
+        objective = _make_objective(settings, dataset, folder, ignore_event)
+        return partial(run_in_threads, objective, jobs, device)
+    return partial(run_in_processes, partial(_load_objective, settings, folder, jobs), jobs)
 
 
 def _load_objective(settings: Settings, folder: Path, jobs: int) -> Objective:

@@ -42,6 +42,27 @@ def sample_negatives(
     return drawn
 
 
+def draw_other_items(targets: Tensor, weights_to: Tensor, sample_num: int) -> Tensor:
+    """As `sample_negatives`, on any device and without waiting for it.
+
+    A point is drawn on the line on which the items lie side by side, the target's part left out.
+
+    Args:
+        targets: int64 (T,).
+        weights_to: float64 (N,), the weights of all items up to each, the padding's being 0.
+        sample_num: Negatives per target.
+
+    Returns:
+        int64 (T, sample_num), by torch's default generator.
+    """
+    below = weights_to[targets - 1].masked_fill(targets == 0, 0)[:, None]
+    of_target = weights_to[targets][:, None] - below
+    points = torch.rand(len(targets), sample_num, device=targets.device, dtype=torch.float64)
+    points = points * (weights_to[-1] - of_target)
+    points = points + torch.where(points >= below, of_target, 0)
+    return torch.searchsorted(weights_to, points, right=True).clamp(max=len(weights_to) - 1)
+
+
 def draw_shares(counts: Tensor, alpha: float) -> Tensor:
     """The sampling distribution of shared negatives.
 

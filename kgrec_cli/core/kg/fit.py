@@ -7,6 +7,7 @@ import gc
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from kgrec_cli.core.adam_state import pack_optimizer, unpack_optimizer
 from kgrec_cli.core.kg import quiet_pykeen
 from kgrec_cli.core.kg.methods import Ints, KGModel, build_factory, build_kg_model
 from kgrec_cli.core.kg.transe import set_up_transe, train_epoch
+from kgrec_cli.core.kg.transe_gpu import GPUTransE
 from kgrec_cli.errors import KgrecError
 from kgrec_cli.settings import PretrainKGSettings
 
@@ -102,12 +104,13 @@ def fit_kg(
             if isinstance(model, TransE):
                 if not losses:
                     model.reset_parameters_()  # type: ignore[no-untyped-call]
+                n_negatives = settings.negatives or SHARED_NEGATIVES
+                given = factory.mapped_triples, settings.batch_size, n_negatives
+                run_epoch: Callable[[], float] = partial(train_epoch, model, optimizer, *given)
+                if device.type != "cpu":
+                    run_epoch = GPUTransE(model, optimizer, *given).run_epoch
                 while len(losses) < settings.epochs:
-                    n_negatives = settings.negatives or SHARED_NEGATIVES
-                    loss = train_epoch(
-                        model, factory.mapped_triples, optimizer, settings.batch_size, n_negatives
-                    )
-                    after_epoch(loss, optimizer)
+                    after_epoch(run_epoch(), optimizer)
             else:
                 _run_pykeen(model, factory, optimizer, settings, len(losses), after_epoch)
         except NonFiniteLossError as error:

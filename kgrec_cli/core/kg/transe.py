@@ -41,14 +41,14 @@ def set_up_transe(model: KGModel) -> None:
 
 
 def train_epoch(
-    model: KGModel, triples: Tensor, optimizer: Optimizer, batch_size: int, n_negatives: int
+    model: KGModel, optimizer: Optimizer, triples: Tensor, batch_size: int, n_negatives: int
 ) -> float:
     """One step for each batch of triples, in a random order; returns the mean of their losses.
 
     Args:
         model: TransE after `set_up_transe`.
-        triples: int64 (n, 3).
         optimizer: Takes sparse gradients.
+        triples: int64 (n, 3).
         batch_size: Triples per step; the last batch may be smaller.
         n_negatives: Entities drawn for each batch; one that is drawn twice counts once.
 
@@ -99,42 +99,51 @@ def batch_loss(model: KGModel, triples: Tensor, negatives: Tensor) -> Tensor:
 
 def distance_cross_entropy(
     predicted: Tensor, targets: Tensor, negatives: Tensor, target_ids: Tensor,
-    negative_ids: Tensor, *, chunk_numbers: int = CHUNK_NUMBERS,
+    negative_ids: Tensor, *, is_one: Tensor | None = None, chunk_numbers: int = CHUNK_NUMBERS,
 ) -> Tensor:  # fmt: skip
     """Mean of -log softmax(-distance to the prediction) of the targets, each among the negatives.
 
     A negative that is the target of a row does not compete with it. Distances and gradients are
     computed for a chunk of rows at a time, by products of matrices; never for all rows at once.
+    Nothing here waits for a number from the device.
 
     Args:
         predicted: float32 (B, D), where each target should lie.
         targets: float32 (B, D), where it lies.
         negatives: float32 (n, D).
         target_ids: int64 (B,).
-        negative_ids: int64 (n,), ascending, none twice.
+        negative_ids: int64 (n,), ascending; one that stands twice counts once.
+        is_one: bool (B,), False for rows that do not count; None when all do.
         chunk_numbers: Distances computed at a time.
 
     Returns:
         A scalar; differentiable once, by the first three.
     """
-    column = torch.searchsorted(negative_ids, target_ids).clamp_max(len(negative_ids) - 1)
-    rows = (negative_ids[column] == target_ids).nonzero()[:, 0]
+    n = len(negatives)
+    column = torch.searchsorted(negative_ids, target_ids).clamp_max(n - 1)
+    column = torch.where(negative_ids[column] == target_ids, column, n)
+    far_off = torch.zeros_like(negatives[:, 0])
+    far_off[1:] = (negative_ids[1:] == negative_ids[:-1]) * NOT_A_CANDIDATE**2
+    share = torch.ones_like(predicted[:, 0]) if is_one is None else is_one.to(predicted.dtype)
     apply: Any = _DistanceCrossEntropy.apply
-    n_rows = max(1, chunk_numbers // (len(negatives) + 1))
-    loss: Tensor = apply(predicted, targets, negatives, rows, column[rows], n_rows)
+    n_rows = max(1, chunk_numbers // (n + 1))
+    loss: Tensor = apply(
+        predicted, targets, negatives, column, far_off, share / share.sum(), n_rows
+    )
     return loss
 
 
 class _DistanceCrossEntropy(torch.autograd.Function):
-    """Distances by |p - x|^2 = |p|^2 - 2 p.x + |x|^2; the target stands in the last column.
+    """Distances by |p - x|^2 = |p|^2 - 2 p.x + |x|^2; the target stands in the last column, n.
 
-    `rows` and `columns` say where a negative is the target of its row; `chunk` is a count of rows.
+    `column` (B,) is that of the negative that is the row's target, n for none; `far_off` (n,) is
+    added to squared distances; `share` (B,) is that of each row in the mean.
     """
 
     @staticmethod
     def forward(
-        ctx: Any, predicted: Tensor, targets: Tensor, negatives: Tensor, rows: Tensor,
-        columns: Tensor, chunk: int,
+        ctx: Any, predicted: Tensor, targets: Tensor, negatives: Tensor, column: Tensor,
+        far_off: Tensor, share: Tensor, chunk: int,
     ) -> Tensor:  # fmt: skip
         n_rows, width = predicted.shape
         n = len(negatives)
@@ -142,7 +151,7 @@ class _DistanceCrossEntropy(torch.autograd.Function):
         left = torch.cat([predicted, ones, (predicted * predicted).sum(1, keepdim=True)], dim=1)
         right = predicted.new_zeros(width + 2, n + 1)
         right[:width, :n] = -2 * negatives.T
-        right[width, :n] = (negatives * negatives).sum(1)
+        right[width, :n] = (negatives * negatives).sum(1) + far_off
         right[width + 1, :n] = 1
         padded = predicted.new_zeros(n + 1, width + 1)  # a column of ones sums the weights
         padded[:n, :width] = negatives
@@ -153,26 +162,26 @@ class _DistanceCrossEntropy(torch.autograd.Function):
         probability = torch.empty_like(distance)
         by_predicted = predicted.new_empty(n_rows, width + 1)
         by_negatives = predicted.new_zeros(n + 1, width + 1)
-        starts = range(0, n_rows, chunk)
-        firsts = torch.searchsorted(rows, rows.new_tensor([*starts, n_rows])).tolist()
-        for start, first, end in zip(starts, firsts[:-1], firsts[1:], strict=True):
+        shares = share[:, None]
+        for start in range(0, n_rows, chunk):
             at = slice(start, start + chunk)
             distances = torch.mm(left[at], right).clamp_min_(TINY).sqrt_()
+            distances.scatter_(1, column[at, None], NOT_A_CANDIDATE)
             distances[:, n] = distance[at]
-            distances[rows[first:end] - start, columns[first:end]] = NOT_A_CANDIDATE
             weights = torch.softmax(-distances, dim=1)
             probability[at] = weights[:, n]
             weights.div_(distances)
             torch.mm(weights, padded, out=by_predicted[at])
-            by_negatives.addmm_(weights.T, left[at, : width + 1])
+            by_negatives.addmm_(weights.T, left[at, : width + 1] * shares[at])
 
-        towards = ((1 - probability) / distance)[:, None] * apart
-        away = by_predicted[:, width:] * predicted - by_predicted[:, :width]
+        towards = ((1 - probability) / distance)[:, None] * apart * shares
+        away = (by_predicted[:, width:] * predicted - by_predicted[:, :width]) * shares
         by_negatives = by_negatives[:n, :width] - by_negatives[:n, width:] * negatives
-        ctx.save_for_backward((towards - away) / n_rows, towards / -n_rows, by_negatives / n_rows)
-        return -probability.clamp_min(torch.finfo(probability.dtype).tiny).log().mean()
+        ctx.save_for_backward(towards - away, -towards, by_negatives)
+        smallest = torch.finfo(probability.dtype).tiny
+        return -(probability.clamp_min(smallest).log() * share).sum()
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        return *(gradient * saved for saved in ctx.saved_tensors), None, None, None
+        return *(gradient * saved for saved in ctx.saved_tensors), None, None, None, None

@@ -10,8 +10,9 @@ including the padding.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from types import ModuleType
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -20,6 +21,7 @@ from torch.nn import functional
 
 from kgrec_cli.core.model import gru, gru_cpu
 from kgrec_cli.core.model.gru import PackedRows, pack
+from kgrec_cli.core.model.gru_dense import DenseRows, look_up_items, side_by_side
 
 ROWS_AT_ONCE = 256
 """Histories encoded at once: what they need stays in the processor's cache."""
@@ -161,8 +163,37 @@ class GRU4RecKG(nn.Module):
             float (P, D), or (T, D) in their order when `mask` is given.
         """
         states = self._fast_gru.run_grus(self._grus, self._inputs(rows.items), rows.sizes, start)
-        wanted = self.hidden_dropout(states if mask is None else states[mask])
-        scoring: Tensor = self.layer_norm(self.dense_layer(wanted))
+        return self.to_scoring(states if mask is None else states[mask])
+
+    def read_rows(self, rows: DenseRows, positions: Tensor) -> Tensor:
+        """The states of all branches after some positions of rows of one length.
+
+        Args:
+            rows: B rows.
+            positions: int64 (T,), step * B + row.
+
+        Returns:
+            float (T, G * H), G the number of branches.
+        """
+
+        def run(layers: nn.GRU, items: Tensor, start: Tensor | None, *given: Any) -> Any:
+            vectors = self.emb_dropout(look_up_items(items, *given))
+            return layers(vectors.transpose(0, 1), start)
+
+        def read(branch: str, table: Tensor) -> Tensor:
+            layers, start = getattr(self, f"{branch}_gru_layers"), None
+            if rows.context is not None:
+                with torch.no_grad():
+                    start = run(layers, rows.context, None, table, None)[1]
+            states: Tensor = run(layers, rows.items, start, table, rows.order)[0]
+            return states.transpose(0, 1).flatten(0, 1).index_select(0, positions)
+
+        branches = [partial(read, name, self._table(name)) for name in self.branches]
+        return torch.cat(side_by_side(branches), dim=-1)
+
+    def to_scoring(self, states: Tensor) -> Tensor:
+        """What items are scored by, float (..., D), from the branches' states (..., G * H)."""
+        scoring: Tensor = self.layer_norm(self.dense_layer(self.hidden_dropout(states)))
         return scoring
 
     @torch.no_grad()
@@ -184,6 +215,8 @@ class GRU4RecKG(nn.Module):
         Returns:
             float (B, D).
         """
+        if not items.is_cpu:
+            return self.encode_rows(items, lengths)
         order = torch.argsort(lengths, descending=True, stable=True)
         inputs = None
         if self._pays_by_item(int(lengths.sum())):
@@ -198,8 +231,16 @@ class GRU4RecKG(nn.Module):
                 last = gru_cpu.last_states_by_item(self._grus, inputs, rows)
             states.append(torch.cat(last[-1].unbind(), dim=-1))
         ordered = torch.cat(states)[torch.argsort(order)]
-        scoring: Tensor = self.layer_norm(self.dense_layer(ordered))
-        return scoring
+        return self.to_scoring(ordered)
+
+    @torch.no_grad()
+    def encode_rows(self, items: Tensor, lengths: Tensor) -> Tensor:
+        """As `encode`, over rows of one length: fast on a GPU."""
+        steps = torch.arange(-items.shape[1], 0, device=items.device) + lengths[:, None]
+        padding_first = items.gather(1, steps.clamp(min=0)) * (steps >= 0)
+        rows = DenseRows(padding_first.T.contiguous())
+        last = torch.arange(len(items), device=items.device) + len(items) * (items.shape[1] - 1)
+        return self.to_scoring(self.read_rows(rows, last))
 
     def _pays_by_item(self, n_positions: int) -> bool:
         """Whether the inputs' products are to be made for every item, not for every position."""
@@ -209,13 +250,8 @@ class GRU4RecKG(nn.Module):
 
     @property
     def _fast_gru(self) -> ModuleType:
-        """What computes the GRUs fast on the model's device; `gru` itself where nothing does."""
-        device = self.item_embedding.weight.device.type
-        if device == "cuda":
-            from kgrec_cli.core.model import gru_cuda
-
-            return gru_cuda
-        return gru_cpu if device == "cpu" else gru
+        """What computes the GRUs over packed rows; on a GPU rows of one length are faster."""
+        return gru_cpu if self.item_embedding.weight.is_cpu else gru
 
     @property
     def _grus(self) -> list[nn.GRU]:

@@ -9,6 +9,7 @@ Letters: B rows, P positions of all rows, W windows.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -152,14 +153,24 @@ def sequence_batches(
     first target only sets the states it begins with.
     """
     windows = cut_windows(histories, split, max_length=max_length, context=context, rng=rng)
+    order, borders = order_windows(windows, batch_size, rng)
+    for begin, end in pairwise(borders):
+        chunk = _window_chunk(histories.items, windows, order[begin:end])
+        yield Batch([chunk], len(chunk.targets))
+
+
+def order_windows(windows: Windows, batch_size: int, rng: np.random.Generator) -> tuple[Ints, Ints]:
+    """A random order of the windows, and the borders of the steps in it.
+
+    Returns:
+        int64 (W,); int64 (S + 1,), ascending: step s takes the windows from border s to s + 1.
+    """
     order = rng.permutation(len(windows.starts))
     done = np.cumsum((windows.ends - windows.first_targets)[order])
-    n_steps = max(1, -(-int(done[-1]) // batch_size)) if len(done) else 0
-    borders = np.searchsorted(done, np.arange(1, n_steps) * done[-1] / n_steps) if n_steps else []
-    for chosen in np.split(order, borders):
-        if len(chosen):
-            chunk = _window_chunk(histories.items, windows, chosen)
-            yield Batch([chunk], len(chunk.targets))
+    n_targets = int(done.max(initial=0))
+    n_steps = -(-n_targets // batch_size)
+    inner = np.searchsorted(done, np.arange(1, n_steps) * n_targets / max(n_steps, 1))
+    return order, np.unique(np.concatenate([[0], inner, [len(order)]]))
 
 
 def _window_chunk(items: Items, windows: Windows, chosen: Ints) -> Chunk:

@@ -1,7 +1,7 @@
-"""One epoch: batches to the device, loss, gradient, update."""
+"""One epoch: batches, loss, gradient, update. `gpu_epoch` makes the same steps on a GPU."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Literal
@@ -15,15 +15,12 @@ from kgrec_cli.core.data import splits
 from kgrec_cli.core.data.histories import Histories, Ints
 from kgrec_cli.core.data.splits import Split
 from kgrec_cli.core.evaluation.measure import MeasureSettings
-from kgrec_cli.core.model.gru import PackedRows
 from kgrec_cli.core.model.gru4reckg import GRU4RecKG, SeenItems
 from kgrec_cli.core.training import batches
 from kgrec_cli.core.training.batches import Batch, Chunk
 from kgrec_cli.core.training.losses import (
     bpr,
-    cross_entropy,
     cross_entropy_in_chunks,
-    sampled_softmax,
     sampled_softmax_in_chunks,
 )
 from kgrec_cli.errors import KgrecError
@@ -65,6 +62,7 @@ class EpochRunner:
         split: Which of their events train.
         settings: Batches, loss, negatives and seed.
         device: Where to train.
+        after_step: Called after every step of the optimiser.
     """
 
     def __init__(
@@ -75,6 +73,7 @@ class EpochRunner:
         split: Split,
         settings: TrainingSettings,
         device: torch.device,
+        after_step: Callable[[], None] = lambda: None,
     ) -> None:
         self.model = model
         self.optimizer = optimizer
@@ -83,9 +82,7 @@ class EpochRunner:
         self.split = split
         self.settings = settings
         self.device = device
-        is_cpu = device.type == "cpu"
-        self.cross_entropy = cross_entropy_in_chunks if is_cpu else cross_entropy
-        self.sampled_softmax = sampled_softmax_in_chunks if is_cpu else sampled_softmax
+        self.after_step = after_step
         self.n_items = model.item_embedding.num_embeddings
         if settings.loss_type != "CE":
             self._prepare_negatives()
@@ -98,12 +95,14 @@ class EpochRunner:
         counts = splits.item_popularity(self.histories, self.split, self.n_items)
         popularity = torch.from_numpy(counts)
         is_uniform = negatives.distribution == "uniform"
+        weights = None if is_uniform else popularity.float() ** negatives.alpha
         self.sample_negatives = partial(
             sample_negatives,
-            popularity=None if is_uniform else popularity.float() ** negatives.alpha,
+            popularity=weights,
             n_items=self.n_items,
             sample_num=negatives.sample_num,
         )
+        self.item_weights = torch.ones(self.n_items) if weights is None else weights
         shares = draw_shares(popularity, 0 if is_uniform else negatives.alpha)
         self.shared_negatives = SharedNegatives(shares, negatives.sample_num)
 
@@ -123,27 +122,10 @@ class EpochRunner:
         rng = np.random.default_rng(order_seed)
         if self.settings.shuffle_ties:
             self.histories = splits.shuffle_ties(self.unshuffled, self.split, rng)
-        if self.model.seen_bias is not None:
-            self.is_first = events.first_events(self.histories, self.n_items)
         total = torch.zeros((), dtype=torch.float64, device=self.device)
         n_done, shown_at = 0, time.perf_counter()
-        for batch in self.batches(rng):
-            self.optimizer.zero_grad(set_to_none=True)
-            batch_loss = torch.zeros_like(total)
-            for chunk in batch.chunks:
-                loss = self.loss(chunk, self.start(chunk), generator)
-                if len(batch.chunks) > 1:
-                    loss = loss * (np.count_nonzero(chunk.targets) / batch.n_targets)
-                loss.backward()  # type: ignore[no-untyped-call]
-                batch_loss += loss.detach()
-            clip = self.settings.clip_grad_norm
-            if clip is not None:
-                torch.nn.utils.clip_grad_norm_(
-                    self.model.parameters(), clip.max_norm, norm_type=clip.norm_type
-                )
-            self.optimizer.step()
-            total += batch_loss * batch.n_targets
-            n_done += batch.n_targets
+        for n_new in self.steps(rng, generator, total):
+            n_done += n_new
             if time.perf_counter() - shown_at > 0.2:
                 shown_at = time.perf_counter()
                 on_event(Progress(f"epoch {epoch}", n_done, n_targets, "targets", passing=True))
@@ -155,6 +137,35 @@ class EpochRunner:
                 f"{self.settings.learning_rate:g}) is the usual cure"
             )
         return mean
+
+    def steps(
+        self, rng: np.random.Generator, generator: torch.Generator, total: Tensor
+    ) -> Iterator[int]:
+        """Makes the steps, adds their losses to `total`, yields how many targets each had."""
+        if self.model.seen_bias is not None:
+            self.is_first = events.first_events(self.histories, self.n_items)
+        for batch in self.batches(rng):
+            self.optimizer.zero_grad(set_to_none=True)
+            batch_loss = torch.zeros_like(total)
+            for chunk in batch.chunks:
+                loss = self.loss(chunk, self.start(chunk), generator)
+                if len(batch.chunks) > 1:
+                    loss = loss * (np.count_nonzero(chunk.targets) / batch.n_targets)
+                loss.backward()  # type: ignore[no-untyped-call]
+                batch_loss += loss.detach()
+            self.update_weights()
+            self.after_step()
+            total += batch_loss * batch.n_targets
+            yield batch.n_targets
+
+    def update_weights(self) -> None:
+        """One step of the optimiser, its gradients clipped first if that is set."""
+        clip = self.settings.clip_grad_norm
+        if clip is not None:
+            torch.nn.utils.clip_grad_norm_(
+                self.model.parameters(), clip.max_norm, norm_type=clip.norm_type
+            )
+        self.optimizer.step()
 
     def batches(self, rng: np.random.Generator) -> Iterator[Batch]:
         """The epoch's batches."""
@@ -171,32 +182,27 @@ class EpochRunner:
         """The states that a chunk's rows begin with: those after what they read before it."""
         if chunk.context is None:
             return None
-        states = self.model.remember(self.on_device(chunk.context))
+        states = self.model.remember(chunk.context)
         n_layers, n_branches, _, hidden = states.shape
         start = states.new_zeros(n_layers, n_branches, chunk.rows.sizes[0], hidden)
-        start[:, :, self.to_device(torch.from_numpy(chunk.context_of))] = states
+        start[:, :, torch.from_numpy(chunk.context_of)] = states
         return start
 
     def loss(self, chunk: Chunk, start: Tensor | None, generator: torch.Generator) -> Tensor:
         """The mean loss over the targets of a chunk."""
-        wanted = self.to_device(torch.from_numpy(chunk.targets))
-        with torch.autocast("cuda", enabled=self.settings.enable_amp and wanted.is_cuda):
-            mask = None if chunk.targets.all() else wanted > 0
-            states = self.model(self.on_device(chunk.rows), mask, start)
-            targets = (wanted if mask is None else wanted[mask]).long()
-            weight = self.model.item_vectors()
-            loss: Tensor
-            if self.settings.loss_type == "CE":
-                places = chunk.places if mask is None else chunk.places[chunk.targets > 0]
-                seen, bias = self.seen_items(places + 1), self.model.seen_bias
-                loss = self.cross_entropy(states, weight, targets, seen, bias)
-            elif self.settings.loss_type == "SSM":
-                negatives, log_q = map(self.to_device, self.shared_negatives.draw(generator))
-                loss = self.sampled_softmax(states, weight, targets, negatives, log_q)
-            else:
-                negatives = self.sample_negatives(targets.cpu(), generator=generator)
-                loss = bpr(states, weight, targets, self.to_device(negatives))
-            return loss
+        wanted = torch.from_numpy(chunk.targets)
+        mask = None if chunk.targets.all() else wanted > 0
+        states = self.model(chunk.rows, mask, start)
+        targets = (wanted if mask is None else wanted[mask]).long()
+        weight = self.model.item_vectors()
+        if self.settings.loss_type == "CE":
+            places = chunk.places if mask is None else chunk.places[chunk.targets > 0]
+            seen, bias = self.seen_items(places + 1), self.model.seen_bias
+            return cross_entropy_in_chunks(states, weight, targets, seen, bias)
+        if self.settings.loss_type == "SSM":
+            negatives, log_q = self.shared_negatives.draw(generator)
+            return sampled_softmax_in_chunks(states, weight, targets, negatives, log_q)
+        return bpr(states, weight, targets, self.sample_negatives(targets, generator=generator))
 
     def seen_items(self, targets: Ints) -> SeenItems | None:
         """The items before each target (T,), each once; None unless the model has `seen_bias`."""
@@ -205,15 +211,4 @@ class EpochRunner:
         rows, seen = events.seen_events(self.histories, targets)
         is_first = self.is_first[seen]
         items = self.histories.items[seen[is_first]].astype(np.int64)
-        rows = rows[is_first]
-        return SeenItems(*map(self.to_device, (torch.from_numpy(rows), torch.from_numpy(items))))
-
-    def on_device(self, rows: PackedRows) -> PackedRows:
-        """Rows with their items on the device."""
-        return PackedRows(self.to_device(rows.items), rows.sizes)
-
-    def to_device(self, tensor: Tensor) -> Tensor:
-        """A tensor on the device; pinned on its way to CUDA."""
-        if self.device.type == "cuda":
-            return tensor.pin_memory().to(self.device, non_blocking=True)
-        return tensor
+        return SeenItems(torch.from_numpy(rows[is_first]), torch.from_numpy(items))

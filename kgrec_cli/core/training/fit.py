@@ -7,6 +7,7 @@ continues to the numbers of one that did not.
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, cast
 
 import torch
@@ -21,6 +22,7 @@ from kgrec_cli.core.evaluation.measure import rank_metrics
 from kgrec_cli.core.evaluation.ranking import draw_candidates, rank_targets, score_by
 from kgrec_cli.core.model.gru4reckg import GRU4RecKG
 from kgrec_cli.core.training.epoch import EpochRunner, TrainingSettings
+from kgrec_cli.core.training.gpu_epoch import GPUEpochRunner
 from kgrec_cli.errors import KgrecError
 from kgrec_cli.events import EpochDone, OnEvent, ignore_event
 
@@ -127,11 +129,15 @@ def fit(
     if state.epoch:
         model.load_state_dict(state.model)
         optimizer.load_state_dict(state.optimizer)
-    averaged = average_weights(model, optimizer, settings.ema_decay) if settings.ema_decay else None
+    for group in optimizer.param_groups:  # after loading: the checkpoint may come from a CPU
+        group["capturable"] = device.type == "cuda"
+    averaged = average_weights(model, settings.ema_decay) if settings.ema_decay else None
     if averaged is not None and state.epoch:
         averaged.load_state_dict(state.averaged)
     measured = cast(GRU4RecKG, model if averaged is None else averaged.module)
-    runner = EpochRunner(model, optimizer, histories, split, settings, device)
+    after_step = (lambda: None) if averaged is None else partial(averaged.update_parameters, model)
+    make_runner = EpochRunner if device.type == "cpu" else GPUEpochRunner
+    runner = make_runner(model, optimizer, histories, split, settings, device, after_step)
     while not state.is_finished(settings):
         began = time.perf_counter()
         loss = runner.run(state.epoch + 1, len(targets), on_event)
@@ -170,10 +176,8 @@ def fit(
     return state
 
 
-def average_weights(
-    model: GRU4RecKG, optimizer: torch.optim.Optimizer, decay: float
-) -> AveragedModel:
-    """Weights that follow the model's after every step of the optimizer.
+def average_weights(model: GRU4RecKG, decay: float) -> AveragedModel:
+    """Weights that follow the model's by `update_parameters`, after every step of the optimizer.
 
     Exponential moving averages (Polyak & Juditsky 1992) whose decay begins low: after n steps it
     is (1 + n) / (10 + n) and `decay` at most, so they are over the last ninth of the steps or so,
@@ -183,11 +187,12 @@ def average_weights(
     def follow(averages: Any, weights: Any, _: Any) -> None:
         n_steps = int(averaged.n_averaged)  # on the CPU, so that nothing waits for the device
         share = max(1 - decay, 9 / (n_steps + 10))
-        for average, weight in zip(averages, weights, strict=True):
-            average.lerp_(weight, share)
+        torch._foreach_lerp_(averages, weights, share)
 
     averaged = AveragedModel(model, multi_avg_fn=follow)
-    optimizer.register_step_post_hook(lambda *_: averaged.update_parameters(model))
+    for module in averaged.modules():
+        if isinstance(module, torch.nn.GRU):
+            module.flatten_parameters()  # a copy's weights lie apart, which cuDNN is slow with
     return averaged
 
 

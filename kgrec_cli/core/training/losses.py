@@ -32,15 +32,22 @@ def cross_entropy(
     Args:
         states: float (T, D).
         item_weight: float (N, D).
-        targets: int64 (T,).
-        seen: The items before each target, rows ascending, an item of a row once; None for none.
+        targets: int64 (T,); a 0 is none.
+        seen: The items before each target, which may repeat; a pair of row T is none. None for no
+            pairs at all.
         seen_bias: float, 0-d: what is added to their scores.
     """
-    scores = states @ item_weight.T
+    scores = at_least_single(states @ item_weight.T)
     if seen is not None and seen_bias is not None:
-        added = seen_bias.to(scores.dtype).expand(len(seen.rows))
-        scores = scores.index_put((seen.rows, seen.items), added, accumulate=True)
-    return functional.cross_entropy(scores, targets)
+        is_seen = scores.new_zeros(len(scores) + 1, len(item_weight))
+        is_seen.index_put_((seen.rows, seen.items), scores.new_ones(()))
+        scores = torch.addcmul(scores, is_seen[:-1], seen_bias)
+    return functional.cross_entropy(scores, targets, ignore_index=0)
+
+
+def at_least_single(scores: Tensor) -> Tensor:
+    """Scores in float32 when they are bfloat16 (`enable_amp`), else as they are."""
+    return scores.float() if scores.dtype == torch.bfloat16 else scores
 
 
 def cross_entropy_in_chunks(
@@ -127,15 +134,17 @@ def sampled_softmax(
     Args:
         states: float (T, D).
         item_weight: float (N, D).
-        targets: int64 (T,).
-        negatives: int64 (n,), n at least 1, ascending, distinct.
+        targets: int64 (T,); a 0 is none.
+        negatives: int64 (n,), n at least 1, ascending, distinct, save for those behind whose
+            log_q is infinite: they are none.
         log_q: float (n,), the log of how likely each was to be among the negatives.
     """
     wanted, others, hits = gather_sampled(item_weight, targets, negatives)
-    scores = functional.pad(states @ others.T - log_q, (1, 0))
+    scores = functional.pad(at_least_single(states @ others.T) - log_q, (1, 0))
     scores = scores.scatter(1, hits[:, None], -torch.inf)
-    scores = torch.cat([(states * wanted).sum(1, keepdim=True), scores[:, 1:]], dim=1)
-    return functional.cross_entropy(scores, torch.zeros_like(targets))
+    own = at_least_single((states * wanted).sum(1, keepdim=True))
+    scores = torch.cat([own, scores[:, 1:]], dim=1)
+    return functional.cross_entropy(scores, torch.where(targets > 0, 0, -1), ignore_index=-1)
 
 
 def gather_sampled(
@@ -216,9 +225,11 @@ def bpr(states: Tensor, item_weight: Tensor, targets: Tensor, negatives: Tensor)
     Args:
         states: float (T, D).
         item_weight: float (N, D).
-        targets: int64 (T,).
+        targets: int64 (T,); a 0 is none.
         negatives: int64 (T, n), compared one by one.
     """
     positive = (states * item_weight[targets]).sum(-1, keepdim=True)
     negative = (states.unsqueeze(1) * item_weight[negatives]).sum(-1)
-    return -torch.log(BPR_GAMMA + torch.sigmoid(positive - negative)).mean()
+    losses = -torch.log(BPR_GAMMA + torch.sigmoid(at_least_single(positive - negative))).mean(1)
+    is_target = targets > 0
+    return (losses * is_target).sum() / is_target.sum()

@@ -7,14 +7,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from kgrec_cli.core.model import gru, gru_cpu, gru_cuda
+from kgrec_cli.core.model import gru, gru_cpu
 from kgrec_cli.core.model.gru import pack
 
 LENGTHS = [7, 5, 5, 2, 1]
 SIZES = tuple(sum(length > step for length in LENGTHS) for step in range(7))
 WIDTHS = (4, 5)
 HIDDEN = 6
-WAYS = pytest.mark.parametrize("way", [gru, gru_cpu, gru_cuda], ids=["plain", "cpu", "cuda"])
+WAYS = pytest.mark.parametrize("way", [gru, gru_cpu], ids=["plain", "cpu"])
 
 
 @pytest.fixture(autouse=True)
