@@ -19,7 +19,13 @@ ENTITY = "entity"
 DEFAULT_SUFFIX, RECBOLE_SUFFIX = "ent_feature", "ent"
 REPORT_NAME = "prepare.json"
 """The report of `kgrec prepare` on the files that it wrote, beside them."""
-ITEM_TEXTS = {"movie_title": "title", "release_year": "year", "genre": "genre", "class": "genre"}
+ITEM_TEXTS = {
+    "title": "title",
+    "movie_title": "title",
+    "release_year": "year",
+    "genre": "genre",
+    "class": "genre",
+}
 """Text columns of `.item` in the files of `kgrec prepare` and RecBole -> what they hold."""
 
 

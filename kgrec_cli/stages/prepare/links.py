@@ -109,23 +109,24 @@ def _metadata_or_none(
     plan: KGPlan, items: pl.DataFrame | None, tags: pl.DataFrame | None, on_event: OnEvent
 ) -> KnowledgeGraph:
     """The graph of the items' metadata; an empty one, with a warning unless that was asked for."""
+    is_unlisted = items is None
     if items is None or plan.name == "none":
         items = pl.DataFrame(schema={"item_id": pl.String})
     triples, links = build_metadata_kg(items, tags)
     if triples.height and plan.note:
         on_event(Note(plan.note))
     if triples.is_empty() and plan.name != "none":
-        text = "no knowledge graph: the raw data says nothing of its items (genres, years, tags); "
-        text += "give one by --kg FILE --links FILE, or an item list by --items FILE"
-        on_event(Warn(text))
+        text = f"no knowledge graph: the {'raw data' if is_unlisted else 'item list'} says nothing "
+        text += "of its items (genres, years, tags); give one by --kg FILE --links FILE"
+        on_event(Warn(text + (", or an item list by --items FILE" if is_unlisted else "")))
     return KnowledgeGraph(triples, links, links.height)
 
 
 def _read_catalogs(plan: KGPlan, links: pl.DataFrame) -> pl.DataFrame:
     """Titles with the ids of the links: item_id, title, release_year."""
     if plan.catalog_paths:
-        catalogs = [read_catalog(path) for path in plan.catalog_paths]
-        return pl.concat(catalogs).select("item_id", "title", "release_year")
+        columns = ("item_id", "title", "release_year")
+        return pl.concat(read_catalog(path).select(columns) for path in plan.catalog_paths)
     if "title" in links.columns:
         return links.select("item_id", "title", pl.lit(None, pl.String).alias("release_year"))
     raise UsageError(
@@ -238,12 +239,18 @@ def _check_coverage(
         text = f"{n_without:,} of {n_entities:,} linked entities stand in no triple of {plan.name}"
         on_event(Warn(text))
     n_items, n_known = report["items"], report["items_with_triples"]
-    if 2 * n_known < n_items and "genre" in items.columns and not request.add_metadata:
+    if 2 * n_known < n_items and _has_metadata(items) and not request.add_metadata:
         text = f"the graph knows {n_known:,} of {n_items:,} items; --add-metadata gives the others "
         on_event(Note(f"{text}their genres, years and tags"))
     if n_shared := report["entities_of_several_items"]:
         shared = "one entity" if n_shared == 1 else f"{n_shared:,} entities"
         on_event(Note(f"{report['items_sharing_an_entity']:,} items share {shared}"))
+
+
+def _has_metadata(items: pl.DataFrame) -> bool:
+    """Whether anything is known of an item that `--add-metadata` could add."""
+    names = [name for name in ("genre", "release_year") if name in items.columns]
+    return any(items[name].null_count() < items.height for name in names)
 
 
 def _add_metadata(

@@ -412,7 +412,7 @@ def test_a_table_without_items_has_no_graph(prepare: Prepare, tmp_path: Path, ev
 
 def test_a_table_with_an_item_list(prepare: Prepare, tmp_path: Path):
     (tmp_path / "log.csv").write_text("user,item,when\nu,i,3\n")
-    (tmp_path / "list.csv").write_text("id,title,genres\ni,Heat (1995),Crime|Drama\n")
+    (tmp_path / "list.csv").write_text("movieId,title,genres\ni,Heat (1995),Crime|Drama\n")
     result = prepare(
         raw_path=tmp_path / "log.csv",
         items_path=tmp_path / "list.csv",
@@ -424,6 +424,66 @@ def test_a_table_with_an_item_list(prepare: Prepare, tmp_path: Path):
     assert result.report["options"]["columns"] == {
         "user_id": "user", "item_id": "item", "timestamp": "when"
     }  # fmt: skip
+
+
+LISTENS = "user,artist,time\nu,1,1\nu,2,2\nv,3,3\nv,1,4\n"
+NAMES = ("Rivers of Glass", "(1962-1966)", "Tallow, Irma (1935-)", "1999")
+
+
+@pytest.mark.parametrize(
+    ("head", "beside", "expected"),
+    [
+        ("id,name,url", "http://x/y", "title:token_seq"),
+        ("artist,title,genres", "", "title:token_seq"),
+        ("id,name,genres", "Folk|New Wave", "title:token_seq\tgenre:token_seq"),
+        ("id,title,year", "1935", "title:token_seq\trelease_year:token"),
+    ],
+)
+def test_the_names_of_items_that_are_no_films_stay(
+    prepare: Prepare, tmp_path: Path, head: str, beside: str, expected: str
+):
+    (tmp_path / "log.csv").write_text(LISTENS)
+    rows = [f'{n},"{name}",{beside}' for n, name in enumerate(NAMES, start=1)]
+    (tmp_path / "items.csv").write_text("\n".join([head, *rows, ""]))
+    columns = ColumnChoice(item="artist")
+    files = texts(
+        prepare(
+            raw_path=tmp_path / "log.csv",
+            columns=columns,
+            items_path=tmp_path / "items.csv",
+            kg="metadata",
+        )
+    )
+    lines = files["toy.item"].splitlines()
+    assert lines[0] == f"item_id:token\t{expected}"
+    assert tuple(line.split("\t")[1] for line in lines[1:]) == NAMES
+    n_years = files["toy.kg"].count("year:1935")
+    assert n_years == (4 if "year" in head else 0)
+
+
+def test_metadata_is_advised_where_the_item_list_has_some(
+    prepare: Prepare, tmp_path: Path, events: list[Event]
+):
+    (tmp_path / "log.csv").write_text(LISTENS)
+    (tmp_path / "kg.tsv").write_text("e1\tby\ta\ne2\tby\ta\n")
+    (tmp_path / "links.tsv").write_text("1\te1\n")
+    options = {
+        "raw_path": tmp_path / "log.csv", "columns": ColumnChoice(item="artist"),
+        "items_path": tmp_path / "items.csv", "kg": str(tmp_path / "kg.tsv"),
+        "links_path": tmp_path / "links.tsv",
+    }  # fmt: skip
+    for beside, is_advised in (("", False), ("Folk", True)):
+        events.clear()
+        (tmp_path / "items.csv").write_text(f"id,name,genre\n1,One,{beside}\n2,Two,\n")
+        prepare(**options)
+        assert any("--add-metadata" in event.text for event in events) == is_advised
+        assert not any(isinstance(event, Warn) for event in events)
+    events.clear()
+    (tmp_path / "items.csv").write_text("id,name\n1,One\n2,Two\n")
+    prepare(**options | {"kg": "metadata", "links_path": None})
+    (warning,) = [event.text for event in events if isinstance(event, Warn)]
+    assert warning.startswith("no knowledge graph: the item list says nothing of its items")
+    assert "--items" not in warning
 
 
 NOWHERE = "http://127.0.0.1:9"
