@@ -10,6 +10,7 @@ from typing import Any, Literal, TypeVar
 import numpy as np
 import polars as pl
 
+from kgrec_cli.core.linking.oddities import count_self_loops
 from kgrec_cli.core.linking.verdict import LinkVerdict, link_verdict
 from kgrec_cli.dataset.features import CURE, other_kind_of_ids, token_of_item
 from kgrec_cli.dataset.files import (
@@ -234,6 +235,8 @@ def _graph(triples: pl.DataFrame) -> Iterator[Finding]:
     if distinct.height < triples.height:
         n_repeated = triples.height - distinct.height
         yield Finding("note", ".kg", f"{n_repeated:,} triples stand more than once")
+    if n_loops := count_self_loops(distinct):
+        yield Finding("note", ".kg", f"{n_loops:,} triples lead from an entity to itself")
     inverse = inverse_relations(distinct)
     if inverse:
         shown = f"{inverse[0][0]} and {inverse[0][1]}" + (", ..." if len(inverse) > 1 else "")

@@ -104,7 +104,7 @@ def run_prepare(request: PrepareRequest, *, on_event: OnEvent) -> PrepareResult:
     items = _all_items(raw, table)
     counts = table.group_by("item_id", maintain_order=True).agg(pl.len().alias("n"))
     n_interactions = counts.with_columns(pl.col("item_id").cast(pl.String))
-    kg = load_kg(plan, raw.items, raw.tags, on_event=on_event)
+    kg = load_kg(plan, raw.items, raw.tags, items["item_id"], on_event=on_event)
     linked, verdict = settle_links(
         request.kg, plan, kg, raw, items, n_interactions, on_event=on_event
     )

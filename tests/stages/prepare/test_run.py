@@ -135,8 +135,8 @@ def test_the_account(prepare: Prepare, kg_files: dict[str, object], events: list
         "items_with_triples": 2,
         "interactions_linked": 2,
         "interactions_with_triples": 2,
-        "entities": 2,
-        "entities_without_triple": 1,
+        "entities": 1,  # nobody rated 40
+        "entities_without_triple": 0,
         "entities_of_several_items": 1,
         "items_sharing_an_entity": 2,
         "titles": None,
@@ -147,7 +147,8 @@ def test_the_account(prepare: Prepare, kg_files: dict[str, object], events: list
         "summary": "nothing to judge the links by: entities without names, items without genres",
     }
     assert report["kg"] == {
-        "name": "kg.tsv", "read": 4, "repeated": 1, "triples": 3, "entities": 4, "relations": 2
+        "name": "kg.tsv", "read": 4, "repeated": 1, "self_loops": 0, "triples": 3, "entities": 4,
+        "relations": 2,
     }  # fmt: skip
     assert [source["file"] for source in report["sources"]] == [
         "kg.tsv", "links.tsv", "movies.dat", "ratings.dat", "users.dat"
@@ -178,11 +179,11 @@ def test_metadata_added_to_a_graph(prepare: Prepare, kg_files: dict[str, object]
         "e4\treleased_in_decade\tdecade:2000s",
     ]  # fmt: skip
     assert report["kg"] == {
-        "name": "kg.tsv and metadata", "read": 4, "repeated": 1, "triples": 15, "of_metadata": 12,
-        "entities": 15, "relations": 5,
+        "name": "kg.tsv and metadata", "read": 4, "repeated": 1, "self_loops": 0, "triples": 15,
+        "of_metadata": 12, "entities": 15, "relations": 5,
     }  # fmt: skip
     assert report["links"] == plain["links"] | {
-        "kept": 4, "of_metadata": 1, "entities": 3, "entities_without_triple": 0,
+        "kept": 4, "of_metadata": 1, "entities": 2, "entities_without_triple": 0,
         "items_linked": 3, "items_with_triples": 3,
         "interactions_linked": 6, "interactions_with_triples": 6,
     }  # fmt: skip
@@ -529,6 +530,22 @@ def test_auto_takes_the_registered_graph(prepare: Prepare, registry: Path, event
         "knowledge graph: toykg, linked by title (free); another: --kg FILE --links FILE" in notes
     )
     assert result.report["interactions"]["kept"] == 6
+
+
+def test_links_of_the_user_go_with_the_registered_graph(
+    prepare: Prepare, registry: Path, tmp_path: Path, events: list[Event]
+):
+    (tmp_path / "my.tsv").write_text("10\te1\n")
+    result = prepare("toyset", None, kg="auto", links_path=tmp_path / "my.tsv")
+    assert result.report["kg"]["name"] == "toykg"
+    assert texts(result)["toyset.link"].splitlines()[1:] == ["10\te1"]
+    assert Note("knowledge graph: toykg (free)") in events
+    (tmp_path / "list.csv").write_text("movieId,title\n7,Toy Story (1995)\n")
+    result = prepare("toyset", None, kg="auto", catalog_path=tmp_path / "list.csv")
+    assert texts(result)["toyset.link"].splitlines()[1:] == ["10\te1"]
+    (registry / "toy.kg.tsv").unlink()
+    with pytest.raises(KgrecError, match=r"toy\.kg\.tsv.*--kg FILE --links FILE"):
+        prepare("toyset", None, kg="auto", links_path=tmp_path / "my.tsv")
 
 
 def test_auto_falls_back_to_metadata(prepare: Prepare, registry: Path, events: list[Event]):
