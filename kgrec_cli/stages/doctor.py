@@ -185,6 +185,11 @@ def _links(
         return None
     triples = kg.drop_nulls()
     entities = pl.concat([triples["head_id"], triples["tail_id"]]).unique()
+    if dataset is not None:
+        known = links.filter(pl.col("entity_id").is_in(entities.implode()))
+        n_known, n_items = known["item_id"].n_unique(), len(dataset.items) - 1
+        text = f"{n_known:,} of {n_items:,} items are linked to an entity with triples"
+        findings.append(Finding("ok", ".link", text))
     linked = links["entity_id"].unique()
     n_linked, n_unknown = len(linked), int((~linked.is_in(entities.implode())).sum())
     if n_unknown:

@@ -31,7 +31,7 @@ def test_it_writes_vectors_and_says_what_comes_next(run_cli: RunCli, small_folde
     assert result.exit_code == 0, result.stderr
     assert "TransE: 10 entities x 8 from 10 triples" in result.stdout
     assert "next: kgrec train --freeze-kg" in result.stdout
-    assert "10 of 10 linked items have an entity in the graph" in result.stderr
+    assert "10 of 10 links lead to an entity of the graph" in result.stderr
     assert "TransE: 3 epochs (loss " in result.stderr
     entities, vectors = read_entity_features(dataset_file(small_folder, "ent_feature"))
     assert (len(entities), vectors.shape) == (10, (10, 8))

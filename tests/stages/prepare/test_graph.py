@@ -7,10 +7,14 @@ import pytest
 
 from kgrec_cli.commands.prepare import account
 from kgrec_cli.core.linking.oddities import fit_links, is_turned
+from kgrec_cli.dataset.features import load_feature_tables
+from kgrec_cli.dataset.load import load_dataset
 from kgrec_cli.errors import KgrecError, UsageError
-from kgrec_cli.events import Event, Warn
+from kgrec_cli.events import Event, Note, Warn
 from kgrec_cli.formats.raw.item_lists import read_catalog
 from kgrec_cli.formats.raw.knowledge_graph import read_raw_links, read_raw_triples
+from kgrec_cli.settings import Settings
+from kgrec_cli.stages.doctor import run_doctor
 from kgrec_cli.stages.prepare.graph import KGRequest, check_kg, plan_kg
 from kgrec_cli.stages.prepare.links import KnowledgeGraph, load_kg
 from kgrec_cli.stages.prepare.run import PrepareRequest, PrepareResult, run_prepare
@@ -117,6 +121,38 @@ def test_the_account_counts_every_way_of_finding(tmp_path: Path, items: pl.DataF
     rows = {row[0]: row[1:] for row in account(report)}
     assert rows["titles matched"] == [2, "66.7%"]
     assert rows["items linked"] == [2, "66.7%"]
+
+
+def test_prepare_doctor_and_train_count_the_same_items(tmp_path: Path, events: list[Event]):
+    """e and f have links, but no interaction; c's entity has no triple and shares with f."""
+    (tmp_path / "kg").write_text("e1\tby\te9\ne2\tby\te9\ne5\tby\te9\n")
+    (tmp_path / "links").write_text("a\te1\nb\te2\nc\te7\ne\te5\nf\te7\n")
+    (tmp_path / "items.csv").write_text("id,name\n" + "".join(f"{i},{i}\n" for i in "abcdef"))
+    (tmp_path / "log.csv").write_text(LOG + "v,d,5\n")
+    request = PrepareRequest(
+        "toy", tmp_path / "log.csv", folder=tmp_path, items_path=tmp_path / "items.csv",
+        kg=KGRequest(f"{tmp_path}/kg", tmp_path / "links"),
+    )  # fmt: skip
+    report = run_prepare(request, on_event=events.append).report
+    rows = {row[0]: row[1:] for row in account(report)}
+    assert rows["items"] == [4, ""]
+    assert rows["items linked"] == [3, "75.0%"]
+    assert rows["  to an entity with triples"] == [2, "50.0%"]
+    assert rows["linked entities without a triple"] == [1, ""]
+    assert "items that share an entity" not in rows
+    vectors = "".join(f"e{n}\t1 0\n" for n in (1, 2, 5, 9))
+    features_path = tmp_path / "dataset" / "toy" / "toy.ent_feature"
+    features_path.write_text("ent_id:token\tent_vec:float_seq\n" + vectors)
+    settings = Settings(dataset="toy", embedding_size=2)
+    said = [finding.text for finding in run_doctor(settings, tmp_path).findings]
+    assert "3 of 4 items are linked, 80.0% of the interactions" in said
+    assert "2 of 4 items are linked to an entity with triples" in said
+    assert "1 of 3 linked entities stand in no triple" in said
+    assert "2 of 4 items have a vector" in said
+    events.clear()
+    dataset = load_dataset(settings, tmp_path, events.append)
+    load_feature_tables(settings, dataset, tmp_path, events.append)
+    assert Note("2 of 4 items have an entity vector; the others read zeros") in events
 
 
 # Entities that are the items
