@@ -227,18 +227,20 @@ def _find_columns(
         )
     if not columns:
         if table.separator is None:
-            found = f"columns {', '.join(table.names)}"
+            found = f"columns {shorten(', '.join(table.names))}"
             raise KgrecError(f"{where}: found {found}, expected {expected}")
         found = f"{n_columns} columns without known names ('{shown}')"
         raise KgrecError(f"{place}: found {found}, expected {expected}")
     is_relation = list(columns) == ["relation_id"]
     in_place = all(names[number : number + 1] == (name,) for name, number in columns.items())
     are_clear = in_place or is_relation
-    if len(missing) == len(rest) == 1 or (len(missing) == len(others) and are_clear):
+    if len(missing) == len(rest) == 1:
+        columns[missing[0]] = rest[0]
+    elif len(missing) == len(others) and are_clear:
         columns.update(zip(missing, others, strict=True))
     elif missing:
         raise KgrecError(
-            f"{where}: found the columns {', '.join(table.names)}, but none that is "
+            f"{where}: found the columns {shorten(', '.join(table.names))}, but none that is "
             f"{required[missing[0]]}; expected one named {missing[0]}"
         )
     return columns
@@ -255,7 +257,8 @@ def _bad_row(
     if line.n_fields != n_columns:
         return f"{place}: found {line.n_fields} columns{shown}, expected {n_columns}"
     if row[EXTRA]:
-        return f"{place}: found '{row[EXTRA]}' between two columns{shown}, expected {n_columns}"
+        found = shorten(row[EXTRA])
+        return f"{place}: found '{found}' between two columns{shown}, expected {n_columns}"
     name = next(name for name in required if not row[name])
     column = plain_name(table.names[columns[name]]) if table.has_header else name
     return f"{place}, column {column}: found nothing{shown}, expected {required[name]}"
