@@ -101,15 +101,27 @@ def read_kg(settings: Settings, folder: Path, *, refuse_empty: bool = False) -> 
     path = atomic_path(settings, folder, "kg")
     if not path.is_file():
         raise KgrecError(f"{path}: no such file; `kgrec prepare` makes it")
-    fields = {
+    table = _read(settings, path, _kg_fields(settings))
+    if refuse_empty:
+        check_kg(settings, folder, table)
+    return table
+
+
+def check_kg(settings: Settings, folder: Path, table: pl.DataFrame) -> None:
+    """Checks that no field of a `.kg` is empty, as `pretrain-kg` needs it; `table` is its rows.
+
+    Raises:
+        KgrecError: Names the first line with an empty field.
+    """
+    check_filled(table, atomic_path(settings, folder, "kg"), _kg_fields(settings))
+
+
+def _kg_fields(settings: Settings) -> dict[str, str]:
+    return {
         settings.HEAD_ENTITY_ID_FIELD: "head_id",
         settings.RELATION_ID_FIELD: "relation_id",
         settings.TAIL_ENTITY_ID_FIELD: "tail_id",
     }
-    table = _read(settings, path, fields)
-    if refuse_empty:
-        check_filled(table, path, fields)
-    return table
 
 
 def _read(settings: Settings, path: Path, fields: Mapping[str, str]) -> pl.DataFrame:

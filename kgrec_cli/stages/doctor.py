@@ -10,6 +10,7 @@ from typing import Any, Literal, TypeVar
 import numpy as np
 import polars as pl
 
+from kgrec_cli.core.data.splits import check_targets
 from kgrec_cli.core.linking.oddities import count_self_loops
 from kgrec_cli.core.linking.verdict import LinkVerdict, link_verdict
 from kgrec_cli.dataset.features import CURE, other_kind_of_ids, token_of_item
@@ -18,6 +19,7 @@ from kgrec_cli.dataset.files import (
     REPORT_NAME,
     Feature,
     atomic_path,
+    check_kg,
     entity_suffix,
     find_features,
     made_from_another_kg,
@@ -25,7 +27,7 @@ from kgrec_cli.dataset.files import (
     read_kg,
     read_links,
 )
-from kgrec_cli.dataset.load import Dataset, load_dataset
+from kgrec_cli.dataset.load import Dataset, load_dataset, split_dataset
 from kgrec_cli.errors import KgrecError
 from kgrec_cli.events import Event, Note, Warn
 from kgrec_cli.formats.atomic import read_entity_features
@@ -84,9 +86,14 @@ def run_doctor(settings: Settings, folder: Path) -> Diagnosis:
     findings += _told(settings, folder, events)
     if dataset is not None:
         findings += _interactions(dataset)
+        split = split_dataset(settings, dataset)
+        _try(findings, ".inter", lambda: check_targets(dataset.histories, split, validate=True))
     has_kg = atomic_path(settings, folder, "kg").is_file()
     kg = _try(findings, ".kg", lambda: read_kg(settings, folder)) if has_kg else None
     has_graph = has_kg and (kg is None or not kg.is_empty())
+    if kg is not None:
+        _try(findings, ".kg", partial(check_kg, settings, folder, kg))
+        kg = kg.drop_nulls()
     features = _try(findings, "vectors", lambda: _features(settings, folder))
     if not has_graph:
         text = "no graph; the vectors are not made of one" if features else "no graph: GRU4Rec only"
@@ -183,8 +190,7 @@ def _links(
         findings += _coverage(links, dataset, needs_links=needs_links)
     if kg is None or kg.is_empty() or links.is_empty():
         return None
-    triples = kg.drop_nulls()
-    entities = pl.concat([triples["head_id"], triples["tail_id"]]).unique()
+    entities = pl.concat([kg["head_id"], kg["tail_id"]]).unique()
     if dataset is not None:
         known = links.filter(pl.col("entity_id").is_in(entities.implode()))
         n_known, n_items = known["item_id"].n_unique(), len(dataset.items) - 1
@@ -197,7 +203,7 @@ def _links(
         cure = "are the links another graph's?" if 2 * n_unknown > n_linked else ""
         findings.append(Finding("bad" if n_unknown == n_linked else "note", ".link", text, cure))
     catalogue = read_items(settings, folder) if dataset is None else dataset.catalogue
-    verdict = link_verdict(catalogue, links, triples)
+    verdict = link_verdict(catalogue, links, kg)
     levels: dict[str, Level] = {"sound": "ok", "broken": "bad", "unknown": "note"}
     level = levels[verdict.verdict]
     cure = "" if verdict.witness == "none" or level == "ok" else CURE

@@ -189,6 +189,33 @@ def test_a_damaged_report_hides_nothing(folder: Path, text: str) -> None:
     assert not diagnose(folder).is_bad
 
 
+@pytest.mark.parametrize(
+    ("n_events", "said"),
+    [
+        (1, "the training part is empty: no user has two interactions"),
+        (3, "the validation part is empty, so nothing can stop the training"),
+        (4, ""),
+    ],
+)
+def test_too_few_events_to_train_are_bad_as_in_train(
+    folder: Path, n_events: int, said: str
+) -> None:
+    rows = [f"u{user}\ti{n + 1}\t{n}" for user in range(9) for n in range(n_events)]
+    head = "user_id:token\titem_id:token\ttimestamp:float"
+    path_of(folder, "inter").write_text("\n".join([head, *rows, ""]))
+    diagnosis = diagnose(folder)
+    assert said in texts(diagnosis, "bad")
+    assert diagnosis.is_bad == bool(said)
+
+
+def test_an_empty_field_of_the_graph_is_bad_as_in_pretrain_kg(folder: Path) -> None:
+    with path_of(folder, "kg").open("a") as file:
+        file.write("e1\t\te2\n")
+    diagnosis = diagnose(folder)
+    assert "small.kg, line 12, column relation_id: empty" in texts(diagnosis, "bad")
+    assert "10 triples, 10 entities, 1 relations" in texts(diagnosis, "ok")
+
+
 def test_inverse_relations_by_hand() -> None:
     rows = [("a", "directed", "x"), ("b", "directed", "y"), ("x", "by", "a"), ("y", "by", "b")]
     rows += [("a", "likes", "b"), ("b", "likes", "x"), ("x", "odd", "b")]
