@@ -1,6 +1,6 @@
 """`kgrec doctor`: what is odd about a data set, and what to do about it. Reads, writes nothing."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -11,7 +11,12 @@ import numpy as np
 import polars as pl
 
 from kgrec_cli.core.data.splits import check_targets
-from kgrec_cli.core.linking.oddities import count_self_loops
+from kgrec_cli.core.linking.oddities import (
+    count_self_loops,
+    fit_links,
+    graph_oddities,
+    turned_text,
+)
 from kgrec_cli.core.linking.verdict import LinkVerdict, link_verdict
 from kgrec_cli.dataset.features import CURE, other_kind_of_ids, token_of_item
 from kgrec_cli.dataset.files import (
@@ -83,7 +88,7 @@ def run_doctor(settings: Settings, folder: Path) -> Diagnosis:
     findings: list[Finding] = []
     events: list[Event] = []
     dataset = _try(findings, ".inter", lambda: load_dataset(settings, folder, events.append))
-    findings += _told(settings, folder, events)
+    findings += _messages(settings, folder, events)
     if dataset is not None:
         findings += _interactions(dataset)
         split = split_dataset(settings, dataset)
@@ -102,7 +107,7 @@ def run_doctor(settings: Settings, folder: Path) -> Diagnosis:
     look = partial(_links, settings, folder, dataset, kg, findings, needs_links=needs_links)
     verdict = _try(findings, ".link", look)
     if kg is not None and has_graph:
-        findings += _graph(kg)
+        findings += _graph(kg, [finding.text for finding in findings])
     if features == [] and has_graph:
         cure = "`kgrec pretrain-kg` makes them"
         findings.append(Finding("note", ".ent_feature", "no entity vectors yet", cure))
@@ -112,7 +117,7 @@ def run_doctor(settings: Settings, folder: Path) -> Diagnosis:
     return Diagnosis(str(settings.dataset), tuple(findings), verdict)
 
 
-def _told(settings: Settings, folder: Path, events: list[Event]) -> Iterator[Finding]:
+def _messages(settings: Settings, folder: Path, events: list[Event]) -> Iterator[Finding]:
     """The warnings that `prepare` recorded, and what reading the interactions told."""
     path = atomic_path(settings, folder, "inter").with_name(REPORT_NAME)
     recorded = []
@@ -177,7 +182,7 @@ def _links(
     needs_links: bool,
 ) -> LinkVerdict | None:
     """The verdict on the links; None where there is nothing to tell it by."""
-    links = read_links(settings, folder) if dataset is None else dataset.links
+    links = all_links = read_links(settings, folder) if dataset is None else dataset.links
     if links.is_empty():
         if needs_links:
             text = "no links: GRU4RecKG needs them, GRU4Rec does not"
@@ -187,8 +192,14 @@ def _links(
     if dataset is not None:  # as the other commands: items without an interaction do not count
         tokens = pl.Series(dataset.items.tokens[1:], dtype=pl.String)
         links = links.filter(pl.col("item_id").is_in(tokens.implode()))
-        findings += _coverage(links, dataset, needs_links=needs_links)
-    if kg is None or kg.is_empty() or links.is_empty():
+        findings += _coverage(links, all_links, dataset, needs_links=needs_links)
+    if kg is None or kg.is_empty():
+        return None
+    if dataset is not None:
+        text = turned_text(*fit_links(all_links, kg, tokens), len(tokens))
+        if text and not _is_said(text, [finding.text for finding in findings]):
+            findings.append(Finding("note", ".link", text))
+    if links.is_empty():
         return None
     entities = pl.concat([kg["head_id"], kg["tail_id"]]).unique()
     if dataset is not None:
@@ -200,6 +211,9 @@ def _links(
     n_linked, n_unknown = len(linked), int((~linked.is_in(entities.implode())).sum())
     if n_unknown:
         text = f"{n_unknown:,} of {n_linked:,} linked entities stand in no triple"
+        if n_unknown == n_linked:
+            text += f": 0 match; they are like '{linked[0]:.40}', the graph's like "
+            text += f"'{entities[0]:.40}'"
         cure = "are the links another graph's?" if 2 * n_unknown > n_linked else ""
         findings.append(Finding("bad" if n_unknown == n_linked else "note", ".link", text, cure))
     catalogue = read_items(settings, folder) if dataset is None else dataset.catalogue
@@ -211,7 +225,9 @@ def _links(
     return verdict
 
 
-def _coverage(links: pl.DataFrame, dataset: Dataset, *, needs_links: bool) -> Iterator[Finding]:
+def _coverage(
+    links: pl.DataFrame, all_links: pl.DataFrame, dataset: Dataset, *, needs_links: bool
+) -> Iterator[Finding]:
     """How much the links of the data set's items cover."""
     shared = links.unique().filter(pl.col("entity_id").is_duplicated())["item_id"].n_unique()
     if shared:
@@ -226,6 +242,8 @@ def _coverage(links: pl.DataFrame, dataset: Dataset, *, needs_links: bool) -> It
     covered = float(is_linked[dataset.histories.items].mean())
     text = f"{n_linked:,} of {n_items:,} items are linked, {covered:.1%} of the interactions"
     if n_linked == 0:
+        text += f": 0 of {all_links['item_id'].n_unique():,} item ids match; those of the links "
+        text += f"are like '{all_links['item_id'][0]:.40}', the data set's like '{tokens[0]:.40}'"
         level: Level = "bad" if needs_links else "note"
         yield Finding(level, ".link", text, "are its item ids another catalogue's?")
         return
@@ -237,7 +255,12 @@ def _coverage(links: pl.DataFrame, dataset: Dataset, *, needs_links: bool) -> It
         yield Finding("note", ".link", text)
 
 
-def _graph(triples: pl.DataFrame) -> Iterator[Finding]:
+def _is_said(text: str, said: Sequence[str]) -> bool:
+    """Whether a warning of `prepare` says a thing already, with the name of its file before it."""
+    return any(line.endswith(text) for line in said)
+
+
+def _graph(triples: pl.DataFrame, said: Sequence[str]) -> Iterator[Finding]:
     distinct = triples.unique()
     entities = pl.concat([distinct["head_id"], distinct["tail_id"]]).n_unique()
     n_relations = distinct["relation_id"].n_unique()
@@ -248,6 +271,9 @@ def _graph(triples: pl.DataFrame) -> Iterator[Finding]:
         yield Finding("note", ".kg", f"{n_repeated:,} triples stand more than once")
     if n_loops := count_self_loops(distinct):
         yield Finding("note", ".kg", f"{n_loops:,} triples lead from an entity to itself")
+    for text in graph_oddities(distinct):
+        if "self-loops" not in text and not _is_said(text, said):
+            yield Finding("note", ".kg", text)
     inverse = inverse_relations(distinct)
     if inverse:
         shown = f"{inverse[0][0]} and {inverse[0][1]}" + (", ..." if len(inverse) > 1 else "")

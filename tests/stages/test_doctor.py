@@ -189,6 +189,27 @@ def test_a_damaged_report_hides_nothing(folder: Path, text: str) -> None:
     assert not diagnose(folder).is_bad
 
 
+def test_an_odd_graph_and_links_turned_round_are_noted_once(folder: Path) -> None:
+    head = "head_id:token\trelation_id:token\ttail_id:token"
+    rows = [f"e{n}\tt{n}\tby" for n in range(1, 11)]
+    path_of(folder, "kg").write_text("\n".join([head, *rows, "e1\tt1\te1", ""]))
+    links = [f"e{n}\ti{n}" for n in range(1, 11)]
+    path_of(folder, "link").write_text("\n".join(["item_id:token\tentity_id:token", *links, ""]))
+    diagnosis = diagnose(folder)
+    notes = texts(diagnosis, "note")
+    odd = "10 relations, but only 2 different tails (11 entities): are the columns head, tail, "
+    assert odd in notes
+    assert "1 triples lead from an entity to itself" in notes
+    assert "the columns are turned round: as entity, item they link 10 of 12 items" in notes
+    assert "those of the links are like 'e1', the data set's like 'i1'" in texts(diagnosis, "bad")
+    warnings = [f"kg.tsv: {f.text}" for f in diagnosis.findings if f.text.startswith(odd[:12])]
+    path_of(folder, "inter").with_name("prepare.json").write_text(
+        json.dumps({"warnings": warnings})
+    )
+    assert odd in texts(diagnose(folder), "warn")
+    assert odd not in texts(diagnose(folder), "note")
+
+
 @pytest.mark.parametrize(
     ("n_events", "said"),
     [

@@ -63,6 +63,26 @@ def is_turned(read: LinkFit, turned: LinkFit) -> bool:
     return fits and (is_better or read.items_linked == 0)
 
 
+def turned_text(read: LinkFit, turned: LinkFit, n_items: int) -> str:
+    """A line on links that seem to be turned round; "" where they do not."""
+    if not is_turned(read, turned):
+        return ""
+    cure = "name them in the first line: entity_id, item_id"
+    if not (read.items_linked and read.at_one_place):
+        return (
+            "the columns are turned round: as entity, item they link "
+            f"{turned.items_linked:,} of {n_items:,} items, as item, entity none; {cure}"
+        )
+    as_read, as_turned = (
+        f"{fit.items_linked / n_items:.1%} of the items, and {fit.at_one_place:.0%} of the entities"
+        for fit in (read, turned)
+    )
+    return (
+        f"are the columns turned round? As item, entity they link {as_read} are of one kind in the "
+        f"graph; as entity, item {as_turned}; if so, {cure}"
+    )
+
+
 def graph_oddities(triples: pl.DataFrame) -> list[str]:
     """A line for each thing that is odd about a graph, with its counts.
 

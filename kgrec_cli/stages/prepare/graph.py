@@ -185,9 +185,9 @@ def _plan_file(request: KGRequest) -> KGPlan:
         if request.link_by is not None and request.catalog_path is None:
             return KGPlan(path.name, path, link_by=request.link_by)
         raise UsageError(
-            f"--kg {path}: nothing says which item is which entity; give --links FILE with two "
-            "columns, item and entity (or item, title, entity), or --link-by id alone where the "
-            "entities are the items, or --link-by title alone where they have names"
+            f"--kg {path}: nothing says which item is which entity; give --links FILE (item, "
+            "entity or item, title, entity), or --link-by id alone where the entities are the "
+            "items, --link-by title alone where they have names"
         )
     return _plan_links(path.name, path, links_path, request)
 

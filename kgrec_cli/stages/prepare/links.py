@@ -10,7 +10,7 @@ from pathlib import Path
 import polars as pl
 
 from kgrec_cli.core.linking.graph import ItemLinks, add_metadata, build_metadata_kg, select_links
-from kgrec_cli.core.linking.oddities import fit_links, graph_oddities, is_turned
+from kgrec_cli.core.linking.oddities import fit_links, graph_oddities, turned_text
 from kgrec_cli.core.linking.titles import MATCHES, match_titles
 from kgrec_cli.core.linking.verdict import LinkVerdict, entity_names, link_verdict
 from kgrec_cli.dataset.features import CURE
@@ -258,24 +258,24 @@ def _check_coverage(
     """Refuses links that lead nowhere, and says what is odd about others and the graph."""
     report = linked.links_report
     where, where_kg = plan.links_path or plan.triples_path, plan.triples_path
+    for text in graph_oddities(linked.triples):
+        on_event(Warn(f"{where_kg}: {text}"))
     _check_order(where, kg, n_interactions["item_id"], on_event)
     if not report["items_linked"]:
         example = kg.links["item_id"][0] if kg.links.height else "none"
-        list_first = (
-            "" if "title" in items.columns or "movie_title" in items.columns else ("--items FILE ")
-        )
+        has_titles = not {"title", "movie_title"}.isdisjoint(items.columns)
         raise KgrecError(
-            f"{where}: none of its item ids (such as '{example}') is an item of the data "
-            f"set (such as '{n_interactions['item_id'][0]}'); are they another catalogue's? "
-            f"{list_first}--link-by title --catalog FILE joins by title"
+            f"{where}: none of its item ids (such as '{example:.40}') is an item of the data set "
+            f"(such as '{n_interactions['item_id'][0]:.40}'): 0 of "
+            f"{kg.links['item_id'].n_unique():,} match; are they another catalogue's? "
+            f"{'' if has_titles else '--items FILE '}--link-by title --catalog FILE joins by title"
         )
     if report["entities_without_triple"] == report["entities"]:
         raise KgrecError(
-            f"{where}: none of its entities (such as '{linked.links['entity_id'][0]}') "
-            f"stands in a triple of {where_kg} (such as '{linked.triples['head_id'][0]}')"
+            f"{where}: none of its entities (such as '{linked.links['entity_id'][0]:.40}') "
+            f"stands in a triple of {where_kg} (such as '{linked.triples['head_id'][0]:.40}'): "
+            f"0 of {report['entities']:,} match"
         )
-    for text in graph_oddities(linked.triples):
-        on_event(Warn(f"{where_kg}: {text}"))
     n_entities, n_without = report["entities"], report["entities_without_triple"]
     if 2 * n_without > n_entities:
         text = f"{n_without:,} of {n_entities:,} linked entities stand in no triple of {plan.name}"
@@ -297,21 +297,10 @@ def _check_order(
         return
     item_ids = item_ids if kg.catalog_ids is None else kg.catalog_ids
     read, turned = fit_links(kg.in_file, kg.triples, item_ids)
-    if not is_turned(read, turned):
-        return
-    n_items, cure = len(item_ids), "name them in its first line: entity_id, item_id"
-    if not (read.items_linked and read.at_one_place):
-        raise KgrecError(
-            f"{where}: its columns are turned round: as entity, item it links "
-            f"{turned.items_linked:,} of {n_items:,} items, as item, entity none; {cure}"
-        )
-    as_read, as_turned = (
-        f"{fit.items_linked / n_items:.1%} of the items, and {fit.at_one_place:.0%} of the entities"
-        for fit in (read, turned)
-    )
-    text = f"are its columns turned round? As item, entity it links {as_read} are of one kind in "
-    text += f"the graph; as entity, item {as_turned}; if so, {cure}"
-    on_event(Warn(f"{where}: {text}"))
+    if text := turned_text(read, turned, len(item_ids)):
+        if not (read.items_linked and read.at_one_place):
+            raise KgrecError(f"{where}: {text}")
+        on_event(Warn(f"{where}: {text}"))
 
 
 def _has_metadata(items: pl.DataFrame) -> bool:

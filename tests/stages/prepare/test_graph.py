@@ -207,8 +207,8 @@ def test_links_turned_round_are_refused(tmp_path: Path, events: list[Event]):
     with pytest.raises(KgrecError) as caught:
         prepare(tmp_path, LOG, request, events)
     assert str(caught.value) == (
-        f"{tmp_path}/links: its columns are turned round: as entity, item it links 2 of 3 items, "
-        "as item, entity none; name them in its first line: entity_id, item_id"
+        f"{tmp_path}/links: the columns are turned round: as entity, item they link 2 of 3 items, "
+        "as item, entity none; name them in the first line: entity_id, item_id"
     )
     (tmp_path / "links").write_text("entity_id\titem_id\nm.1\ta\nm.2\tb\n")
     assert prepare(tmp_path, LOG, request, events).report["links"]["items_linked"] == 2
@@ -241,9 +241,9 @@ def test_numbers_turned_round_are_warned_of(tmp_path: Path, is_right: bool, even
         []
         if is_right
         else [
-            f"{tmp_path}/links: are its columns turned round? As item, entity it links 100.0% of "
+            f"{tmp_path}/links: are the columns turned round? As item, entity they link 100.0% of "
             "the items, and 75% of the entities are of one kind in the graph; as entity, item "
-            "25.0% of the items, and 100% of the entities; if so, name them in its first line: "
+            "25.0% of the items, and 100% of the entities; if so, name them in the first line: "
             "entity_id, item_id"
         ]
     )
