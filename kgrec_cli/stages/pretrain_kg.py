@@ -89,7 +89,8 @@ def run_pretrain_kg(
     kg_path = atomic_path(settings, folder, "kg")
     table = read_kg(settings, folder, refuse_empty=True)
     if table.is_empty():
-        raise KgrecError(f"{kg_path}: no triples; give a graph to `kgrec prepare --kg FILE`")
+        cure = "give a graph to `kgrec prepare NAME --kg FILE --links FILE`"
+        raise KgrecError(f"{kg_path}: no triples; {cure}")
     entities, relations, triples = encode_triples(table)
     n_entities, n_relations = len(entities) - 1, len(relations) - 1
     _note_links(settings, folder, entities, on_event)

@@ -46,7 +46,14 @@ _ENTITY = re.compile(r"<?https?://\S+|/?[mg][./][0-9a-z_]+|Q\d+|<.*>", re.IGNORE
 _IRI = r"<([^<>]*)>"
 _BLANK = r"(_:[^\s<>\"]*[^\s<>\".])"
 _LITERAL = r'"((?:[^"\\]|\\.)*)"(?:@[A-Za-z0-9-]+|\^\^<[^<>]*>)?'
-N_TRIPLE = rf"^(?:{_IRI}|{_BLANK})\s*{_IRI}\s*(?:{_IRI}|{_BLANK}|{_LITERAL})\s*\.\s*(?:#.*)?$"
+_STATEMENT = rf"^(?:{_IRI}|{_BLANK})\s*{_IRI}\s*(?:{_IRI}|{_BLANK}|{_LITERAL})\s*"
+N_TRIPLE = rf"{_STATEMENT}\.\s*(?:#.*)?$"
+_OTHER_RDF = {
+    "Turtle or TriG": re.compile(r"@?(prefix|base)\s.*<", re.IGNORECASE),
+    "N-Quads": re.compile(rf"{_STATEMENT}(?:{_IRI}|{_BLANK})\s*\.\s*$"),
+    "RDF/XML": re.compile(r"<\?xml|<rdf:"),
+}
+"""Other formats of triples, by the first line that is not blank."""
 _ESCAPE = re.compile(r"\\(?:u([0-9A-Fa-f]{4})|U([0-9A-Fa-f]{8})|(.))", re.DOTALL)
 _PLAIN_ESCAPES = {"t": "\t", "b": "\b", "n": "\n", "r": "\r", "f": "\f"}
 
@@ -77,8 +84,14 @@ def read_raw_triples(path: Path, *, of_items: bool = False) -> pl.DataFrame:
         KgrecError: No such file, no triples in it, or a line that is none; with file and line.
     """
     file = RawFile(file_in(path, GRAPH_FILES))
-    if not is_parquet(file) and is_n_triples(first_lines(file)):
-        return _read_n_triples(file)
+    if not is_parquet(file):
+        lines = first_lines(file)
+        if is_n_triples(lines):
+            return _read_n_triples(file)
+        first = next((line.strip() for line in lines if line.strip()), "")
+        for other, look in _OTHER_RDF.items():
+            if look.match(first[:9999]):
+                raise KgrecError(f"{file.where}: {other}; convert it to N-Triples (.nt)")
     what = "triples (head, relation, tail)"
     names = tuple(_TRIPLE)
     table = _detect(file, what, names, also=["id"] if of_items else [])

@@ -326,6 +326,13 @@ def test_the_line_of_an_error_counts_the_lines_inside_quotes(tmp_path: Path) -> 
             "line 3: found '<a> <r> .', expected an N-T",
         ),
         (b"<a> <r> <b> .\n<a> <> <b> .\n", "line 2: found '<a> <> <b> .'"),
+        (
+            b"@prefix ex: <http://x/> .\nex:a ex:r ex:b .\n",
+            "Turtle or TriG; convert it to N-Triples",
+        ),
+        (b"PREFIX ex: <http://x/>\nex:a ex:r ex:b .\n", "Turtle or TriG; convert it"),
+        (b"<a> <r> <b> <g> .\n<a> <r> <c> <g> .\n", "N-Quads; convert it to N-Triples"),
+        (b'<a> <r> "b"@en <g> .\n', "N-Quads; convert it to N-Triples"),
         (b'<a> <r> "open .\n<a> <r> <b> .\n<a> <r> <b> .\n', "line 1: found"),
     ],
 )
