@@ -21,6 +21,17 @@ def dataset_file(folder: Path, suffix: str) -> Path:
     return folder / "dataset/small" / f"small.{suffix}"
 
 
+def test_the_next_command_names_a_data_set_that_the_folder_does_not(
+    run_cli: RunCli, small_folder: Path
+) -> None:
+    (small_folder / "kgrec.yaml").write_text("dataset: other\n")
+    result = run_cli("pretrain-kg", "--method", "transe", "--dataset", "small", *QUICK)
+    assert "next: kgrec train --freeze-kg --dataset small" in result.stdout
+    (small_folder / "kgrec.yaml").write_text("dataset: small\n")
+    result = run_cli("pretrain-kg", "--method", "transe", *QUICK)
+    assert result.stdout.rstrip().endswith("next: kgrec train --freeze-kg")
+
+
 def read_sidecar(folder: Path) -> dict[str, object]:
     return json.loads(dataset_file(folder, "ent_feature.json").read_text())
 
