@@ -49,7 +49,7 @@ def note(text: str) -> None:
 
 def finding(level: str, about: str, text: str, cure: str) -> None:
     """Prints one finding of `doctor`, its cure below it."""
-    style = {"ok": "green", "note": "yellow", "bad": "bold red"}[level]
+    style = {"ok": "green", "note": "", "warn": "yellow", "bad": "bold red"}[level]
     out().print(Text.assemble((f"{level:5}", style), f"{about:13}", text), soft_wrap=True)
     if cure:
         out().print(Text(f"{'':18}-> {cure}"), soft_wrap=True)

@@ -56,13 +56,18 @@ def prepare(
         ),
     ] = "auto",
     links: Annotated[
-        Path | None, _kg(help="Which item is which entity: two columns, or item, title, entity.")
+        Path | None,
+        _kg(
+            help="Which item is which entity: two columns, or item, title, entity. "
+            "Without --kg they are links to the graph registered for the set."
+        ),
     ] = None,
     link_by: Annotated[
         Literal["id", "title"] | None,
         _kg(
             help="id: the links use the item ids of the data set. title: they use another "
             "catalogue's ids, so items are matched by title and year (the default with --catalog). "
+            "id without --links: the entities are the items; two columns are pairs of items. "
             "title without --links: match the names of entities (rdfs:label, IRIs of DBpedia)."
         ),
     ] = None,
@@ -178,6 +183,7 @@ def account(report: dict[str, Any]) -> list[list[Any]]:
         ("second entities of an item, dropped", links["further_entities_of_an_item"]),
         ("items that share an entity", links["items_sharing_an_entity"]),
         ("repeated triples, dropped", kg["repeated"]),
+        ("triples from an entity to itself", kg["self_loops"]),
     ]
     rows += [[what, count, ""] for what, count in optional if count]
     rows += [[f"triples ({kg['name']})", kg["triples"], ""]]

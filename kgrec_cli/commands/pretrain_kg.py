@@ -81,4 +81,7 @@ def pretrain_kg(
             "Held-out triples, filtered", list(result.metrics), [list(result.metrics.values())]
         )
     console.say(f"wrote {result.features_path}")
-    console.say("next: kgrec train --freeze-kg")
+    is_named = resolve_settings(folder=folder).dataset == settings.dataset
+    console.say(
+        f"next: kgrec train --freeze-kg{'' if is_named else f' --dataset {settings.dataset}'}"
+    )

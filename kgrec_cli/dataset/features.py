@@ -51,11 +51,6 @@ def load_feature_tables(
                     f"{feature.path}: made from another {kg_path.name} than the one beside it; "
                     "run `kgrec pretrain-kg` again"
                 )
-        if not feature.of_items and not dataset.entities:
-            raise KgrecError(
-                f"{atomic_path(settings, folder, 'link')}: no item is linked to an entity, so the "
-                "vectors belong to nothing; give links to `kgrec prepare --links FILE`"
-            )
         of_recbole = settings.recbole_compat and feature.name == ENTITY
         tokens, vectors = read_entity_features(
             feature.path,
@@ -65,6 +60,13 @@ def load_feature_tables(
             field_separator=settings.field_separator,
             seq_separator=settings.seq_separator,
         )
+        if text := other_kind_of_ids(feature, dataset, tokens):
+            raise KgrecError(text)
+        if not feature.of_items and not dataset.entities:
+            raise KgrecError(
+                f"{atomic_path(settings, folder, 'link')}: no item is linked to an entity, so the "
+                "vectors belong to nothing; `kgrec prepare NAME --kg FILE --links FILE` makes links"
+            )
         tables[feature.name] = _align(feature, dataset, tokens, vectors, on_event)
     return tables
 
@@ -78,7 +80,7 @@ def _align(
 ) -> NDArray[np.float32]:
     """The vectors by item id; says how many items have one."""
     items = dataset.items.tokens
-    links = {item: item for item in items[1:]} if feature.of_items else dataset.entities
+    links = token_of_item(feature, dataset)
     aligned, n_with_vector = align_vectors(items, links, tokens, vectors)
     n_items = len(items) - 1
     if n_with_vector < n_items:
@@ -86,6 +88,28 @@ def _align(
         text = f"{n_with_vector:,} of {n_items:,} items have {what}; the others read zeros"
         on_event(Note(text))
     return aligned
+
+
+def token_of_item(feature: Feature, dataset: Dataset) -> Mapping[str, str]:
+    """By item token, the token that its vector has in a feature file: itself, or its entity."""
+    return {i: i for i in dataset.items.tokens[1:]} if feature.of_items else dataset.entities
+
+
+def other_kind_of_ids(feature: Feature, dataset: Dataset, tokens: Sequence[str]) -> str:
+    """A line on a feature file whose ids are items where entities are expected, or the reverse.
+
+    "" where an id is of the expected kind, or none is of the other one.
+    """
+    items, entities = set(dataset.items.tokens[1:]), set(dataset.entities.values())
+    expected, other = (items, entities) if feature.of_items else (entities, items)
+    example = next((token for token in tokens if token in other), None)
+    if example is None or not expected.isdisjoint(tokens):
+        return ""
+    field = feature.id_field
+    found, cure = "items", f"set alias_of_item_id: [{field}]"
+    if feature.of_items:
+        found, cure = "entities", f"name {field} in alias_of_entity_id, not in alias_of_item_id"
+    return f"{feature.path}: its ids (such as '{example}') are {found}; {cure}"
 
 
 def align_vectors(

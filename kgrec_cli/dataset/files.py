@@ -19,7 +19,13 @@ ENTITY = "entity"
 DEFAULT_SUFFIX, RECBOLE_SUFFIX = "ent_feature", "ent"
 REPORT_NAME = "prepare.json"
 """The report of `kgrec prepare` on the files that it wrote, beside them."""
-ITEM_TEXTS = {"movie_title": "title", "release_year": "year", "genre": "genre", "class": "genre"}
+ITEM_TEXTS = {
+    "title": "title",
+    "movie_title": "title",
+    "release_year": "year",
+    "genre": "genre",
+    "class": "genre",
+}
 """Text columns of `.item` in the files of `kgrec prepare` and RecBole -> what they hold."""
 
 
@@ -95,15 +101,27 @@ def read_kg(settings: Settings, folder: Path, *, refuse_empty: bool = False) -> 
     path = atomic_path(settings, folder, "kg")
     if not path.is_file():
         raise KgrecError(f"{path}: no such file; `kgrec prepare` makes it")
-    fields = {
+    table = _read(settings, path, _kg_fields(settings))
+    if refuse_empty:
+        check_kg(settings, folder, table)
+    return table
+
+
+def check_kg(settings: Settings, folder: Path, table: pl.DataFrame) -> None:
+    """Checks that no field of a `.kg` is empty, as `pretrain-kg` needs it; `table` is its rows.
+
+    Raises:
+        KgrecError: Names the first line with an empty field.
+    """
+    check_filled(table, atomic_path(settings, folder, "kg"), _kg_fields(settings))
+
+
+def _kg_fields(settings: Settings) -> dict[str, str]:
+    return {
         settings.HEAD_ENTITY_ID_FIELD: "head_id",
         settings.RELATION_ID_FIELD: "relation_id",
         settings.TAIL_ENTITY_ID_FIELD: "tail_id",
     }
-    table = _read(settings, path, fields)
-    if refuse_empty:
-        check_filled(table, path, fields)
-    return table
 
 
 def _read(settings: Settings, path: Path, fields: Mapping[str, str]) -> pl.DataFrame:
@@ -159,17 +177,12 @@ def find_features(settings: Settings, folder: Path) -> list[Feature]:
     Raises:
         KgrecError: A missing file, or one whose columns the settings do not explain.
     """
-    suffixes = settings.additional_feat_suffix or (_only_suffix(settings, folder),)
+    suffixes = settings.additional_feat_suffix or (entity_suffix(settings, folder),)
     features: list[Feature] = []
     for suffix in suffixes:
         path = atomic_path(settings, folder, suffix)
         if not path.is_file():
-            raise KgrecError(
-                f"{path}: no such file; `kgrec pretrain-kg` makes it "
-                "(or train without: --model GRU4Rec)"
-                if suffix == DEFAULT_SUFFIX
-                else f"{path}: no such file, though additional_feat_suffix names it"
-            )
+            raise KgrecError(_no_vectors(settings, folder, path, suffix))
         id_field, vec_field = _fields(settings, path)
         of_items = id_field in (settings.ITEM_ID_FIELD, *settings.alias_of_item_id)
         if not of_items and id_field not in (
@@ -186,7 +199,25 @@ def find_features(settings: Settings, folder: Path) -> list[Feature]:
     return features
 
 
-def _only_suffix(settings: Settings, folder: Path) -> str:
+def _no_vectors(settings: Settings, folder: Path, path: Path, suffix: str) -> str:
+    if suffix != DEFAULT_SUFFIX:
+        return f"{path}: no such file, though additional_feat_suffix names it"
+    if not _has_triples(settings, folder):
+        return f"{path}: no such file, and no graph to make it of; train without: --model GRU4Rec"
+    return f"{path}: no such file; `kgrec pretrain-kg` makes it (or train without: --model GRU4Rec)"
+
+
+def _has_triples(settings: Settings, folder: Path) -> bool:
+    """Whether the data set has a graph: a `.kg` of more than its header."""
+    path = atomic_path(settings, folder, "kg")
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        file.readline()
+        return bool(file.readline().strip())
+
+
+def entity_suffix(settings: Settings, folder: Path) -> str:
     """`ent_feature`, or `ent` (RecBole's own default for this model) when only that is there."""
     has_default = atomic_path(settings, folder, DEFAULT_SUFFIX).is_file()
     has_recbole = atomic_path(settings, folder, RECBOLE_SUFFIX).is_file()

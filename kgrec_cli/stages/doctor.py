@@ -1,6 +1,7 @@
 """`kgrec doctor`: what is odd about a data set, and what to do about it. Reads, writes nothing."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -9,22 +10,36 @@ from typing import Any, Literal, TypeVar
 import numpy as np
 import polars as pl
 
+from kgrec_cli.core.data.splits import check_targets
+from kgrec_cli.core.linking.oddities import (
+    count_self_loops,
+    fit_links,
+    graph_oddities,
+    turned_text,
+)
 from kgrec_cli.core.linking.verdict import LinkVerdict, link_verdict
-from kgrec_cli.dataset.features import CURE
+from kgrec_cli.dataset.features import CURE, other_kind_of_ids, token_of_item
 from kgrec_cli.dataset.files import (
+    ENTITY,
+    REPORT_NAME,
+    Feature,
     atomic_path,
+    check_kg,
+    entity_suffix,
     find_features,
     made_from_another_kg,
     read_items,
     read_kg,
     read_links,
 )
-from kgrec_cli.dataset.load import Dataset, load_dataset
+from kgrec_cli.dataset.load import Dataset, load_dataset, split_dataset
 from kgrec_cli.errors import KgrecError
+from kgrec_cli.events import Event, Note, Warn
 from kgrec_cli.formats.atomic import read_entity_features
+from kgrec_cli.formats.files import read_json
 from kgrec_cli.settings import Settings
 
-Level = Literal["ok", "note", "bad"]
+Level = Literal["ok", "note", "warn", "bad"]
 Result = TypeVar("Result")
 
 MIN_INVERSE_SHARE = 0.9
@@ -38,7 +53,8 @@ LONG = 4.0
 class Finding:
     """One thing that was looked at, and what to do about it ("" for nothing).
 
-    `level` is "ok", "note" (worth knowing) or "bad" (results will be wrong or a command will fail).
+    `level` is "ok", "note" (worth knowing), "warn" (what `prepare` or reading the files warned of)
+    or "bad" (results will be wrong or a command will fail).
     """
 
     level: Level
@@ -70,18 +86,48 @@ class Diagnosis:
 def run_doctor(settings: Settings, folder: Path) -> Diagnosis:
     """Looks at all files of a data set."""
     findings: list[Finding] = []
-    dataset = _try(findings, ".inter", lambda: load_dataset(settings, folder, lambda event: None))
+    events: list[Event] = []
+    dataset = _try(findings, ".inter", lambda: load_dataset(settings, folder, events.append))
+    findings += _messages(settings, folder, events)
     if dataset is not None:
         findings += _interactions(dataset)
+        split = split_dataset(settings, dataset)
+        _try(findings, ".inter", lambda: check_targets(dataset.histories, split, validate=True))
     has_kg = atomic_path(settings, folder, "kg").is_file()
     kg = _try(findings, ".kg", lambda: read_kg(settings, folder)) if has_kg else None
-    links = _try(findings, "links", lambda: _links(settings, folder, dataset, kg, findings))
+    has_graph = has_kg and (kg is None or not kg.is_empty())
     if kg is not None:
-        findings += _graph(kg)
-    elif not has_kg:
-        findings.append(Finding("note", ".kg", "no knowledge graph"))
-    _try(findings, "vectors", lambda: _vectors(settings, folder, dataset, findings))
-    return Diagnosis(str(settings.dataset), tuple(findings), links)
+        _try(findings, ".kg", partial(check_kg, settings, folder, kg))
+        kg = kg.drop_nulls()
+    features = _try(findings, "vectors", lambda: _features(settings, folder))
+    if not has_graph:
+        text = "no graph; the vectors are not made of one" if features else "no graph: GRU4Rec only"
+        findings.append(Finding("note", ".kg", text))
+    needs_links = has_graph and not (features and all(feature.of_items for feature in features))
+    look = partial(_links, settings, folder, dataset, kg, findings, needs_links=needs_links)
+    verdict = _try(findings, ".link", look)
+    if kg is not None and has_graph:
+        findings += _graph(kg, [finding.text for finding in findings])
+    if features == [] and has_graph:
+        cure = "`kgrec pretrain-kg` makes them"
+        findings.append(Finding("note", ".ent_feature", "no entity vectors yet", cure))
+    for feature in features or ():
+        look_at = partial(_vectors, settings, folder, feature, dataset, findings)
+        _try(findings, feature.path.suffix, look_at)
+    return Diagnosis(str(settings.dataset), tuple(findings), verdict)
+
+
+def _messages(settings: Settings, folder: Path, events: list[Event]) -> Iterator[Finding]:
+    """The warnings that `prepare` recorded, and what reading the interactions told."""
+    path = atomic_path(settings, folder, "inter").with_name(REPORT_NAME)
+    recorded = []
+    with suppress(KgrecError, OSError, TypeError, AttributeError):  # a report of other versions
+        recorded = [str(text) for text in read_json(path).get("warnings", [])]
+    for text in recorded:
+        yield Finding("warn", "prepare", text)
+    for event in events:
+        if isinstance(event, Note | Warn) and event.text not in recorded:
+            yield Finding("warn" if isinstance(event, Warn) else "note", ".inter", event.text)
 
 
 def _try(findings: list[Finding], about: str, look: Callable[[], Result]) -> Result | None:
@@ -132,26 +178,46 @@ def _links(
     dataset: Dataset | None,
     kg: pl.DataFrame | None,
     findings: list[Finding],
+    *,
+    needs_links: bool,
 ) -> LinkVerdict | None:
-    if not atomic_path(settings, folder, "link").is_file():
-        text = "no links: GRU4RecKG needs them, GRU4Rec does not"
-        cure = "`kgrec prepare --kg FILE --links FILE` makes them"
-        findings.append(Finding("note", ".link", text, cure))
+    """The verdict on the links; None where there is nothing to tell it by."""
+    links = all_links = read_links(settings, folder) if dataset is None else dataset.links
+    if links.is_empty():
+        if needs_links:
+            text = "no links: GRU4RecKG needs them, GRU4Rec does not"
+            cure = "`kgrec prepare NAME --raw PATH --kg FILE --links FILE` makes them"
+            findings.append(Finding("note", ".link", text, cure))
         return None
-    links = read_links(settings, folder) if dataset is None else dataset.links
-    findings += _coverage(links, dataset)
-    if kg is None:
+    if dataset is not None:  # as the other commands: items without an interaction do not count
+        tokens = pl.Series(dataset.items.tokens[1:], dtype=pl.String)
+        links = links.filter(pl.col("item_id").is_in(tokens.implode()))
+        findings += _coverage(links, all_links, dataset, needs_links=needs_links)
+    if kg is None or kg.is_empty():
         return None
-    triples = kg.drop_nulls()
-    entities = pl.concat([triples["head_id"], triples["tail_id"]]).unique()
-    unknown = links.filter(~pl.col("entity_id").is_in(entities.implode()))
-    if unknown.height:
-        share = unknown.height / links.height
-        text = f"{unknown.height:,} of {links.height:,} linked entities stand in no triple"
-        cure = "are the links another graph's?" if share > 0.5 else ""
-        findings.append(Finding("bad" if share == 1 else "note", ".link", text, cure))
+    if dataset is not None:
+        text = turned_text(*fit_links(all_links, kg, tokens), len(tokens))
+        if text and not _is_said(text, [finding.text for finding in findings]):
+            findings.append(Finding("note", ".link", text))
+    if links.is_empty():
+        return None
+    entities = pl.concat([kg["head_id"], kg["tail_id"]]).unique()
+    if dataset is not None:
+        known = links.filter(pl.col("entity_id").is_in(entities.implode()))
+        n_known, n_items = known["item_id"].n_unique(), len(dataset.items) - 1
+        text = f"{n_known:,} of {n_items:,} items are linked to an entity with triples"
+        findings.append(Finding("ok", ".link", text))
+    linked = links["entity_id"].unique()
+    n_linked, n_unknown = len(linked), int((~linked.is_in(entities.implode())).sum())
+    if n_unknown:
+        text = f"{n_unknown:,} of {n_linked:,} linked entities stand in no triple"
+        if n_unknown == n_linked:
+            text += f": 0 match; they are like '{linked[0]:.40}', the graph's like "
+            text += f"'{entities[0]:.40}'"
+        cure = "are the links another graph's?" if 2 * n_unknown > n_linked else ""
+        findings.append(Finding("bad" if n_unknown == n_linked else "note", ".link", text, cure))
     catalogue = read_items(settings, folder) if dataset is None else dataset.catalogue
-    verdict = link_verdict(catalogue, links, triples)
+    verdict = link_verdict(catalogue, links, kg)
     levels: dict[str, Level] = {"sound": "ok", "broken": "bad", "unknown": "note"}
     level = levels[verdict.verdict]
     cure = "" if verdict.witness == "none" or level == "ok" else CURE
@@ -159,23 +225,27 @@ def _links(
     return verdict
 
 
-def _coverage(links: pl.DataFrame, dataset: Dataset | None) -> Iterator[Finding]:
-    shared = links.filter(pl.col("entity_id").is_duplicated()).height
+def _coverage(
+    links: pl.DataFrame, all_links: pl.DataFrame, dataset: Dataset, *, needs_links: bool
+) -> Iterator[Finding]:
+    """How much the links of the data set's items cover."""
+    shared = links.unique().filter(pl.col("entity_id").is_duplicated())["item_id"].n_unique()
     if shared:
         text = f"{shared:,} items share an entity with another (RecBole fails on that)"
         yield Finding("note", ".link", text)
     repeated = links.height - links["item_id"].n_unique()
     if repeated:
         yield Finding("note", ".link", f"{repeated:,} further links of one item: the last counts")
-    if dataset is None:
-        return
     tokens = pl.Series(dataset.items.tokens[1:], dtype=pl.String)
     is_linked = np.concatenate([[False], tokens.is_in(links["item_id"].implode()).to_numpy()])
     n_items, n_linked = len(tokens), int(is_linked.sum())
     covered = float(is_linked[dataset.histories.items].mean())
     text = f"{n_linked:,} of {n_items:,} items are linked, {covered:.1%} of the interactions"
     if n_linked == 0:
-        yield Finding("bad", ".link", text, "are its item ids another catalogue's?")
+        text += f": 0 of {all_links['item_id'].n_unique():,} item ids match; those of the links "
+        text += f"are like '{all_links['item_id'][0]:.40}', the data set's like '{tokens[0]:.40}'"
+        level: Level = "bad" if needs_links else "note"
+        yield Finding(level, ".link", text, "are its item ids another catalogue's?")
         return
     yield Finding("ok", ".link", text)
     if n_linked < n_items:
@@ -185,7 +255,12 @@ def _coverage(links: pl.DataFrame, dataset: Dataset | None) -> Iterator[Finding]
         yield Finding("note", ".link", text)
 
 
-def _graph(triples: pl.DataFrame) -> Iterator[Finding]:
+def _is_said(text: str, said: Sequence[str]) -> bool:
+    """Whether a warning of `prepare` says a thing already, with the name of its file before it."""
+    return any(line.endswith(text) for line in said)
+
+
+def _graph(triples: pl.DataFrame, said: Sequence[str]) -> Iterator[Finding]:
     distinct = triples.unique()
     entities = pl.concat([distinct["head_id"], distinct["tail_id"]]).n_unique()
     n_relations = distinct["relation_id"].n_unique()
@@ -194,6 +269,11 @@ def _graph(triples: pl.DataFrame) -> Iterator[Finding]:
     if distinct.height < triples.height:
         n_repeated = triples.height - distinct.height
         yield Finding("note", ".kg", f"{n_repeated:,} triples stand more than once")
+    if n_loops := count_self_loops(distinct):
+        yield Finding("note", ".kg", f"{n_loops:,} triples lead from an entity to itself")
+    for text in graph_oddities(distinct):
+        if "self-loops" not in text and not _is_said(text, said):
+            yield Finding("note", ".kg", text)
     inverse = inverse_relations(distinct)
     if inverse:
         shown = f"{inverse[0][0]} and {inverse[0][1]}" + (", ..." if len(inverse) > 1 else "")
@@ -227,45 +307,51 @@ def inverse_relations(triples: pl.DataFrame) -> list[tuple[str, str]]:
     return list(pairs.select("relation_id", "other").iter_rows())
 
 
+def _features(settings: Settings, folder: Path) -> list[Feature]:
+    """The feature files that `train` would read; none where there is none and none is named."""
+    path = atomic_path(settings, folder, entity_suffix(settings, folder))
+    if not settings.additional_feat_suffix and not path.is_file():
+        return []
+    return find_features(settings, folder)
+
+
 def _vectors(
-    settings: Settings, folder: Path, dataset: Dataset | None, findings: list[Finding]
+    settings: Settings,
+    folder: Path,
+    feature: Feature,
+    dataset: Dataset | None,
+    findings: list[Finding],
 ) -> None:
-    path = atomic_path(settings, folder, "ent_feature")
-    if not path.is_file() and not settings.additional_feat_suffix:
-        cure = "`kgrec pretrain-kg` makes them"
-        findings.append(Finding("note", ".ent_feature", "no entity vectors yet", cure))
-        return
-    for feature in find_features(settings, folder):
-        tokens, vectors = read_entity_features(
-            feature.path,
-            id_field=feature.id_field,
-            vec_field=feature.vec_field,
-            field_separator=settings.field_separator,
-            seq_separator=settings.seq_separator,
-        )
-        name, width = feature.path.suffix, vectors.shape[1]
-        norms = np.linalg.norm(vectors, axis=1)
-        text = f"{len(tokens):,} vectors of width {width}, norm {norms.mean():.2f} on average"
-        findings.append(Finding("ok", name, text))
-        if norms.mean() > LONG:
-            text = "vectors so long have trained worse than none"
-            cure = "divide them by their mean norm (`kgrec pretrain-kg` does)"
-            findings.append(Finding("note", name, text, cure))
-        if feature.name == "entity" and width != settings.embedding_size:
-            text = f"its width is {width}, embedding_size {settings.embedding_size}"
-            text += "; RecBole takes no other width than embedding_size"
-            cure = f"`kgrec pretrain-kg --embedding-size {settings.embedding_size}`"
-            findings.append(Finding("bad" if settings.recbole_compat else "note", name, text, cure))
-        if (norms == 0).any():
-            n_zero = int((norms == 0).sum())
-            findings.append(Finding("note", name, f"{n_zero:,} vectors are all zeros"))
-        if dataset is not None and not feature.of_items:
-            known = set(tokens)
-            n_with = sum(dataset.entities.get(item) in known for item in dataset.items.tokens)
-            n_items = len(dataset.items) - 1
-            text = f"{n_with:,} of {n_items:,} items have a vector"
-            findings.append(Finding("bad" if n_with == 0 else "ok", name, text))
-        kg_path = atomic_path(settings, folder, "kg")
-        if made_from_another_kg(feature.path, kg_path):
-            text = f"made from another {kg_path.name} than the one beside it"
-            findings.append(Finding("bad", name, text, "`kgrec pretrain-kg` again"))
+    tokens, vectors = read_entity_features(
+        feature.path,
+        id_field=feature.id_field,
+        vec_field=feature.vec_field,
+        field_separator=settings.field_separator,
+        seq_separator=settings.seq_separator,
+    )
+    name, width = feature.path.suffix, vectors.shape[1]
+    norms = np.linalg.norm(vectors, axis=1)
+    text = f"{len(tokens):,} vectors of width {width}, norm {norms.mean():.2f} on average"
+    findings.append(Finding("ok", name, text))
+    if norms.mean() > LONG:
+        text = "vectors so long have trained worse than none"
+        cure = "divide them by their mean norm (`kgrec pretrain-kg` does)"
+        findings.append(Finding("note", name, text, cure))
+    if feature.name == ENTITY and width != settings.embedding_size:
+        text = f"its width is {width}, embedding_size {settings.embedding_size}"
+        text += "; RecBole takes no other width than embedding_size"
+        cure = f"`kgrec pretrain-kg --embedding-size {settings.embedding_size}`"
+        findings.append(Finding("bad" if settings.recbole_compat else "note", name, text, cure))
+    if (norms == 0).any():
+        n_zero = int((norms == 0).sum())
+        findings.append(Finding("note", name, f"{n_zero:,} vectors are all zeros"))
+    if dataset is not None:
+        known, token_of = set(tokens), token_of_item(feature, dataset)
+        n_with = sum(token_of.get(item) in known for item in dataset.items.tokens[1:])
+        text = f"{n_with:,} of {len(dataset.items) - 1:,} items have a vector"
+        cure = "" if n_with else other_kind_of_ids(feature, dataset, tokens)
+        findings.append(Finding("ok" if n_with else "bad", name, text, cure))
+    kg_path = atomic_path(settings, folder, "kg")
+    if feature.name == ENTITY and made_from_another_kg(feature.path, kg_path):
+        text = f"made from another {kg_path.name} than the one beside it"
+        findings.append(Finding("bad", name, text, "`kgrec pretrain-kg` again"))

@@ -89,7 +89,8 @@ def run_pretrain_kg(
     kg_path = atomic_path(settings, folder, "kg")
     table = read_kg(settings, folder, refuse_empty=True)
     if table.is_empty():
-        raise KgrecError(f"{kg_path}: no triples; give a graph to `kgrec prepare --kg FILE`")
+        cure = "give a graph to `kgrec prepare NAME --kg FILE --links FILE`"
+        raise KgrecError(f"{kg_path}: no triples; {cure}")
     entities, relations, triples = encode_triples(table)
     n_entities, n_relations = len(entities) - 1, len(relations) - 1
     _note_links(settings, folder, entities, on_event)
@@ -199,7 +200,10 @@ def encode_triples(table: pl.DataFrame) -> tuple[Vocabulary, Vocabulary, Ints]:
 
 
 def _note_links(settings: Settings, folder: Path, entities: Vocabulary, on_event: OnEvent) -> None:
-    """Notes how many items will get a vector; warns if none does."""
+    """Notes how many links lead to an entity with a vector; warns if none does.
+
+    Links of items without an interaction count here, for the `.inter` is not read.
+    """
     path = atomic_path(settings, folder, "link")
     links = dict(read_links(settings, folder).iter_rows())
     n_with = sum(entities.get(entity) is not None for entity in links.values())
@@ -207,7 +211,7 @@ def _note_links(settings: Settings, folder: Path, entities: Vocabulary, on_event
         text = f"none of its {len(links):,} entities is in the .kg, so no item will get a vector"
         on_event(Warn(f"{path}: {text}; are the links of another graph?"))
     elif links:
-        on_event(Note(f"{n_with:,} of {len(links):,} linked items have an entity in the graph"))
+        on_event(Note(f"{n_with:,} of {len(links):,} links lead to an entity of the graph"))
 
 
 class _Checkpoint:

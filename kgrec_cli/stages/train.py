@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from kgrec_cli.config import narrow, resolve_settings
-from kgrec_cli.core.data.splits import Split, split_all
+from kgrec_cli.core.data.splits import Split, check_targets, split_all
 from kgrec_cli.core.evaluation.measure import MeasureSettings, measure_model, merge_parts
 from kgrec_cli.core.model.gru4reckg import ModelSettings, build_model
 from kgrec_cli.core.training.epoch import TrainingSettings
-from kgrec_cli.core.training.fit import TrainingState, check_targets, fit, pack_state, unpack_state
+from kgrec_cli.core.training.fit import TrainingState, fit, pack_state, unpack_state
 from kgrec_cli.dataset.features import FeatureTables, load_feature_tables, warn_of_broken_links
 from kgrec_cli.dataset.load import Dataset, load_dataset, split_dataset
 from kgrec_cli.errors import KgrecError, Stopped
@@ -64,7 +64,8 @@ def run_train(
     set_up_cpu(settings)
     device = choose_device(settings.device)
     dataset = load_dataset(settings, folder, on_event)
-    check_targets(dataset.histories, _split(settings, dataset, on_all_data), not on_all_data)
+    split = _split(settings, dataset, on_all_data)
+    check_targets(dataset.histories, split, validate=not on_all_data)
     tables = load_feature_tables(settings, dataset, folder, on_event)
     warn_of_broken_links(settings, dataset, folder, on_event)
     results = []

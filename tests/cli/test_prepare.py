@@ -8,7 +8,7 @@ import pytest
 from tests.conftest import RunCli
 
 LOG = "user,item,rating,time\nu,a,5,1\nu,b,3,2\nv,a,1,3\nv,c,4,4\n"
-ITEMS = "id,title,genres\na,Heat (1995),Crime\nb,Ran (1985),Drama|War\nc,Big (1988),Comedy\n"
+ITEMS = "movieId,title,genres\na,Heat (1995),Crime\nb,Ran (1985),Drama|War\nc,Big (1988),Comedy\n"
 
 
 @pytest.fixture
@@ -116,7 +116,7 @@ def test_bad_rows_skipped(run_cli: RunCli, folder: Path):
         (["toy", "--raw", "log.csv", "--min-user-inter", "-1"], 2, "Invalid value for '--min-user"),
         (["toy", "--raw", "log.csv", "--min-user-inter", "9"], 1, "no interaction is left of 4"),
         (["toy", "--raw", "bad.csv"], 1, "bad.csv, line 3, column rating: found 'abc', expected"),
-        (["toy", "--raw", "items.csv"], 1, "no column of users or items among id, title, genres"),
+        (["toy", "--raw", "list.csv"], 1, "no column of users or items among id, title, genres"),
         ([], 2, "Missing argument"),
     ],
 )
@@ -124,6 +124,7 @@ def test_each_mistake_gets_its_line(
     run_cli: RunCli, folder: Path, arguments: list[str], exit_code: int, message: str
 ):
     (folder / "bad.csv").write_text("user,item,rating\nu,a,1\nu,b,abc\n")
+    (folder / "list.csv").write_text("id,title,genres\na,Heat,Crime\n")
     result = run_cli("prepare", *arguments)
     assert result.exit_code == exit_code
     assert result.stdout == ""

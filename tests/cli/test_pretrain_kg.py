@@ -21,6 +21,17 @@ def dataset_file(folder: Path, suffix: str) -> Path:
     return folder / "dataset/small" / f"small.{suffix}"
 
 
+def test_the_next_command_names_a_data_set_that_the_folder_does_not(
+    run_cli: RunCli, small_folder: Path
+) -> None:
+    (small_folder / "kgrec.yaml").write_text("dataset: other\n")
+    result = run_cli("pretrain-kg", "--method", "transe", "--dataset", "small", *QUICK)
+    assert "next: kgrec train --freeze-kg --dataset small" in result.stdout
+    (small_folder / "kgrec.yaml").write_text("dataset: small\n")
+    result = run_cli("pretrain-kg", "--method", "transe", *QUICK)
+    assert result.stdout.rstrip().endswith("next: kgrec train --freeze-kg")
+
+
 def read_sidecar(folder: Path) -> dict[str, object]:
     return json.loads(dataset_file(folder, "ent_feature.json").read_text())
 
@@ -31,7 +42,7 @@ def test_it_writes_vectors_and_says_what_comes_next(run_cli: RunCli, small_folde
     assert result.exit_code == 0, result.stderr
     assert "TransE: 10 entities x 8 from 10 triples" in result.stdout
     assert "next: kgrec train --freeze-kg" in result.stdout
-    assert "10 of 10 linked items have an entity in the graph" in result.stderr
+    assert "10 of 10 links lead to an entity of the graph" in result.stderr
     assert "TransE: 3 epochs (loss " in result.stderr
     entities, vectors = read_entity_features(dataset_file(small_folder, "ent_feature"))
     assert (len(entities), vectors.shape) == (10, (10, 8))

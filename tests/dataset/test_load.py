@@ -15,6 +15,7 @@ from kgrec_cli.core.data.histories import prefixes, vocabulary_of
 from kgrec_cli.core.data.splits import item_popularity
 from kgrec_cli.core.training import batches
 from kgrec_cli.dataset.features import load_feature_tables
+from kgrec_cli.dataset.files import find_features
 from kgrec_cli.dataset.load import Dataset, load_dataset, split_dataset
 from kgrec_cli.errors import KgrecError
 from kgrec_cli.events import Event, Note
@@ -308,6 +309,23 @@ def test_a_feature_file_that_nothing_explains_is_one_line(
     with pytest.raises(KgrecError) as caught:
         load_feature_tables(settings, dataset, folder, lambda event: None)
     assert expected in str(caught.value)
+
+
+@pytest.mark.parametrize("has_kg", [True, False])
+def test_without_a_graph_no_vectors_are_asked_for(small_folder: Path, has_kg: bool) -> None:
+    """`pretrain-kg` would refuse: it is no advice."""
+    dataset_dir = small_folder / "dataset" / "small"
+    (dataset_dir / "small.ent_feature").unlink()
+    head = "head_id:token\trelation_id:token\ttail_id:token\n"
+    (dataset_dir / "small.kg").write_text(head)
+    if not has_kg:
+        (dataset_dir / "small.kg").unlink()
+    with pytest.raises(KgrecError) as caught:
+        find_features(Settings(dataset="small"), small_folder)
+    assert str(caught.value).endswith("no graph to make it of; train without: --model GRU4Rec")
+    (dataset_dir / "small.kg").write_text(head + "a\tr\tb\n")
+    with pytest.raises(KgrecError, match="`kgrec pretrain-kg` makes it"):
+        find_features(Settings(dataset="small"), small_folder)
 
 
 def test_recboles_built_in_names_are_found(folder: Path) -> None:

@@ -6,6 +6,10 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from kgrec_cli.dataset.features import load_feature_tables
+from kgrec_cli.dataset.load import load_dataset
+from kgrec_cli.errors import KgrecError
+from kgrec_cli.events import Event
 from kgrec_cli.settings import Settings
 from kgrec_cli.stages.doctor import Diagnosis, inverse_relations, run_doctor
 from tests.conftest import write_small_dataset
@@ -99,7 +103,19 @@ def test_links_of_another_catalogue_are_bad(folder: Path) -> None:
     path_of(folder, "link").write_text("item_id:token\tentity_id:token\nx1\te1\nx2\te1\n")
     diagnosis = diagnose(folder)
     assert "0 of 12 items are linked" in texts(diagnosis, "bad")
-    assert "2 items share an entity" in texts(diagnosis, "note")
+    assert "share an entity" not in texts(diagnosis, "note")  # x1 and x2 are no items
+
+
+def test_only_links_of_items_with_interactions_are_counted(folder: Path) -> None:
+    """i13 is no item of an interaction: its entities are neither shared nor without a triple."""
+    links = ["i1\te1", "i2\te1", "i3\te3", "i4\tx4", "i13\te3", "i13\tx5"]
+    path_of(folder, "link").write_text("\n".join(["item_id:token\tentity_id:token", *links, ""]))
+    diagnosis = diagnose(folder)
+    notes = texts(diagnosis, "note")
+    assert "4 of 12 items are linked" in texts(diagnosis, "ok")
+    assert "2 items share an entity" in notes
+    assert "1 of 3 linked entities stand in no triple" in notes
+    assert "further links" not in notes
 
 
 def test_without_a_graph_only_the_interactions_are_looked_at(folder: Path) -> None:
@@ -109,6 +125,116 @@ def test_without_a_graph_only_the_interactions_are_looked_at(folder: Path) -> No
     assert not diagnosis.is_bad
     assert diagnosis.links is None
     assert diagnosis.as_json()["links"] == {"verdict": "unknown"}
+
+
+@pytest.mark.parametrize("has_files", [True, False])
+def test_a_data_set_without_a_graph_is_fine(folder: Path, has_files: bool) -> None:
+    """As `prepare --kg none` leaves it, and as RecBole's GRU4Rec needs it."""
+    path_of(folder, "ent_feature").unlink()
+    for suffix in ("kg", "link"):
+        head = path_of(folder, suffix).read_text().partition("\n")[0]
+        path_of(folder, suffix).write_text(head + "\n")
+        if not has_files:
+            path_of(folder, suffix).unlink()
+    diagnosis = diagnose(folder)
+    assert [(f.level, f.about, f.text, f.cure) for f in diagnosis.findings[1:]] == [
+        ("note", ".kg", "no graph: GRU4Rec only", "")
+    ]
+    assert not diagnosis.is_bad
+
+
+def write_item_vectors(folder: Path) -> None:
+    """A `.ent` whose ids are items, in place of the `.ent_feature`."""
+    path_of(folder, "ent_feature").unlink()
+    rows = [f"i{n}\t{n} 0 0 0 0 0 0 0" for n in range(1, 13)]
+    head = "ent_id:token\tent_emb:float_seq"
+    path_of(folder, "ent").write_text("\n".join([head, *rows, ""]))
+
+
+def test_ent_of_items_is_seen_and_cured_as_in_train(folder: Path, events: list[Event]) -> None:
+    write_item_vectors(folder)
+    cure = "small.ent: its ids (such as 'i1') are items; set alias_of_item_id: [ent_id]"
+    bad = texts(diagnose(folder), "bad")
+    assert "0 of 12 items have a vector" in bad
+    assert cure in bad
+    settings = Settings(dataset="small")
+    dataset = load_dataset(settings, folder, events.append)
+    with pytest.raises(KgrecError) as caught:
+        load_feature_tables(settings, dataset, folder, events.append)
+    assert str(caught.value).endswith(cure)
+    cured = diagnose(folder, alias_of_item_id=("ent_id",))
+    assert "12 of 12 items have a vector" in texts(cured, "ok")
+    assert not cured.is_bad
+
+
+def test_entities_called_items_are_cured_as_well(folder: Path) -> None:
+    diagnosis = diagnose(folder, alias_of_item_id=("ent_id",))
+    assert "'e1') are entities; name ent_id in alias_of_entity_id, not" in texts(diagnosis, "bad")
+
+
+def test_warnings_of_prepare_and_notes_of_reading_are_repeated(folder: Path) -> None:
+    report = {"warnings": ["log.csv: no time column"]}
+    path_of(folder, "inter").with_name("prepare.json").write_text(json.dumps(report))
+    diagnosis = diagnose(folder, user_inter_num_interval="[5,inf)", rm_dup_inter="first")
+    assert texts(diagnosis, "warn").strip() == "prepare log.csv: no time column"
+    assert not diagnosis.is_bad
+    assert "val_interval" not in texts(diagnosis, "note")
+    low = diagnose(folder, val_interval={"rating": "[2,inf)"})
+    assert "val_interval of rating: 60 interactions dropped" in texts(low, "note")
+
+
+@pytest.mark.parametrize("text", ["no JSON", "[]", '{"warnings": null}', '{"warnings": 3}'])
+def test_a_damaged_report_hides_nothing(folder: Path, text: str) -> None:
+    path_of(folder, "inter").with_name("prepare.json").write_text(text)
+    assert not diagnose(folder).is_bad
+
+
+def test_an_odd_graph_and_links_turned_round_are_noted_once(folder: Path) -> None:
+    head = "head_id:token\trelation_id:token\ttail_id:token"
+    rows = [f"e{n}\tt{n}\tby" for n in range(1, 11)]
+    path_of(folder, "kg").write_text("\n".join([head, *rows, "e1\tt1\te1", ""]))
+    links = [f"e{n}\ti{n}" for n in range(1, 11)]
+    path_of(folder, "link").write_text("\n".join(["item_id:token\tentity_id:token", *links, ""]))
+    diagnosis = diagnose(folder)
+    notes = texts(diagnosis, "note")
+    odd = "10 relations, but only 2 different tails (11 entities): are the columns head, tail, "
+    assert odd in notes
+    assert "1 triples lead from an entity to itself" in notes
+    assert "the columns are turned round: as entity, item they link 10 of 12 items" in notes
+    assert "those of the links are like 'e1', the data set's like 'i1'" in texts(diagnosis, "bad")
+    warnings = [f"kg.tsv: {f.text}" for f in diagnosis.findings if f.text.startswith(odd[:12])]
+    path_of(folder, "inter").with_name("prepare.json").write_text(
+        json.dumps({"warnings": warnings})
+    )
+    assert odd in texts(diagnose(folder), "warn")
+    assert odd not in texts(diagnose(folder), "note")
+
+
+@pytest.mark.parametrize(
+    ("n_events", "said"),
+    [
+        (1, "the training part is empty: no user has two interactions"),
+        (3, "the validation part is empty, so nothing can stop the training"),
+        (4, ""),
+    ],
+)
+def test_too_few_events_to_train_are_bad_as_in_train(
+    folder: Path, n_events: int, said: str
+) -> None:
+    rows = [f"u{user}\ti{n + 1}\t{n}" for user in range(9) for n in range(n_events)]
+    head = "user_id:token\titem_id:token\ttimestamp:float"
+    path_of(folder, "inter").write_text("\n".join([head, *rows, ""]))
+    diagnosis = diagnose(folder)
+    assert said in texts(diagnosis, "bad")
+    assert diagnosis.is_bad == bool(said)
+
+
+def test_an_empty_field_of_the_graph_is_bad_as_in_pretrain_kg(folder: Path) -> None:
+    with path_of(folder, "kg").open("a") as file:
+        file.write("e1\t\te2\n")
+    diagnosis = diagnose(folder)
+    assert "small.kg, line 12, column relation_id: empty" in texts(diagnosis, "bad")
+    assert "10 triples, 10 entities, 1 relations" in texts(diagnosis, "ok")
 
 
 def test_inverse_relations_by_hand() -> None:

@@ -13,6 +13,7 @@ from kgrec_cli.core.data.histories import (
     Ints,
     first_events,
 )
+from kgrec_cli.errors import KgrecError
 
 
 @dataclass(frozen=True)
@@ -182,6 +183,21 @@ def test_targets(histories: Histories, split: Split) -> Ints:
 
 
 test_targets.__test__ = False  # type: ignore[attr-defined]  # no test, whatever pytest thinks
+
+
+def check_targets(histories: Histories, split: Split, *, validate: bool) -> None:
+    """Checks that there is something to train on and, with `validate`, something to stop by.
+
+    Raises:
+        KgrecError: The training or the validation part is empty.
+    """
+    if len(train_targets(histories, split)) == 0:
+        raise KgrecError("the training part is empty: no user has two interactions in it")
+    if validate and len(valid_targets(histories, split)) == 0:
+        raise KgrecError(
+            "the validation part is empty, so nothing can stop the training: a user needs four "
+            "interactions to give one under LS: valid_and_test; more data or another eval_args"
+        )
 
 
 def repeat_log_ratio(histories: Histories, split: Split, n_items: int) -> float:

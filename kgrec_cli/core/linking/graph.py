@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
+from kgrec_cli.core.linking.oddities import count_self_loops
+
 _NO_GENRE = r"\(no genres listed\)"
 _PREFIXES = {
     "has_genre": "genre",
@@ -39,6 +41,8 @@ def select_links(
 ) -> ItemLinks:
     """The links of a data set's items and its triples, each once, with counts of all that went.
 
+    Items and entities are counted as `train` and `doctor` count them: those with an interaction.
+
     Args:
         links: String columns item_id, entity_id. Of an item's several entities the first is taken.
         triples: String columns head_id, relation_id, tail_id.
@@ -52,9 +56,10 @@ def select_links(
     chosen = distinct.unique("item_id", keep="first", maintain_order=True)
     unique_triples = triples.unique(maintain_order=True)
     entities = pl.concat([unique_triples["head_id"], unique_triples["tail_id"]]).unique()
-    known = chosen.filter(pl.col("entity_id").is_in(entities.implode()))
-    shared = chosen.filter(pl.col("entity_id").is_duplicated())
-    linked = n_interactions.join(chosen, on="item_id", how="semi")
+    counted = chosen.join(n_interactions, on="item_id", how="semi", maintain_order="left")
+    known = counted.filter(pl.col("entity_id").is_in(entities.implode()))
+    shared = counted.filter(pl.col("entity_id").is_duplicated())
+    linked = n_interactions.join(counted, on="item_id", how="semi")
     with_triples = n_interactions.join(known, on="item_id", how="semi")
     links_report = {
         "of_other_items": links.height - of_items.height,
@@ -66,14 +71,15 @@ def select_links(
         "items_with_triples": with_triples.height,
         "interactions_linked": int(linked["n"].sum()),
         "interactions_with_triples": int(with_triples["n"].sum()),
-        "entities": chosen["entity_id"].n_unique(),
-        "entities_without_triple": (chosen["entity_id"].n_unique() - known["entity_id"].n_unique()),
+        "entities": counted["entity_id"].n_unique(),
+        "entities_without_triple": counted["entity_id"].n_unique() - known["entity_id"].n_unique(),
         "entities_of_several_items": shared["entity_id"].n_unique(),
         "items_sharing_an_entity": shared.height,
     }
     kg_report = {
         "read": triples.height,
         "repeated": triples.height - unique_triples.height,
+        "self_loops": count_self_loops(unique_triples),
         "triples": unique_triples.height,
         "entities": len(entities),
         "relations": unique_triples["relation_id"].n_unique(),

@@ -23,7 +23,6 @@ from kgrec_cli.core.evaluation.ranking import draw_candidates, rank_targets, sco
 from kgrec_cli.core.model.gru4reckg import GRU4RecKG
 from kgrec_cli.core.training.epoch import EpochRunner, TrainingSettings
 from kgrec_cli.core.training.gpu_epoch import GPUEpochRunner
-from kgrec_cli.errors import KgrecError
 from kgrec_cli.events import EpochDone, OnEvent, ignore_event
 
 
@@ -59,21 +58,6 @@ class TrainingState:
 
 
 OnEpoch = Callable[[TrainingState, EpochDone], None]
-
-
-def check_targets(histories: Histories, split: Split, validate: bool) -> None:
-    """Checks that there is something to train on and, with `validate`, something to stop by.
-
-    Raises:
-        KgrecError: The training or the validation part is empty.
-    """
-    if len(splits.train_targets(histories, split)) == 0:
-        raise KgrecError("the training part is empty: no user has two interactions in it")
-    if validate and len(splits.valid_targets(histories, split)) == 0:
-        raise KgrecError(
-            "the validation part is empty, so nothing can stop the training: a user needs four "
-            "interactions to give one under LS: valid_and_test; more data or another eval_args"
-        )
 
 
 def fit(
@@ -114,7 +98,7 @@ def fit(
     """
     targets = splits.train_targets(histories, split)
     valid = splits.valid_targets(histories, split) if validate else targets[:0]
-    check_targets(histories, split, validate)
+    splits.check_targets(histories, split, validate=validate)
     optimizer = torch.optim.Adam(
         (weight for weight in model.parameters() if weight.requires_grad),
         lr=settings.learning_rate,

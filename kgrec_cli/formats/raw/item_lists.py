@@ -5,7 +5,7 @@ The first line shows the kind of list, not the name.
 """
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,6 +26,8 @@ from kgrec_cli.formats.raw.tables import (
 )
 
 ITEM_SCHEMA = dict.fromkeys(("item_id", "title", "movie_title", "release_year", "genre"), pl.String)
+FILMS = re.compile(r"movie|film", re.IGNORECASE)
+"""What a list of films has in the name of a column, as MovieLens' has ("movieId")."""
 U_GENRE = (
     "unknown", "Action", "Adventure", "Animation", "Children's", "Comedy", "Crime", "Documentary",
     "Drama", "Fantasy", "Film-Noir", "Horror", "Musical", "Mystery", "Romance", "Sci-Fi",
@@ -42,8 +44,9 @@ class ItemList(NamedTuple):
     """The items of a list.
 
     Attributes:
-        items: String columns of ITEM_SCHEMA: `title` as the file has it, `movie_title` without its
-            year, `release_year` (null when not known), `genre` (tokens joined by spaces, or null).
+        items: String columns of ITEM_SCHEMA: `title` as the file has it; `movie_title`, in a list
+            of films only, without its year; `release_year` (null when not known), `genre` (tokens
+            joined by spaces, or null).
         bad_rows: Rows that could not be read, columns of `tables.BAD_ROW_SCHEMA`.
     """
 
@@ -116,21 +119,26 @@ def read_item_list(file: RawFile, genre_names: Sequence[str] = U_GENRE) -> ItemL
     first = "" if is_parquet(file) else next(filter(str.strip, first_lines(file)), None)
     if first is None:
         raise KgrecError(f"{file.where}, line 1: found nothing, expected {_LIST}")
+    is_of_films = True
     if first.count("::") >= 2:
         rows = _dat_rows(file)
     elif first.count("|") >= len(genre_names) + 4:
         rows = _u_item_rows(file, genre_names)
     else:
-        rows = _table_rows(file)
+        table, columns = _table_columns(file)
+        rows = _table_rows(table, columns)
+        is_of_films = any(map(FILMS.search, table.names))
     good, bad_rows = keep_unique(rows, file.where, "item")
     items = []
     for item_id, title, year, genres in good:  # one genre a line
-        movie_title, year_in_title = split_title(title)
+        movie_title, year_in_title = split_title(title) if is_of_films else ("", None)
         beside = year[:4] if re.fullmatch(r"\d{4}(\.0)?", year) else None
         names = (name for name in genres.split("\n") if name.strip() not in NO_GENRE)
         genre = " ".join("_".join(name.split()) for name in names)
-        items.append((item_id, title, movie_title, year_in_title or beside, genre or None))
-    return ItemList(pl.DataFrame(items, schema=ITEM_SCHEMA, orient="row"), bad_rows)
+        # A title that is all year, such as "(1962)", keeps it.
+        items.append((item_id, title, movie_title or title, year_in_title or beside, genre or None))
+    table_of_items = pl.DataFrame(items, schema=ITEM_SCHEMA, orient="row")
+    return ItemList(table_of_items if is_of_films else table_of_items.drop("movie_title"), bad_rows)
 
 
 def keep_unique(
@@ -201,7 +209,8 @@ def _u_item_rows(file: RawFile, genre_names: Sequence[str]) -> Iterator[ListRow]
         yield ListRow(line, (fields[0].strip(), title.strip(), year, "\n".join(genres)))
 
 
-def _table_rows(file: RawFile) -> Iterator[ListRow]:
+def _table_columns(file: RawFile) -> tuple[RawTable, dict[str, int]]:
+    """A table and the numbers of its columns id, title and, where it has them, year and genre."""
     kinds = ("id", "title", "year", "genre")
     table = detect_table(file, _LIST, kinds, if_unsure=True)
     place = f"{file.where}, line {table.first.number}"
@@ -215,6 +224,10 @@ def _table_rows(file: RawFile) -> Iterator[ListRow]:
         if kind not in columns:
             shown = ", ".join(map(plain_name, table.names))
             raise KgrecError(f"{place}: no column of {missing}; its columns are {shown}")
+    return table, columns
+
+
+def _table_rows(table: RawTable, columns: Mapping[str, int]) -> Iterator[ListRow]:
     is_sequence = "genre" in columns and table.names[columns["genre"]].endswith(":token_seq")
     for row in list_rows(table, list(columns.values())):
         fields = dict(zip(columns, row.values, strict=False))

@@ -5,7 +5,8 @@ through `tables`; N-Triples are read here.
 """
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
@@ -45,22 +46,36 @@ _ENTITY = re.compile(r"<?https?://\S+|/?[mg][./][0-9a-z_]+|Q\d+|<.*>", re.IGNORE
 _IRI = r"<([^<>]*)>"
 _BLANK = r"(_:[^\s<>\"]*[^\s<>\".])"
 _LITERAL = r'"((?:[^"\\]|\\.)*)"(?:@[A-Za-z0-9-]+|\^\^<[^<>]*>)?'
-N_TRIPLE = rf"^(?:{_IRI}|{_BLANK})\s*{_IRI}\s*(?:{_IRI}|{_BLANK}|{_LITERAL})\s*\.\s*(?:#.*)?$"
+_STATEMENT = rf"^(?:{_IRI}|{_BLANK})\s*{_IRI}\s*(?:{_IRI}|{_BLANK}|{_LITERAL})\s*"
+N_TRIPLE = rf"{_STATEMENT}\.\s*(?:#.*)?$"
+_OTHER_RDF = {
+    "Turtle or TriG": re.compile(r"@?(prefix|base)\s.*<", re.IGNORECASE),
+    "N-Quads": re.compile(rf"{_STATEMENT}(?:{_IRI}|{_BLANK})\s*\.\s*$"),
+    "RDF/XML": re.compile(r"<\?xml|<rdf:"),
+}
+"""Other formats of triples, by the first line that is not blank."""
 _ESCAPE = re.compile(r"\\(?:u([0-9A-Fa-f]{4})|U([0-9A-Fa-f]{8})|(.))", re.DOTALL)
 _PLAIN_ESCAPES = {"t": "\t", "b": "\b", "n": "\n", "r": "\r", "f": "\f"}
 
+RELATED = "related_to"
+"""The relation of pairs: of a table of two items, or two entities, a row, perhaps with a weight."""
+_WEIGHT = re.compile(r"weights?|score|sim(ilarity)?|count|strength|confidence|frequency", re.I)
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.IGNORECASE)
+_MISSING = frozenset({"", "na", "n/a", "nan", "null", "none", r"\n"})
 
-FindHeader = Callable[[Sequence[Sequence[str]]], Sequence[str] | None]
-"""The names of the columns of rows without known header names; None when they fit no layout."""
 
-
-def read_raw_triples(path: Path) -> pl.DataFrame:
+def read_raw_triples(path: Path, *, of_items: bool = False) -> pl.DataFrame:
     """The triples in a file, in its order, exact duplicates kept.
 
     Reads RecBole's `.kg`; TSV, CSV, Parquet with or without a header; `kg.txt` of KGCN, MKR and
     RippleNet (also when `path` is the folder that holds it); N-Triples (IRIs without their angle
     brackets, literals as their text without language and datatype, blank nodes as `_:name`). Text
-    may be gzipped. The content decides, not the file's name.
+    may be gzipped. The content decides, not the file's name. A column of weights is not read, and
+    columns named head and tail without a relation are pairs: their relation is `RELATED`.
+
+    Args:
+        path: The file, or the folder that holds it.
+        of_items: Whether the entities are items: then two columns without names are pairs, too.
 
     Returns:
         String columns head_id, relation_id, tail_id; none null or empty.
@@ -69,10 +84,23 @@ def read_raw_triples(path: Path) -> pl.DataFrame:
         KgrecError: No such file, no triples in it, or a line that is none; with file and line.
     """
     file = RawFile(file_in(path, GRAPH_FILES))
+    if not is_parquet(file):
+        lines = first_lines(file)
+        if is_n_triples(lines):
+            return _read_n_triples(file)
+        first = next((line.strip() for line in lines if line.strip()), "")
+        for other, look in _OTHER_RDF.items():
+            if look.match(first[:9999]):
+                raise KgrecError(f"{file.where}: {other}; convert it to N-Triples (.nt)")
     what = "triples (head, relation, tail)"
-    if is_parquet(file) or not is_n_triples(first_lines(file)):
-        return _read_ids(file, what, _TRIPLE, (), _triple_layout)
-    return _read_n_triples(file)
+    names = tuple(_TRIPLE)
+    table = _detect(file, what, names, also=["id"] if of_items else [])
+    columns = _find_columns(table, names, _TRIPLE, _triple_layout(table, of_items=of_items))
+    required = {name: text for name, text in _TRIPLE.items() if name in columns}
+    triples = _read_ids(table, what, columns, required)
+    if "relation_id" not in columns:
+        triples = triples.with_columns(pl.lit(RELATED).alias("relation_id"))
+    return triples.select(*_TRIPLE)
 
 
 def read_raw_links(path: Path) -> pl.DataFrame:
@@ -91,8 +119,10 @@ def read_raw_links(path: Path) -> pl.DataFrame:
     Raises:
         KgrecError: No such file, no links in it, or a line that is none; with file and line.
     """
-    file = RawFile(file_in(path, (LINK_FILE,)))
-    return _read_ids(file, "links (item, entity)", _LINK, ("title",), _link_layout)
+    what, names = "links (item, entity)", (*_LINK, "title")
+    table = _detect(RawFile(file_in(path, (LINK_FILE,))), what, names)
+    columns = _find_columns(table, names, _LINK, _link_layout(table))
+    return _read_ids(table, what, columns, _LINK)
 
 
 def is_n_triples(lines: Sequence[str]) -> bool:
@@ -116,68 +146,114 @@ def file_in(path: Path, names: Sequence[str]) -> Path:
     raise KgrecError(f"{path}: a folder without {' or '.join(names)}; give the file itself")
 
 
+def _detect(
+    file: RawFile, what: str, names: Sequence[str], *, also: Sequence[str] = ()
+) -> RawTable:
+    """How a file is laid out. What its columns hold corrects what was taken for a header.
+
+    A first line of which a field stands below again is a row ("e1 knows e2", "e1 knows e3"), unless
+    it names all columns; a name of weights above numbers makes a header ("item1,item2,weight").
+    `also` has further keys of `columns.COLUMN_NAMES` that tell a header.
+    """
+    kinds = [_KINDS[name] for name in names]
+    table = detect_table(file, what, [*kinds, *also], if_unsure=False)
+    if table.separator is None or not table.sample:
+        return table
+    if table.has_header:
+        columns = zip(table.names, zip(*table.sample, strict=True), strict=True)
+        is_named = len(known_columns(kinds, table.names)) >= min(len(kinds), len(table.names))
+        if is_named or not any(name in values for name, values in columns):
+            return table
+        sample = [table.names, *table.sample]
+        numbers = tuple(map(str, range(1, len(table.names) + 1)))
+        n_skipped = table.n_skipped - 1
+        return replace(table, names=numbers, has_header=False, n_skipped=n_skipped, sample=sample)
+    first, *rest = table.sample
+    below = zip(*rest, strict=True)
+    if any(_WEIGHT.fullmatch(t) and _are_numbers(v) for t, v in zip(first, below, strict=False)):
+        n_skipped = table.n_skipped + 1
+        return replace(table, names=tuple(first), has_header=True, n_skipped=n_skipped, sample=rest)
+    return table
+
+
+def _are_numbers(values: Sequence[str]) -> bool:
+    """Whether all values are numbers or missing."""
+    return all(_NUMBER.fullmatch(text) or text.lower() in _MISSING for text in values)
+
+
+def _holds_weights(table: RawTable, number: int, *, is_named: bool = False) -> bool:
+    """Whether a column has a name of weights; without `is_named`, or numbers that are no ids."""
+    if table.has_header and _WEIGHT.fullmatch(plain_name(table.names[number])):
+        return True
+    values = [row[number] for row in table.sample]
+    return not is_named and _are_numbers(values) and not all(map(str.isdecimal, values))
+
+
 def _read_ids(
-    file: RawFile,
-    what: str,
-    required: Mapping[str, str],
-    optional: Sequence[str],
-    layout: FindHeader,
+    table: RawTable, what: str, columns: Mapping[str, int], required: Mapping[str, str]
 ) -> pl.DataFrame:
     """String columns, the required ones first; in these no empty field, IRIs without brackets.
 
-    `required` maps the name of a column to what errors call a value of it; `layout` names the
-    columns of a file without a known header.
+    `required` maps the name of a column to what errors call a value of it.
     """
-    names = (*required, *optional)
-    table = detect_table(file, what, [_KINDS[name] for name in names], if_unsure=False)
-    columns = _find_columns(table, names, required, layout)
     rows = read_columns(table, columns).with_row_index("row")
     rows = rows.filter(pl.any_horizontal(pl.col(pl.String) != ""))
     bad = rows.filter(pl.any_horizontal(pl.col(*required) == "", pl.col(EXTRA) != ""))
     if bad.height:
         raise KgrecError(_bad_row(table, columns, bad.row(0, named=True), required))
     if not rows.height:
-        raise KgrecError(f"{file.where}: holds no {what}")
-    others = [name for name in optional if name in columns]
+        raise KgrecError(f"{table.file.where}: holds no {what}")
+    others = [name for name in columns if name not in required]
     return rows.select(pl.col(*required).str.replace(f"^{_IRI}$", "$1"), *others)
 
 
 def _find_columns(
-    table: RawTable, names: Sequence[str], required: Mapping[str, str], layout: FindHeader
+    table: RawTable,
+    names: Sequence[str],
+    required: Mapping[str, str],
+    layout: Sequence[str] | None,
 ) -> dict[str, int]:
     """Name -> number of its column: by the header as far as it is known, else by the layout.
 
     Beside known names a column may go by any other where it is clear what it is: one is left, or
-    the file has the required ones only, in their order.
+    those that are left stand in their order. No column of relations is needed beside named heads
+    and tails and at most a weight.
     """
     where, expected = table.file.where, ", ".join(required)
     place, shown = f"{where}, line {table.first.number}", shorten(table.first.text)
     n_columns = len(table.names)
-    if n_columns < len(required) and table.separator is not None:
-        raise KgrecError(
-            f"{place}: found '{shown}', expected {len(required)} columns ({expected}) separated by "
-            "TAB, comma, semicolon, | or space"
-        )
     kinds = {_KINDS[name]: name for name in names}
     known = known_columns(list(kinds), table.names) if table.has_header else {}
     columns = {kinds[kind]: number for kind, number in known.items()}
-    if not columns:
-        in_order = layout(table.sample or [table.names])
-        if in_order is None and table.separator is None:
-            found = f"columns {', '.join(table.names)}"
-            raise KgrecError(f"{where}: found {found}, expected {expected}")
-        if in_order is None:
-            found = f"{n_columns} columns without known names ('{shown}')"
-            raise KgrecError(f"{place}: found {found}, expected {expected}")
-        return {name: number for number, name in enumerate(in_order)}
     missing = [name for name in required if name not in columns]
     rest = [number for number in range(n_columns) if number not in columns.values()]
+    others = [number for number in rest if not _holds_weights(table, number)]
+    if missing == ["relation_id"] and not others and len(rest) < 2:
+        return columns
+    if not columns and layout is not None:
+        return {name: number for number, name in enumerate(layout)}
+    if n_columns < len(required) and table.separator is not None:
+        pairs = "; pairs of items are read with --link-by id" if n_columns == 2 else ""
+        raise KgrecError(
+            f"{place}: found '{shown}', expected {len(required)} columns ({expected}) separated by "
+            f"TAB, comma, semicolon, | or space{pairs}"
+        )
+    if not columns:
+        if table.separator is None:
+            found = f"columns {shorten(', '.join(table.names))}"
+            raise KgrecError(f"{where}: found {found}, expected {expected}")
+        found = f"{n_columns} columns without known names ('{shown}')"
+        raise KgrecError(f"{place}: found {found}, expected {expected}")
+    is_relation = list(columns) == ["relation_id"]
     in_place = all(names[number : number + 1] == (name,) for name, number in columns.items())
-    if len(missing) == len(rest) and (len(rest) == 1 or in_place):
-        columns.update(zip(missing, rest, strict=True))
+    are_clear = in_place or is_relation
+    if len(missing) == len(rest) == 1:
+        columns[missing[0]] = rest[0]
+    elif len(missing) == len(others) and are_clear:
+        columns.update(zip(missing, others, strict=True))
     elif missing:
         raise KgrecError(
-            f"{where}: found the columns {', '.join(table.names)}, but none that is "
+            f"{where}: found the columns {shorten(', '.join(table.names))}, but none that is "
             f"{required[missing[0]]}; expected one named {missing[0]}"
         )
     return columns
@@ -194,21 +270,30 @@ def _bad_row(
     if line.n_fields != n_columns:
         return f"{place}: found {line.n_fields} columns{shown}, expected {n_columns}"
     if row[EXTRA]:
-        return f"{place}: found '{row[EXTRA]}' between two columns{shown}, expected {n_columns}"
+        found = shorten(row[EXTRA])
+        return f"{place}: found '{found}' between two columns{shown}, expected {n_columns}"
     name = next(name for name in required if not row[name])
     column = plain_name(table.names[columns[name]]) if table.has_header else name
     return f"{place}, column {column}: found nothing{shown}, expected {required[name]}"
 
 
-def _triple_layout(rows: Sequence[Sequence[str]]) -> Sequence[str] | None:
-    return tuple(_TRIPLE) if len(rows[0]) == len(_TRIPLE) else None
+def _triple_layout(table: RawTable, *, of_items: bool) -> Sequence[str] | None:
+    """The columns of triples or pairs without known names; weights may stand behind them."""
+    width = len(table.names)
+    is_named = width == 3 and not of_items  # what a film is rated may stand in a triple
+    has_weights = width > 2 and _holds_weights(table, width - 1, is_named=is_named)
+    if width - has_weights == 2 and (of_items or has_weights):
+        return ("head_id", "tail_id")
+    return tuple(_TRIPLE) if width - has_weights == 3 else None
 
 
-def _link_layout(rows: Sequence[Sequence[str]]) -> Sequence[str] | None:
-    if len(rows[0]) == 2:
+def _link_layout(table: RawTable) -> Sequence[str] | None:
+    width = len(table.names)
+    if width == 2 or (width == 3 and _holds_weights(table, 2)):
         return tuple(_LINK)
-    if len(rows[0]) != 3:
+    if width != 3:
         return None
+    rows = table.sample or [table.names]
     second, third = (sum(bool(_ENTITY.fullmatch(row[i])) for row in rows) for i in (1, 2))
     return (*_LINK, "title") if second > third else ("item_id", "title", "entity_id")
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from kgrec_cli.errors import KgrecError, UsageError, unknown_name
-from kgrec_cli.events import OnEvent
+from kgrec_cli.events import Note, OnEvent
 from kgrec_cli.formats.raw.knowledge_graph import GRAPH_FILES, LINK_FILE
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ class KGRequest:
     Attributes:
         kg: "auto", "metadata", "none", a name of the registry, or a path.
         link_by: How items find their links; None is "id", or "title" when there is a catalogue.
+            "id" without a file of links: the entities of the graph are the items.
         catalog_path: Item list whose ids the links use.
         add_metadata: Whether to add the items' genres, years and tags to the graph.
     """
@@ -48,8 +49,8 @@ class KGPlan:
     Attributes:
         name: How to call it: a name of the registry, "metadata", "none" or the file's name.
         triples_path: None for "metadata" and "none".
-        links_path: None for "metadata" and "none", and where titles are matched with the names of
-            the graph's entities.
+        links_path: None for "metadata" and "none", and where the entities of the graph are the
+            items (by id), or have names that titles are matched with (by title).
         link_by: How items find their links.
         catalog_paths: Item lists whose ids the links use; empty when the links carry titles
             themselves, or link by id.
@@ -78,8 +79,10 @@ def check_kg(request: KGRequest, dataset: str) -> None:
             "--catalog": request.catalog_path,
         }
         for option, value in options.items():
-            if value is not None:
-                but = "" if request.kg == "auto" else f", not with --kg {request.kg}"
+            if value is not None and (request.kg != "auto" or not _registered(dataset)):
+                but = f", not with --kg {request.kg}"
+                if request.kg == "auto":
+                    but = f": no graph is registered for {dataset}"
                 raise UsageError(f"{option} goes with --kg FILE{but}")
     elif _named_source(request, dataset) is None:
         _plan_file(request)
@@ -103,12 +106,16 @@ def plan_kg(
     if request.kg in ("metadata", "none"):
         return KGPlan(request.kg)
     if request.kg == "auto":
-        return _plan_auto(dataset, on_event=on_event, cache_dir=cache_dir)
-    source = _named_source(request, dataset)
+        if (request.links_path, request.link_by, request.catalog_path) == (None, None, None):
+            return _plan_auto(dataset, on_event=on_event, cache_dir=cache_dir)
+        source: KGSource | None = _registered(dataset)[0]  # links are of the registered graph
+    else:
+        source = _named_source(request, dataset)
     if source is None:
         return _plan_file(request)
     from kgrec_cli.download import fetch
 
+    on_event(Note(f"knowledge graph: {source.name} ({source.licence})"))
     return _plan_source(source, request, partial(fetch, on_event=on_event, cache_dir=cache_dir))
 
 
@@ -125,14 +132,19 @@ def _named_source(request: KGRequest, dataset: str) -> "KGSource | None":
     return kg_source(request.kg, dataset)
 
 
+def _registered(dataset: str) -> "list[KGSource]":
+    from kgrec_cli.stages.prepare.sources import kgs_for
+
+    return kgs_for(dataset)
+
+
 def _plan_auto(dataset: str, *, on_event: OnEvent, cache_dir: Path | None) -> KGPlan:
     from kgrec_cli.download import fetch, is_available
-    from kgrec_cli.stages.prepare.sources import kgs_for
 
     get = partial(fetch, on_event=on_event, cache_dir=cache_dir)
     other = "another: --kg FILE --links FILE"
     reasons = []
-    for source in kgs_for(dataset):
+    for source in _registered(dataset):
         try:
             if all(is_available(file, cache_dir=cache_dir) for file in source.files):
                 plan = _plan_source(source, KGRequest(), get)
@@ -170,12 +182,12 @@ def _plan_file(request: KGRequest) -> KGPlan:
         raise UsageError(unknown_name("knowledge graph", request.kg, [*KGS, *BUILT_IN]))
     links_path = request.links_path or _links_beside(path)
     if links_path is None:
-        if request.link_by == "title" and request.catalog_path is None:
-            return KGPlan(path.name, path, link_by="title")
+        if request.link_by is not None and request.catalog_path is None:
+            return KGPlan(path.name, path, link_by=request.link_by)
         raise UsageError(
-            f"--kg {path}: nothing says which item is which entity; give --links FILE with two "
-            "columns, item and entity (or item, title, entity), or --link-by title alone where "
-            "the entities have names"
+            f"--kg {path}: nothing says which item is which entity; give --links FILE (item, "
+            "entity or item, title, entity), or --link-by id alone where the entities are the "
+            "items, --link-by title alone where they have names"
         )
     return _plan_links(path.name, path, links_path, request)
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import polars as pl
 
 from kgrec_cli.core.linking.graph import ItemLinks, add_metadata, build_metadata_kg, select_links
+from kgrec_cli.core.linking.oddities import fit_links, graph_oddities, turned_text
 from kgrec_cli.core.linking.titles import MATCHES, match_titles
 from kgrec_cli.core.linking.verdict import LinkVerdict, entity_names, link_verdict
 from kgrec_cli.dataset.features import CURE
@@ -19,6 +20,7 @@ from kgrec_cli.formats.raw.item_lists import find_catalog, read_catalog
 from kgrec_cli.formats.raw.knowledge_graph import (
     GRAPH_FILES,
     LINK_FILE,
+    RELATED,
     file_in,
     read_raw_links,
     read_raw_triples,
@@ -40,6 +42,9 @@ class KnowledgeGraph:
         n_links_unused: Rows whose title is none of the data set's; 0 when ids were joined.
         paths: Files they were read from.
         titles: How many titles were matched and how, for `prepare.json`; None when ids were joined.
+        in_file: The links as the file has them, columns item_id, entity_id; None without a file.
+        catalog_ids: The item ids that links in the file should have where titles were matched; None
+            where these are the data set's.
     """
 
     triples: pl.DataFrame
@@ -48,14 +53,22 @@ class KnowledgeGraph:
     n_links_unused: int = 0
     paths: tuple[Path, ...] = ()
     titles: Mapping[str, int] | None = None
+    in_file: pl.DataFrame | None = None
+    catalog_ids: pl.Series | None = None
 
 
 def load_kg(
-    plan: KGPlan, items: pl.DataFrame | None, tags: pl.DataFrame | None, *, on_event: OnEvent
+    plan: KGPlan,
+    items: pl.DataFrame | None,
+    tags: pl.DataFrame | None,
+    item_ids: pl.Series,
+    *,
+    on_event: OnEvent,
 ) -> KnowledgeGraph:
     """Reads the graph and links the data set's items to its entities.
 
     `items` has columns of `item_lists.ITEM_SCHEMA`, or is None; `tags` has user_id, item_id, tag.
+    `item_ids` has every item of the data set.
 
     Raises:
         KgrecError: Files that cannot be read, or titles that are needed and not there.
@@ -64,8 +77,13 @@ def load_kg(
         return _metadata_or_none(plan, items, tags, on_event)
     if plan.note:
         on_event(Note(plan.note))
-    triples = read_raw_triples(plan.triples_path)
+    is_of_items = plan.links_path is None and plan.link_by == "id"
+    triples = read_raw_triples(plan.triples_path, of_items=is_of_items)
+    if (triples["relation_id"] == RELATED).all():
+        on_event(Note(f"{plan.triples_path}: pairs; the relation of all is called {RELATED}"))
     triples_path = file_in(plan.triples_path, GRAPH_FILES)
+    if is_of_items:
+        return _link_to_themselves(triples, triples_path, item_ids)
     if plan.links_path is None:
         return _link_by_names(plan, items, triples, triples_path)
     links = read_raw_links(plan.links_path)
@@ -83,10 +101,25 @@ def load_kg(
             n_links_unused=by_catalog_id.join(with_id, on="catalog_id", how="anti").height,
             paths=(*paths, *(find_catalog(path).path for path in plan.catalog_paths)),
             titles=_count_matches(matches),
+            in_file=links.select("item_id", "entity_id"),
+            catalog_ids=with_id["catalog_id"].unique(),
         )
     _warn_of_foreign_ids(plan, items, links, on_event)
     by_id = links.select("item_id", "entity_id")
-    return KnowledgeGraph(triples, by_id, links.height, paths=paths)
+    return KnowledgeGraph(triples, by_id, links.height, paths=paths, in_file=by_id)
+
+
+def _link_to_themselves(triples: pl.DataFrame, path: Path, item_ids: pl.Series) -> KnowledgeGraph:
+    """The graph, and a link to itself of each item that is an entity of it."""
+    entities = pl.concat([triples["head_id"], triples["tail_id"]]).unique()
+    ids = item_ids.filter(item_ids.is_in(entities.implode()))
+    if ids.is_empty():
+        raise KgrecError(
+            f"{path}: none of its entities (such as '{triples['head_id'][0]}') is an item of the "
+            f"data set (such as '{item_ids[0]}'); give --links FILE"
+        )
+    links = pl.DataFrame({"item_id": ids, "entity_id": ids})
+    return KnowledgeGraph(triples, links, links.height, paths=(path,))
 
 
 def _link_by_names(
@@ -109,23 +142,24 @@ def _metadata_or_none(
     plan: KGPlan, items: pl.DataFrame | None, tags: pl.DataFrame | None, on_event: OnEvent
 ) -> KnowledgeGraph:
     """The graph of the items' metadata; an empty one, with a warning unless that was asked for."""
+    is_unlisted = items is None
     if items is None or plan.name == "none":
         items = pl.DataFrame(schema={"item_id": pl.String})
     triples, links = build_metadata_kg(items, tags)
     if triples.height and plan.note:
         on_event(Note(plan.note))
     if triples.is_empty() and plan.name != "none":
-        text = "no knowledge graph: the raw data says nothing of its items (genres, years, tags); "
-        text += "give one by --kg FILE --links FILE, or an item list by --items FILE"
-        on_event(Warn(text))
+        text = f"no knowledge graph: the {'raw data' if is_unlisted else 'item list'} says nothing "
+        text += "of its items (genres, years, tags); give one by --kg FILE --links FILE"
+        on_event(Warn(text + (", or an item list by --items FILE" if is_unlisted else "")))
     return KnowledgeGraph(triples, links, links.height)
 
 
 def _read_catalogs(plan: KGPlan, links: pl.DataFrame) -> pl.DataFrame:
     """Titles with the ids of the links: item_id, title, release_year."""
     if plan.catalog_paths:
-        catalogs = [read_catalog(path) for path in plan.catalog_paths]
-        return pl.concat(catalogs).select("item_id", "title", "release_year")
+        columns = ("item_id", "title", "release_year")
+        return pl.concat(read_catalog(path).select(columns) for path in plan.catalog_paths)
     if "title" in links.columns:
         return links.select("item_id", "title", pl.lit(None, pl.String).alias("release_year"))
     raise UsageError(
@@ -200,11 +234,12 @@ def settle_links(
     if plan.triples_path is None:
         verdict = LinkVerdict("sound" if n_read else "unknown", "construction", None, 0)
     else:
-        _check_coverage(request, plan, kg, linked, items, on_event)
+        _check_coverage(request, plan, kg, linked, items, n_interactions, on_event)
         catalogue = items.rename({"movie_title": "title"}, strict=False)
         verdict = link_verdict(catalogue, linked.links, linked.triples)
         if verdict.verdict == "broken":
-            on_event(Warn(f"{plan.links_path}: {verdict.summary}; {CURE}"))
+            where = plan.links_path or plan.triples_path
+            on_event(Warn(f"{where}: {verdict.summary}; {CURE}"))
         if request.add_metadata:
             linked = _add_metadata(linked, raw, items, n_interactions, on_event)
             name += " and metadata" if linked.triples.height > n_read else ""
@@ -217,33 +252,61 @@ def _check_coverage(
     kg: KnowledgeGraph,
     linked: ItemLinks,
     items: pl.DataFrame,
+    n_interactions: pl.DataFrame,
     on_event: OnEvent,
 ) -> None:
-    """Refuses links that lead nowhere, and says what is odd about others."""
+    """Refuses links that lead nowhere, and says what is odd about others and the graph."""
     report = linked.links_report
-    if not report["kept"]:
+    where, where_kg = plan.links_path or plan.triples_path, plan.triples_path
+    for text in graph_oddities(linked.triples):
+        on_event(Warn(f"{where_kg}: {text}"))
+    _check_order(where, kg, n_interactions["item_id"], on_event)
+    if not report["items_linked"]:
         example = kg.links["item_id"][0] if kg.links.height else "none"
+        has_titles = not {"title", "movie_title"}.isdisjoint(items.columns)
         raise KgrecError(
-            f"{plan.links_path}: none of its item ids (such as '{example}') is an item of the data "
-            f"set (such as '{items['item_id'][0]}'); are they another catalogue's? "
-            "--link-by title --catalog FILE joins by title"
+            f"{where}: none of its item ids (such as '{example:.40}') is an item of the data set "
+            f"(such as '{n_interactions['item_id'][0]:.40}'): 0 of "
+            f"{kg.links['item_id'].n_unique():,} match; are they another catalogue's? "
+            f"{'' if has_titles else '--items FILE '}--link-by title --catalog FILE joins by title"
         )
     if report["entities_without_triple"] == report["entities"]:
         raise KgrecError(
-            f"{plan.links_path}: none of its entities (such as '{linked.links['entity_id'][0]}') "
-            f"stands in a triple of {plan.triples_path} (such as '{linked.triples['head_id'][0]}')"
+            f"{where}: none of its entities (such as '{linked.links['entity_id'][0]:.40}') "
+            f"stands in a triple of {where_kg} (such as '{linked.triples['head_id'][0]:.40}'): "
+            f"0 of {report['entities']:,} match"
         )
     n_entities, n_without = report["entities"], report["entities_without_triple"]
     if 2 * n_without > n_entities:
         text = f"{n_without:,} of {n_entities:,} linked entities stand in no triple of {plan.name}"
         on_event(Warn(text))
     n_items, n_known = report["items"], report["items_with_triples"]
-    if 2 * n_known < n_items and "genre" in items.columns and not request.add_metadata:
+    if 2 * n_known < n_items and _has_metadata(items) and not request.add_metadata:
         text = f"the graph knows {n_known:,} of {n_items:,} items; --add-metadata gives the others "
         on_event(Note(f"{text}their genres, years and tags"))
     if n_shared := report["entities_of_several_items"]:
         shared = "one entity" if n_shared == 1 else f"{n_shared:,} entities"
         on_event(Note(f"{report['items_sharing_an_entity']:,} items share {shared}"))
+
+
+def _check_order(
+    where: Path | None, kg: KnowledgeGraph, item_ids: pl.Series, on_event: OnEvent
+) -> None:
+    """Refuses a file of links that links only when turned round; warns when that fits better."""
+    if kg.in_file is None:
+        return
+    item_ids = item_ids if kg.catalog_ids is None else kg.catalog_ids
+    read, turned = fit_links(kg.in_file, kg.triples, item_ids)
+    if text := turned_text(read, turned, len(item_ids)):
+        if not (read.items_linked and read.at_one_place):
+            raise KgrecError(f"{where}: {text}")
+        on_event(Warn(f"{where}: {text}"))
+
+
+def _has_metadata(items: pl.DataFrame) -> bool:
+    """Whether anything is known of an item that `--add-metadata` could add."""
+    names = [name for name in ("genre", "release_year") if name in items.columns]
+    return any(items[name].null_count() < items.height for name in names)
 
 
 def _add_metadata(

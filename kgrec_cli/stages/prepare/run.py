@@ -37,6 +37,7 @@ from kgrec_cli.stages.prepare.starter_files import StarterFiles, leave_starter_f
 INTER_TYPES = {"user_id": "token", "item_id": "token", "rating": "float", "timestamp": "float"}
 ITEM_TYPES = {
     "item_id": "token",
+    "title": "token_seq",
     "movie_title": "token_seq",
     "release_year": "token",
     "genre": "token_seq",
@@ -103,7 +104,7 @@ def run_prepare(request: PrepareRequest, *, on_event: OnEvent) -> PrepareResult:
     items = _all_items(raw, table)
     counts = table.group_by("item_id", maintain_order=True).agg(pl.len().alias("n"))
     n_interactions = counts.with_columns(pl.col("item_id").cast(pl.String))
-    kg = load_kg(plan, raw.items, raw.tags, on_event=on_event)
+    kg = load_kg(plan, raw.items, raw.tags, items["item_id"], on_event=on_event)
     linked, verdict = settle_links(
         request.kg, plan, kg, raw, items, n_interactions, on_event=on_event
     )
@@ -245,7 +246,12 @@ def _all_items(raw: RawData, table: pl.DataFrame) -> pl.DataFrame:
     seen = table.select(pl.col("item_id").unique(maintain_order=True).cast(pl.String))
     if raw.items is None:
         return seen
-    catalogue = raw.items.select(*ITEM_TYPES)
+    if "movie_title" in raw.items.columns:
+        catalogue = raw.items.drop("title")
+    else:  # no films: a year or genres where the list has them
+        texts = ("release_year", "genre")
+        unknown = [name for name in texts if raw.items[name].null_count() == raw.items.height]
+        catalogue = raw.items.drop(unknown)
     lacking = seen.join(catalogue, on="item_id", how="anti", maintain_order="left")
     return pl.concat([catalogue, lacking], how="diagonal")
 

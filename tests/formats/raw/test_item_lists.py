@@ -69,7 +69,30 @@ def test_without_a_header_id_title_and_year(tmp_path: Path):
 
 def test_without_a_header_a_third_column_that_is_no_year(tmp_path: Path):
     path = write(tmp_path / "t.tsv", "1\tHeat (1995)\thttp://x/Heat\n")
-    assert rows(path) == [("1", "Heat (1995)", "1995", None)]
+    assert rows(path) == [("1", "Heat (1995)", None, None)]  # nothing says that it is a film
+
+
+@pytest.mark.parametrize(
+    ("text", "movie_title"),
+    [
+        ("movieId,title,genres\n1,Heat (1995),\n", ("Heat", "1995")),
+        ("id,title,film\n1,Heat (1995),x\n", ("Heat", "1995")),
+        ("item_id:token,movie_title:token_seq\n1,Heat (1995)\n", ("Heat", "1995")),
+        ("1::Heat (1995)::Drama\n", ("Heat", "1995")),
+        ("1::(1962-1966)::Drama\n", ("(1962-1966)", "1962")),
+        ("bookId,title\n1,Heat (1995)\n", None),
+        ("id,name,year\n1,Heat (1995),1996\n", None),
+    ],
+)
+def test_only_lists_of_films_have_movie_titles(
+    tmp_path: Path, text: str, movie_title: tuple[str, str] | None
+):
+    items = read_catalog(write(tmp_path / "list", text))
+    if movie_title is None:
+        assert items.columns == ["item_id", "title", "release_year", "genre"]
+        assert items["release_year"].item() == ("1996" if "1996" in text else None)
+    else:
+        assert items.select("movie_title", "release_year").row(0) == movie_title
 
 
 def test_parquet(tmp_path: Path):
@@ -120,7 +143,7 @@ def test_real_lists(real_data_dir: Path):
     assert read_catalog(real_data_dir / "ml-1m").height == 3883
     mapping = read_catalog(real_data_dir / "ml-1m-dbpedia" / "MappingMovielens2DBpedia-1.2.tsv")
     assert mapping.height == 3301
-    assert mapping["release_year"].null_count() == 0
+    assert mapping["release_year"].null_count() == 3301  # matching reads them from the titles
     old = read_catalog(real_data_dir / "ml-100k")
     assert old.filter(pl.col("release_year").is_null())["item_id"].to_list() == ["267"]
     assert old.filter(pl.col("item_id") == "1252")["title"].item() == "Contempt (Mépris, Le) (1963)"

@@ -29,6 +29,8 @@ def links_of(path: Path, content: str | bytes) -> pl.DataFrame:
         ("unknown header.csv", "film,thing\n1,m.0dyb1\n2,m.09w353\n"),
         ("spaces.txt", "1 m.0dyb1\n2 m.09w353\n"),
         ("brackets.tsv", "1\t<m.0dyb1>\n2\t<m.09w353>\n"),
+        ("scores.tsv", "1\tm.0dyb1\t0.5\n2\tm.09w353\t\n"),
+        ("scores.csv", "item_id,entity_id,score\n1,m.0dyb1,\n2,m.09w353,0.5\n"),
         ("more columns.csv", "x,item_id,y,entity_id\n0,1,0,m.0dyb1\n0,2,0,m.09w353\n"),
     ],
 )

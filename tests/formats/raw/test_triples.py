@@ -130,6 +130,71 @@ def test_kg_txt_goes_before_the_file_made_from_it(tmp_path: Path) -> None:
     assert read_raw_triples(tmp_path).rows() == [("a", "r", "b")]
 
 
+def test_a_row_is_no_header_when_its_fields_stand_below_again(tmp_path: Path) -> None:
+    """`e1` and `e2` are names that columns go by, too."""
+    assert rows_of(tmp_path / "x", "e1\tknows\te2\ne2\tknows\te3\n") == [
+        ("e1", "knows", "e2"),
+        ("e2", "knows", "e3"),
+    ]
+    assert rows_of(tmp_path / "x", "h\tr\tt\na\tr\tb\n") == [("a", "r", "b")]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "head,relation,tail,weight\nm1,r,m2,\nm2,r,m3,0.5\n",
+        "head,relation,tail,weight\nm1,r,m2,NULL\nm2,r,m3,\n",
+        "head,relation,tail,note\nm1,r,m2,\nm2,r,m3,\n",
+        "a,b,c,score\nm1,r,m2,1\nm2,r,m3,\n",
+        "m1,r,m2,0.5\nm2,r,m3,\n",
+        "m1,r,m2,\nm2,r,m3,\n",
+        "m1,r,m2,nan\nm2,r,m3,1e-3\n",
+        "item1,item2,relation\nm1,m2,r\nm2,m3,r\n",
+        "item1,relation,item2,weight\nm1,r,m2,\nm2,r,m3,\n",
+    ],
+)
+def test_weights_are_left_out_though_some_are_missing(tmp_path: Path, content: str) -> None:
+    assert rows_of(tmp_path / "x.csv", content) == [("m1", "r", "m2"), ("m2", "r", "m3")]
+
+
+def test_weights_in_parquet(tmp_path: Path) -> None:
+    table = {"head": ["m1"], "relation": ["r"], "tail": ["m2"]}
+    for weights in ([None], [0.5], [1]):
+        pl.DataFrame(table | {"weight": weights}).write_parquet(tmp_path / "x")
+        assert read_raw_triples(tmp_path / "x").rows() == [("m1", "r", "m2")]
+    pairs = {"source": ["m1", "m2"], "target": ["m2", "m3"], "weight": [None, 0.5]}
+    pl.DataFrame(pairs).write_parquet(tmp_path / "x")
+    assert read_raw_triples(tmp_path / "x").rows() == PAIRS
+
+
+PAIRS = [("m1", "related_to", "m2"), ("m2", "related_to", "m3")]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "source,target\nm1,m2\nm2,m3\n",
+        "source,target,weight\nm1,m2,0.5\nm2,m3,\n",
+        "item1,item2,weight\nm1,m2,0.5\nm2,m3,0.25\n",
+    ],
+)
+def test_pairs_with_names_are_of_one_relation(tmp_path: Path, content: str) -> None:
+    assert rows_of(tmp_path / "x.csv", content) == PAIRS
+
+
+@pytest.mark.parametrize(
+    "content", ["m1,m2\nm2,m3\n", "asin,other\nm1,m2\nm2,m3\n", "m1,m2,0.5\nm2,m3,\n"]
+)
+def test_pairs_without_names_are_read_of_items_only(tmp_path: Path, content: str) -> None:
+    (tmp_path / "x.csv").write_text(content)
+    assert read_raw_triples(tmp_path / "x.csv", of_items=True).rows() == PAIRS
+    if "0.5" in content:  # a rating may well be a tail
+        (tmp_path / "x.csv").write_text("m1,rated,0.5\n")
+        assert read_raw_triples(tmp_path / "x.csv").rows() == [("m1", "rated", "0.5")]
+    else:
+        assert "pairs of items are read with --link-by id" in error_of(tmp_path / "x.csv", content)
+
+
 # N-Triples
 
 N_TRIPLES = r"""# a comment
@@ -261,6 +326,13 @@ def test_the_line_of_an_error_counts_the_lines_inside_quotes(tmp_path: Path) -> 
             "line 3: found '<a> <r> .', expected an N-T",
         ),
         (b"<a> <r> <b> .\n<a> <> <b> .\n", "line 2: found '<a> <> <b> .'"),
+        (
+            b"@prefix ex: <http://x/> .\nex:a ex:r ex:b .\n",
+            "Turtle or TriG; convert it to N-Triples",
+        ),
+        (b"PREFIX ex: <http://x/>\nex:a ex:r ex:b .\n", "Turtle or TriG; convert it"),
+        (b"<a> <r> <b> <g> .\n<a> <r> <c> <g> .\n", "N-Quads; convert it to N-Triples"),
+        (b'<a> <r> "b"@en <g> .\n', "N-Quads; convert it to N-Triples"),
         (b'<a> <r> "open .\n<a> <r> <b> .\n<a> <r> <b> .\n', "line 1: found"),
     ],
 )

@@ -135,8 +135,8 @@ def test_the_account(prepare: Prepare, kg_files: dict[str, object], events: list
         "items_with_triples": 2,
         "interactions_linked": 2,
         "interactions_with_triples": 2,
-        "entities": 2,
-        "entities_without_triple": 1,
+        "entities": 1,  # nobody rated 40
+        "entities_without_triple": 0,
         "entities_of_several_items": 1,
         "items_sharing_an_entity": 2,
         "titles": None,
@@ -147,7 +147,8 @@ def test_the_account(prepare: Prepare, kg_files: dict[str, object], events: list
         "summary": "nothing to judge the links by: entities without names, items without genres",
     }
     assert report["kg"] == {
-        "name": "kg.tsv", "read": 4, "repeated": 1, "triples": 3, "entities": 4, "relations": 2
+        "name": "kg.tsv", "read": 4, "repeated": 1, "self_loops": 0, "triples": 3, "entities": 4,
+        "relations": 2,
     }  # fmt: skip
     assert [source["file"] for source in report["sources"]] == [
         "kg.tsv", "links.tsv", "movies.dat", "ratings.dat", "users.dat"
@@ -178,11 +179,11 @@ def test_metadata_added_to_a_graph(prepare: Prepare, kg_files: dict[str, object]
         "e4\treleased_in_decade\tdecade:2000s",
     ]  # fmt: skip
     assert report["kg"] == {
-        "name": "kg.tsv and metadata", "read": 4, "repeated": 1, "triples": 15, "of_metadata": 12,
-        "entities": 15, "relations": 5,
+        "name": "kg.tsv and metadata", "read": 4, "repeated": 1, "self_loops": 0, "triples": 15,
+        "of_metadata": 12, "entities": 15, "relations": 5,
     }  # fmt: skip
     assert report["links"] == plain["links"] | {
-        "kept": 4, "of_metadata": 1, "entities": 3, "entities_without_triple": 0,
+        "kept": 4, "of_metadata": 1, "entities": 2, "entities_without_triple": 0,
         "items_linked": 3, "items_with_triples": 3,
         "interactions_linked": 6, "interactions_with_triples": 6,
     }  # fmt: skip
@@ -412,7 +413,7 @@ def test_a_table_without_items_has_no_graph(prepare: Prepare, tmp_path: Path, ev
 
 def test_a_table_with_an_item_list(prepare: Prepare, tmp_path: Path):
     (tmp_path / "log.csv").write_text("user,item,when\nu,i,3\n")
-    (tmp_path / "list.csv").write_text("id,title,genres\ni,Heat (1995),Crime|Drama\n")
+    (tmp_path / "list.csv").write_text("movieId,title,genres\ni,Heat (1995),Crime|Drama\n")
     result = prepare(
         raw_path=tmp_path / "log.csv",
         items_path=tmp_path / "list.csv",
@@ -424,6 +425,66 @@ def test_a_table_with_an_item_list(prepare: Prepare, tmp_path: Path):
     assert result.report["options"]["columns"] == {
         "user_id": "user", "item_id": "item", "timestamp": "when"
     }  # fmt: skip
+
+
+LISTENS = "user,artist,time\nu,1,1\nu,2,2\nv,3,3\nv,1,4\n"
+NAMES = ("Rivers of Glass", "(1962-1966)", "Tallow, Irma (1935-)", "1999")
+
+
+@pytest.mark.parametrize(
+    ("head", "beside", "expected"),
+    [
+        ("id,name,url", "http://x/y", "title:token_seq"),
+        ("artist,title,genres", "", "title:token_seq"),
+        ("id,name,genres", "Folk|New Wave", "title:token_seq\tgenre:token_seq"),
+        ("id,title,year", "1935", "title:token_seq\trelease_year:token"),
+    ],
+)
+def test_the_names_of_items_that_are_no_films_stay(
+    prepare: Prepare, tmp_path: Path, head: str, beside: str, expected: str
+):
+    (tmp_path / "log.csv").write_text(LISTENS)
+    rows = [f'{n},"{name}",{beside}' for n, name in enumerate(NAMES, start=1)]
+    (tmp_path / "items.csv").write_text("\n".join([head, *rows, ""]))
+    columns = ColumnChoice(item="artist")
+    files = texts(
+        prepare(
+            raw_path=tmp_path / "log.csv",
+            columns=columns,
+            items_path=tmp_path / "items.csv",
+            kg="metadata",
+        )
+    )
+    lines = files["toy.item"].splitlines()
+    assert lines[0] == f"item_id:token\t{expected}"
+    assert tuple(line.split("\t")[1] for line in lines[1:]) == NAMES
+    n_years = files["toy.kg"].count("year:1935")
+    assert n_years == (4 if "year" in head else 0)
+
+
+def test_metadata_is_advised_where_the_item_list_has_some(
+    prepare: Prepare, tmp_path: Path, events: list[Event]
+):
+    (tmp_path / "log.csv").write_text(LISTENS)
+    (tmp_path / "kg.tsv").write_text("e1\tby\ta\ne2\tby\ta\n")
+    (tmp_path / "links.tsv").write_text("1\te1\n")
+    options = {
+        "raw_path": tmp_path / "log.csv", "columns": ColumnChoice(item="artist"),
+        "items_path": tmp_path / "items.csv", "kg": str(tmp_path / "kg.tsv"),
+        "links_path": tmp_path / "links.tsv",
+    }  # fmt: skip
+    for beside, is_advised in (("", False), ("Folk", True)):
+        events.clear()
+        (tmp_path / "items.csv").write_text(f"id,name,genre\n1,One,{beside}\n2,Two,\n")
+        prepare(**options)
+        assert any("--add-metadata" in event.text for event in events) == is_advised
+        assert not any(isinstance(event, Warn) for event in events)
+    events.clear()
+    (tmp_path / "items.csv").write_text("id,name\n1,One\n2,Two\n")
+    prepare(**options | {"kg": "metadata", "links_path": None})
+    (warning,) = [event.text for event in events if isinstance(event, Warn)]
+    assert warning.startswith("no knowledge graph: the item list says nothing of its items")
+    assert "--items" not in warning
 
 
 NOWHERE = "http://127.0.0.1:9"
@@ -469,6 +530,22 @@ def test_auto_takes_the_registered_graph(prepare: Prepare, registry: Path, event
         "knowledge graph: toykg, linked by title (free); another: --kg FILE --links FILE" in notes
     )
     assert result.report["interactions"]["kept"] == 6
+
+
+def test_links_of_the_user_go_with_the_registered_graph(
+    prepare: Prepare, registry: Path, tmp_path: Path, events: list[Event]
+):
+    (tmp_path / "my.tsv").write_text("10\te1\n")
+    result = prepare("toyset", None, kg="auto", links_path=tmp_path / "my.tsv")
+    assert result.report["kg"]["name"] == "toykg"
+    assert texts(result)["toyset.link"].splitlines()[1:] == ["10\te1"]
+    assert Note("knowledge graph: toykg (free)") in events
+    (tmp_path / "list.csv").write_text("movieId,title\n7,Toy Story (1995)\n")
+    result = prepare("toyset", None, kg="auto", catalog_path=tmp_path / "list.csv")
+    assert texts(result)["toyset.link"].splitlines()[1:] == ["10\te1"]
+    (registry / "toy.kg.tsv").unlink()
+    with pytest.raises(KgrecError, match=r"toy\.kg\.tsv.*--kg FILE --links FILE"):
+        prepare("toyset", None, kg="auto", links_path=tmp_path / "my.tsv")
 
 
 def test_auto_falls_back_to_metadata(prepare: Prepare, registry: Path, events: list[Event]):
