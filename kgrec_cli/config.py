@@ -6,6 +6,7 @@ unknown key is an error.
 """
 
 import re
+import reprlib
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from pathlib import Path
@@ -15,13 +16,20 @@ import yaml
 from pydantic import ValidationError
 
 from kgrec_cli.errors import KgrecError, UsageError, nearest, unknown_name
-from kgrec_cli.recbole_keys import IGNORED, REFUSED, RENEWED, OnNote, translate
+from kgrec_cli.recbole_keys import IGNORED, OTHER_NAMES, REFUSED, RENEWED, OnNote, translate
 from kgrec_cli.settings import BLOCKS, PretrainKGSettings, Settings, with_preset
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 CONFIG_NAME = "kgrec.yaml"
+MAX_SHOWN = 60
+TEXT_SETTINGS = {
+    name for name, field in Settings.model_fields.items() if field.annotation in (str, str | None)
+}
+
+UNIONS = {"val_interval": 2, "load_col": 2, "unload_col": 2, "eval_args": 3}
+"""Settings with values of several types -> how many parts of an error's place are the user's."""
 
 Narrow = TypeVar("Narrow", bound="DataclassInstance")
 
@@ -64,7 +72,18 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML's safe loader, with floats like 1e-3 read as floats, as RecBole does."""
+    """YAML's safe loader; floats like 1e-3 are floats, as in RecBole, and no key stands twice."""
+
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        node = super().compose_mapping_node(anchor)
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode):
+                if key.value in seen:
+                    text = f"the key '{key.value[:40]}' stands twice"
+                    raise yaml.MarkedYAMLError(problem=text, problem_mark=key.start_mark)
+                seen.add(key.value)
+        return node
 
 
 _Loader.yaml_implicit_resolvers = {
@@ -87,6 +106,9 @@ def parse_yaml(text: str) -> Any:
 def parse_assignments(assignments: Iterable[str]) -> dict[str, Any]:
     """The mapping that `--set key=value ...` gives; values are YAML, `a.b=1` reaches into a block.
 
+    A value that is text by its key may be no YAML: `user_inter_num_interval=[2,inf)`, a blank as
+    `field_separator`. None is null, as on RecBole's command line.
+
     Raises:
         UsageError: A text without '='.
     """
@@ -95,12 +117,15 @@ def parse_assignments(assignments: Iterable[str]) -> dict[str, Any]:
         key, separator, text = assignment.partition("=")
         if not separator or not key.strip():
             raise UsageError(f"--set {assignment}: expected key=value")
-        try:
-            value = parse_yaml(text)
-        except yaml.YAMLError as error:
-            raise UsageError(f"--set {assignment}: the value is not valid YAML") from error
-        block = values
         *parents, last = key.strip().split(".")
+        try:
+            value = _parse_value((*parents, last), text)
+        except yaml.YAMLError as error:
+            shown = f"{key.strip()}={text}"[:MAX_SHOWN]
+            raise UsageError(
+                f"--set {shown}: the value is not valid YAML (text with brackets stands in quotes)"
+            ) from error
+        block = values
         for parent in parents:
             inner = block.setdefault(parent, {})
             if not isinstance(inner, dict):
@@ -108,6 +133,19 @@ def parse_assignments(assignments: Iterable[str]) -> dict[str, Any]:
             block = inner
         block[last] = value
     return values
+
+
+def _parse_value(path: tuple[str, ...], text: str) -> Any:
+    """The value of one assignment: YAML, or text that is none where the setting is text."""
+    is_null = text == "" or text.strip() in ("None", "null", "~")
+    if path[0].endswith("_separator") and not is_null and text.lstrip()[:1] not in ("'", '"'):
+        return text  # a blank, a comma, a bar
+    try:
+        return parse_yaml(text)
+    except yaml.YAMLError:
+        if path[0] in TEXT_SETTINGS or (path[0] == "val_interval" and len(path) > 1):
+            return text.strip()
+        raise
 
 
 WHOLE = ("split", "mode", "load_col", "unload_col", "preload_weight", "val_interval")
@@ -204,25 +242,71 @@ def build_settings(values: Mapping[str, Any], where: str) -> Settings:
         raise KgrecError(f"{where}: {_explain(error)}") from error
 
 
+EXPECTED = {
+    "string_type": "text; put it in quotes",
+    "bool_type": "true or false",
+    "bool_parsing": "true or false",
+    "int_type": "a whole number",
+    "int_parsing": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "float_parsing": "a number",
+    "tuple_type": "a list such as [a, b]",
+    "dict_type": "a mapping such as {a: b}",
+    "finite_number": "a number that is not infinite",
+}
+"""What a setting takes, by the type of pydantic's error."""
+
+
 def _explain(error: ValidationError) -> str:
     """The first problem of a pydantic error, in one line."""
-    problem = error.errors()[0]
+    first, *others = error.errors()
+    # A list is no text, which is the first member of every union: the next one says more.
+    same = [each for each in others if each["loc"][0] == first["loc"][0]] if first["loc"] else []
+    problem = same[0] if same and first["type"] == "string_type" else first
     location = [name for name in problem["loc"] if isinstance(name, str)]
+    kind, found = problem["type"], f"found {reprlib.repr(problem['input'])}"
+    if kind == "extra_forbidden":
+        if len(location) > 1:
+            return unknown_name("key", location[-1], BLOCKS[location[0]].model_fields)
+        return unknown_key(location[0])
+    if location and location[0] in UNIONS:  # pydantic goes on with the members of the union
+        location = location[: UNIONS[location[0]]]
     key = ".".join(location)
-    if problem["type"] == "extra_forbidden":
-        names = setting_names() if len(location) == 1 else BLOCKS[location[0]].model_fields
-        return unknown_name("key", location[-1], names)
-    message = problem["msg"].removeprefix("Value error, ").partition(", unable to parse")[0]
-    if problem["type"] == "literal_error":
+    message = problem["msg"].removeprefix("Value error, ")
+    if kind == "literal_error":
         expected = str(problem.get("ctx", {}).get("expected", ""))
         guess = nearest(str(problem["input"]), re.findall("'([^']*)'", expected))
         hint = f"; did you mean {guess}?" if guess else ""
-        return f"{key}: found {problem['input']!r}, expected {expected}{hint}"
-    if problem["type"] == "string_pattern_mismatch":  # `device` is the one setting with a pattern
-        return f"{key}: found {problem['input']!r}, expected auto, cpu, cuda or cuda:N"
-    if problem["type"] == "value_error":
+        return f"{key}: {found}, expected {expected}{hint}"
+    if kind == "string_pattern_mismatch":  # `device` is the one setting with a pattern
+        return f"{key}: {found}, expected auto, cpu, cuda or cuda:N{_device_hint(problem['input'])}"
+    if kind == "value_error":
         return f"{key}: {message}" if key else message
-    return f"{key}: found {problem['input']!r}; {message[0].lower()}{message[1:]}"
+    if kind in ("model_type", "model_attributes_type") and location[0] in BLOCKS:
+        return f"{key}: {found}, expected {{{', '.join(BLOCKS[location[0]].model_fields)}}}"
+    if kind in EXPECTED:
+        return f"{key}: {found}, expected {EXPECTED[kind]}"
+    return f"{key}: {found}; {message[0].lower()}{message[1:]}"
+
+
+def _device_hint(device: object) -> str:
+    """What somebody meant who wrote gpu, mps or a number."""
+    text = str(device).strip().casefold()
+    number = re.fullmatch(r"(?:gpu|cuda)?[:\s]*(\d+)", text)
+    if number is not None:
+        return f"; did you mean cuda:{number[1]}?"
+    return "; did you mean cuda?" if text.startswith(("gpu", "cuda", "nvidia")) else ""
+
+
+def unknown_key(name: str) -> str:
+    """One line on a key that is no setting: the one that was meant, where it can be guessed."""
+    meant = OTHER_NAMES.get(name.casefold())
+    if meant == "config":
+        return f"unknown key '{name}': name settings files by --config FILE"
+    if meant is not None:
+        return f"unknown key '{name}': did you mean '{meant}'?"
+    return unknown_name("key", name, setting_names())
 
 
 def narrow(settings: Settings, kind: type[Narrow]) -> Narrow:

@@ -215,10 +215,10 @@ def test_keys_that_cannot_be_followed_are_refused(tmp_path: Path, text: str, exp
 
 
 def test_refused_keys_at_recboles_default_are_taken(tmp_path: Path) -> None:
-    (tmp_path / "kgrec.yaml").write_text("threshold: ~\nfilter_inter_by_user_or_item: True\n")
+    (tmp_path / "kgrec.yaml").write_text("threshold: ~\nentity_kg_num_interval: '[0,inf)'\n")
     assert changed(resolve_settings(folder=tmp_path)) == {}
-    (tmp_path / "kgrec.yaml").write_text("filter_inter_by_user_or_item: False\n")
-    with pytest.raises(KgrecError, match="interactions follow their users and items"):
+    (tmp_path / "kgrec.yaml").write_text("entity_kg_num_interval: '[5,inf)'\n")
+    with pytest.raises(KgrecError, match=r"filter the \.kg before"):
         resolve_settings(folder=tmp_path)
 
 
