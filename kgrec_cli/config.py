@@ -5,6 +5,8 @@ working folder, `--config` files, options and `--set key=value`. Any of them can
 unknown key is an error.
 """
 
+import glob
+import os
 import re
 import reprlib
 from collections.abc import Iterable, Mapping
@@ -257,6 +259,14 @@ EXPECTED = {
 }
 """What a setting takes, by the type of pydantic's error."""
 
+BOUNDS = {
+    "greater_than_equal": ("ge", "at least"),
+    "greater_than": ("gt", "more than"),
+    "less_than_equal": ("le", "at most"),
+    "less_than": ("lt", "less than"),
+}
+"""The same for bounds: the name of the bound there, and words for it."""
+
 
 def _explain(error: ValidationError) -> str:
     """The first problem of a pydantic error, in one line."""
@@ -285,9 +295,18 @@ def _explain(error: ValidationError) -> str:
         return f"{key}: {message}" if key else message
     if kind in ("model_type", "model_attributes_type") and location[0] in BLOCKS:
         return f"{key}: {found}, expected {{{', '.join(BLOCKS[location[0]].model_fields)}}}"
-    if kind in EXPECTED:
-        return f"{key}: {found}, expected {EXPECTED[kind]}"
-    return f"{key}: {found}; {message[0].lower()}{message[1:]}"
+    return f"{key}: {expected_of(problem)}"
+
+
+def expected_of(problem: Mapping[str, Any]) -> str:
+    """What pydantic found and what was expected, without the place."""
+    found, message = f"found {reprlib.repr(problem['input'])}", problem["msg"]
+    if problem["type"] in EXPECTED:
+        return f"{found}, expected {EXPECTED[problem['type']]}"
+    if problem["type"] in BOUNDS:
+        name, words = BOUNDS[problem["type"]]
+        return f"{found}, expected {words} {problem['ctx'][name]:g}"
+    return f"{found}; {message[0].lower()}{message[1:]}"
 
 
 def _device_hint(device: object) -> str:
@@ -325,6 +344,9 @@ def format_config(settings: Settings) -> str:
 def choose_dataset(settings: Settings, folder: Path) -> Settings:
     """The settings with `dataset` filled in: as set, else the only one under `data_path`.
 
+    A `dataset` that is not there may be a folder elsewhere with one; `data_path` is then where it
+    lies.
+
     Raises:
         KgrecError: None there, or several; the line lists them.
     """
@@ -332,14 +354,22 @@ def choose_dataset(settings: Settings, folder: Path) -> Settings:
     # Named after their folder, as ml/ml.inter or ml/ml.train.inter.
     names = sorted({p.parent.name for p in paths if p.name.startswith(f"{p.parent.name}.")})
     if settings.dataset is not None:
-        if settings.dataset not in names:
-            if nearest(settings.dataset, names):
-                raise KgrecError(unknown_name("data set", settings.dataset, names))
-            raise KgrecError(
-                f"no data set '{settings.dataset}' under {settings.data_path}/: "
-                f"`kgrec prepare {settings.dataset}` makes it"
-            )
-        return settings
+        if settings.dataset in names:
+            return settings
+        path = folder / settings.dataset
+        whole = path.resolve() if path.name in ("", "..") else path
+        if any(path.glob(f"{glob.escape(whole.name)}.*inter")):
+            is_relative = not Path(settings.dataset).is_absolute() and whole is path
+            data_path = os.path.relpath(path.parent, folder) if is_relative else str(whole.parent)
+            return settings.model_copy(update={"dataset": whole.name, "data_path": data_path})
+        if path.name != settings.dataset or whole is not path:
+            raise KgrecError(f"{settings.dataset}: expected a folder with {whole.name}.inter in it")
+        if nearest(settings.dataset, names):
+            raise KgrecError(unknown_name("data set", settings.dataset, names))
+        raise KgrecError(
+            f"no data set '{settings.dataset}' under {settings.data_path}/: "
+            f"`kgrec prepare {settings.dataset}` makes it"
+        )
     if len(names) == 1:
         return settings.model_copy(update={"dataset": names[0]})
     if not names:

@@ -5,7 +5,7 @@ of interactions. A filter on a column of `.user` or `.item` drops its rows there
 interactions. Source: `_data_filtering` in RecBole's `data/dataset/dataset.py`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import polars as pl
@@ -18,11 +18,16 @@ from kgrec_cli.formats.atomic import read_atomic, read_header
 from kgrec_cli.intervals import parse_intervals
 from kgrec_cli.settings import Settings
 
+UNKNOWN_TO_RUN = "interactions of items that the run does not know: dropped"
 USER, ITEM, TIME = "user_id", "item_id", "timestamp"
 
 
 def filter_interactions(
-    table: pl.DataFrame, settings: Settings, folder: Path, on_event: OnEvent
+    table: pl.DataFrame,
+    settings: Settings,
+    folder: Path,
+    on_event: OnEvent,
+    known_items: Sequence[str] | None = None,
 ) -> pl.DataFrame:
     """The interactions that the filters of the settings leave.
 
@@ -32,6 +37,7 @@ def filter_interactions(
         settings: The filters, and where the files are.
         folder: The working folder.
         on_event: Gets a line for each filter that drops something.
+        known_items: The items of a trained run, if it is to read these interactions.
 
     Raises:
         KgrecError: A column that no file has, a filter that does not fit it, no interaction left.
@@ -47,7 +53,7 @@ def filter_interactions(
     table = _filter_values(table, sides, settings, folder, on_event)
     if settings.filter_inter_by_user_or_item:
         for side in sides.values():
-            table = side.keep_known(table, on_event)
+            table = side.keep_listed(table, on_event, known_items)
     counts = {
         name: parse_intervals(text)
         for name in ("user_inter_num_interval", "item_inter_num_interval")
@@ -83,7 +89,9 @@ class _Side:
         self.path, self.column, self.header, self.rows = path, column, header, rows
         self.listed = rows[column]
 
-    def keep_known(self, table: pl.DataFrame, on_event: OnEvent) -> pl.DataFrame:
+    def keep_listed(
+        self, table: pl.DataFrame, on_event: OnEvent, known_items: Sequence[str] | None
+    ) -> pl.DataFrame:
         """The interactions whose user or item has a row left; tells of the others."""
         tokens = table[self.column].unique().cast(pl.String)
         gone = tokens.filter(~tokens.is_in(self.rows[self.column].implode()))
@@ -93,7 +101,9 @@ class _Side:
         n_unlisted = int((~gone.is_in(self.listed.implode())).sum())
         what = f"{self.column.removesuffix('_id')}s"
         n_dropped = table.height - rest.height
-        if n_unlisted:
+        if self.column == ITEM and known_items and not gone.is_in(list(known_items)).any():
+            on_event(Note(f"{n_dropped:,} {UNKNOWN_TO_RUN}"))
+        elif n_unlisted:
             on_event(
                 Warn(
                     f"{self.path.name} lacks {n_unlisted:,} of {len(tokens):,} {what}; as in "

@@ -31,6 +31,7 @@ from kgrec_cli.dataset.files import (
 from kgrec_cli.dataset.filtering import (
     ITEM,
     TIME,
+    UNKNOWN_TO_RUN,
     USER,
     filter_interactions,
     report_dropped,
@@ -132,8 +133,13 @@ def load_dataset(
         ]
     )
     links = read_links(settings, folder)
+    known_items = None if items is None else items.tokens
+    if known_items and not table[ITEM].unique().cast(pl.String).is_in(list(known_items)).any():
+        raise KgrecError(
+            f"{paths[0]}: none of its items is known to the run: is it another data set?"
+        )
     if not names:  # as in RecBole: split files are taken as they are
-        table = filter_interactions(table, settings, folder, on_event)
+        table = filter_interactions(table, settings, folder, on_event, known_items)
     if not names and settings.recbole_compat and settings.model == "GRU4RecKG":
         table = _keep_linked(table, dict(links.iter_rows()), settings, folder, on_event)
     items = items or build_vocabulary(table[ITEM])
@@ -143,11 +149,9 @@ def load_dataset(
     ).drop(USER, ITEM)
     n_unknown = int((table["item"] == 0).sum())
     if n_unknown:
-        on_event(Note(f"{n_unknown:,} interactions of items that the run does not know: dropped"))
+        on_event(Note(f"{n_unknown:,} {UNKNOWN_TO_RUN}"))
     if n_unknown == table.height:
-        raise KgrecError(
-            f"{paths[0]}: none of its items is known to the run: is it another data set?"
-        )
+        raise KgrecError(f"{paths[0]}: the filters leave no item that the run knows")
     histories, split = build_histories(table)
     return Dataset(
         name=str(settings.dataset),
