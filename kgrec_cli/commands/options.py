@@ -22,14 +22,14 @@ def count(name: str, *, min: int = 1) -> Any:
 DatasetArgument = Annotated[
     str | None,
     typer.Argument(
-        metavar="[DATASET]",
+        metavar="DATASET",
         help="A data set under data_path, or any folder with one (NAME/NAME.inter). "
         "Default: the only one under data_path.",
         show_default=False,
     ),
 ]
 DatasetOption = Annotated[
-    str | None, typer.Option("--dataset", metavar="DATASET", help="The same as an option.")
+    str | None, typer.Option("--dataset", metavar="DATASET", help="The data set, as an option.")
 ]
 Model = Annotated[str | None, setting("model")]
 Preset = Annotated[str | None, setting("preset")]
