@@ -143,7 +143,7 @@ def _parse_value(path: tuple[str, ...], text: str) -> Any:
     if path[0].endswith("_separator") and not is_null and text.lstrip()[:1] not in ("'", '"'):
         return text  # a blank, a comma, a bar
     try:
-        return parse_yaml(text)
+        return None if is_null else parse_yaml(text)
     except yaml.YAMLError:
         if path[0] in TEXT_SETTINGS or (path[0] == "val_interval" and len(path) > 1):
             return text.strip()

@@ -511,6 +511,7 @@ def test_older_negatives_are_renewed(
         ("field_separator=None", "field_separator", "\t"),
         ("seq_separator=#", "seq_separator", "#"),
         ("train_neg_sample_args=None", "train_neg_sample_args", None),
+        ("topk=None", "topk", (5, 10, 20)),
         ("pretrain_kg.embedding_size=None", "embedding_size", 64),
         ("data_path=@home", "data_path", "@home"),
         ("dataset=2019", "dataset", "2019"),

@@ -132,6 +132,16 @@ def test_rows_without_a_user_or_an_item_go_with_a_warning(folder: Path) -> None:
         load(folder)
 
 
+def test_ids_that_look_missing_are_ids(folder: Path) -> None:
+    """RecBole reads them by pandas, to which they are missing values."""
+    rows = [("NA", "x", 1, 1), ("NA", "null", 1, 2), ("nan", "None", 1, 3), ("nan", "x", 1, 4)]
+    write(folder, "inter", rows)
+    for suffix in ("user", "item"):
+        (folder / f"dataset/toy/toy.{suffix}").unlink()
+    kept, _ = load(folder)
+    assert kept == [("NA", "x"), ("NA", "null"), ("nan", "None"), ("nan", "x")]
+
+
 def test_a_missing_time_is_still_an_error_with_its_line(folder: Path) -> None:
     write(folder, "inter", [("", "x", 1, ""), ("a", "x", 1, 1), ("a", "y", 1, "")])
     with pytest.raises(KgrecError, match=r"toy\.inter, line 4, column timestamp: empty"):
