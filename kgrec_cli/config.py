@@ -65,12 +65,22 @@ def read_yaml(path: Path) -> dict[str, Any]:
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark else ""
         problem = getattr(error, "problem", None) or "cannot be parsed"
-        raise KgrecError(f"{path}{line}: not valid YAML: {problem}") from error
+        raise KgrecError(
+            f"{path}{line}: not valid YAML: {problem}{_interval_hint(text, error)}"
+        ) from error
     if values is None:
         return {}
     if not isinstance(values, dict):
         raise KgrecError(f"{path}: expected lines of 'key: value', found {type(values).__name__}")
     return values
+
+
+def _interval_hint(text: str, error: yaml.YAMLError) -> str:
+    """A cure for [5,inf) without quotes: to YAML a list that does not end."""
+    start = getattr(error, "context_mark", None)
+    line = "".join(text.splitlines()[start.line : start.line + 1]) if start is not None else ""
+    found = re.search(r"[\[(][^\[\](){}'\"]{1,40},[^\[\](){}'\"]{1,40}[)\]]", line)
+    return f'; an interval stands in quotes: "{found[0]}"' if found else ""
 
 
 class _Loader(yaml.SafeLoader):

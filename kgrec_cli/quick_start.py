@@ -115,6 +115,7 @@ def _command_line(model: str | None, dataset: str | None) -> list[str]:
     assignments = []
     for text in sys.argv[1:]:
         key, separator, value = text.removeprefix("--").partition("=")
+        key = key.replace("-", "_")
         if text.startswith("--") and separator and key in names:
             assignments.append(f"{key}={value}")
             console.note(f"from the command line: {text}")

@@ -91,7 +91,7 @@ REFUSED: dict[str, tuple[Any, str]] = {
 RENEWED = {
     "training_neg_sample_num": "train_neg_sample_args: {distribution: uniform, sample_num: N}",
     "neg_sampling": "train_neg_sample_args; {uniform: N} is the same as there",
-    "fields_in_same_space": "alias_of_entity_id",
+    "fields_in_same_space": "alias_of_entity_id, alias_of_relation_id, ...",
     "use_gpu": "device: cpu when false",
 }
 """Key of older files -> what `translate` makes of it."""
@@ -155,7 +155,8 @@ def translate(values: Mapping[str, Any], where: str, on_note: OnNote) -> dict[st
         renewed.setdefault("device", "cpu")
     spaces = renewed.pop("fields_in_same_space", None)
     if spaces is not None:
-        renewed.setdefault("alias_of_entity_id", _entity_aliases(spaces, renewed, where))
+        for key, aliases in _aliases(spaces, renewed, where).items():
+            renewed.setdefault(key, aliases)
     _renew_negatives(renewed)
     if renewed.get("clip_grad_norm") is not None and not isinstance(
         renewed["clip_grad_norm"], dict
@@ -194,15 +195,14 @@ def _renew_negatives(values: dict[str, Any]) -> None:
     values["train_neg_sample_args"] = None if is_none else chosen
 
 
-def _entity_aliases(spaces: Any, values: Mapping[str, Any], where: str) -> list[str]:
-    """The fields that older files put into one space with the entity field."""
-    entity_field = values.get("ENTITY_ID_FIELD", "entity_id")
+def _aliases(spaces: Any, values: Mapping[str, Any], where: str) -> dict[str, list[str]]:
+    """The fields that older files put into one space with that of entities, items, ..., by key."""
     if not isinstance(spaces, list) or not all(isinstance(space, list) for space in spaces):
         raise KgrecError(f"{where}: fields_in_same_space takes [[ent_id, entity_id]]")
-    return [
-        str(field)
-        for space in spaces
-        if entity_field in space
-        for field in space
-        if field != entity_field
-    ]
+    aliases = {}
+    for kind in ("entity_id", "item_id", "user_id", "relation_id"):
+        field = values.get(f"{kind.upper()}_FIELD") or kind
+        others = [str(name) for space in spaces if field in space for name in space]
+        if others:
+            aliases[f"alias_of_{kind}"] = [name for name in others if name != field]
+    return aliases

@@ -174,13 +174,15 @@ def test_numbers_with_an_exponent_are_numbers(text: str) -> None:
 def test_older_spellings_are_renewed(tmp_path: Path) -> None:
     (tmp_path / "kgrec.yaml").write_text(
         "loss_type: BPR\ntraining_neg_sample_num: 2\nuse_gpu: False\n"
-        "fields_in_same_space: [[vec_id, entity_id], [a, b]]\n"
+        "fields_in_same_space: [[vec_id, entity_id], [a, b], [relation_id, rel_id]]\n"
     )
     settings = resolve_settings(folder=tmp_path)
     assert settings.negatives.sample_num == 2
     assert settings.negatives.distribution == "uniform"
     assert settings.device == "cpu"
     assert settings.alias_of_entity_id == ("vec_id",)
+    assert settings.alias_of_relation_id == ("rel_id",)
+    assert settings.alias_of_item_id == ()
 
 
 def test_keys_without_an_effect_are_left_out_with_a_line(tmp_path: Path) -> None:
@@ -378,6 +380,10 @@ def test_a_mistake_on_the_command_line_is_one_line(
         ("train_neg_sample_args: {alpha: 0}", "train_neg_sample_args.alpha: found 0"),
         ("- a\n- b", "expected lines of 'key: value', found list"),
         ("a: [1", "line 1: not valid YAML"),
+        ("user_inter_num_interval: [5,inf)", 'an interval stands in quotes: "[5,inf)"'),
+        ("a: [5,inf)\nseed: 1\n", 'an interval stands in quotes: "[5,inf)"'),
+        ("a: [1\n", "not valid YAML"),
+        ("seed: 1\nval_interval: {rating: [4, inf)}\nepochs: 3\n", 'stands in quotes: "[4, inf)"'),
         ("hidden_size: !!python/object:os.system {}", "not valid YAML"),
     ],
 )

@@ -82,6 +82,25 @@ def report_dropped(rule: str, n_dropped: int, on_event: OnEvent) -> None:
         on_event(Note(f"{rule}: {n_dropped:,} interactions dropped"))
 
 
+def deciding_columns(settings: Settings, folder: Path) -> dict[str, list[str]]:
+    """The columns of `.user` and `.item` that decide which interactions are kept, by suffix.
+
+    A file that has a row of everything and no column of `val_interval` decides nothing.
+    """
+    if not settings.filter_inter_by_user_or_item or settings.benchmark_filename:
+        return {}
+    found = {}
+    for suffix, field in (("user", settings.USER_ID_FIELD), ("item", settings.ITEM_ID_FIELD)):
+        side = _read_side(suffix, settings, folder)
+        if side is not None:
+            path = atomic_path(settings, folder, "inter")
+            ids = read_atomic(path, [field], settings.field_separator).to_series().drop_nulls()
+            lacks = not ids.cast(pl.String).is_in(side.listed.implode()).all()
+            if lacks or len(side.header) > 1:
+                found[suffix] = list(side.header)
+    return found
+
+
 class _Side:
     """The rows of `.user` or `.item`: what is filtered there takes its interactions along."""
 

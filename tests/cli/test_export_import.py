@@ -125,7 +125,11 @@ def test_out_and_in_again_with_items_that_the_item_file_lacks(
     trained = run_cli("train", "--epochs", "3", *QUICK, "--json")
     assert "small.item lacks 1 of 12 items" in trained.stderr
     (told,) = json.loads(trained.stdout)
-    run_cli("export", "--out", "model.pth")
+    exported = run_cli("export", "--out", "model.pth")
+    assert "the .item file decides which interactions are kept" in exported.stderr
+    config = torch.load("model.pth", weights_only=True)["config"]
+    assert config["load_col"]["item"] == ["item_id"]
+    assert "user" not in config["load_col"]
     imported = run_cli("import", "model.pth", "--json")
     assert imported.exit_code == 0, imported.stderr
     again = json.loads(imported.stdout)["metrics"]
