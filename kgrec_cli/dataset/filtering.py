@@ -116,7 +116,7 @@ class _Side:
         gone = tokens.filter(~tokens.is_in(self.rows[self.column].implode()))
         if gone.is_empty():
             return table
-        rest = table.filter(~pl.col(self.column).cast(pl.String).is_in(gone.implode()))
+        rest = table.filter(~pl.col(self.column).is_in(gone.to_list()))
         n_unlisted = int((~gone.is_in(self.listed.implode())).sum())
         what = f"{self.column.removesuffix('_id')}s"
         n_dropped = table.height - rest.height
@@ -204,7 +204,7 @@ def _matches(column: str, field: str, kind: str, rule: str | tuple[str, ...]) ->
             f"val_interval: {field} is a {kind} column: "
             + ("give the tokens to keep, such as [a, b]" if kind == "token" else "not supported")
         )
-    return pl.col(column).cast(pl.String).is_in(list(rule))
+    return pl.col(column).is_in(list(rule))
 
 
 def _no_such_column(field: str, settings: Settings, folder: Path) -> str:

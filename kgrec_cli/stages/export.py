@@ -13,6 +13,7 @@ from kgrec_cli.dataset.load import items_in_graph
 from kgrec_cli.descriptions import KGREC_ONLY
 from kgrec_cli.errors import KgrecError
 from kgrec_cli.events import OnEvent, Warn
+from kgrec_cli.formats.atomic import read_header
 from kgrec_cli.formats.files import read_json, sha256_of
 from kgrec_cli.formats.recbole_checkpoint import write_checkpoint
 from kgrec_cli.runs import run_dir as runs
@@ -63,7 +64,7 @@ def run_export(run_dir: Path, folder: Path, out_path: Path, *, on_event: OnEvent
         weights = rename_tensors(weights, {ours: theirs for theirs, ours in GRU4REC_NAMES.items()})
     metrics = read_json(run_dir / runs.METRICS)
     more = {
-        "config": recbole_config(settings, deciding),
+        "config": recbole_config(_with_intervals_as_text(settings, folder), deciding),
         "epoch": metrics["training"]["best_epoch"] - 1,  # RecBole counts from 0
         "best_valid_score": metrics.get("valid", {}).get(settings.valid_metric.casefold()),
         "item_tokens": [tokens[row] for row in rows],
@@ -121,6 +122,20 @@ def _warn_of_other_order(
                 "item_tokens in the file gives the item of each row"
             )
         )
+
+
+def _with_intervals_as_text(settings: Settings, folder: Path) -> Settings:
+    """The settings, in `val_interval` [a, b] as "[a,b]" where it is an interval of numbers."""
+    kinds: dict[str, str] = {}
+    for path in (atomic_path(settings, folder, suffix) for suffix in ("inter", "user", "item")):
+        kinds |= read_header(path, settings.field_separator) if path.is_file() else {}
+    rules = {
+        name: f"[{','.join(rule)}]"
+        if kinds.get(name) == "float" and isinstance(rule, tuple)
+        else rule
+        for name, rule in (settings.val_interval or {}).items()
+    }
+    return settings.model_copy(update={"val_interval": rules or None})
 
 
 def recbole_config(settings: Settings, deciding: Mapping[str, list[str]]) -> dict[str, Any]:

@@ -340,3 +340,16 @@ def test_a_mistake_is_one_line(
     result = run_cli(*arguments)
     assert result.exit_code == code
     assert expected in result.error
+
+
+def test_intervals_are_text_in_what_recbole_reads(run_cli: RunCli, linked: Path) -> None:
+    """RecBole reads a list of texts as no interval, and then filters nothing."""
+    rule = "--set=val_interval={rating: [2, 5], item_id: [i1, i2, i3, i4, i5, i6, i7, i8]}"
+    assert run_cli("train", "--epochs", "1", *QUICK, rule).exit_code == 0
+    assert run_cli("export", "--out", "model.pth").exit_code == 0
+    config = torch.load("model.pth", weights_only=True)["config"]
+    assert config["val_interval"]["rating"] == "[2,5]"
+    assert config["val_interval"]["item_id"] == [f"i{item}" for item in range(1, 9)]
+    imported = run_cli("import", "model.pth")
+    assert imported.exit_code == 0, imported.stderr
+    assert "warning" not in imported.stderr.replace("warning: small.item", "")
