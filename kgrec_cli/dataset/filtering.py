@@ -117,22 +117,23 @@ class _Side:
         if gone.is_empty():
             return table
         rest = table.filter(~pl.col(self.column).is_in(gone.to_list()))
-        n_unlisted = int((~gone.is_in(self.listed.implode())).sum())
-        what = f"{self.column.removesuffix('_id')}s"
         n_dropped = table.height - rest.height
         if self.column == ITEM and known_items and not gone.is_in(list(known_items)).any():
             on_event(Note(f"{n_dropped:,} {UNKNOWN_TO_RUN}"))
-        elif n_unlisted:
+            return rest
+        unlisted = gone.filter(~gone.is_in(self.listed.implode()))
+        n_unlisted = table.filter(pl.col(self.column).is_in(unlisted.to_list())).height
+        what = f"{self.column.removesuffix('_id')}s"
+        if n_unlisted:
             on_event(
                 Warn(
-                    f"{self.path.name} lacks {n_unlisted:,} of {len(tokens):,} {what}; as in "
-                    f"RecBole their interactions are dropped, {n_dropped:,} with those that are "
-                    "filtered (filter_inter_by_user_or_item: false keeps them)"
+                    f"{self.path.name} lacks {len(unlisted):,} of {len(tokens):,} {what}: "
+                    f"{n_unlisted:,} interactions dropped, as in RecBole "
+                    "(filter_inter_by_user_or_item: false keeps them)"
                 )
             )
-        else:
-            rule = f"{len(gone):,} {what} that val_interval drops from {self.path.name}"
-            report_dropped(rule, n_dropped, on_event)
+        rule = f"{len(gone) - len(unlisted):,} {what} that val_interval drops from {self.path.name}"
+        report_dropped(rule, n_dropped - n_unlisted, on_event)
         return rest
 
 

@@ -56,8 +56,12 @@ def test_items_that_the_item_file_lacks_go_with_a_warning(folder: Path) -> None:
     kept, events = load(folder)
     assert [item for _, item in kept] == ["x", "x", "z", "w", "z", "w"]
     (line,) = texts(events, Warn)
-    assert line.startswith("toy.item lacks 1 of 4 items; as in RecBole")
-    assert "dropped, 2 with those" in line
+    assert line.startswith("toy.item lacks 1 of 4 items: 2 interactions dropped, as in RecBole")
+    _, events = load(folder, val_interval={"price": "(1,inf)"})
+    assert texts(events, Warn) == [line]
+    assert "1 items that val_interval drops from toy.item: 2 interactions dropped" in (
+        texts(events, Note)
+    )
     kept, events = load(folder, filter_inter_by_user_or_item=False)
     assert len(kept) == 8
     assert texts(events, Warn) == []
