@@ -36,8 +36,8 @@ RECBOLE = {
     "val_interval": "Keeps rows of .inter, .user or .item with numbers in an interval or tokens of "
     "a list, such as {rating: '[4,inf)', gender: [F]}.",
     "filter_inter_by_user_or_item": "Drops interactions of users and items that the .user or .item "
-    "file does not have, or no longer after val_interval. A file that load_col leaves out counts "
-    "as not there.",
+    "file does not have, or no longer after val_interval. null: as val_interval needs it, and with "
+    "recbole_compat.",
     "user_inter_num_interval": "Keeps users with that many interactions, such as '[5,inf)'.",
     "item_inter_num_interval": "Keeps items with that many interactions, such as '[5,inf)'.",
     "rm_dup_inter": "Of several interactions of a user with an item, keeps the first or the last.",

@@ -195,7 +195,7 @@ class Settings(_Strict):
     alias_of_relation_id: tuple[str, ...] = ()
     rm_dup_inter: Literal["first", "last"] | None = None
     val_interval: dict[str, str | tuple[str, ...]] | None = None
-    filter_inter_by_user_or_item: bool = True
+    filter_inter_by_user_or_item: bool | None = None
     user_inter_num_interval: str | None = None
     item_inter_num_interval: str | None = None
     benchmark_filename: tuple[str, ...] | None = None
@@ -367,6 +367,12 @@ class Settings(_Strict):
                 "set seen_bias: false or loss_type: CE"
             )
         return self
+
+    @property
+    def drops_unlisted(self) -> bool:
+        """Whether interactions of users and items without a row in `.user` or `.item` go."""
+        chosen = self.filter_inter_by_user_or_item
+        return self.recbole_compat if chosen is None else chosen
 
     @property
     def shown_cutoff(self) -> int:

@@ -51,9 +51,11 @@ def filter_interactions(
         if (side := _read_side(suffix, settings, folder))
     }
     table = _filter_values(table, sides, settings, folder, on_event)
-    if settings.filter_inter_by_user_or_item:
-        for side in sides.values():
+    for side in sides.values():
+        if side.decides(settings):
             table = side.keep_listed(table, on_event, known_items)
+        elif settings.filter_inter_by_user_or_item is None and not known_items:
+            side.tell_unlisted(table, on_event)
     counts = {
         name: parse_intervals(text)
         for name in ("user_inter_num_interval", "item_inter_num_interval")
@@ -87,12 +89,12 @@ def deciding_columns(settings: Settings, folder: Path) -> dict[str, list[str]]:
 
     A file that has a row of everything and no column of `val_interval` decides nothing.
     """
-    if not settings.filter_inter_by_user_or_item or settings.benchmark_filename:
+    if settings.benchmark_filename:
         return {}
     found = {}
     for suffix, field in (("user", settings.USER_ID_FIELD), ("item", settings.ITEM_ID_FIELD)):
         side = _read_side(suffix, settings, folder)
-        if side is not None:
+        if side is not None and side.decides(settings):
             path = atomic_path(settings, folder, "inter")
             ids = read_atomic(path, [field], settings.field_separator).to_series().drop_nulls()
             lacks = not ids.cast(pl.String).is_in(side.listed.implode()).all()
@@ -107,6 +109,26 @@ class _Side:
     def __init__(self, path: Path, column: str, header: Mapping[str, str], rows: pl.DataFrame):
         self.path, self.column, self.header, self.rows = path, column, header, rows
         self.listed = rows[column]
+
+    def decides(self, settings: Settings) -> bool:
+        """Whether interactions of others go: asked for, or by a filter on a column of the file."""
+        is_filtered = len(self.header) > 1 and settings.filter_inter_by_user_or_item is None
+        return settings.drops_unlisted or is_filtered
+
+    def tell_unlisted(self, table: pl.DataFrame, on_event: OnEvent) -> None:
+        """Tells what RecBole would drop."""
+        tokens = table[self.column].unique().cast(pl.String)
+        unlisted = tokens.filter(~tokens.is_in(self.listed.implode()))
+        if len(unlisted):
+            n = table.filter(pl.col(self.column).is_in(unlisted.to_list())).height
+            what = f"{self.column.removesuffix('_id')}s"
+            on_event(
+                Note(
+                    f"{self.path.name} lacks {len(unlisted):,} of {len(tokens):,} {what}: RecBole "
+                    f"would drop their {n:,} interactions, kgrec keeps them "
+                    "(filter_inter_by_user_or_item: true)"
+                )
+            )
 
     def keep_listed(
         self, table: pl.DataFrame, on_event: OnEvent, known_items: Sequence[str] | None

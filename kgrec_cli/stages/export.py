@@ -149,6 +149,7 @@ def recbole_config(settings: Settings, deciding: Mapping[str, list[str]]) -> dic
     inter = [settings.USER_ID_FIELD, settings.ITEM_ID_FIELD, *values, settings.TIME_FIELD]
     inter = [name for name in dict.fromkeys(inter) if name is not None]
     config["load_col"] = {"inter": inter, **deciding}
+    config["filter_inter_by_user_or_item"] = bool(deciding) or settings.drops_unlisted
     config["unload_col"] = None
     if settings.model == "GRU4RecKG":
         suffix = (settings.additional_feat_suffix or ("ent_feature",))[0]

@@ -52,12 +52,20 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_items_that_the_item_file_lacks_go_with_a_warning(folder: Path) -> None:
+def test_items_that_the_item_file_lacks_are_kept_by_default(folder: Path) -> None:
     kept, events = load(folder)
+    assert len(kept) == 8
+    (line,) = (text for text in texts(events, Note) if "lacks" in text)
+    assert line.startswith("toy.item lacks 1 of 4 items: RecBole would drop their 2 interactions")
+    assert len(load(folder, recbole_compat=True, model="GRU4Rec")[0]) == 6
+
+
+def test_items_that_the_item_file_lacks_go_with_a_warning(folder: Path) -> None:
+    kept, events = load(folder, filter_inter_by_user_or_item=True)
     assert [item for _, item in kept] == ["x", "x", "z", "w", "z", "w"]
     (line,) = texts(events, Warn)
     assert line.startswith("toy.item lacks 1 of 4 items: 2 interactions dropped, as in RecBole")
-    _, events = load(folder, val_interval={"price": "(1,inf)"})
+    _, events = load(folder, val_interval={"price": "(1,inf)"})  # asks for it, too
     assert texts(events, Warn) == [line]
     assert "1 items that val_interval drops from toy.item: 2 interactions dropped" in (
         texts(events, Note)
@@ -70,16 +78,17 @@ def test_items_that_the_item_file_lacks_go_with_a_warning(folder: Path) -> None:
 def test_the_counts_come_after_the_files(folder: Path) -> None:
     """Without y, users a and b have one row each: of eight rows four stay."""
     counts = {"user_inter_num_interval": "[2,inf)", "item_inter_num_interval": "[2,inf)"}
-    kept, _ = load(folder, **counts)
+    kept, _ = load(folder, filter_inter_by_user_or_item=True, **counts)
     assert kept == [("c", "z"), ("c", "w"), ("d", "z"), ("d", "w")]
     assert len(load(folder, filter_inter_by_user_or_item=False, **counts)[0]) == 8
 
 
 def test_a_file_that_load_col_leaves_out_filters_nothing(folder: Path) -> None:
     inter = ["user_id", "item_id", "timestamp"]
-    assert len(load(folder, load_col={"inter": inter})[0]) == 8
-    assert len(load(folder, load_col={"inter": inter, "item": ["item_id"]})[0]) == 6
-    assert len(load(folder, unload_col={"item": ["item_id"]})[0]) == 8
+    drop = {"filter_inter_by_user_or_item": True}
+    assert len(load(folder, load_col={"inter": inter}, **drop)[0]) == 8
+    assert len(load(folder, load_col={"inter": inter, "item": ["item_id"]}, **drop)[0]) == 6
+    assert len(load(folder, unload_col={"item": ["item_id"]}, **drop)[0]) == 8
 
 
 @pytest.mark.parametrize(
@@ -100,7 +109,7 @@ def test_values_of_users_and_items_filter(folder: Path, rule: Any, users: str) -
         with pytest.raises(KgrecError, match="the filters leave no interaction"):
             load(folder, val_interval=rule)
         return
-    kept, events = load(folder, val_interval=rule)
+    kept, events = load(folder, val_interval=rule, filter_inter_by_user_or_item=True)
     assert "".join(user for user, _ in kept) == users
     assert any("dropped" in text for text in texts(events, Note) + texts(events, Warn))
 

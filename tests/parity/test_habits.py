@@ -148,7 +148,9 @@ def told(folder: Path) -> dict[str, Any]:
 def ours(folder: Path, case: tuple[str, dict[str, Any]]) -> tuple[list[list[str]], list[str]]:
     """User and item of every interaction that kgrec keeps, and what it says of the others."""
     name, values = case
-    settings = build_settings({**translate(values, "", print), "dataset": name}, name)
+    settings = build_settings(
+        {"recbole_compat": True, **translate(values, "", print), "dataset": name}, name
+    )
     events: list[Any] = []
     dataset = load_dataset(settings, folder, events.append)
     histories = dataset.histories
