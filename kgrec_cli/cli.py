@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import typer
 
 from kgrec_cli import __version__, console
+from kgrec_cli.commands import mistakes
 from kgrec_cli.commands.compare import compare
 from kgrec_cli.commands.demo import demo
 from kgrec_cli.commands.doctor import doctor
@@ -37,7 +38,10 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings={
+        "help_option_names": ["-h", "--help"],
+        "token_normalize_func": lambda name: name.replace("_", "-"),  # --learning_rate
+    },
 )
 app.command("prepare")(prepare)
 app.command("pretrain-kg")(pretrain_kg)
@@ -85,7 +89,7 @@ def run(arguments: Sequence[str]) -> int:
         console.show_error("stopped")
         return 130
     except typer.TyperException as error:
-        return _show_usage_error(error)
+        return _show_usage_error(error, arguments)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
@@ -94,13 +98,8 @@ def run(arguments: Sequence[str]) -> int:
         return 130
 
 
-def _show_usage_error(error: typer.TyperException) -> int:
-    """One line for what Typer refuses: an unknown command or option, a missing or bad value."""
-    message = error.format_message() if hasattr(error, "format_message") else str(error)
-    context = getattr(error, "ctx", None)
-    hint = f" (see `{context.command_path} --help`)" if context is not None else ""
-    # Pydantic's text, which Typer shows as it is.
-    message = message.replace("Value error, ", "").partition(", unable to parse")[0]
-    if message.strip():
-        console.show_error(" ".join(message.split()) + hint)
+def _show_usage_error(error: typer.TyperException, arguments: Sequence[str]) -> int:
+    line = mistakes.explain(error, arguments)
+    if line:
+        console.show_error(line)
     return int(getattr(error, "exit_code", 2))

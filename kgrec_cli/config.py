@@ -5,7 +5,10 @@ working folder, `--config` files, options and `--set key=value`. Any of them can
 unknown key is an error.
 """
 
+import glob
+import os
 import re
+import reprlib
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from pathlib import Path
@@ -15,13 +18,20 @@ import yaml
 from pydantic import ValidationError
 
 from kgrec_cli.errors import KgrecError, UsageError, nearest, unknown_name
-from kgrec_cli.recbole_keys import IGNORED, REFUSED, RENEWED, OnNote, translate
+from kgrec_cli.recbole_keys import IGNORED, OTHER_NAMES, REFUSED, RENEWED, OnNote, translate
 from kgrec_cli.settings import BLOCKS, PretrainKGSettings, Settings, with_preset
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 CONFIG_NAME = "kgrec.yaml"
+MAX_SHOWN = 60
+TEXT_SETTINGS = {
+    name for name, field in Settings.model_fields.items() if field.annotation in (str, str | None)
+}
+
+UNIONS = {"val_interval": 2, "load_col": 2, "unload_col": 2, "eval_args": 3}
+"""Settings with values of several types -> how many parts of an error's place are the user's."""
 
 Narrow = TypeVar("Narrow", bound="DataclassInstance")
 
@@ -55,7 +65,9 @@ def read_yaml(path: Path) -> dict[str, Any]:
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark else ""
         problem = getattr(error, "problem", None) or "cannot be parsed"
-        raise KgrecError(f"{path}{line}: not valid YAML: {problem}") from error
+        raise KgrecError(
+            f"{path}{line}: not valid YAML: {problem}{_interval_hint(text, error)}"
+        ) from error
     if values is None:
         return {}
     if not isinstance(values, dict):
@@ -63,8 +75,27 @@ def read_yaml(path: Path) -> dict[str, Any]:
     return values
 
 
+def _interval_hint(text: str, error: yaml.YAMLError) -> str:
+    """A cure for [5,inf) without quotes: to YAML a list that does not end."""
+    start = getattr(error, "context_mark", None)
+    line = "".join(text.splitlines()[start.line : start.line + 1]) if start is not None else ""
+    found = re.search(r"[\[(][^\[\](){}'\"]{1,40},[^\[\](){}'\"]{1,40}[)\]]", line)
+    return f'; an interval stands in quotes: "{found[0]}"' if found else ""
+
+
 class _Loader(yaml.SafeLoader):
-    """YAML's safe loader, with floats like 1e-3 read as floats, as RecBole does."""
+    """YAML's safe loader; floats like 1e-3 are floats, as in RecBole, and no key stands twice."""
+
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        node = super().compose_mapping_node(anchor)
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode):
+                if key.value in seen:
+                    text = f"the key '{key.value[:40]}' stands twice"
+                    raise yaml.MarkedYAMLError(problem=text, problem_mark=key.start_mark)
+                seen.add(key.value)
+        return node
 
 
 _Loader.yaml_implicit_resolvers = {
@@ -87,6 +118,9 @@ def parse_yaml(text: str) -> Any:
 def parse_assignments(assignments: Iterable[str]) -> dict[str, Any]:
     """The mapping that `--set key=value ...` gives; values are YAML, `a.b=1` reaches into a block.
 
+    A value that is text by its key may be no YAML: `user_inter_num_interval=[2,inf)`, a blank as
+    `field_separator`. None is null, as on RecBole's command line.
+
     Raises:
         UsageError: A text without '='.
     """
@@ -95,12 +129,15 @@ def parse_assignments(assignments: Iterable[str]) -> dict[str, Any]:
         key, separator, text = assignment.partition("=")
         if not separator or not key.strip():
             raise UsageError(f"--set {assignment}: expected key=value")
-        try:
-            value = parse_yaml(text)
-        except yaml.YAMLError as error:
-            raise UsageError(f"--set {assignment}: the value is not valid YAML") from error
-        block = values
         *parents, last = key.strip().split(".")
+        try:
+            value = _parse_value((*parents, last), text)
+        except yaml.YAMLError as error:
+            shown = f"{key.strip()}={text}"[:MAX_SHOWN]
+            raise UsageError(
+                f"--set {shown}: the value is not valid YAML (text with brackets stands in quotes)"
+            ) from error
+        block = values
         for parent in parents:
             inner = block.setdefault(parent, {})
             if not isinstance(inner, dict):
@@ -108,6 +145,19 @@ def parse_assignments(assignments: Iterable[str]) -> dict[str, Any]:
             block = inner
         block[last] = value
     return values
+
+
+def _parse_value(path: tuple[str, ...], text: str) -> Any:
+    """The value of one assignment: YAML, or text that is none where the setting is text."""
+    is_null = text == "" or text.strip() in ("None", "null", "~")
+    if path[0].endswith("_separator") and not is_null and text.lstrip()[:1] not in ("'", '"'):
+        return text  # a blank, a comma, a bar
+    try:
+        return None if is_null else parse_yaml(text)
+    except yaml.YAMLError:
+        if path[0] in TEXT_SETTINGS or (path[0] == "val_interval" and len(path) > 1):
+            return text.strip()
+        raise
 
 
 WHOLE = ("split", "mode", "load_col", "unload_col", "preload_weight", "val_interval")
@@ -204,25 +254,88 @@ def build_settings(values: Mapping[str, Any], where: str) -> Settings:
         raise KgrecError(f"{where}: {_explain(error)}") from error
 
 
+EXPECTED = {
+    "string_type": "text; put it in quotes",
+    "bool_type": "true or false",
+    "bool_parsing": "true or false",
+    "int_type": "a whole number",
+    "int_parsing": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "float_parsing": "a number",
+    "tuple_type": "a list such as [a, b]",
+    "dict_type": "a mapping such as {a: b}",
+    "finite_number": "a number that is not infinite",
+}
+"""What a setting takes, by the type of pydantic's error."""
+
+BOUNDS = {
+    "greater_than_equal": ("ge", "at least"),
+    "greater_than": ("gt", "more than"),
+    "less_than_equal": ("le", "at most"),
+    "less_than": ("lt", "less than"),
+}
+"""The same for bounds: the name of the bound there, and words for it."""
+
+
 def _explain(error: ValidationError) -> str:
     """The first problem of a pydantic error, in one line."""
-    problem = error.errors()[0]
+    first, *others = error.errors()
+    # A list is no text, which is the first member of every union: the next one says more.
+    same = [each for each in others if each["loc"][0] == first["loc"][0]] if first["loc"] else []
+    problem = same[0] if same and first["type"] == "string_type" else first
     location = [name for name in problem["loc"] if isinstance(name, str)]
+    kind, found = problem["type"], f"found {reprlib.repr(problem['input'])}"
+    if kind == "extra_forbidden":
+        if len(location) > 1:
+            return unknown_name("key", location[-1], BLOCKS[location[0]].model_fields)
+        return unknown_key(location[0])
+    if location and location[0] in UNIONS:  # pydantic goes on with the members of the union
+        location = location[: UNIONS[location[0]]]
     key = ".".join(location)
-    if problem["type"] == "extra_forbidden":
-        names = setting_names() if len(location) == 1 else BLOCKS[location[0]].model_fields
-        return unknown_name("key", location[-1], names)
-    message = problem["msg"].removeprefix("Value error, ").partition(", unable to parse")[0]
-    if problem["type"] == "literal_error":
+    message = problem["msg"].removeprefix("Value error, ")
+    if kind == "literal_error":
         expected = str(problem.get("ctx", {}).get("expected", ""))
         guess = nearest(str(problem["input"]), re.findall("'([^']*)'", expected))
         hint = f"; did you mean {guess}?" if guess else ""
-        return f"{key}: found {problem['input']!r}, expected {expected}{hint}"
-    if problem["type"] == "string_pattern_mismatch":  # `device` is the one setting with a pattern
-        return f"{key}: found {problem['input']!r}, expected auto, cpu, cuda or cuda:N"
-    if problem["type"] == "value_error":
+        return f"{key}: {found}, expected {expected}{hint}"
+    if kind == "string_pattern_mismatch":  # `device` is the one setting with a pattern
+        return f"{key}: {found}, expected auto, cpu, cuda or cuda:N{_device_hint(problem['input'])}"
+    if kind == "value_error":
         return f"{key}: {message}" if key else message
-    return f"{key}: found {problem['input']!r}; {message[0].lower()}{message[1:]}"
+    if kind in ("model_type", "model_attributes_type") and location[0] in BLOCKS:
+        return f"{key}: {found}, expected {{{', '.join(BLOCKS[location[0]].model_fields)}}}"
+    return f"{key}: {expected_of(problem)}"
+
+
+def expected_of(problem: Mapping[str, Any]) -> str:
+    """What pydantic found and what was expected, without the place."""
+    found, message = f"found {reprlib.repr(problem['input'])}", problem["msg"]
+    if problem["type"] in EXPECTED:
+        return f"{found}, expected {EXPECTED[problem['type']]}"
+    if problem["type"] in BOUNDS:
+        name, words = BOUNDS[problem["type"]]
+        return f"{found}, expected {words} {problem['ctx'][name]:g}"
+    return f"{found}; {message[0].lower()}{message[1:]}"
+
+
+def _device_hint(device: object) -> str:
+    """What somebody meant who wrote gpu, mps or a number."""
+    text = str(device).strip().casefold()
+    number = re.fullmatch(r"(?:gpu|cuda)?[:\s]*(\d+)", text)
+    if number is not None:
+        return f"; did you mean cuda:{number[1]}?"
+    return "; did you mean cuda?" if text.startswith(("gpu", "cuda", "nvidia")) else ""
+
+
+def unknown_key(name: str) -> str:
+    """One line on a key that is no setting: the one that was meant, where it can be guessed."""
+    meant = OTHER_NAMES.get(name.casefold())
+    if meant == "config":
+        return f"unknown key '{name}': name settings files by --config FILE"
+    if meant is not None:
+        return f"unknown key '{name}': did you mean '{meant}'?"
+    return unknown_name("key", name, setting_names())
 
 
 def narrow(settings: Settings, kind: type[Narrow]) -> Narrow:
@@ -241,6 +354,9 @@ def format_config(settings: Settings) -> str:
 def choose_dataset(settings: Settings, folder: Path) -> Settings:
     """The settings with `dataset` filled in: as set, else the only one under `data_path`.
 
+    A `dataset` that is not there may be a folder elsewhere with one; `data_path` is then where it
+    lies.
+
     Raises:
         KgrecError: None there, or several; the line lists them.
     """
@@ -248,14 +364,22 @@ def choose_dataset(settings: Settings, folder: Path) -> Settings:
     # Named after their folder, as ml/ml.inter or ml/ml.train.inter.
     names = sorted({p.parent.name for p in paths if p.name.startswith(f"{p.parent.name}.")})
     if settings.dataset is not None:
-        if settings.dataset not in names:
-            if nearest(settings.dataset, names):
-                raise KgrecError(unknown_name("data set", settings.dataset, names))
-            raise KgrecError(
-                f"no data set '{settings.dataset}' under {settings.data_path}/: "
-                f"`kgrec prepare {settings.dataset}` makes it"
-            )
-        return settings
+        if settings.dataset in names:
+            return settings
+        path = folder / settings.dataset
+        whole = path.resolve() if path.name in ("", "..") else path
+        if any(path.glob(f"{glob.escape(whole.name)}.*inter")):
+            is_relative = not Path(settings.dataset).is_absolute() and whole is path
+            data_path = os.path.relpath(path.parent, folder) if is_relative else str(whole.parent)
+            return settings.model_copy(update={"dataset": whole.name, "data_path": data_path})
+        if path.name != settings.dataset or whole is not path:
+            raise KgrecError(f"{settings.dataset}: expected a folder with {whole.name}.inter in it")
+        if nearest(settings.dataset, names):
+            raise KgrecError(unknown_name("data set", settings.dataset, names))
+        raise KgrecError(
+            f"no data set '{settings.dataset}' under {settings.data_path}/: "
+            f"`kgrec prepare {settings.dataset}` makes it"
+        )
     if len(names) == 1:
         return settings.model_copy(update={"dataset": names[0]})
     if not names:

@@ -16,7 +16,7 @@ RECBOLE = {
     "USER_ID_FIELD": "Column of users.",
     "ITEM_ID_FIELD": "Column of items.",
     "RATING_FIELD": "Column of ratings. Not used: val_interval names its columns itself.",
-    "TIME_FIELD": "Column of timestamps.",
+    "TIME_FIELD": "Column of timestamps. null: the order of the rows is the order in time.",
     "HEAD_ENTITY_ID_FIELD": "Column of head entities in the .kg file.",
     "TAIL_ENTITY_ID_FIELD": "Column of tail entities in the .kg file.",
     "RELATION_ID_FIELD": "Column of relations in the .kg file.",
@@ -30,11 +30,19 @@ RECBOLE = {
     "{ent_id: ent_vec}. null: recognised by their types.",
     "alias_of_entity_id": "Id columns of feature files that hold entities.",
     "alias_of_item_id": "Id columns of feature files that hold items.",
-    "val_interval": "Keeps interactions with values in an interval, such as {rating: '[4,inf)'}.",
+    "alias_of_user_id": "Id columns of feature files that hold users. The model reads no users: "
+    "such a file is left out, with a message.",
+    "alias_of_relation_id": "Id columns of feature files that hold relations. The model reads no "
+    "relations: such a file is left out, with a message.",
+    "val_interval": "Keeps rows of .inter, .user or .item with numbers in an interval or tokens of "
+    "a list, such as {rating: '[4,inf)', gender: [F]}.",
+    "filter_inter_by_user_or_item": "Drops interactions of users and items that the .user or .item "
+    "file does not have, or no longer after val_interval. null: as val_interval needs it, and with "
+    "recbole_compat.",
     "user_inter_num_interval": "Keeps users with that many interactions, such as '[5,inf)'.",
     "item_inter_num_interval": "Keeps items with that many interactions, such as '[5,inf)'.",
     "rm_dup_inter": "Of several interactions of a user with an item, keeps the first or the last.",
-    "benchmark_filename": "Files that are already split, such as [train, valid, test].",
+    "benchmark_filename": "Files that are already split: [train, valid, test].",
     "model": "GRU4RecKG, or GRU4Rec: the same network without the knowledge graph.",
     "embedding_size": "Size of the item embeddings. pretrain-kg makes entity vectors of the same "
     "size.",

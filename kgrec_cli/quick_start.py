@@ -9,6 +9,7 @@ Errors are `KgrecError`, each one line.
 
 import sys
 import tempfile
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -36,8 +37,9 @@ def run_recbole(
     """Trains and measures, and returns what RecBole's `run_recbole` returns.
 
     As there, `--key=value` on the script's command line overrides `config_dict`, which overrides
-    the files. Differs from RecBole: an unknown key is an error, except on the command line, where
-    it may belong to the script; the test result is always of the best epoch.
+    the files, and the last lines printed are `best valid : ...` and `test result: ...`. Differs
+    from RecBole: an unknown key is an error, except on the command line, where it may belong to the
+    script; the test result is always of the best epoch.
 
     Args:
         model: GRU4RecKG or GRU4Rec; None leaves it to the settings.
@@ -81,6 +83,8 @@ def run_recbole(
         "test_result": test,
         "run_dir": str(run.run_dir) if saved else None,
     }
+    console.say(f"best valid : {OrderedDict(valid)}")
+    console.say(f"test result: {OrderedDict(test)}")
     if queue is not None:
         queue.put(result)
     return result
@@ -111,8 +115,9 @@ def _command_line(model: str | None, dataset: str | None) -> list[str]:
     assignments = []
     for text in sys.argv[1:]:
         key, separator, value = text.removeprefix("--").partition("=")
+        key = key.replace("-", "_")
         if text.startswith("--") and separator and key in names:
-            assignments.append(f"{key}={'null' if value == 'None' else value}")
+            assignments.append(f"{key}={value}")
             console.note(f"from the command line: {text}")
     return assignments
 

@@ -44,8 +44,6 @@ IGNORED = {
     "ITEM_LIST_LENGTH_FIELD": "names a tensor inside RecBole",
     "POSITION_FIELD": "names a tensor inside RecBole",
     "kg_reverse_r": "the model reads entity vectors, no triples",
-    "alias_of_user_id": "the model reads no user features",
-    "alias_of_relation_id": "the model reads no relations",
     "unused_col": "columns that are not needed are not read",
     "MODEL_TYPE": "there is one kind of model here",
     "eval_type": "ranking is what is measured",
@@ -58,7 +56,6 @@ EVERYTHING = "[0,inf)"
 
 REFUSED: dict[str, tuple[Any, str]] = {
     "threshold": (None, "filter by val_interval, for instance {rating: '[4,inf)'}"),
-    "filter_inter_by_user_or_item": (True, "interactions follow their users and items"),
     "entity_kg_num_interval": (EVERYTHING, "filter the .kg before `kgrec prepare`"),
     "relation_kg_num_interval": (EVERYTHING, "filter the .kg before `kgrec prepare`"),
     "discretization": (None, "the model reads no float column"),
@@ -71,15 +68,72 @@ REFUSED: dict[str, tuple[Any, str]] = {
     ),
     "group_by_user": (None, "an older spelling: write eval_args: {group_by: user}"),
     "real_time_process": (None, "an older spelling without an effect here: remove it"),
+    **{
+        f"{end}_{of}_inter_num": (
+            0 if end == "min" else None,
+            f"an older spelling: write {of}_inter_num_interval: '{interval}'",
+        )
+        for of in ("user", "item")
+        for end, interval in (("min", "[N,inf)"), ("max", "[0,N]"))
+    },
+    **{
+        name: (None, f"an older spelling: write val_interval: {{FIELD: '{interval}'}}")
+        for name, interval in (
+            ("lowest_val", "[N,inf)"),
+            ("highest_val", "(-inf,N]"),
+            ("equal_val", "[N,N]"),
+            ("not_equal_val", "(-inf,N);(N,inf)"),
+        )
+    },
 }
 """Key -> the value at which, as at null, it changes nothing, and what to do instead of others."""
 
 RENEWED = {
     "training_neg_sample_num": "train_neg_sample_args: {distribution: uniform, sample_num: N}",
-    "fields_in_same_space": "alias_of_entity_id",
+    "neg_sampling": "train_neg_sample_args; {uniform: N} is the same as there",
+    "fields_in_same_space": "alias_of_entity_id, alias_of_relation_id, ...",
     "use_gpu": "device: cpu when false",
 }
 """Key of older files -> what `translate` makes of it."""
+
+OTHER_NAMES = {
+    "lr": "learning_rate",
+    "batch_size": "train_batch_size",
+    "bs": "train_batch_size",
+    "optimizer": "learner",
+    "optim": "learner",
+    "loss": "loss_type",
+    "dropout": "dropout_prob",
+    "patience": "stopping_step",
+    "early_stop": "stopping_step",
+    "emb_size": "embedding_size",
+    "emb_dim": "embedding_size",
+    "dim": "embedding_size",
+    "hidden_dim": "hidden_size",
+    "n_layers": "num_layers",
+    "layers": "num_layers",
+    "n_epochs": "epochs",
+    "num_epochs": "epochs",
+    "max_epochs": "epochs",
+    "max_len": "MAX_ITEM_LIST_LENGTH",
+    "max_seq_length": "MAX_ITEM_LIST_LENGTH",
+    "top_k": "topk",
+    "k": "topk",
+    "wd": "weight_decay",
+    "l2": "weight_decay",
+    "gpu": "device",
+    "cuda": "device",
+    "gpu_id": "device",
+    "use_gpu": "device",
+    "random_seed": "seed",
+    "num_threads": "threads",
+    "n_threads": "threads",
+    "data_dir": "data_path",
+    "config_files": "config",
+    "config_file_list": "config",
+    "config_file": "config",
+}
+"""What other programs, and people, call a setting or an option -> its name here."""
 
 
 def translate(values: Mapping[str, Any], where: str, on_note: OnNote) -> dict[str, Any]:
@@ -90,7 +144,7 @@ def translate(values: Mapping[str, Any], where: str, on_note: OnNote) -> dict[st
     Raises:
         KgrecError: A key of RecBole's that would change the result and is not supported.
     """
-    renewed = dict(values)
+    renewed = {key: _null(value) for key, value in values.items()}
     for key in [key for key in renewed if key in IGNORED]:
         del renewed[key]
         on_note(f"{where}: {key} is ignored: {IGNORED[key]}")
@@ -101,10 +155,9 @@ def translate(values: Mapping[str, Any], where: str, on_note: OnNote) -> dict[st
         renewed.setdefault("device", "cpu")
     spaces = renewed.pop("fields_in_same_space", None)
     if spaces is not None:
-        renewed.setdefault("alias_of_entity_id", _entity_aliases(spaces, renewed, where))
-    number = renewed.pop("training_neg_sample_num", None)
-    if number and renewed.get("train_neg_sample_args") is None:
-        renewed["train_neg_sample_args"] = {"distribution": "uniform", "sample_num": number}
+        for key, aliases in _aliases(spaces, renewed, where).items():
+            renewed.setdefault(key, aliases)
+    _renew_negatives(renewed)
     if renewed.get("clip_grad_norm") is not None and not isinstance(
         renewed["clip_grad_norm"], dict
     ):
@@ -112,15 +165,44 @@ def translate(values: Mapping[str, Any], where: str, on_note: OnNote) -> dict[st
     return renewed
 
 
-def _entity_aliases(spaces: Any, values: Mapping[str, Any], where: str) -> list[str]:
-    """The fields that older files put into one space with the entity field."""
-    entity_field = values.get("ENTITY_ID_FIELD", "entity_id")
+def _null(value: Any) -> Any:
+    """RecBole's None, written as text, is null; in a block too."""
+    if isinstance(value, dict):
+        return {key: None if inner == "None" else inner for key, inner in value.items()}
+    return None if value == "None" else value
+
+
+def _renew_negatives(values: dict[str, Any]) -> None:
+    """Writes every spelling of the negatives as `train_neg_sample_args`; that key overrides."""
+    number, older = (values.pop(key, None) for key in ("training_neg_sample_num", "neg_sampling"))
+    if number:
+        older = {"distribution": "uniform", "sample_num": number}
+    given = values.get("train_neg_sample_args")
+    chosen = older if given is None else given
+    if not isinstance(chosen, dict):
+        if chosen is not None:
+            values["train_neg_sample_args"] = chosen
+        return
+    for distribution in ("uniform", "popularity"):
+        if distribution in chosen:  # {uniform: N}, as in RecBole 1.0
+            rest = {key: value for key, value in chosen.items() if key != distribution}
+            chosen = {
+                "distribution": distribution,
+                "sample_num": chosen[distribution],
+                **rest,
+            }
+    is_none = chosen.get("distribution", "uniform") in (None, "none")
+    values["train_neg_sample_args"] = None if is_none else chosen
+
+
+def _aliases(spaces: Any, values: Mapping[str, Any], where: str) -> dict[str, list[str]]:
+    """The fields that older files put into one space with that of entities, items, ..., by key."""
     if not isinstance(spaces, list) or not all(isinstance(space, list) for space in spaces):
         raise KgrecError(f"{where}: fields_in_same_space takes [[ent_id, entity_id]]")
-    return [
-        str(field)
-        for space in spaces
-        if entity_field in space
-        for field in space
-        if field != entity_field
-    ]
+    aliases = {}
+    for kind in ("entity_id", "item_id", "user_id", "relation_id"):
+        field = values.get(f"{kind.upper()}_FIELD") or kind
+        others = [str(name) for space in spaces if field in space for name in space]
+        if others:
+            aliases[f"alias_of_{kind}"] = [name for name in others if name != field]
+    return aliases

@@ -6,11 +6,12 @@ here, nor in `recbole_keys`, is an error with the nearest valid one.
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from kgrec_cli.errors import unknown_name
+from kgrec_cli.intervals import parse_intervals
 
 METRICS = ("Recall", "MRR", "NDCG", "Hit", "Precision", "MAP")
 LIST_METRICS = (
@@ -21,7 +22,32 @@ Device = Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")]
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        validate_default=True,
+        coerce_numbers_to_str=True,
+        allow_inf_nan=False,
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _null_is_default(cls, values: Any) -> Any:
+        return without_nulls(cls, values)
+
+
+def without_nulls(model: type[BaseModel], values: Any) -> Any:
+    """The values; null, where the setting has no null of its own, is the default."""
+    if not isinstance(values, dict):
+        return values
+    fields = model.model_fields
+    return {
+        name: value
+        for name, value in values.items()
+        if value is not None
+        or name not in fields
+        or type(None) in get_args(fields[name].annotation)
+    }
 
 
 class PretrainKGSettings(_Strict):
@@ -155,7 +181,7 @@ class Settings(_Strict):
     USER_ID_FIELD: str = "user_id"
     ITEM_ID_FIELD: str = "item_id"
     RATING_FIELD: str = "rating"
-    TIME_FIELD: str = "timestamp"
+    TIME_FIELD: str | None = "timestamp"
     HEAD_ENTITY_ID_FIELD: str = "head_id"
     TAIL_ENTITY_ID_FIELD: str = "tail_id"
     RELATION_ID_FIELD: str = "relation_id"
@@ -166,10 +192,13 @@ class Settings(_Strict):
     preload_weight: dict[str, str] | None = None
     alias_of_entity_id: tuple[str, ...] = ("ent_id",)
     alias_of_item_id: tuple[str, ...] = ()
-    val_interval: dict[str, str] | None = None
+    alias_of_user_id: tuple[str, ...] = ()
+    alias_of_relation_id: tuple[str, ...] = ()
+    rm_dup_inter: Literal["first", "last"] | None = None
+    val_interval: dict[str, str | tuple[str, ...]] | None = None
+    filter_inter_by_user_or_item: bool | None = None
     user_inter_num_interval: str | None = None
     item_inter_num_interval: str | None = None
-    rm_dup_inter: Literal["first", "last"] | None = None
     benchmark_filename: tuple[str, ...] | None = None
 
     model: Literal["GRU4RecKG", "GRU4Rec"] = "GRU4RecKG"
@@ -213,6 +242,7 @@ class Settings(_Strict):
         """Defaults that depend on values: those of SSM, of `recbole_compat`, of the preset."""
         if not isinstance(values, dict):
             return values
+        values = without_nulls(cls, values)
         sampling = values.get("train_neg_sample_args")
         if values.get("loss_type") == "SSM" and isinstance(sampling, dict):
             values = {**values, "train_neg_sample_args": {**SSM_NEGATIVES, **sampling}}
@@ -231,14 +261,67 @@ class Settings(_Strict):
         "additional_feat_suffix",
         "alias_of_entity_id",
         "alias_of_item_id",
+        "alias_of_user_id",
+        "alias_of_relation_id",
         "benchmark_filename",
         mode="before",
     )
     @classmethod
-    def _one_name(cls, value: Any, info: ValidationInfo) -> Any:
-        if value is None and info.field_name is not None:
-            return cls.model_fields[info.field_name].default
+    def _one_name(cls, value: Any) -> Any:
         return (value,) if isinstance(value, str) else value
+
+    @field_validator("benchmark_filename")
+    @classmethod
+    def _three_parts(cls, value: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        if value is not None and len(value) != 3:
+            found = ", ".join(value)
+            raise ValueError(
+                f"found [{found}], three parts are needed: [train, valid, test]; the second "
+                "chooses the best epoch"
+            )
+        return value
+
+    @field_validator("field_separator", "seq_separator")
+    @classmethod
+    def _known_separator(cls, value: str, info: ValidationInfo) -> str:
+        if value == r"\t":
+            raise ValueError('found a backslash and a t; a tab is "\\t" in double quotes')
+        if not value or any(mark in value for mark in '\r\n"'):
+            raise ValueError(f"found {value!r}, expected a character such as '\\t' or ','")
+        if info.field_name == "field_separator" and (len(value) > 1 or not value.isascii()):
+            raise ValueError(f"found {value!r}, expected a single ASCII character")
+        return value
+
+    @field_validator("user_inter_num_interval", "item_inter_num_interval", mode="before")
+    @classmethod
+    def _interval(cls, value: Any) -> Any:
+        """[2, 5] and, in Python, (2, 5) are RecBole's "[2,5]" and "(2,5)"."""
+        if isinstance(value, list):
+            return f"[{','.join(map(str, value))}]"
+        return f"({','.join(map(str, value))})" if isinstance(value, tuple) else value
+
+    @field_validator("user_inter_num_interval", "item_inter_num_interval", "val_interval")
+    @classmethod
+    def _is_interval(cls, value: Any) -> Any:
+        for text in value.values() if isinstance(value, dict) else [value]:
+            if isinstance(text, str):
+                parse_intervals(text)
+        return value
+
+    @field_validator("val_interval", mode="before")
+    @classmethod
+    def _tokens(cls, value: Any) -> Any:
+        """Of a list its members as text; of a Python tuple the open interval, as in RecBole."""
+        if not isinstance(value, dict):
+            return value
+        return {
+            field: cls._interval(chosen)
+            if isinstance(chosen, tuple)
+            else tuple(map(str, chosen))
+            if isinstance(chosen, list)
+            else chosen
+            for field, chosen in value.items()
+        }
 
     @field_validator("load_col", "unload_col", mode="before")
     @classmethod
@@ -276,8 +359,8 @@ class Settings(_Strict):
     def _fits_the_loss(self) -> Self:
         if self.loss_type == "CE" and self.train_neg_sample_args is not None:
             raise ValueError(
-                "loss_type CE compares with every item and takes no train_neg_sample_args; "
-                "remove it or set loss_type: BPR (or SSM)"
+                "loss_type CE compares with every item and takes no train_neg_sample_args "
+                "(older: neg_sampling); remove it or set loss_type: BPR (or SSM)"
             )
         if self.seen_bias and self.loss_type != "CE":
             raise ValueError(
@@ -285,6 +368,12 @@ class Settings(_Strict):
                 "set seen_bias: false or loss_type: CE"
             )
         return self
+
+    @property
+    def drops_unlisted(self) -> bool:
+        """Whether interactions of users and items without a row in `.user` or `.item` go."""
+        chosen = self.filter_inter_by_user_or_item
+        return self.recbole_compat if chosen is None else chosen
 
     @property
     def shown_cutoff(self) -> int:

@@ -174,13 +174,15 @@ def test_numbers_with_an_exponent_are_numbers(text: str) -> None:
 def test_older_spellings_are_renewed(tmp_path: Path) -> None:
     (tmp_path / "kgrec.yaml").write_text(
         "loss_type: BPR\ntraining_neg_sample_num: 2\nuse_gpu: False\n"
-        "fields_in_same_space: [[vec_id, entity_id], [a, b]]\n"
+        "fields_in_same_space: [[vec_id, entity_id], [a, b], [relation_id, rel_id]]\n"
     )
     settings = resolve_settings(folder=tmp_path)
     assert settings.negatives.sample_num == 2
     assert settings.negatives.distribution == "uniform"
     assert settings.device == "cpu"
     assert settings.alias_of_entity_id == ("vec_id",)
+    assert settings.alias_of_relation_id == ("rel_id",)
+    assert settings.alias_of_item_id == ()
 
 
 def test_keys_without_an_effect_are_left_out_with_a_line(tmp_path: Path) -> None:
@@ -215,10 +217,10 @@ def test_keys_that_cannot_be_followed_are_refused(tmp_path: Path, text: str, exp
 
 
 def test_refused_keys_at_recboles_default_are_taken(tmp_path: Path) -> None:
-    (tmp_path / "kgrec.yaml").write_text("threshold: ~\nfilter_inter_by_user_or_item: True\n")
+    (tmp_path / "kgrec.yaml").write_text("threshold: ~\nentity_kg_num_interval: '[0,inf)'\n")
     assert changed(resolve_settings(folder=tmp_path)) == {}
-    (tmp_path / "kgrec.yaml").write_text("filter_inter_by_user_or_item: False\n")
-    with pytest.raises(KgrecError, match="interactions follow their users and items"):
+    (tmp_path / "kgrec.yaml").write_text("entity_kg_num_interval: '[5,inf)'\n")
+    with pytest.raises(KgrecError, match=r"filter the \.kg before"):
         resolve_settings(folder=tmp_path)
 
 
@@ -378,6 +380,10 @@ def test_a_mistake_on_the_command_line_is_one_line(
         ("train_neg_sample_args: {alpha: 0}", "train_neg_sample_args.alpha: found 0"),
         ("- a\n- b", "expected lines of 'key: value', found list"),
         ("a: [1", "line 1: not valid YAML"),
+        ("user_inter_num_interval: [5,inf)", 'an interval stands in quotes: "[5,inf)"'),
+        ("a: [5,inf)\nseed: 1\n", 'an interval stands in quotes: "[5,inf)"'),
+        ("a: [1\n", "not valid YAML"),
+        ("seed: 1\nval_interval: {rating: [4, inf)}\nepochs: 3\n", 'stands in quotes: "[4, inf)"'),
         ("hidden_size: !!python/object:os.system {}", "not valid YAML"),
     ],
 )
@@ -431,3 +437,163 @@ def test_no_clear_data_set_is_one_line(
     make_datasets(tmp_path, *names)
     with pytest.raises(KgrecError, match=expected):
         config.choose_dataset(Settings(dataset=wanted), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "expected"),
+    [
+        ("user_inter_num_interval: [20, 1500]", "user_inter_num_interval", "[20,1500]"),
+        ("item_inter_num_interval: [5, .inf]", "item_inter_num_interval", "[5,inf]"),
+        ("val_interval: {rating: [4, 5]}", "val_interval", {"rating": ("4", "5")}),
+        ("val_interval: {gender: [F, 2]}", "val_interval", {"gender": ("F", "2")}),
+        ("neg_sampling: ~", "train_neg_sample_args", None),
+        ("train_neg_sample_args: None", "train_neg_sample_args", None),
+        ("dataset: 2019", "dataset", "2019"),
+        ("min_user_inter_num: 0", "user_inter_num_interval", None),
+        *((f"{name}: ~", name, default) for name, default in (
+            ("USER_ID_FIELD", "user_id"), ("ITEM_ID_FIELD", "item_id"), ("RATING_FIELD", "rating"),
+            ("TIME_FIELD", None), ("HEAD_ENTITY_ID_FIELD", "head_id"),
+            ("TAIL_ENTITY_ID_FIELD", "tail_id"), ("RELATION_ID_FIELD", "relation_id"),
+            ("ENTITY_ID_FIELD", "entity_id"), ("checkpoint_dir", "saved"), ("epochs", 300),
+            ("eval_args", Settings().eval_args), ("topk", (5, 10, 20)),
+        )),
+    ],
+)  # fmt: skip
+def test_values_as_recbole_users_write_them(
+    tmp_path: Path, text: str, name: str, expected: object
+) -> None:
+    (tmp_path / "kgrec.yaml").write_text(text)
+    assert getattr(resolve_settings(folder=tmp_path), name) == expected
+
+
+def test_a_python_tuple_is_an_open_interval(tmp_path: Path) -> None:
+    """As in RecBole, which reads the text of whatever it is given."""
+    values = {"user_inter_num_interval": (2, 5), "val_interval": {"rating": (1, 4)}}
+    settings = resolve_settings(folder=tmp_path, values=values)
+    assert settings.user_inter_num_interval == "(2,5)"
+    assert settings.val_interval == {"rating": "(1,4)"}
+
+
+def test_null_in_a_block_and_under_recbole_compat_is_the_default(tmp_path: Path) -> None:
+    values = {"recbole_compat": True, "topk": None, "pretrain_kg": {"epochs": None}}
+    settings = resolve_settings(folder=tmp_path, values=values)
+    assert settings.topk == (10,)
+    assert settings.pretrain_kg.epochs == 30
+
+
+@pytest.mark.parametrize(
+    ("negatives", "distribution", "number"),
+    [
+        ("neg_sampling: {uniform: 3}", "uniform", 3),
+        ("neg_sampling: {popularity: 2}", "popularity", 2),
+        ("train_neg_sample_args: {uniform: 4}", "uniform", 4),
+        ("train_neg_sample_args: {uniform: 4, dynamic: false}", "uniform", 4),
+        ("neg_sampling: {uniform: 3}\ntrain_neg_sample_args: {sample_num: 7}", "uniform", 7),
+        ("neg_sampling: ~", "uniform", 1),
+        ("train_neg_sample_args: {distribution: none}", "uniform", 1),
+    ],
+)
+def test_older_negatives_are_renewed(
+    tmp_path: Path, negatives: str, distribution: str, number: int
+) -> None:
+    (tmp_path / "kgrec.yaml").write_text(f"loss_type: BPR\n{negatives}\n")
+    settings = resolve_settings(folder=tmp_path)
+    found = settings.negatives
+    assert (found.distribution, found.sample_num) == (distribution, number)
+
+
+@pytest.mark.parametrize(
+    ("typed", "name", "expected"),
+    [
+        ("user_inter_num_interval=[2,inf)", "user_inter_num_interval", "[2,inf)"),
+        ("user_inter_num_interval=[2,3);[5,9]", "user_inter_num_interval", "[2,3);[5,9]"),
+        ("user_inter_num_interval=None", "user_inter_num_interval", None),
+        ("val_interval.rating=[2,inf)", "val_interval", {"rating": "[2,inf)"}),
+        ("val_interval={'rating':'[2,inf)'}", "val_interval", {"rating": "[2,inf)"}),
+        ("field_separator= ", "field_separator", " "),
+        ("field_separator=|", "field_separator", "|"),
+        ("field_separator=,", "field_separator", ","),
+        ('field_separator="\\t"', "field_separator", "\t"),
+        ("field_separator=None", "field_separator", "\t"),
+        ("seq_separator=#", "seq_separator", "#"),
+        ("train_neg_sample_args=None", "train_neg_sample_args", None),
+        ("topk=None", "topk", (5, 10, 20)),
+        ("pretrain_kg.embedding_size=None", "embedding_size", 64),
+        ("data_path=@home", "data_path", "@home"),
+        ("dataset=2019", "dataset", "2019"),
+    ],
+)
+def test_what_is_typed_may_be_no_yaml(
+    tmp_path: Path, typed: str, name: str, expected: object
+) -> None:
+    assert getattr(resolve_settings(folder=tmp_path, assignments=[typed]), name) == expected
+
+
+@pytest.mark.parametrize(
+    ("typed", "expected"),
+    [
+        ("lr=0.1", "unknown key 'lr': did you mean 'learning_rate'?"),
+        ("batch_size=1", "did you mean 'train_batch_size'?"),
+        ("config_files=a.yaml", "name settings files by --config FILE"),
+        ("device=gpu", "did you mean cuda?"),
+        ("device=GPU:1", "did you mean cuda:1?"),
+        ("device=0", "found 0, expected auto, cpu, cuda or cuda:N; did you mean cuda:0?"),
+        ("topk=[5,", "the value is not valid YAML"),
+        ("user_inter_num_interval=5", "found '5', expected an interval such as '[5,inf)'"),
+        ("val_interval={rating: 4}", "val_interval: found '4', expected an interval"),
+        (r"field_separator=\t", "found a backslash and a t; a tab is"),
+        (r'field_separator="\\t"', "found a backslash and a t; a tab is"),
+        ("field_separator=::", "expected a single ASCII character"),
+        ("benchmark_filename=[train,test]", "three parts are needed: [train, valid, test]"),
+        ("benchmark_filename=train", "found [train], three parts are needed"),
+        ("train_neg_sample_args=3", "found 3, expected {distribution, sample_num, alpha"),
+        ("eval_args=[1]", "found [1], expected {split, order, mode, group_by}"),
+        ("eval_args.split={RS: [a, b, c]}", "eval_args.split.RS: found 'a', expected a number"),
+        ("freeze_kg=maybe", "found 'maybe', expected true or false"),
+        ("epochs=1.5", "found 1.5, expected a whole number"),
+        ("seed=-1", "seed: found -1, expected at least 0"),
+        ("learning_rate=.inf", "learning_rate: found inf, expected a number that is not infinite"),
+        ("load_col={inter: 3}", "load_col.inter: found 3, expected a list"),
+    ],
+)
+def test_what_was_meant_is_said(tmp_path: Path, typed: str, expected: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        resolve_settings(folder=tmp_path, assignments=[typed])
+    assert expected in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert "NegativeSampling" not in str(caught.value)  # no name of the code
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "line"),
+    [
+        ("epochs: 1\nseed: 2\nepochs: 3\n", "epochs", 3),
+        ("pretrain_kg:\n  seed: 1\n  seed: 1\n", "seed", 3),
+        ("a: {b: 1, 'b': 2}\n", "b", 1),
+    ],
+)
+def test_a_key_that_stands_twice_is_an_error_with_its_line(
+    tmp_path: Path, text: str, key: str, line: int
+) -> None:
+    path = tmp_path / "kgrec.yaml"
+    path.write_text(text)
+    with pytest.raises(KgrecError) as caught:
+        resolve_settings(folder=tmp_path)
+    expected = f"{path}, line {line}: not valid YAML: the key '{key}' stands twice"
+    assert str(caught.value) == expected
+
+
+def test_a_folder_with_a_data_set_is_taken_wherever_it_lies(tmp_path: Path) -> None:
+    make_datasets(tmp_path, "ml-100k")
+    make_datasets(tmp_path / "more", "other")
+    elsewhere = tmp_path / "more" / "dataset" / "other"
+    found = config.choose_dataset(Settings(dataset="more/dataset/other"), tmp_path)
+    assert (found.dataset, Path(found.data_path)) == ("other", Path("more/dataset"))
+    found = config.choose_dataset(Settings(dataset=str(elsewhere)), tmp_path)
+    assert (found.dataset, found.data_path) == ("other", str(elsewhere.parent))
+    found = config.choose_dataset(Settings(dataset="."), elsewhere)
+    assert (found.dataset, (elsewhere / found.data_path).resolve()) == ("other", elsewhere.parent)
+    found = config.choose_dataset(Settings(dataset="dataset/ml-100k"), tmp_path)
+    assert (found.dataset, found.data_path) == ("ml-100k", "dataset")
+    with pytest.raises(KgrecError, match=r"more/none: expected a folder with none\.inter in it"):
+        config.choose_dataset(Settings(dataset="more/none"), tmp_path)

@@ -1,6 +1,7 @@
 """Scripts of RecBole users: run_recbole, load_data_and_model, the tuning line."""
 
 import queue
+from collections import OrderedDict
 from pathlib import Path
 
 import pytest
@@ -24,8 +25,12 @@ def folder(small_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return small_folder
 
 
-def test_run_recbole_returns_recboles_dictionary() -> None:
+def test_run_recbole_returns_recboles_dictionary(capsys: pytest.CaptureFixture[str]) -> None:
     told = run_recbole(model="GRU4RecKG", dataset="small", config_dict=SMALL)
+    assert capsys.readouterr().out.splitlines() == [
+        f"best valid : {OrderedDict(told['best_valid_result'])}",
+        f"test result: {OrderedDict(told['test_result'])}",
+    ]
     assert list(told)[:4] == [
         "best_valid_score",
         "valid_score_bigger",
@@ -92,12 +97,21 @@ def test_none_in_config_dict_is_a_value(folder: Path) -> None:
 def test_the_scripts_command_line_wins(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    line = ["s.py", "--topk=[3]", "--model=GRU4Rec", "--valid_metric=MRR@3", "--mine=1", "--epochs"]
+    line = [
+        "s.py",
+        "--user_inter_num_interval=[2,inf)",
+        "--topk=[3]",
+        "--model=GRU4Rec",
+        "--valid_metric=MRR@3",
+        "--mine=1",
+        "--epochs",
+    ]
     monkeypatch.setattr("sys.argv", line)
     told = run("GRU4RecKG", "small", config_dict={**SMALL, "epochs": 1}, nproc=1, world_size=-1)
     assert set(told["test_result"]) > {"mrr@3"}
     assert "mrr@5" not in told["test_result"]
     assert load_data_and_model(told["run_dir"]).config.model == "GRU4RecKG"
+    assert load_data_and_model(told["run_dir"]).config.user_inter_num_interval == "[2,inf)"
     shown = capsys.readouterr().err
     assert "from the command line: --topk=[3]" in shown
     assert "--mine" not in shown

@@ -96,6 +96,21 @@ CUT_FILES: dict[str, Any] = {
 }
 
 
+RELATIONS: dict[str, Any] = {
+    "additional_feat_suffix": ["rel_feature", "ent_feature"],
+    "alias_of_relation_id": ["rel_id"],
+    "preload_weight": {"rel_id": "rel_vec", "ent_id": "ent_vec"},
+    "load_col": {
+        "inter": ["user_id", "item_id", "rating", "timestamp"],
+        "kg": ["head_id", "relation_id", "tail_id"],
+        "link": ["item_id", "entity_id"],
+        "ent_feature": ["ent_id", "ent_vec"],
+        "rel_feature": ["rel_id", "rel_vec"],
+    },
+}
+"""As on the pages of RecBole's models that read relation vectors, which GRU4RecKG does not."""
+
+
 CASES: dict[str, dict[str, Any]] = {
     **{
         f"{loss}-{layers}-{'frozen' if freeze else 'free'}": _case(
@@ -157,6 +172,7 @@ CASES: dict[str, dict[str, Any]] = {
     "vector-only": _case(["samples"], dataset="vector-only"),
     "renamed": _case(["samples"], dataset="renamed", **RENAMED_FIELDS),
     "cut": _trained(["samples", "metrics"], dataset="cut", metrics=ALL_METRICS, **CUT_FILES),
+    "relations": _case(["samples"], dataset="relations", **RELATIONS),
     "bundled": _case(["samples"], dataset="bundled", MAX_ITEM_LIST_LENGTH=20),
 }
 
@@ -241,6 +257,16 @@ def write_cut(data_path: Path) -> None:
     for part in ("train", "valid", "test"):
         lines = [head, *(row for own, row in samples if own == part)]
         (cut / f"cut.{part}.inter").write_text("\n".join([*lines, ""]))
+
+
+def write_relations(data_path: Path) -> None:
+    """Writes `data_path/relations`: the toy data, and a vector for each of its relations."""
+    shutil.copytree(data_path / "toy", data_path / "relations")
+    for path in (data_path / "relations").iterdir():
+        path.rename(path.with_name(path.name.replace("toy.", "relations.")))
+    rng = random.Random(17)
+    lines = ["rel_id:token\trel_vec:float_seq", *(f"r{n}\t{_vector(rng)}" for n in range(3)), ""]
+    (data_path / "relations" / "relations.rel_feature").write_text("\n".join(lines))
 
 
 def write_bundled(data_path: Path, example_dir: Path) -> None:

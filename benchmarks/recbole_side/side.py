@@ -8,7 +8,9 @@ each, and what to tell of them. Every case gives `CASE.npz` and `CASE.json`.
 
 import copy
 import json
+import logging
 import os
+import re
 import sys
 import time
 import traceback
@@ -252,9 +254,15 @@ def run_early_stopping(sequences: list[list[float]], max_step: int) -> list[list
 
 
 def run_quick(dataset_name: str, settings: dict) -> dict:
-    """What RecBole's `run_recbole` returns."""
+    """What RecBole's `run_recbole` returns, and the last two lines that it prints."""
     settings = {**BASE, **settings, "data_path": job["data_path"]}
-    return run_recbole(model="GRU4RecKG", dataset=dataset_name, config_dict=settings)
+    lines = []
+    listener = logging.Handler()
+    listener.emit = lambda record: lines.append(re.sub(r"\x1b\[[\d;]*m", "", record.getMessage()))
+    logging.getLogger().addHandler(listener)
+    logging.getLogger().setLevel(logging.INFO)  # with a handler there, RecBole sets none
+    told = run_recbole(model="GRU4RecKG", dataset=dataset_name, config_dict=settings)
+    return {**told, "printed": lines[-2:]}
 
 
 def tell_json(name: str, value) -> None:

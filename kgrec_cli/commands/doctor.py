@@ -1,7 +1,6 @@
 """`kgrec doctor`: a data set named, `run_doctor`, its findings shown."""
 
 from pathlib import Path
-from typing import Annotated
 
 import typer
 
@@ -10,13 +9,8 @@ from kgrec_cli.commands import options as opt
 
 
 def doctor(
-    dataset: Annotated[
-        str | None,
-        typer.Argument(
-            help="A data set under data_path, or any folder with one (NAME/NAME.inter). "
-            "Default: as for train."
-        ),
-    ] = None,
+    dataset: opt.DatasetArgument = None,
+    dataset_option: opt.DatasetOption = None,
     config: opt.Config = None,
     assignments: opt.Assignments = None,
     json_output: opt.Json = False,
@@ -26,14 +20,10 @@ def doctor(
     from kgrec_cli.stages.doctor import run_doctor
 
     folder = Path()
-    options: dict[str, object] = {"dataset": dataset}
-    if dataset is not None and Path(dataset).is_dir():
-        path = Path(dataset).resolve()
-        options = {"dataset": path.name, "data_path": str(path.parent)}
     settings = resolve_settings(
         folder=folder,
         config_paths=config,
-        options=options,
+        options={"dataset": opt.one_dataset(dataset, dataset_option)},
         assignments=assignments,
         needs_dataset=True,
     )

@@ -11,7 +11,8 @@ from kgrec_cli.commands import options as opt
 
 def import_weights(
     checkpoint: Annotated[Path, typer.Argument(help="RecBole's checkpoint, saved/*.pth.")],
-    dataset: opt.Dataset = None,
+    dataset: opt.DatasetArgument = None,
+    dataset_option: opt.DatasetOption = None,
     config: opt.Config = None,
     assignments: opt.Assignments = None,
     json_output: opt.Json = False,
@@ -25,7 +26,7 @@ def import_weights(
     settings = resolve_settings(
         folder=folder,
         config_paths=config,
-        options={"dataset": dataset},
+        options={"dataset": opt.one_dataset(dataset, dataset_option)},
         assignments=assignments,
         base=checkpoint_settings(content, checkpoint, folder, resolve_settings(folder=folder)),
         needs_dataset=True,

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from kgrec_cli.descriptions import DESCRIPTIONS
+from kgrec_cli.errors import UsageError
 
 
 def setting(name: str, *flags: str, **more: Any) -> Any:
@@ -18,7 +19,18 @@ def count(name: str, *, min: int = 1) -> Any:
     return setting(name, min=min, metavar="N")
 
 
-Dataset = Annotated[str | None, setting("dataset")]
+DatasetArgument = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="DATASET",
+        help="A data set under data_path, or any folder with one (NAME/NAME.inter). "
+        "Default: the only one under data_path.",
+        show_default=False,
+    ),
+]
+DatasetOption = Annotated[
+    str | None, typer.Option("--dataset", metavar="DATASET", help="The data set, as an option.")
+]
 Model = Annotated[str | None, setting("model")]
 Preset = Annotated[str | None, setting("preset")]
 Config = Annotated[
@@ -41,3 +53,14 @@ Device = Annotated[str | None, setting("device")]
 Threads = Annotated[int | None, count("threads")]
 Seed = Annotated[int | None, count("seed", min=0)]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON, nothing else.")]
+
+
+def one_dataset(argument: str | None, option: str | None) -> str | None:
+    """The data set that was named as an argument or by --dataset.
+
+    Raises:
+        UsageError: Two names that differ.
+    """
+    if argument is not None and option is not None and argument != option:
+        raise UsageError(f"two data sets, {argument} and --dataset {option}: give one")
+    return option if argument is None else argument

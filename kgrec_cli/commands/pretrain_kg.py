@@ -10,6 +10,7 @@ from kgrec_cli.commands import options as opt
 
 
 def pretrain_kg(
+    dataset: opt.DatasetArgument = None,
     method: Annotated[str | None, opt.setting("pretrain_kg.method")] = None,
     embedding_size: Annotated[int | None, opt.count("pretrain_kg.embedding_size")] = None,
     epochs: Annotated[int | None, opt.count("pretrain_kg.epochs")] = None,
@@ -23,7 +24,7 @@ def pretrain_kg(
         ),
     ] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Resume a stopped training.")] = False,
-    dataset: opt.Dataset = None,
+    dataset_option: opt.DatasetOption = None,
     seed: opt.Seed = None,
     config: opt.Config = None,
     assignments: opt.Assignments = None,
@@ -46,7 +47,7 @@ def pretrain_kg(
         config_paths=config,
         options={
             "pretrain_kg": {name: value for name, value in typed.items() if value is not None},
-            "dataset": dataset,
+            "dataset": opt.one_dataset(dataset, dataset_option),
             "device": device,
             "threads": threads,
         },

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
 
 def train(
-    dataset: opt.Dataset = None,
+    dataset: opt.DatasetArgument = None,
+    dataset_option: opt.DatasetOption = None,
     model: opt.Model = None,
     freeze_kg: Annotated[
         bool | None, opt.setting("freeze_kg", "--freeze-kg/--no-freeze-kg")
@@ -57,7 +58,7 @@ def train(
     from kgrec_cli.runs.run_dir import find_run
     from kgrec_cli.stages.train import final_fit_settings, resume_train, run_train
 
-    folder = Path()
+    folder, dataset = Path(), opt.one_dataset(dataset, dataset_option)
     options: dict[str, Any] = {
         "dataset": dataset, "model": model, "freeze_kg": freeze_kg, "preset": preset,
         "epochs": epochs, "learning_rate": learning_rate, "train_batch_size": train_batch_size,

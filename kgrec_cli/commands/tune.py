@@ -7,6 +7,7 @@ import typer
 
 from kgrec_cli import console
 from kgrec_cli.commands import options as opt
+from kgrec_cli.errors import UsageError
 
 SHOWN_TRIALS = 10
 
@@ -15,6 +16,7 @@ def tune(
     space: Annotated[
         Path, typer.Argument(help="Search space in RecBole's format, for instance hyper.test.")
     ],
+    dataset: opt.DatasetArgument = None,
     search: Annotated[
         str, typer.Option(help="exhaustive (every point of choices), random or tpe.")
     ] = "exhaustive",
@@ -40,7 +42,7 @@ def tune(
             metavar="URL", help="Database of the study (SQLAlchemy URL); default: its study.db."
         ),
     ] = None,
-    dataset: opt.Dataset = None,
+    dataset_option: opt.DatasetOption = None,
     model: opt.Model = None,
     preset: opt.Preset = None,
     seed: opt.Seed = None,
@@ -54,7 +56,9 @@ def tune(
     from kgrec_cli.config import resolve_settings
     from kgrec_cli.stages.tune import run_tune
 
-    folder = Path()
+    folder, dataset = Path(), opt.one_dataset(dataset, dataset_option)
+    if dataset is not None and Path(dataset).is_file() and not space.is_file():
+        raise UsageError(f"the search space comes first: kgrec tune {dataset} {space}")
     settings = resolve_settings(
         folder=folder,
         config_paths=config,

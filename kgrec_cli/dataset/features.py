@@ -43,7 +43,7 @@ def load_feature_tables(
     if settings.model == "GRU4Rec":
         return {}
     tables = {}
-    for feature in find_features(settings, folder):
+    for feature in find_features(settings, folder, on_event):
         if feature.name == ENTITY:
             kg_path = atomic_path(settings, folder, "kg")
             if made_from_another_kg(feature.path, kg_path):

@@ -11,6 +11,7 @@ from pathlib import Path
 import polars as pl
 
 from kgrec_cli.errors import KgrecError
+from kgrec_cli.events import Note, OnEvent, ignore_event
 from kgrec_cli.formats.atomic import read_atomic, read_header
 from kgrec_cli.formats.files import read_json, sha256_of
 from kgrec_cli.settings import Settings
@@ -171,11 +172,15 @@ def recorded_verdict(settings: Settings, folder: Path) -> tuple[str, str] | None
     return None
 
 
-def find_features(settings: Settings, folder: Path) -> list[Feature]:
-    """The feature files that the settings name, in their order.
+def find_features(
+    settings: Settings, folder: Path, on_event: OnEvent = ignore_event
+) -> list[Feature]:
+    """The feature files of entities and items that the settings name, in their order.
+
+    Files of users and relations are left out, with a note: the model reads neither.
 
     Raises:
-        KgrecError: A missing file, or one whose columns the settings do not explain.
+        KgrecError: A missing file, one whose columns the settings do not explain, or none left.
     """
     suffixes = settings.additional_feat_suffix or (entity_suffix(settings, folder),)
     features: list[Feature] = []
@@ -184,6 +189,10 @@ def find_features(settings: Settings, folder: Path) -> list[Feature]:
         if not path.is_file():
             raise KgrecError(_no_vectors(settings, folder, path, suffix))
         id_field, vec_field = _fields(settings, path)
+        unread = _unread_kind(settings, id_field)
+        if unread:
+            on_event(Note(f"{path.name} is left out: it is of {unread}, and the model reads none"))
+            continue
         of_items = id_field in (settings.ITEM_ID_FIELD, *settings.alias_of_item_id)
         if not of_items and id_field not in (
             settings.ENTITY_ID_FIELD,
@@ -191,11 +200,16 @@ def find_features(settings: Settings, folder: Path) -> list[Feature]:
         ):
             raise KgrecError(
                 f"{path}: are its '{id_field}' entities or items? name the column in "
-                "alias_of_entity_id or alias_of_item_id"
+                "alias_of_entity_id or alias_of_item_id (alias_of_relation_id leaves it out)"
             )
         is_first_of_entities = not of_items and all(known.of_items for known in features)
         name = ENTITY if is_first_of_entities else suffix
         features.append(Feature(name, path, id_field, vec_field, of_items))
+    if not features:
+        raise KgrecError(
+            f"additional_feat_suffix: {', '.join(suffixes)} has no vectors of entities or items; "
+            f"add {DEFAULT_SUFFIX}, or train without: --model GRU4Rec"
+        )
     return features
 
 
@@ -215,6 +229,15 @@ def _has_triples(settings: Settings, folder: Path) -> bool:
     with path.open("rb") as file:
         file.readline()
         return bool(file.readline().strip())
+
+
+def _unread_kind(settings: Settings, id_field: str) -> str | None:
+    """Whether a feature file is of "users" or "relations", by its id column; None: neither."""
+    if id_field in (settings.USER_ID_FIELD, *settings.alias_of_user_id):
+        return "users"
+    if id_field in (settings.RELATION_ID_FIELD, *settings.alias_of_relation_id):
+        return "relations"
+    return None
 
 
 def entity_suffix(settings: Settings, folder: Path) -> str:

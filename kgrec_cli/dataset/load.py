@@ -28,13 +28,22 @@ from kgrec_cli.dataset.files import (
     read_kg,
     read_links,
 )
+from kgrec_cli.dataset.filtering import (
+    ITEM,
+    TIME,
+    UNKNOWN_TO_RUN,
+    USER,
+    filter_interactions,
+    report_dropped,
+    value_column,
+)
 from kgrec_cli.errors import KgrecError, unknown_name
-from kgrec_cli.events import Note, OnEvent
+from kgrec_cli.events import Note, OnEvent, Warn
 from kgrec_cli.formats.atomic import read_atomic, read_header, read_parts
 from kgrec_cli.formats.files import sha256_of
 from kgrec_cli.settings import Settings
 
-USER, ITEM, TIME, PART = "user_id", "item_id", "timestamp", "part"
+PART = "part"
 ReadRows = Callable[[Path, Settings, OnEvent], pl.DataFrame]
 BuildHistories = Callable[[pl.DataFrame], tuple[Histories, Split]]
 
@@ -124,8 +133,13 @@ def load_dataset(
         ]
     )
     links = read_links(settings, folder)
+    known_items = None if items is None else items.tokens
+    if known_items and not table[ITEM].unique().cast(pl.String).is_in(list(known_items)).any():
+        raise KgrecError(
+            f"{paths[0]}: none of its items is known to the run: is it another data set?"
+        )
     if not names:  # as in RecBole: split files are taken as they are
-        table = _filter(table, settings, on_event)
+        table = filter_interactions(table, settings, folder, on_event, known_items)
     if not names and settings.recbole_compat and settings.model == "GRU4RecKG":
         table = _keep_linked(table, dict(links.iter_rows()), settings, folder, on_event)
     items = items or build_vocabulary(table[ITEM])
@@ -135,11 +149,9 @@ def load_dataset(
     ).drop(USER, ITEM)
     n_unknown = int((table["item"] == 0).sum())
     if n_unknown:
-        on_event(Note(f"{n_unknown:,} interactions of items that the run does not know: dropped"))
+        on_event(Note(f"{n_unknown:,} {UNKNOWN_TO_RUN}"))
     if n_unknown == table.height:
-        raise KgrecError(
-            f"{paths[0]}: none of its items is known to the run: is it another data set?"
-        )
+        raise KgrecError(f"{paths[0]}: the filters leave no item that the run knows")
     histories, split = build_histories(table)
     return Dataset(
         name=str(settings.dataset),
@@ -184,21 +196,25 @@ def _read_interactions(path: Path, settings: Settings, on_event: OnEvent) -> pl.
     """Columns user_id, item_id (Categorical), timestamp, and the fields that val_interval names."""
     header = read_header(path, settings.field_separator)
     fields = {settings.USER_ID_FIELD: USER, settings.ITEM_ID_FIELD: ITEM}
-    if settings.TIME_FIELD in header:
+    if settings.TIME_FIELD is not None and settings.TIME_FIELD in header:
         fields[settings.TIME_FIELD] = TIME
-    extra = [name for name in settings.val_interval or {} if name not in fields]
-    parts = read_parts(path, [*fields, *extra], settings.field_separator)
+    extra = [name for name in settings.val_interval or {} if name in header and name not in fields]
+    names = fields | {name: value_column(name) for name in extra}
+    parts = read_parts(path, list(names), settings.field_separator)
     table = pl.concat(
-        (part.rename(fields).cast({USER: pl.Categorical, ITEM: pl.Categorical}) for part in parts),
+        (part.rename(names).cast({USER: pl.Categorical, ITEM: pl.Categorical}) for part in parts),
         how="vertical_relaxed",
     )
     if table.is_empty():
         raise KgrecError(f"{path}: no interactions")
-    check_filled(table, path, fields)
+    if settings.benchmark_filename:
+        check_filled(table, path, fields)
+    else:
+        table = _drop_unnamed(table, path, settings, on_event)
     if TIME not in table.columns:
         on_event(
             Note(
-                f"{path.name} has no {settings.TIME_FIELD} column: "
+                f"{path.name} has no {settings.TIME_FIELD or 'time'} column: "
                 "its row order is taken as time order"
             )
         )
@@ -209,6 +225,29 @@ def _read_interactions(path: Path, settings: Settings, on_event: OnEvent) -> pl.
             Note(f"load_col does not name {settings.TIME_FIELD}; it is read anyway, for the order")
         )
     return table
+
+
+def _drop_unnamed(
+    table: pl.DataFrame, path: Path, settings: Settings, on_event: OnEvent
+) -> pl.DataFrame:
+    """As RecBole: only the rows that name a user and an item; a warning counts the others.
+
+    Raises:
+        KgrecError: No such row, or one without a time.
+    """
+    is_whole = table[USER].is_not_null() & table[ITEM].is_not_null()
+    if TIME in table.columns:
+        times = table.select(pl.when(is_whole).then(pl.col(TIME)).otherwise(0).alias(TIME))
+        check_filled(times, path, {str(settings.TIME_FIELD): TIME})
+    n_dropped = int((~is_whole).sum())
+    if not n_dropped:
+        return table
+    if n_dropped == table.height:
+        raise KgrecError(f"{path}: no row names both a user and an item")
+    line = int((~is_whole).arg_max() or 0) + 2
+    text = f"{n_dropped:,} of {table.height:,} rows have no user or no item (first: line {line})"
+    on_event(Warn(f"{path.name}: {text}; they are dropped, as in RecBole"))
+    return table.filter(is_whole)
 
 
 def _check_load_col(settings: Settings, folder: Path) -> None:
@@ -223,44 +262,6 @@ def _check_load_col(settings: Settings, folder: Path) -> None:
                 raise KgrecError(f"{path}: {unknown_name('column', column, header)} (load_col)")
 
 
-def _filter(table: pl.DataFrame, settings: Settings, on_event: OnEvent) -> pl.DataFrame:
-    """RecBole's filters in RecBole's order, each with a note of how much it dropped."""
-    repeats, values = settings.rm_dup_inter, settings.val_interval or {}
-    counts = {
-        name: text
-        for name in ("user_inter_num_interval", "item_inter_num_interval")
-        if (text := getattr(settings, name))
-    }
-    if not (repeats or values or counts):
-        return table
-    from kgrec_cli.core.data import filters  # most data sets are not filtered
-
-    if repeats:
-        table, n_dropped = filters.drop_duplicates(table, repeats)
-        _report_dropped("rm_dup_inter", n_dropped, on_event)
-    names = {settings.USER_ID_FIELD: USER, settings.ITEM_ID_FIELD: ITEM, settings.TIME_FIELD: TIME}
-    for field, text in values.items():
-        intervals = filters.parse_intervals(text, f"val_interval: {field}")
-        table, n_dropped = filters.keep_in_intervals(table, names.get(field, field), intervals)
-        _report_dropped(f"val_interval of {field}", n_dropped, on_event)
-    if counts:
-        rules = {name: filters.parse_intervals(text, name) for name, text in counts.items()}
-        table, n_dropped = filters.keep_counts_in_intervals(
-            table,
-            rules.get("user_inter_num_interval", ()),
-            rules.get("item_inter_num_interval", ()),
-        )
-        _report_dropped(" and ".join(rules), n_dropped, on_event)
-    if table.is_empty():
-        raise KgrecError(f"{settings.dataset}: the filters leave no interaction")
-    return table
-
-
-def _report_dropped(rule: str, n_dropped: int, on_event: OnEvent) -> None:
-    if n_dropped:
-        on_event(Note(f"{rule}: {n_dropped:,} interactions dropped"))
-
-
 def _keep_linked(
     table: pl.DataFrame,
     entities: dict[str, str],
@@ -271,7 +272,7 @@ def _keep_linked(
     """As RecBole: only interactions of items whose entity it knows (`recbole_compat`)."""
     linked = table.filter(pl.col(ITEM).is_in(list(items_in_graph(settings, folder, entities))))
     n_dropped = table.height - linked.height
-    _report_dropped("recbole_compat, items without an entity in the graph", n_dropped, on_event)
+    report_dropped("recbole_compat, items without an entity in the graph", n_dropped, on_event)
     if linked.is_empty():
         raise KgrecError(f"{settings.dataset}: no item has an entity in the graph")
     return linked

@@ -5,6 +5,7 @@ A whole-number `float` column (a timestamp) is read as integers, so that its ord
 """
 
 import io
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -40,6 +41,13 @@ def read_header(path: Path, separator: str = "\t") -> dict[str, str]:
     columns: dict[str, str] = {}
     for field in line.split(separator):
         name, colon, kind = field.rpartition(":")
+        real = _real_separator(name)
+        if real is not None:
+            found, given = (SEPARATORS.get(each, repr(each)) for each in (real, separator))
+            raise KgrecError(
+                f"{path}, line 1: fields are separated by {found}s, but field_separator is a "
+                f"{given}: set field_separator to a {found} ({real!r})"
+            )
         if not colon or kind not in TYPES:
             raise KgrecError(
                 f"{path}, line 1: column '{field}' has no type; "
@@ -49,6 +57,15 @@ def read_header(path: Path, separator: str = "\t") -> dict[str, str]:
             raise KgrecError(f"{path}, line 1: column '{name}' stands twice")
         columns[name] = kind
     return columns
+
+
+SEPARATORS = {"\t": "tab", " ": "space", ",": "comma", ";": "semicolon", "|": "bar"}
+
+
+def _real_separator(name: str) -> str | None:
+    """The separator of a header, when what should be one name is `name:type` and more."""
+    match = re.search(rf":(?:{'|'.join(TYPES)})([^A-Za-z0-9_:])", name)
+    return match[1] if match else None
 
 
 def read_atomic(

@@ -9,6 +9,7 @@ and the threads that a run computes with.
 import ctypes
 import json
 import platform
+import re
 import sys
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -122,7 +123,8 @@ def find_run(folder: Path, name: str | Path | None, *, finished: bool = True) ->
 
     Args:
         folder: The working folder; its runs are in `checkpoint_dir`.
-        name: A run folder, its name or the beginning of a single name; None for the newest run.
+        name: A run folder, its name or the beginning of a single name; of a data set its newest
+            run; None for the newest run.
         finished: Whether the run must be finished.
 
     Raises:
@@ -144,6 +146,11 @@ def find_run(folder: Path, name: str | Path | None, *, finished: bool = True) ->
     if name.endswith(".pth"):
         raise KgrecError(f"{name}: a RecBole checkpoint; `kgrec import {name}` makes a run of it")
     matches = [run for run in runs if run.name.startswith(name)]
+    if len(matches) > 1:  # of a data set the newest one: runs are named after it
+        of_dataset = [
+            run for run in matches if re.match(r"-GRU4Rec(KG)?-\d", run.name[len(name) :])
+        ]
+        matches = [run for run in of_dataset if is_finished(run) or not finished][-1:] or matches
     for run_dir in [Path(name), saved_dir / name, *(matches if len(matches) == 1 else [])]:
         if is_run(run_dir):
             if finished and not is_finished(run_dir):

@@ -1,5 +1,6 @@
 """`kgrec export`: a run folder in, a checkpoint that RecBole's model of the same name loads out."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -7,10 +8,12 @@ from typing import Any
 import torch
 
 from kgrec_cli.dataset.files import atomic_path
+from kgrec_cli.dataset.filtering import deciding_columns
 from kgrec_cli.dataset.load import items_in_graph
 from kgrec_cli.descriptions import KGREC_ONLY
 from kgrec_cli.errors import KgrecError
 from kgrec_cli.events import OnEvent, Warn
+from kgrec_cli.formats.atomic import read_header
 from kgrec_cli.formats.files import read_json, sha256_of
 from kgrec_cli.formats.recbole_checkpoint import write_checkpoint
 from kgrec_cli.runs import run_dir as runs
@@ -49,7 +52,8 @@ def run_export(run_dir: Path, folder: Path, out_path: Path, *, on_event: OnEvent
     settings, tokens = trained.settings, trained.items.tokens
     weights = trained.model.state_dict()
     _check_model(trained)
-    _warn_of_other_order(trained, on_event)
+    deciding = deciding_columns(settings, folder)
+    _warn_of_other_order(trained, deciding, on_event)
     rows = list(range(len(tokens)))
     if settings.model == "GRU4RecKG" and not settings.recbole_compat:
         known = items_in_graph(settings, folder, trained.entities)
@@ -60,7 +64,7 @@ def run_export(run_dir: Path, folder: Path, out_path: Path, *, on_event: OnEvent
         weights = rename_tensors(weights, {ours: theirs for theirs, ours in GRU4REC_NAMES.items()})
     metrics = read_json(run_dir / runs.METRICS)
     more = {
-        "config": recbole_config(settings),
+        "config": recbole_config(_with_intervals_as_text(settings, folder), deciding),
         "epoch": metrics["training"]["best_epoch"] - 1,  # RecBole counts from 0
         "best_valid_score": metrics.get("valid", {}).get(settings.valid_metric.casefold()),
         "item_tokens": [tokens[row] for row in rows],
@@ -90,7 +94,9 @@ def _check_model(trained: Recommender) -> None:
             )
 
 
-def _warn_of_other_order(trained: Recommender, on_event: OnEvent) -> None:
+def _warn_of_other_order(
+    trained: Recommender, deciding: Mapping[str, list[str]], on_event: OnEvent
+) -> None:
     """Warns where RecBole would number the items in another order than the run."""
     path = atomic_path(trained.settings, trained.folder, "inter")
     if trained.settings.benchmark_filename is not None:
@@ -102,6 +108,13 @@ def _warn_of_other_order(trained: Recommender, on_event: OnEvent) -> None:
         )
     elif path.is_file() and sha256_of(path) != trained.inter_sha256:
         on_event(Warn(f"{path} has changed since the training: RecBole may number its items anew"))
+    elif "item" in deciding:
+        on_event(
+            Warn(
+                "the .item file decides which interactions are kept: RecBole has to load it, too, "
+                "and adds its other items; item_tokens in the file gives the item of each row"
+            )
+        )
     elif trained.settings.rm_dup_inter is not None:
         on_event(
             Warn(
@@ -111,11 +124,32 @@ def _warn_of_other_order(trained: Recommender, on_event: OnEvent) -> None:
         )
 
 
-def recbole_config(settings: Settings) -> dict[str, Any]:
-    """A run's settings as RecBole's, plain values for `Config(config_dict=...)`, without paths."""
+def _with_intervals_as_text(settings: Settings, folder: Path) -> Settings:
+    """The settings, in `val_interval` [a, b] as "[a,b]" where it is an interval of numbers."""
+    kinds: dict[str, str] = {}
+    for path in (atomic_path(settings, folder, suffix) for suffix in ("inter", "user", "item")):
+        kinds |= read_header(path, settings.field_separator) if path.is_file() else {}
+    rules = {
+        name: f"[{','.join(rule)}]"
+        if kinds.get(name) == "float" and isinstance(rule, tuple)
+        else rule
+        for name, rule in (settings.val_interval or {}).items()
+    }
+    return settings.model_copy(update={"val_interval": rules or None})
+
+
+def recbole_config(settings: Settings, deciding: Mapping[str, list[str]]) -> dict[str, Any]:
+    """A run's settings as RecBole's, plain values for `Config(config_dict=...)`, without paths.
+
+    `deciding` are the columns of `.user` and `.item` that RecBole has to load as well.
+    """
     config = settings.model_dump(mode="json", exclude={*KGREC_ONLY, *LOCAL_SETTINGS})
-    inter = [settings.USER_ID_FIELD, settings.ITEM_ID_FIELD, *(settings.val_interval or {})]
-    config["load_col"] = {"inter": list(dict.fromkeys([*inter, settings.TIME_FIELD]))}
+    elsewhere = {name for columns in deciding.values() for name in columns}
+    values = [name for name in settings.val_interval or {} if name not in elsewhere]
+    inter = [settings.USER_ID_FIELD, settings.ITEM_ID_FIELD, *values, settings.TIME_FIELD]
+    inter = [name for name in dict.fromkeys(inter) if name is not None]
+    config["load_col"] = {"inter": inter, **deciding}
+    config["filter_inter_by_user_or_item"] = bool(deciding) or settings.drops_unlisted
     config["unload_col"] = None
     if settings.model == "GRU4RecKG":
         suffix = (settings.additional_feat_suffix or ("ent_feature",))[0]

@@ -17,9 +17,11 @@ from kgrec_cli.core.data.histories import Vocabulary, vocabulary_of
 from kgrec_cli.core.data.splits import item_popularity
 from kgrec_cli.core.evaluation.measure import MeasureSettings, measure_model, merge_parts
 from kgrec_cli.core.model.gru4reckg import ModelSettings, build_model
+from kgrec_cli.dataset.files import atomic_path
 from kgrec_cli.dataset.load import Dataset, items_in_graph, load_dataset, split_dataset
 from kgrec_cli.errors import KgrecError
 from kgrec_cli.events import Note, OnEvent, Warn
+from kgrec_cli.formats.atomic import read_atomic
 from kgrec_cli.formats.files import sha256_of
 from kgrec_cli.formats.recbole_checkpoint import Checkpoint
 from kgrec_cli.runs.run_dir import choose_device, create_run, finish_run, merge_metrics
@@ -30,7 +32,8 @@ from kgrec_cli.stages.evaluate import measure_slices
 # and for a final fit.
 MEASURED = (
     "MAX_ITEM_LIST_LENGTH", "metrics", "topk", "valid_metric", "metric_decimal_place", "eval_args",
-    "rm_dup_inter", "val_interval", "user_inter_num_interval", "item_inter_num_interval",
+    "rm_dup_inter", "val_interval", "filter_inter_by_user_or_item",
+    "user_inter_num_interval", "item_inter_num_interval",
     "benchmark_filename", "field_separator", "USER_ID_FIELD", "ITEM_ID_FIELD", "TIME_FIELD",
     "HEAD_ENTITY_ID_FIELD", "TAIL_ENTITY_ID_FIELD", "ENTITY_ID_FIELD",
 )  # fmt: skip
@@ -78,6 +81,9 @@ def checkpoint_settings(
     recorded = _recorded(checkpoint.config)
     values |= {name: value for name, value in recorded.items() if _is_valid(name, value)}
     values |= _sizes(checkpoint.weights, path)
+    chosen = checkpoint.config.get("load_col")
+    if isinstance(chosen, Mapping) and checkpoint.item_tokens is None:
+        values["load_col"] = dict.fromkeys(map(str, chosen), "*")  # which files may filter
     dataset = checkpoint.config.get("dataset")
     if dataset and any((folder / settings.data_path / str(dataset)).glob("*.inter")):
         values["dataset"] = dataset
@@ -131,7 +137,8 @@ def run_import(
     finish_run(run_dir, model, training, metrics)
     slices = measure_slices(measured["test"], dataset, popularity, settings)
     merge_metrics(run_dir, {"slices": slices})
-    _compare_score(checkpoint, settings, metrics.get("valid", {}), on_event)
+    n_left_out = _count_left_out(checkpoint, settings, folder)
+    _compare_score(checkpoint, settings, metrics.get("valid", {}), n_left_out, on_event)
     return Imported(run_dir, metrics, checkpoint.best_valid_score)
 
 
@@ -230,8 +237,21 @@ def _items_with_item_file(settings: Settings, folder: Path, dataset: Dataset) ->
     return vocabulary_of(tokens)
 
 
+def _count_left_out(checkpoint: Checkpoint, settings: Settings, folder: Path) -> int | None:
+    """How many items of the log `kgrec export` left out; None for RecBole's own files."""
+    if checkpoint.item_tokens is None or settings.benchmark_filename:
+        return None
+    path = atomic_path(settings, folder, "inter")
+    items = read_atomic(path, [settings.ITEM_ID_FIELD], settings.field_separator).to_series()
+    return len(set(items.drop_nulls().cast(pl.String)) - set(checkpoint.item_tokens))
+
+
 def _compare_score(
-    checkpoint: Checkpoint, settings: Settings, valid: Mapping[str, float], on_event: OnEvent
+    checkpoint: Checkpoint,
+    settings: Settings,
+    valid: Mapping[str, float],
+    n_left_out: int | None,
+    on_event: OnEvent,
 ) -> None:
     """Compares the validation score with the checkpoint's: this proves that rows match items."""
     theirs, name = checkpoint.best_valid_score, settings.valid_metric
@@ -245,7 +265,10 @@ def _compare_score(
     line = f"validation {name} {ours:.{decimals}f} here, {theirs:.{decimals}f} in the checkpoint"
     if abs(ours - theirs) <= 0.51 * 10**-decimals:
         on_event(Note(line))
-    elif abs(ours - theirs) <= FEW_EVENTS * theirs:
+    elif n_left_out:
+        reason = f"the run that was exported ranked {n_left_out:,} items more, which RecBole drops"
+        on_event(Note(f"{line}: {reason} (no entity in the graph)"))
+    elif n_left_out is None and abs(ours - theirs) <= FEW_EVENTS * theirs:
         on_event(Note(f"{line}: RecBole rounds times to float32, which moves a few events"))
     else:
         on_event(Warn(f"{line}: are these the data files that it was trained on?"))

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kgrec_cli.config import narrow, resolve_settings
+from kgrec_cli.config import choose_dataset, narrow, resolve_settings
 from kgrec_cli.core.data.splits import Split, check_targets, split_all
 from kgrec_cli.core.evaluation.measure import MeasureSettings, measure_model, merge_parts
 from kgrec_cli.core.model.gru4reckg import ModelSettings, build_model
@@ -97,7 +97,9 @@ def final_fit_settings(
         KgrecError: No such run, or one that was itself trained on all data.
     """
     local = resolve_settings(folder=folder, options={"dataset": dataset})
-    saved_dir, dataset = folder / local.checkpoint_dir, local.dataset
+    saved_dir = folder / local.checkpoint_dir
+    if dataset := local.dataset:  # a folder may be named
+        dataset = choose_dataset(local, folder).dataset
     if like is None:
         candidates = [
             run

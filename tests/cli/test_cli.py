@@ -1,14 +1,16 @@
 """The command line itself: help, versions, usage errors, and what importing it loads."""
 
+import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from kgrec_cli import __version__
 from kgrec_cli.cli import app
-from tests.conftest import RunCli
+from tests.conftest import QUICK, RunCli, write_small_dataset
 
 
 @pytest.mark.parametrize(
@@ -50,7 +52,25 @@ def test_every_command_has_help(run_cli: RunCli, command: str) -> None:
         (("trian",), "Did you mean 'train'?"),
         (("train", "--learningrate", "3"), "No such option: --learningrate"),
         (("tune",), "Missing argument 'space'"),
-        (("recommend", "--topk", "x"), "Invalid value for '--topk'"),
+        (("recommend", "--topk", "x"), "Invalid value for '--topk': found 'x', expected a whole"),
+        (
+            ("train", "--epochs", "0"),
+            "Invalid value for '--epochs': found '0', expected at least 1",
+        ),
+        (("prepare", "x", "--on-bad-row", "y"), "'y' is not one of 'error', 'skip'"),
+        (("train", "--config_files", "a.yaml"), "No such option: --config_files (it is --config)"),
+        (("train", "--gpu_id=0"), "--gpu_id (it is --device: auto, cpu, cuda or cuda:N)"),
+        (("train", "--lr", "0.1"), "No such option: --lr (it is --learning-rate)"),
+        (("train", "--batch_size", "9"), "--batch_size (it is --train-batch-size)"),
+        (("train", "--topk=5"), "No such option: --topk (give it as --set topk=VALUE)"),
+        (("train", "--MAX_ITEM_LIST_LENGTH", "9"), "(give it as --set MAX_ITEM_LIST_LENGTH=VALUE)"),
+        (("evaluate", "--lr", "1"), "--lr (give it as --set learning_rate=VALUE)"),
+        (("prepare", "x", "--lr", "1"), "--lr (learning_rate is no option of this command)"),
+        (("train", "--nproc", "2"), "No such option: --nproc (leave it out: one process trains)"),
+        (("train", "--threshold", "2"), "--threshold (filter by val_interval"),
+        (("train", "--resum", "2"), "No such option: --resum (did you mean --resume"),
+        (("train", "--foo_bar", "2"), "No such option: --foo_bar (see"),
+        (("train", "a", "--dataset", "b"), "two data sets, a and --dataset b: give one"),
     ],
 )
 def test_a_usage_error_is_one_line_and_exit_2(
@@ -60,6 +80,40 @@ def test_a_usage_error_is_one_line_and_exit_2(
     assert result.exit_code == 2
     assert expected.casefold() in result.error.casefold()
     assert result.stderr == f"{result.error}\n"
+
+
+def test_underscores_are_as_good_as_hyphens(run_cli: RunCli, small_folder: Path) -> None:
+    sizes = ("--embedding_size=8", "--hidden_size", "16", "--train_batch_size=64", "--freeze_kg")
+    trained = run_cli("train", "--epochs=1", *sizes, "--learning_rate=0.02", "--json")
+    assert trained.exit_code == 0, trained.stderr
+    assert run_cli("evaluate", "--no_baselines", "--json").exit_code == 0
+
+
+def test_every_command_that_reads_a_data_set_takes_its_name(
+    run_cli: RunCli, small_folder: Path
+) -> None:
+    write_small_dataset(small_folder, name="other")
+    (small_folder / "hyper.test").write_text("dropout_prob choice [0.1]\n")
+    nameless = run_cli("train")
+    assert "several data sets under dataset/: name one" in nameless.error
+    quick = ("--epochs", "1", *QUICK)
+    assert run_cli("doctor", "other").stdout.endswith("other: ready to use\n")
+    assert run_cli("doctor", "--dataset", "small").stdout.endswith("small: ready to use\n")
+    made = run_cli("pretrain-kg", "other", "--epochs=1", "--embedding-size=8", "--json")
+    assert json.loads(made.stdout)["features"] == "dataset/other/other.ent_feature"
+    for name in ("other", "dataset/small", "other"):
+        trained = run_cli("train", name, *quick, "--json")
+        assert trained.exit_code == 0, trained.stderr
+    last = json.loads(trained.stdout)[0]["run"]
+    tuned = run_cli("tune", "hyper.test", "small", "--set=epochs=1", *QUICK, "--json")
+    assert "small" in json.loads(tuned.stdout)["study"]
+    swapped = run_cli("tune", "small", "hyper.test")
+    assert "the search space comes first: kgrec tune hyper.test small" in swapped.error
+    measured = run_cli("evaluate", "other", "--no-baselines", "--json")
+    assert f"saved/{json.loads(measured.stdout)['run']}" == last  # its newest run
+    assert run_cli("export", "other", "--out", "x.pth").exit_code == 0
+    imported = run_cli("import", "x.pth", "other", "--json")
+    assert "saved/other-" in json.loads(imported.stdout)["run"]
 
 
 def test_no_arguments_show_the_help(run_cli: RunCli) -> None:

@@ -105,6 +105,38 @@ def test_items_that_recbole_drops_are_left_out(
     assert {"epochs", "learning_rate", "loss_type", "seed"} < set(config)
 
 
+def test_out_and_in_again_without_the_items_that_recbole_drops(
+    run_cli: RunCli, small_folder: Path
+) -> None:
+    """Other figures, and the true reason: no rounded time, fewer items."""
+    run_cli("train", "--epochs", "6", *QUICK)
+    run_cli("export", "--out", "model.pth")
+    imported = run_cli("import", "model.pth")
+    assert imported.exit_code == 0, imported.stderr
+    assert "the run that was exported ranked 2 items more, which RecBole drops" in imported.stderr
+    assert "float32" not in imported.stderr
+
+
+def test_out_and_in_again_with_items_that_the_item_file_lacks(
+    run_cli: RunCli, linked: Path
+) -> None:
+    path = linked / "dataset/small/small.item"
+    path.write_text(path.read_text().replace("i3\tFilm No 3\n", ""))
+    drop = "--set=filter_inter_by_user_or_item=true"
+    trained = run_cli("train", "--epochs", "3", *QUICK, drop, "--json")
+    assert "small.item lacks 1 of 12 items" in trained.stderr
+    (told,) = json.loads(trained.stdout)
+    exported = run_cli("export", "--out", "model.pth")
+    assert "the .item file decides which interactions are kept" in exported.stderr
+    config = torch.load("model.pth", weights_only=True)["config"]
+    assert config["load_col"]["item"] == ["item_id"]
+    assert "user" not in config["load_col"]
+    imported = run_cli("import", "model.pth", "--json")
+    assert imported.exit_code == 0, imported.stderr
+    again = json.loads(imported.stdout)["metrics"]
+    assert again["test"]["ndcg@10"] == pytest.approx(told["metrics"]["test"]["ndcg@10"], abs=1e-12)
+
+
 def test_a_changed_log_is_a_warning(run_cli: RunCli, linked: Path) -> None:
     run_cli("train", "--epochs", "1", *QUICK)
     path = linked / "dataset/small/small.inter"
@@ -309,3 +341,16 @@ def test_a_mistake_is_one_line(
     result = run_cli(*arguments)
     assert result.exit_code == code
     assert expected in result.error
+
+
+def test_intervals_are_text_in_what_recbole_reads(run_cli: RunCli, linked: Path) -> None:
+    """RecBole reads a list of texts as no interval, and then filters nothing."""
+    rule = "--set=val_interval={rating: [2, 5], item_id: [i1, i2, i3, i4, i5, i6, i7, i8]}"
+    assert run_cli("train", "--epochs", "1", *QUICK, rule).exit_code == 0
+    assert run_cli("export", "--out", "model.pth").exit_code == 0
+    config = torch.load("model.pth", weights_only=True)["config"]
+    assert config["val_interval"]["rating"] == "[2,5]"
+    assert config["val_interval"]["item_id"] == [f"i{item}" for item in range(1, 9)]
+    imported = run_cli("import", "model.pth")
+    assert imported.exit_code == 0, imported.stderr
+    assert "warning" not in imported.stderr.replace("warning: small.item", "")

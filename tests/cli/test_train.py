@@ -198,6 +198,8 @@ def test_a_final_fit_takes_settings_and_epochs_of_the_run(
     (final,) = json.loads(result.stdout)
     assert final["epochs"] == 3
     assert final["metrics"] == {}
+    named = run_cli("train", "dataset/small", "--on-all-data", "--json")
+    assert json.loads(named.stdout)[0]["epochs"] == 3
     config = yaml.safe_load((small_folder / final["run"] / "config.yaml").read_text())
     assert config["hidden_size"] == 16
     refused = run_cli("evaluate", final["run"])

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file
 
 from kgrec_cli.core.data import splits
-from kgrec_cli.core.data.filters import parse_intervals
 from kgrec_cli.core.data.histories import prefixes, vocabulary_of
 from kgrec_cli.core.data.splits import item_popularity
 from kgrec_cli.core.training import batches
@@ -19,6 +18,7 @@ from kgrec_cli.dataset.files import find_features
 from kgrec_cli.dataset.load import Dataset, load_dataset, split_dataset
 from kgrec_cli.errors import KgrecError
 from kgrec_cli.events import Event, Note
+from kgrec_cli.intervals import parse_intervals
 from kgrec_cli.runs.run_dir import read_run_items
 from kgrec_cli.settings import Settings
 from tests.core.training.test_batches import rows_of
@@ -339,14 +339,14 @@ def test_recboles_built_in_names_are_found(folder: Path) -> None:
 
 @pytest.mark.parametrize("text", ["5", "[5", "[a,b]", "[3,2]", "5,6", ""])
 def test_a_text_that_is_no_interval_is_one_line(text: str) -> None:
-    with pytest.raises(KgrecError, match="expected an interval such as"):
-        parse_intervals(text, "user_inter_num_interval")
+    with pytest.raises(ValueError, match="expected an interval such as"):
+        parse_intervals(text)
 
 
 @given(st.floats(-9, 9), st.floats(0, 9), st.booleans(), st.booleans())
 def test_intervals_read_back(low: float, width: float, has_low: bool, has_high: bool) -> None:
     text = f"{'[' if has_low else '('}{low}, {low + width}{']' if has_high else ')'}"
-    (found,) = parse_intervals(text, "")
+    (found,) = parse_intervals(text)
     assert (found.low, found.high) == (low, low + width)
     assert (found.has_low, found.has_high) == (has_low, has_high)
 

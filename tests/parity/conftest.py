@@ -15,6 +15,7 @@ from benchmarks.recbole_side.data import (
     write_bundled,
     write_cut,
     write_ragged,
+    write_relations,
     write_toy,
 )
 from benchmarks.recbole_side.run import (
@@ -56,6 +57,7 @@ def recbole(tmp_path_factory: pytest.TempPathFactory) -> RecBole:
     folder = tmp_path_factory.mktemp("parity")
     write_toy(folder / "dataset")
     write_cut(folder / "dataset")
+    write_relations(folder / "dataset")
     write_ragged(folder / "dataset")
     write_bundled(folder / "dataset", example_dir())
     out_dir = run_recbole_side(

@@ -1,6 +1,7 @@
 """Files both ways: RecBole trains on what kgrec writes, kgrec on RecBole's bundled ml-100k."""
 
 import json
+import re
 import shutil
 from contextlib import chdir
 from pathlib import Path
@@ -163,10 +164,14 @@ def test_recbole_loads_what_kgrec_exports(toy: Path, capsys: pytest.CaptureFixtu
 
 
 def test_run_recbole_returns_what_recboles_returns(
-    recbole: RecBole, toy: Path, monkeypatch: pytest.MonkeyPatch
+    recbole: RecBole,
+    toy: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(toy)
     theirs = recbole.said("quick")
+    printed = theirs.pop("printed")
     ours = run_recbole("GRU4RecKG", "toy", config_dict={**QUICK, "recbole_compat": True})
     assert set(ours) - set(theirs) == {"run_dir"}
     assert set(theirs) <= set(ours)
@@ -174,3 +179,7 @@ def test_run_recbole_returns_what_recboles_returns(
     for part in ("best_valid_result", "test_result"):
         assert list(ours[part]) == list(theirs[part])
     assert isinstance(ours["best_valid_score"], float)
+    for line, text in zip(capsys.readouterr().out.splitlines(), printed, strict=True):
+        without_numbers = [re.sub(r"\d\.\d+", "N", each) for each in (line, text)]
+        assert without_numbers[0] == without_numbers[1]
+        assert text.startswith(("best valid : OrderedDict", "test result: OrderedDict"))

@@ -5,53 +5,15 @@ Tables in, tables out, in the order they came. Every rule says how many rows it 
 ratings, then counts.
 """
 
-import math
-import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import numpy as np
 import polars as pl
 
-from kgrec_cli.errors import KgrecError
+from kgrec_cli.intervals import Interval
 
 Keep = Literal["first", "last", "all"]
-_INTERVAL = re.compile(r"\s*([\[(])\s*([^,]+?)\s*,\s*([^\])]+?)\s*([\])])\s*")
-
-
-@dataclass(frozen=True)
-class Interval:
-    """The numbers from `low` to `high`; `has_low`, `has_high`: whether that end belongs to it."""
-
-    low: float
-    high: float
-    has_low: bool
-    has_high: bool
-
-    def contains(self, number: pl.Expr) -> pl.Expr:
-        """A mask; True where a number lies in the interval."""
-        above = number >= self.low if self.has_low else number > self.low
-        return above & (number <= self.high if self.has_high else number < self.high)
-
-
-def parse_intervals(text: str, where: str) -> tuple[Interval, ...]:
-    """The intervals of a setting such as "[1,3);[5,inf)".
-
-    Raises:
-        KgrecError: A text that is no interval; `where` names the setting.
-    """
-    intervals = []
-    for each in str(text).split(";"):
-        match = _INTERVAL.fullmatch(each)
-        try:
-            low, high = (float(match[2]), float(match[3])) if match else (math.nan, math.nan)
-        except ValueError:
-            low = high = math.nan
-        if match is None or not low <= high:
-            raise KgrecError(f"{where}: found '{text}', expected an interval such as [5,inf)")
-        intervals.append(Interval(low, high, match[1] == "[", match[4] == "]"))
-    return tuple(intervals)
 
 
 class Filtered(NamedTuple):
