@@ -22,8 +22,9 @@ from kgrec_cli.dataset.features import FeatureTables, load_feature_tables, warn_
 from kgrec_cli.dataset.load import Dataset, load_dataset, split_dataset
 from kgrec_cli.errors import KgrecError, Stopped
 from kgrec_cli.events import EpochDone, Note, OnEvent, Warn
+from kgrec_cli.formats.files import CannotWrite
 from kgrec_cli.runs import run_dir as runs
-from kgrec_cli.runs.model_fit import check_model_size, widths_of
+from kgrec_cli.runs.model_fit import check_model_size, check_negatives_size, widths_of
 from kgrec_cli.runs.run_dir import choose_device, set_up_cpu
 from kgrec_cli.runs.run_files import (
     CHECKPOINT,
@@ -84,6 +85,7 @@ def run_train(
     check_targets(dataset.histories, _split(settings, dataset, on_all_data), not on_all_data)
     tables = load_feature_tables(settings, dataset, folder, on_event)
     check_model_size(narrow(settings, ModelSettings), len(dataset.items), widths_of(tables))
+    check_negatives_size(settings, len(dataset.histories.items))
     warn_of_broken_links(settings, dataset, folder, on_event)
     results = []
     for number in range(n_seeds):
@@ -217,6 +219,8 @@ def _train(
             on_event=on_event,
             validate=not on_all_data,
         )
+    except CannotWrite as error:
+        raise CannotWrite(f"{error}; `kgrec train --resume {run_dir.name}` resumes") from error
     except KeyboardInterrupt as error:
         raise Stopped(
             f"stopped; finished epochs are saved: `kgrec train --resume {run_dir.name}` resumes"
