@@ -1,6 +1,7 @@
 """Is there room for what is about to be computed? Asked before the memory is."""
 
 import os
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -29,8 +30,9 @@ def check_memory(n_bytes: int, what: str) -> None:
 def memory_limit() -> int | None:
     """Bytes that this process can have at most; None where the system does not say."""
     limits = []
-    if hasattr(os, "sysconf"):
-        limits.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    ask: Callable[[str], int] | None = getattr(os, "sysconf", None)  # not on Windows
+    if ask is not None:
+        limits.append(ask("SC_PAGE_SIZE") * ask("SC_PHYS_PAGES"))
     with suppress(OSError, ValueError):  # no control group, or "max"
         limits.append(int(CGROUP_LIMIT.read_text()))
     return min(limits, default=None)
