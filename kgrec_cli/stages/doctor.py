@@ -18,7 +18,8 @@ from kgrec_cli.core.linking.oddities import (
     turned_text,
 )
 from kgrec_cli.core.linking.verdict import LinkVerdict, link_verdict
-from kgrec_cli.dataset.features import CURE, other_kind_of_ids, token_of_item
+from kgrec_cli.core.vectors import find_fault
+from kgrec_cli.dataset.features import CURE, CURE_VECTORS, other_kind_of_ids, token_of_item
 from kgrec_cli.dataset.files import (
     ENTITY,
     REPORT_NAME,
@@ -330,6 +331,9 @@ def _vectors(
         seq_separator=settings.seq_separator,
     )
     name, width = feature.path.suffix, vectors.shape[1]
+    if fault := find_fault(vectors):
+        findings.append(Finding("bad", name, fault, CURE_VECTORS))
+        return
     norms = np.linalg.norm(vectors, axis=1)
     text = f"{len(tokens):,} vectors of width {width}, norm {norms.mean():.2f} on average"
     findings.append(Finding("ok", name, text))

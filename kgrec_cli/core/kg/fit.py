@@ -4,6 +4,7 @@
 """
 
 import gc
+import math
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -23,12 +24,15 @@ from torch.optim import Adam, Optimizer, SparseAdam
 from kgrec_cli.core.adam_state import pack_optimizer, unpack_optimizer
 from kgrec_cli.core.kg import quiet_pykeen
 from kgrec_cli.core.kg.methods import Ints, KGModel, build_factory, build_kg_model
-from kgrec_cli.core.kg.transe import set_up_transe, train_epoch
+from kgrec_cli.core.kg.transe import SATURATED, set_up_transe, train_epoch, untrained_loss
 from kgrec_cli.core.kg.transe_gpu import GPUTransE
+from kgrec_cli.core.stored_tensors import find_misfit, find_optimizer_misfit
 from kgrec_cli.errors import KgrecError
 from kgrec_cli.settings import PretrainKGSettings
 
 NEGATIVES, SHARED_NEGATIVES = 16, 512  # defaults: per triple; TransE: per batch
+GREW = 2.0  # times the loss of untrained vectors: no training that learns ends so high
+MOST_LOSS = 100.0  # of untrained vectors it is some 3 to 60, by their width
 
 
 @dataclass
@@ -79,14 +83,15 @@ def fit_kg(
         The trained model and the mean loss of each epoch.
 
     Raises:
-        KgrecError: Too few entities or triples to train on, a loss that is no finite number, or
-            not enough memory.
+        KgrecError: Too few entities or triples to train on, a loss that is no finite number or so
+            large that the training has diverged, or not enough memory.
     """
     if n_entities < 2:
         raise KgrecError("the knowledge graph has one entity: there is nothing to tell it from")
     method = settings.method
     factory = build_factory(method, triples, n_entities=n_entities, n_relations=n_relations)
     losses = list(state.losses) if state else []
+    untrained: float | None = None
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(_epoch_seed(settings.seed, 0))
         model = build_kg_model(method, factory, embedding_size).to(device)
@@ -102,17 +107,24 @@ def fit_kg(
 
         try:
             if isinstance(model, TransE):
+                sizes = settings.batch_size, settings.negatives or SHARED_NEGATIVES
                 if not losses:
                     model.reset_parameters_()  # type: ignore[no-untyped-call]
-                n_negatives = settings.negatives or SHARED_NEGATIVES
-                given = factory.mapped_triples, settings.batch_size, n_negatives
+                    untrained = untrained_loss(model, factory.mapped_triples, *sizes)
+                given = factory.mapped_triples, *sizes
                 run_epoch: Callable[[], float] = partial(train_epoch, model, optimizer, *given)
                 if device.type != "cpu":
                     run_epoch = GPUTransE(model, optimizer, *given).run_epoch
                 while len(losses) < settings.epochs:
-                    after_epoch(run_epoch(), optimizer)
+                    loss = run_epoch()
+                    if loss > SATURATED:
+                        raise _diverged(settings, len(losses) + 1, loss)
+                    after_epoch(loss, optimizer)
             else:
                 _run_pykeen(model, factory, optimizer, settings, len(losses), after_epoch)
+            untrained = losses[0] if untrained is None else untrained
+            if losses[-1] > min(max(GREW * untrained, 1.0), MOST_LOSS):
+                raise _diverged(settings, len(losses), losses[-1])
         except NonFiniteLossError as error:
             raise KgrecError(
                 f"{method}: the loss of epoch {len(losses) + 1} is no finite number; "
@@ -126,6 +138,20 @@ def fit_kg(
                 f"{settings.batch_size} or fewer --negatives"
             ) from error
     return model, losses
+
+
+def guess_loss(settings: PretrainKGSettings, n_entities: int) -> float:
+    """TransE's loss when all candidates are equally near: nothing is known of the graph."""
+    n_drawn = settings.negatives or SHARED_NEGATIVES
+    n_distinct = n_entities * (1 - (1 - 1 / n_entities) ** n_drawn)  # on average
+    return math.log(1 + n_distinct)
+
+
+def _diverged(settings: PretrainKGSettings, epoch: int, loss: float) -> KgrecError:
+    return KgrecError(
+        f"{settings.method}: the training has diverged, the loss of epoch {epoch} is {loss:.4g}; "
+        f"try a smaller --learning-rate than {settings.learning_rate:g}"
+    )
 
 
 def _epoch_seed(seed: int, epoch: int) -> int:
@@ -215,6 +241,14 @@ def _restore(model: KGModel, optimizer: Optimizer, state: KGState) -> None:
         for name, value in state.tensors.items()
         if name.startswith("model.")
     }
-    model.load_state_dict(weights)
     groups = optimizer.state_dict()["param_groups"]
-    optimizer.load_state_dict(unpack_optimizer(state.tensors, "adam", groups))
+    moments = unpack_optimizer(state.tensors, "adam", groups)
+    parameters = list(model.get_grad_params())
+    misfit = find_misfit(weights, model.state_dict())
+    misfit = misfit or find_optimizer_misfit(moments["state"], parameters)
+    if misfit:
+        raise KgrecError(
+            f"the checkpoint cannot be resumed: {misfit}; leave out --resume to start anew"
+        )
+    model.load_state_dict(weights)
+    optimizer.load_state_dict(moments)

@@ -21,6 +21,7 @@ ENTITY_NORM, RELATION_NORM = 0.3, 0.1  # at first; the smaller, the faster an en
 CHUNK_NUMBERS = 2**17  # distances computed at a time: half a megabyte, which a cache holds
 NOT_A_CANDIDATE = 1e4  # the distance of an entity that does not compete
 TINY = 1e-6
+SATURATED = 40.0  # a loss ends at 87.3, -log of the least float32; of untrained vectors it is 22
 
 
 def set_up_transe(model: KGModel) -> None:
@@ -70,6 +71,17 @@ def train_epoch(
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
     return total / len(batches)
+
+
+def untrained_loss(model: KGModel, triples: Tensor, batch_size: int, n_negatives: int) -> float:
+    """The loss of a first batch before any step; draws nothing from torch's generator."""
+    generator = torch.Generator().manual_seed(0)
+    entities = torch.randint(model.num_entities, (n_negatives,), generator=generator)
+    negatives = entities.unique().to(model.device)  # type: ignore[no-untyped-call]
+    batch = triples[torch.randperm(len(triples), generator=generator)[:batch_size]]
+    with torch.no_grad():
+        loss = batch_loss(model, batch.to(model.device), negatives)
+    return loss.item()
 
 
 def batch_loss(model: KGModel, triples: Tensor, negatives: Tensor) -> Tensor:
