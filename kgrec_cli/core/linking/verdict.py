@@ -1,51 +1,56 @@
 """Are the links right? A well-formed table can point every item at another item's entity.
 
 There are two checks. Where entities have names, these are compared with the items' titles. Where
-they have none, the graph is compared with the items' genres: in a graph of films, the neighbours of
-an entity (its genre nodes, its director, its studio) predict the film's genre, unless the links are
-wrong.
+they have none, the graph is compared with the items' categories: the neighbours of an entity (its
+genre nodes, its director, its brand) may predict the category of its item, unless the links are
+wrong. A graph that predicts nothing proves nothing: it may be silent, or the links wrong.
 """
 
 import re
-from collections.abc import Callable
 from typing import Literal, NamedTuple
 from urllib.parse import unquote
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
-from rapidfuzz import fuzz
 from scipy import sparse
 
 from kgrec_cli.core.linking.graph import is_metadata
-from kgrec_cli.core.linking.titles import Title, parse_title
+from kgrec_cli.core.linking.titles import fold_title, parse_title
 
 Verdict = Literal["sound", "broken", "unknown"]
-Witness = Literal["titles", "genres", "construction", "none"]
+Witness = Literal["titles", "genres", "order", "construction", "none"]
+Assignment = NDArray[np.int64]
 
 SOUND_FROM, BROKEN_BELOW = 0.65, 0.6
-"""Shares of right links. Links that are all right come out at 0.73 and more by genres, half of them
-shuffled at 0.53 and less (`benchmarks/link_check.py`)."""
+"""Shares of titles that are the name of their entity."""
+FITS_FROM, CHANCE_BELOW = 0.55, 0.3
+"""A graph fits the categories when the share of right links that this takes is, surely, at least
+the first; links are no better than chance when it is, surely, below the second and may be 0."""
+SURELY = 3.0
+"""Standard errors on either side."""
 
 N_SPLITS = 10
 N_CHOSEN_NODES = 10
-MIN_ITEMS_OF_NODE = 8
-MIN_COMPARED = 30
-MAX_GENRE_SHARE = 0.4
-SIMILAR = 85
+MAX_BELOW_BEST = 0.25
+MIN_ENTITIES_OF_NODE = 8
+MIN_COMPARED, MIN_COMPARED_SHARE = 30, 0.2
+MAX_CATEGORY_SHARE = 0.4
 LABEL_RELATIONS = frozenset({"label", "name", "title", "prefLabel"})
-Compare = Callable[[pl.DataFrame, pl.DataFrame, pl.DataFrame], tuple[float | None, int]]
+CATEGORY_WORDS = frozenset({"genre", "genres", "category", "categories"})
 
 
 class LinkVerdict(NamedTuple):
     """What is known of a table of links.
 
     Attributes:
-        verdict: "sound", "broken", or "unknown" when there is too little to tell.
-        witness: What was compared: "titles" with the names of entities, "genres" with what is
-            around entities, "construction" when the graph was made of the items, or "none".
-        right: Estimated share of links that are right: of the compared ones by titles; by genres a
-            lower bound. None when nothing could be compared.
+        verdict: "sound", "broken", or "unknown" when nothing proves either.
+        witness: What was compared: "titles" with the names of entities, "genres" (any categories)
+            with what is around entities, "order" when the same entities in another order fit the
+            categories better, "construction" when the graph was made of the items, or "none".
+        right: Share of links that are right: of the compared ones by titles; by genres a lower
+            bound, which a graph that says nothing of the categories leaves at 0. None when nothing
+            could be compared.
         n_compared: Items (titles) or predictions (genres) that were compared.
     """
 
@@ -57,17 +62,20 @@ class LinkVerdict(NamedTuple):
     @property
     def summary(self) -> str:
         """The verdict in a line."""
+        if self.witness == "construction":
+            return "the graph is made of the items themselves"
+        if self.witness == "none":
+            return "nothing to judge the links by: entities without names, items without genres"
         if self.witness == "titles":
             why = f"{self.right:.0%} of {self.n_compared:,} titles are their entity's name"
-        elif self.witness == "genres":
-            why = (
-                f"the graph around the entities knows the items' genres as if about "
-                f"{self.right:.0%} of the links were right"
-            )
-        elif self.witness == "construction":
-            return "the graph is made of the items themselves"
+        elif self.witness == "order":
+            why = "the same entities in another order fit the items' categories (shifted rows?)"
+        elif self.verdict == "sound":
+            why = f"the graph knows the items' categories; at least {self.right:.0%} are right"
+        elif self.verdict == "broken":
+            why = "the graph tells categories, and under these links no better than chance"
         else:
-            return "nothing to judge the links by: entities without names, items without genres"
+            return "the links may be right or wrong: the graph says too little of the categories"
         are = "may be partly wrong" if self.verdict == "unknown" else f"are {self.verdict}"
         return f"the links {are}: {why}"
 
@@ -88,14 +96,11 @@ def link_verdict(items: pl.DataFrame, links: pl.DataFrame, triples: pl.DataFrame
     ).unique("item_id", keep="last", maintain_order=True)
     of_graph = triples.filter(~is_metadata())
     triples = triples if of_graph.is_empty() else of_graph
-    checks: tuple[tuple[Witness, Compare], ...] = (("titles", _by_titles), ("genres", _by_genres))
-    for witness, compare in checks:
-        right, n_compared = compare(items, links, triples)
-        if right is not None and n_compared >= MIN_COMPARED:
-            is_sound, is_broken = right >= SOUND_FROM, right < BROKEN_BELOW
-            verdict: Verdict = "sound" if is_sound else "broken" if is_broken else "unknown"
-            return LinkVerdict(verdict, witness, right, n_compared)
-    return LinkVerdict("unknown", "none", None, 0)
+    return (
+        _by_titles(items, links, triples)
+        or _by_categories(items, links, triples)
+        or LinkVerdict("unknown", "none", None, 0)
+    )
 
 
 def entity_names(triples: pl.DataFrame, entities: pl.Series) -> pl.DataFrame:
@@ -138,119 +143,237 @@ def _readable(iri: str) -> str:
 
 def _by_titles(
     items: pl.DataFrame, links: pl.DataFrame, triples: pl.DataFrame
-) -> tuple[float | None, int]:
-    """The share of linked items whose title is their entity's name, and how many had both."""
-    if "title" not in items.columns:
-        return None, 0
-    names = entity_names(triples, links["entity_id"]).group_by("entity_id").agg("name")
-    both = links.join(items.select("item_id", "title").drop_nulls(), on="item_id").join(
-        names, on="entity_id"
-    )
-    if both.is_empty():
-        return None, 0
-    agree = [
-        any(_alike(parse_title(title), parse_title(name)) for name in names_of_entity)
-        for title, names_of_entity in zip(both["title"], both["name"], strict=True)
-    ]
-    return float(np.mean(agree)), both.height
+) -> LinkVerdict | None:
+    """The verdict by names, or None where too few titles are the name of any entity.
 
-
-def _alike(title: Title, other: Title) -> bool:
-    """Whether two titles can be of one film: any two of their names nearly equal, or one in one."""
-    return any(
-        fuzz.token_set_ratio(one, two) >= SIMILAR for one in title.names for two in other.names
-    )
-
-
-def _by_genres(
-    items: pl.DataFrame, links: pl.DataFrame, triples: pl.DataFrame
-) -> tuple[float | None, int]:
-    """A lower bound for the share of right links, and how many predictions it rests on.
-
-    The items are split in two halves at random. On one half the nodes of the graph are found whose
-    neighbours are most surely of one genre; on the other it is counted how often the neighbours of
-    those nodes are. With p the purity of a node (at most 1), b the genre's share and q the share
-    of right links, that happens with probability q p + (1 - q) b, so (measured - b) / (1 - b) <= q,
-    and nearly q for the purest nodes.
+    Of the items whose title is a name in the graph, the share that is linked to an entity of that
+    name. A title that is nowhere in the graph says nothing: names may be in another language.
     """
-    if "genre" not in items.columns:
-        return None, 0
-    around, genres = _incidence(items, links, triples)
-    if around.shape[0] < MIN_COMPARED:
-        return None, 0
-    rng = np.random.default_rng(0)
-    excess, possible, n_compared = 0.0, 0.0, 0
-    for _ in range(N_SPLITS):
-        order = rng.permutation(around.shape[0])
-        halves = np.array_split(order, 2)
-        for fit, test in (halves, halves[::-1]):
-            hits, bases = _predictions(around[fit], genres[fit], around[test], genres[test])
-            excess += float((hits - bases).sum())
-            possible += float((1 - bases).sum())
-            n_compared += len(hits)
-    if possible == 0:
-        return None, 0
-    return max(0.0, excess / possible), n_compared // N_SPLITS
+    if "title" not in items.columns:
+        return None
+    entities = pl.concat([links["entity_id"], triples["head_id"]])
+    names = _folded(entity_names(triples, entities), "entity_id", "name")
+    named = links.join(names, on="entity_id", how="semi").select("item_id", "entity_id")
+    titles = _folded(items.join(named, on="item_id", how="semi"), "item_id", "title")
+    both = titles.join(names, on="text").join(named, on="item_id", suffix="_linked")
+    agrees = pl.col("entity_id") == pl.col("entity_id_linked")
+    compared = both.group_by("item_id").agg(agrees.any(), text=pl.col("text").first())
+    n = compared.height
+    if n < max(MIN_COMPARED, MIN_COMPARED_SHARE * named.height):
+        return None
+    # What links in any other order would give: much where many entities have one name.
+    bearers = named.join(names, on="entity_id").group_by("text").len("n")
+    by_chance = compared.join(bearers, on="text")["n"].sum() / named.height
+    if by_chance > n / 2:
+        return None
+    right = max(0.0, (int(compared["entity_id"].sum()) - by_chance) / (n - by_chance))
+    verdict: Verdict = "unknown"
+    if right >= SOUND_FROM:
+        verdict = "sound"
+    elif right < BROKEN_BELOW:
+        verdict = "broken"
+    return LinkVerdict(verdict, "titles", right, n)
 
 
-def _incidence(
+def _folded(table: pl.DataFrame, of: str, column: str) -> pl.DataFrame:
+    """The titles in a column and their alternatives, folded: columns `of` and text."""
+    texts = table[column].drop_nulls().unique(maintain_order=True)
+    rows = [(text, name) for text in texts for name in sorted(parse_title(text).names)]
+    folded = pl.DataFrame(rows, {column: pl.String, "text": pl.String}, orient="row")
+    return table.join(folded, on=column).select(of, "text").unique()
+
+
+class _Fit(NamedTuple):
+    """A lower bound for the share of right links, its standard error and on how much it rests."""
+
+    right: float
+    error: float
+    n_compared: int
+
+    @property
+    def lower(self) -> float:
+        return self.right - SURELY * self.error
+
+    @property
+    def upper(self) -> float:
+        return self.right + SURELY * self.error
+
+
+def _by_categories(
     items: pl.DataFrame, links: pl.DataFrame, triples: pl.DataFrame
-) -> tuple[sparse.csr_matrix, sparse.csr_matrix]:
-    """Binary (items, nodes) and (items, genres), of linked items that have both."""
+) -> LinkVerdict | None:
+    """The verdict by what is around the entities, or None where there is too little to compare."""
+    if "genre" not in items.columns:
+        return None
+    genres = items.select("item_id", pl.col("genre").str.split(" ")).explode("genre")
+    genres = genres.filter(pl.col("genre").str.len_chars() > 0).unique()
+    genres = genres.join(links, on="item_id", how="semi")
+    slips = _slips(genres, links, triples)
+    around = _around(pl.concat([links, *slips])["entity_id"], triples)
+    telling = around.filter(_tells_by_name(around, genres, triples))
+    fit = _fit(around, genres, links)
+    if fit is None:
+        return None
+    right = max(0.0, fit.right)
+    if fit.lower >= FITS_FROM:
+        return LinkVerdict("sound", "genres", right, fit.n_compared)
+    told = _fit(telling, genres, links)
+    if told is not None and told.lower <= 0 and told.upper < CHANCE_BELOW:
+        return LinkVerdict("broken", "genres", max(0.0, told.right), told.n_compared)
+    for slip in slips:
+        better = _fit(around, genres, slip)
+        if better is not None and better.lower >= max(FITS_FROM, fit.upper):
+            return LinkVerdict("broken", "order", right, fit.n_compared)
+    return LinkVerdict("unknown", "genres", right, fit.n_compared)
+
+
+def _around(entities: pl.Series, triples: pl.DataFrame) -> pl.DataFrame:
+    """What is around entities: String columns entity_id, relation_id, name, node.
+
+    A node is a neighbour, its name, and how it is reached: by which relation, in which direction.
+    """
     ends = [
         triples.select(
             pl.col(one).alias("entity_id"),
-            pl.concat_str([pl.lit(mark), "relation_id", pl.lit(" "), other]).alias("node"),
+            "relation_id",
+            pl.col(other).alias("name"),
+            node=pl.concat_str([pl.lit(mark), "relation_id", pl.lit("\t"), other]),
         )
         for one, other, mark in (("head_id", "tail_id", ">"), ("tail_id", "head_id", "<"))
     ]
-    around = links.join(pl.concat(ends).unique(), on="entity_id").select("item_id", "node")
-    genres = (
-        items.select("item_id", pl.col("genre").str.split(" "))
-        .explode("genre")
-        .filter(pl.col("genre").str.len_chars() > 0)
-        .unique()
+    return pl.concat(ends).filter(pl.col("entity_id").is_in(entities.unique().implode())).unique()
+
+
+def _slips(genres: pl.DataFrame, links: pl.DataFrame, triples: pl.DataFrame) -> list[pl.DataFrame]:
+    """The tables of links from which this one may come by a slip.
+
+    Each row has the entity of the row before or after it; the rows of one column are turned round;
+    or the entity of an item is the one of the same number, or of a number one off.
+    """
+    entities = links["entity_id"]
+    turned = [entities.reverse(), *(_rolled(entities, step) for step in (1, -1))]
+    slips = [links.with_columns(entity_id=column) for column in turned]
+    of_graph = pl.concat([triples["head_id"], triples["tail_id"]]).unique()
+    numbers = [
+        pl.DataFrame({column: tokens})
+        .with_columns(number=pl.col(column).str.extract(r"(\d+)\D*$").cast(pl.Int64, strict=False))
+        .filter(pl.col("number").is_not_null() & pl.col("number").is_unique())
+        for column, tokens in (("item_id", links["item_id"]), ("entity_id", of_graph))
+    ]
+    for off in (0, 1, -1):
+        moved = numbers[1].with_columns(pl.col("number") + off)
+        slips.append(numbers[0].join(moved, on="number").select("item_id", "entity_id"))
+    return [slip.join(genres, on="item_id", how="semi") for slip in slips]
+
+
+def _rolled(column: pl.Series, step: int) -> pl.Series:
+    return pl.concat([column.tail(step % max(1, column.len())), column]).head(column.len())
+
+
+def _tells_by_name(around: pl.DataFrame, genres: pl.DataFrame, triples: pl.DataFrame) -> pl.Expr:
+    """Whether the relation of a node tells categories, by the names of its nodes or by its own.
+
+    By their nodes: these name at least half of the items' categories ("Comedy film" names
+    "comedy"). By their own name ("film.film.genre"): their nodes are mere ids, in which no category
+    could be read.
+    """
+    nodes = around.select("relation_id", "name", "node", n=pl.len().over("node")).unique()
+    nodes = nodes.filter(pl.col("n") >= MIN_ENTITIES_OF_NODE)
+    read = dict(entity_names(triples, nodes["name"]).iter_rows())
+    counts = [
+        (set(fold_title(genre).split()), n)
+        for genre, n in genres.group_by("genre").len().iter_rows()
+    ]
+    total = sum(n for _, n in counts)
+    relations = []
+    for (relation,), of_relation in nodes.group_by("relation_id", maintain_order=True):
+        texts = [
+            read.get(name) or re.sub(r".*[/#:](?=.)", "", name.strip("<>")).replace("_", " ")
+            for name in of_relation["name"]
+        ]
+        known = [set(fold_title(text).split()) for text in texts]
+        named = sum(n for kind, n in counts if any(kind <= words for words in known))
+        spaced = re.sub(r"([a-z])([A-Z])", r"\1 \2", str(relation))
+        is_named = CATEGORY_WORDS & set(re.findall("[a-z]+", spaced.lower()))
+        n_opaque = sum(any(char.isdigit() for char in text) for text in texts)
+        if 2 * named >= total or (is_named and 2 * n_opaque > len(texts)):
+            relations.append(relation)
+    return pl.col("relation_id").is_in(relations)
+
+
+def _fit(around: pl.DataFrame, genres: pl.DataFrame, links: pl.DataFrame) -> _Fit | None:
+    """A lower bound for the share of right links; None where it would rest on too little.
+
+    Each entity has the mean of its items' categories. The entities are split in two halves at
+    random. On one half the nodes of the graph are found whose neighbours are most surely of one
+    category; on the other it is counted how often the neighbours of those nodes are. With p the
+    purity of a node (at most 1), b the category's share and q the share of right links, that
+    happens with probability q p + (1 - q) b, so (measured - b) / (1 - b) <= q, and nearly q only
+    where nodes are pure. The standard error takes the entities as independent.
+    """
+    nodes, shares = _tables(around, genres, links)
+    n = nodes.shape[0]
+    if n < MIN_COMPARED:
+        return None
+    rng = np.random.default_rng(0)
+    excess, possible, n_compared = np.zeros(n), np.zeros(n), 0
+    for _ in range(N_SPLITS):
+        halves = np.array_split(rng.permutation(n), 2)
+        for fit, test in (halves, halves[::-1]):
+            for node, category, base in _purest(nodes[fit], shares[fit]):
+                rows = test[nodes[test][:, [node]].nonzero()[0]]
+                excess[rows] += shares[rows, category] - base
+                possible[rows] += 1 - base
+                n_compared += len(rows)
+    n_compared //= N_SPLITS
+    if n_compared < MIN_COMPARED:
+        return None
+    right = excess.sum() / possible.sum()
+    error = float(np.sqrt(np.square(excess - right * possible).sum()) / possible.sum())
+    return _Fit(float(right), error, n_compared)
+
+
+def _tables(
+    around: pl.DataFrame, genres: pl.DataFrame, links: pl.DataFrame
+) -> tuple[sparse.csr_matrix, NDArray[np.float64]]:
+    """Of linked entities that have both: binary (entities, nodes) and shares (entities, genres)."""
+    of_entity = links.join(genres, on="item_id")
+    around = around.join(of_entity, on="entity_id", how="semi")
+    of_entity = of_entity.join(around, on="entity_id", how="semi")
+    nodes = around.filter(pl.len().over("node") >= MIN_ENTITIES_OF_NODE)
+    rows, columns, kinds = (
+        pl.Enum(names.unique().sort())
+        for names in (of_entity["entity_id"], nodes["node"], genres["genre"])
     )
-    around = around.join(genres, on="item_id", how="semi")
-    genres = genres.join(around, on="item_id", how="semi")
-    rows = pl.DataFrame({"item_id": around["item_id"].unique().sort()}).with_row_index("row")
-    return _binary(around, rows, "node"), _binary(genres, rows, "genre")
+    places = [nodes["entity_id"].cast(rows), nodes["node"].cast(columns)]
+    ones = np.ones(nodes.height)
+    shape = (len(rows.categories), len(columns.categories))
+    binary = sparse.csr_matrix((ones, [place.to_physical() for place in places]), shape=shape)
+    n_items = of_entity.group_by("entity_id").agg(pl.col("item_id").n_unique())
+    counts = of_entity.group_by("entity_id", "genre").len("n").join(n_items, on="entity_id")
+    shares = np.zeros((shape[0], len(kinds.categories)))
+    places = [counts["entity_id"].cast(rows), counts["genre"].cast(kinds)]
+    shares[*(place.to_physical() for place in places)] = counts["n"] / counts["item_id"]
+    return binary, shares
 
 
-def _binary(pairs: pl.DataFrame, rows: pl.DataFrame, column: str) -> sparse.csr_matrix:
-    placed = pairs.join(rows, on="item_id").sort("row", column)
-    codes = placed[column].rank("dense").to_numpy().astype(np.int64) - 1
-    shape = (rows.height, int(codes.max(initial=-1)) + 1)
-    ones = np.ones(placed.height, dtype=np.float32)
-    return sparse.csr_matrix((ones, (placed["row"].to_numpy(), codes)), shape=shape)
-
-
-def _predictions(
-    around: sparse.csr_matrix,
-    genres: sparse.csr_matrix,
-    other_around: sparse.csr_matrix,
-    other_genres: sparse.csr_matrix,
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """What the purest nodes of one half say of the other: hit or not, and the base rate."""
+def _purest(around: sparse.csr_matrix, shares: NDArray[np.float64]) -> list[tuple[int, int, float]]:
+    """The purest nodes, each with its category and the share of that category among all."""
     support = np.asarray(around.sum(axis=0)).ravel()
-    elsewhere = np.asarray(other_around.sum(axis=0)).ravel()
-    n_items = around.shape[0]
-    nodes = np.flatnonzero(
-        (support >= MIN_ITEMS_OF_NODE) & (support < n_items / 2) & (elsewhere > 0)
-    )
-    base = np.asarray(genres.mean(axis=0)).ravel()
-    if len(nodes) == 0 or not (base < MAX_GENRE_SHARE).any():
-        return np.zeros(0), np.zeros(0)
-    n = support[nodes][:, None]
-    share = (around[:, nodes].T @ genres).toarray() / n
+    nodes = np.flatnonzero((support >= MIN_ENTITIES_OF_NODE) & (support < around.shape[0] / 2))
+    base = shares.mean(axis=0)
+    rare = np.flatnonzero(base < MAX_CATEGORY_SHARE)
+    if len(nodes) == 0 or len(rare) == 0:
+        return []
+    base, n = base[rare], support[nodes][:, None]
+    share = np.asarray(around[:, nodes].T @ shares[:, rare]) / n
     # One standard error below, with a pseudo-count, so that small nodes do not win by luck.
     careful = (share * n + 1) / (n + 2) - np.sqrt(share * (1 - share) / n + 1 / n**2)
-    purity = np.where(base < MAX_GENRE_SHARE, (careful - base) / (1 - base), -1)
-    chosen = np.argsort(-purity.max(axis=1), kind="stable")[:N_CHOSEN_NODES]
-    hits: list[NDArray[np.float64]] = []
-    bases: list[NDArray[np.float64]] = []
-    for node, genre in zip(nodes[chosen], purity.argmax(axis=1)[chosen], strict=True):
-        rows = other_around[:, [node]].nonzero()[0]
-        hits.append(other_genres[rows][:, [genre]].toarray().ravel().astype(np.float64))
-        bases.append(np.full(len(rows), base[genre], dtype=np.float64))
-    return np.concatenate(hits), np.concatenate(bases)
+    purity = (careful - base) / (1 - base)
+    best = purity.max(axis=1)
+    chosen = np.argsort(-best, kind="stable")[:N_CHOSEN_NODES]
+    chosen = chosen[best[chosen] >= best.max() - MAX_BELOW_BEST]
+    return [
+        (int(nodes[node]), int(rare[category]), float(base[category]))
+        for node, category in zip(chosen, purity.argmax(axis=1)[chosen], strict=True)
+    ]
