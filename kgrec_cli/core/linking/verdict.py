@@ -34,7 +34,7 @@ N_SPLITS = 10
 N_CHOSEN_NODES = 10
 MAX_BELOW_BEST = 0.25
 MIN_ENTITIES_OF_NODE = 8
-MIN_COMPARED, MIN_COMPARED_SHARE = 30, 0.2
+MIN_COMPARED, MIN_COMPARED_SHARE, MIN_COMPARED_OF_QUARTER = 30, 0.2, 10
 MAX_CATEGORY_SHARE = 0.4
 LABEL_RELATIONS = frozenset({"label", "name", "title", "prefLabel"})
 CATEGORY_WORDS = frozenset({"genre", "genres", "category", "categories"})
@@ -163,7 +163,7 @@ def _by_titles(
         return None
     # What links in any other order would give: much where many entities have one name.
     bearers = named.join(names, on="entity_id").group_by("text").len("n")
-    by_chance = compared.join(bearers, on="text")["n"].sum() / named.height
+    by_chance = int(compared.join(bearers, on="text")["n"].sum()) / named.height
     if by_chance > n / 2:
         return None
     right = max(0.0, (int(compared["entity_id"].sum()) - by_chance) / (n - by_chance))
@@ -184,11 +184,15 @@ def _folded(table: pl.DataFrame, of: str, column: str) -> pl.DataFrame:
 
 
 class _Fit(NamedTuple):
-    """A lower bound for the share of right links, its standard error and on how much it rests."""
+    """A lower bound for the share of right links, its standard error and on how much it rests.
+
+    `is_even` is False when a quarter of the table fits surely worse than a sound one.
+    """
 
     right: float
     error: float
     n_compared: int
+    is_even: bool = True
 
     @property
     def lower(self) -> float:
@@ -215,7 +219,7 @@ def _by_categories(
     if fit is None:
         return None
     right = max(0.0, fit.right)
-    if fit.lower >= FITS_FROM:
+    if fit.lower >= FITS_FROM and fit.is_even:
         return LinkVerdict("sound", "genres", right, fit.n_compared)
     told = _fit(telling, genres, links)
     if told is not None and told.lower <= 0 and told.upper < CHANCE_BELOW:
@@ -311,12 +315,12 @@ def _fit(around: pl.DataFrame, genres: pl.DataFrame, links: pl.DataFrame) -> _Fi
     happens with probability q p + (1 - q) b, so (measured - b) / (1 - b) <= q, and nearly q only
     where nodes are pure. The standard error takes the entities as independent.
     """
-    nodes, shares = _tables(around, genres, links)
+    nodes, shares, in_order = _tables(around, genres, links)
     n = nodes.shape[0]
     if n < MIN_COMPARED:
         return None
     rng = np.random.default_rng(0)
-    excess, possible, n_compared = np.zeros(n), np.zeros(n), 0
+    excess, possible = np.zeros(n), np.zeros(n)
     for _ in range(N_SPLITS):
         halves = np.array_split(rng.permutation(n), 2)
         for fit, test in (halves, halves[::-1]):
@@ -324,20 +328,33 @@ def _fit(around: pl.DataFrame, genres: pl.DataFrame, links: pl.DataFrame) -> _Fi
                 rows = test[nodes[test][:, [node]].nonzero()[0]]
                 excess[rows] += shares[rows, category] - base
                 possible[rows] += 1 - base
-                n_compared += len(rows)
-    n_compared //= N_SPLITS
-    if n_compared < MIN_COMPARED:
+    whole = _bound(excess, possible)
+    if whole.n_compared < MIN_COMPARED:
         return None
-    right = excess.sum() / possible.sum()
-    error = float(np.sqrt(np.square(excess - right * possible).sum()) / possible.sum())
-    return _Fit(float(right), error, n_compared)
+    quarters = np.array_split(in_order, 4)
+    bounds = [_bound(excess[quarter], possible[quarter]) for quarter in quarters]
+    is_even = all(b.n_compared < MIN_COMPARED_OF_QUARTER or b.upper >= FITS_FROM for b in bounds)
+    return whole._replace(is_even=is_even)
+
+
+def _bound(excess: NDArray[np.float64], possible: NDArray[np.float64]) -> _Fit:
+    """The bound from what each entity adds to both sums: hits beyond chance, and the most of it."""
+    most = possible.sum()
+    if most == 0:
+        return _Fit(0.0, 0.0, 0)
+    right = float(excess.sum() / most)
+    error = float(np.sqrt(np.square(excess - right * possible).sum()) / most)
+    return _Fit(right, error, int((possible > 0).sum()))
 
 
 def _tables(
     around: pl.DataFrame, genres: pl.DataFrame, links: pl.DataFrame
-) -> tuple[sparse.csr_matrix, NDArray[np.float64]]:
-    """Of linked entities that have both: binary (entities, nodes) and shares (entities, genres)."""
-    of_entity = links.join(genres, on="item_id")
+) -> tuple[sparse.csr_matrix, NDArray[np.float64], NDArray[np.int64]]:
+    """Binary (entities, nodes), shares (entities, genres), the entities as the links order them.
+
+    Of the linked entities that have a neighbour and an item with a category.
+    """
+    of_entity = links.with_row_index("place").join(genres, on="item_id")
     around = around.join(of_entity, on="entity_id", how="semi")
     of_entity = of_entity.join(around, on="entity_id", how="semi")
     nodes = around.filter(pl.len().over("node") >= MIN_ENTITIES_OF_NODE)
@@ -349,12 +366,15 @@ def _tables(
     ones = np.ones(nodes.height)
     shape = (len(rows.categories), len(columns.categories))
     binary = sparse.csr_matrix((ones, [place.to_physical() for place in places]), shape=shape)
-    n_items = of_entity.group_by("entity_id").agg(pl.col("item_id").n_unique())
-    counts = of_entity.group_by("entity_id", "genre").len("n").join(n_items, on="entity_id")
+    by_entity = of_entity.group_by("entity_id").agg(
+        pl.col("item_id").n_unique().alias("n_items"), pl.col("place").min()
+    )
+    by_entity = by_entity.sort("entity_id")
+    counts = of_entity.group_by("entity_id", "genre").len("n").join(by_entity, on="entity_id")
     shares = np.zeros((shape[0], len(kinds.categories)))
     places = [counts["entity_id"].cast(rows), counts["genre"].cast(kinds)]
-    shares[*(place.to_physical() for place in places)] = counts["n"] / counts["item_id"]
-    return binary, shares
+    shares[*(place.to_physical() for place in places)] = counts["n"] / counts["n_items"]
+    return binary, shares, by_entity["place"].arg_sort().to_numpy()
 
 
 def _purest(around: sparse.csr_matrix, shares: NDArray[np.float64]) -> list[tuple[int, int, float]]:
