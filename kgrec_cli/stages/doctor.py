@@ -148,13 +148,16 @@ def _links(
     if unknown.height:
         share = unknown.height / links.height
         text = f"{unknown.height:,} of {links.height:,} linked entities stand in no triple"
+        if share == 1:
+            example, other = unknown["entity_id"][0], next(iter(entities), "none")
+            text += f": 0 match; they are like '{example:.40}', the graph's like '{other:.40}'"
         cure = "are the links another graph's?" if share > 0.5 else ""
         findings.append(Finding("bad" if share == 1 else "note", ".link", text, cure))
     catalogue = read_items(settings, folder) if dataset is None else dataset.catalogue
     verdict = link_verdict(catalogue, links, triples)
     levels: dict[str, Level] = {"sound": "ok", "broken": "bad", "unknown": "note"}
     level = levels[verdict.verdict]
-    cure = "" if verdict.witness == "none" or level == "ok" else CURE
+    cure = CURE if level == "bad" else ""
     findings.append(Finding(level, ".link", verdict.summary, cure))
     return verdict
 
@@ -175,6 +178,9 @@ def _coverage(links: pl.DataFrame, dataset: Dataset | None) -> Iterator[Finding]
     covered = float(is_linked[dataset.histories.items].mean())
     text = f"{n_linked:,} of {n_items:,} items are linked, {covered:.1%} of the interactions"
     if n_linked == 0:
+        example, other = next(iter(links["item_id"]), "none"), next(iter(tokens), "none")
+        text += f": 0 of {links['item_id'].n_unique():,} item ids match; those of the links are "
+        text += f"like '{example:.40}', the data set's like '{other:.40}'"
         yield Finding("bad", ".link", text, "are its item ids another catalogue's?")
         return
     yield Finding("ok", ".link", text)

@@ -24,18 +24,19 @@ Assignment = NDArray[np.int64]
 
 SOUND_FROM, BROKEN_BELOW = 0.65, 0.6
 """Shares of titles that are the name of their entity."""
-FITS_FROM, CHANCE_BELOW = 0.55, 0.3
-"""A graph fits the categories when the share of right links that this takes is, surely, at least
-the first; links are no better than chance when it is, surely, below the second and may be 0."""
-SURELY = 3.0
-"""Standard errors on either side."""
+FITS_FROM, CHANCE_BELOW = 0.5, 0.35
+"""A graph fits the categories when surely more than half of the links are right; links are no
+better than chance when surely fewer than the second are, and possibly none."""
+SURELY = 4.0
+"""Standard errors on either side: of wrong links the true error is up to 1.5 times the estimate."""
 
-N_SPLITS = 10
+N_SPLITS = 5
 N_CHOSEN_NODES = 10
 MAX_BELOW_BEST = 0.25
 MIN_ENTITIES_OF_NODE = 8
 MIN_COMPARED, MIN_COMPARED_SHARE, MIN_COMPARED_OF_QUARTER = 30, 0.2, 10
 MAX_CATEGORY_SHARE = 0.4
+MIN_CATEGORIES_NAMED = 3
 LABEL_RELATIONS = frozenset({"label", "name", "title", "prefLabel"})
 CATEGORY_WORDS = frozenset({"genre", "genres", "category", "categories"})
 
@@ -118,11 +119,10 @@ def entity_names(triples: pl.DataFrame, entities: pl.Series) -> pl.DataFrame:
         String columns entity_id, name; an entity may have several rows, or none.
     """
     wanted = pl.DataFrame({"entity_id": entities.unique(maintain_order=True)})
-    relation = pl.col("relation_id").str.extract(r"([^/#:.]+)$")
     heads = triples["head_id"].unique()
-    labels = triples.filter(
-        relation.is_in(list(LABEL_RELATIONS)) & ~pl.col("tail_id").is_in(heads.implode())
-    ).select(pl.col("head_id").alias("entity_id"), pl.col("tail_id").alias("name"))
+    labels = triples.filter(_is_label() & ~pl.col("tail_id").is_in(heads.implode())).select(
+        pl.col("head_id").alias("entity_id"), pl.col("tail_id").alias("name")
+    )
     labels = labels.join(wanted, on="entity_id", how="semi")
     if labels.height:
         return labels
@@ -146,13 +146,12 @@ def _by_titles(
 ) -> LinkVerdict | None:
     """The verdict by names, or None where too few titles are the name of any entity.
 
-    Of the items whose title is a name in the graph, the share that is linked to an entity of that
-    name. A title that is nowhere in the graph says nothing: names may be in another language.
+    Of the items whose title is the name of an entity, the share that is linked to one of that name.
+    A title that no entity has for a name says nothing: names may be in another language.
     """
     if "title" not in items.columns:
         return None
-    entities = pl.concat([links["entity_id"], triples["head_id"]])
-    names = _folded(entity_names(triples, entities), "entity_id", "name")
+    names = _folded(entity_names(triples, _of_one_kind(links, triples)), "entity_id", "name")
     named = links.join(names, on="entity_id", how="semi").select("item_id", "entity_id")
     titles = _folded(items.join(named, on="item_id", how="semi"), "item_id", "title")
     both = titles.join(names, on="text").join(named, on="item_id", suffix="_linked")
@@ -173,6 +172,23 @@ def _by_titles(
     elif right < BROKEN_BELOW:
         verdict = "broken"
     return LinkVerdict(verdict, "titles", right, n)
+
+
+def _of_one_kind(links: pl.DataFrame, triples: pl.DataFrame) -> pl.Series:
+    """The linked entities, and those that have the relation that most of these have.
+
+    So "Chair", a thing for sale, is not looked for among the names of brands and categories.
+    """
+    facts = triples.filter(~_is_label()).select("head_id", "relation_id").unique()
+    of_linked = facts.join(links, left_on="head_id", right_on="entity_id", how="semi")
+    most_common = of_linked.group_by("relation_id").len().sort("len", "relation_id").tail(1)
+    alike = facts.join(most_common, on="relation_id", how="semi")
+    return pl.concat([links["entity_id"], alike["head_id"]])
+
+
+def _is_label() -> pl.Expr:
+    """Whether the relation of a triple (relation_id) gives its head a name."""
+    return pl.col("relation_id").str.extract(r"([^/#:.]+)$").is_in(list(LABEL_RELATIONS))
 
 
 def _folded(table: pl.DataFrame, of: str, column: str) -> pl.DataFrame:
@@ -277,9 +293,9 @@ def _rolled(column: pl.Series, step: int) -> pl.Series:
 def _tells_by_name(around: pl.DataFrame, genres: pl.DataFrame, triples: pl.DataFrame) -> pl.Expr:
     """Whether the relation of a node tells categories, by the names of its nodes or by its own.
 
-    By their nodes: these name at least half of the items' categories ("Comedy film" names
-    "comedy"). By their own name ("film.film.genre"): their nodes are mere ids, in which no category
-    could be read.
+    By their nodes: these name three categories or more, those of at least half of the items
+    ("Comedy film" names "comedy"). By their own name ("film.film.genre"): their nodes are mere
+    ids, in which no category could be read.
     """
     nodes = around.select("relation_id", "name", "node", n=pl.len().over("node")).unique()
     nodes = nodes.filter(pl.col("n") >= MIN_ENTITIES_OF_NODE)
@@ -296,11 +312,12 @@ def _tells_by_name(around: pl.DataFrame, genres: pl.DataFrame, triples: pl.DataF
             for name in of_relation["name"]
         ]
         known = [set(fold_title(text).split()) for text in texts]
-        named = sum(n for kind, n in counts if any(kind <= words for words in known))
+        named = [n for kind, n in counts if any(kind <= words for words in known)]
         spaced = re.sub(r"([a-z])([A-Z])", r"\1 \2", str(relation))
         is_named = CATEGORY_WORDS & set(re.findall("[a-z]+", spaced.lower()))
         n_opaque = sum(any(char.isdigit() for char in text) for text in texts)
-        if 2 * named >= total or (is_named and 2 * n_opaque > len(texts)):
+        tells = len(named) >= MIN_CATEGORIES_NAMED and 2 * sum(named) >= total
+        if tells or (is_named and 2 * n_opaque > len(texts)):
             relations.append(relation)
     return pl.col("relation_id").is_in(relations)
 

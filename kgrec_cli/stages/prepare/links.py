@@ -224,14 +224,16 @@ def _check_coverage(
     if not report["kept"]:
         example = kg.links["item_id"][0] if kg.links.height else "none"
         raise KgrecError(
-            f"{plan.links_path}: none of its item ids (such as '{example}') is an item of the data "
-            f"set (such as '{items['item_id'][0]}'); are they another catalogue's? "
+            f"{plan.links_path}: none of its item ids (such as '{example:.40}') is an item of the "
+            f"data set (such as '{items['item_id'][0]:.40}'): 0 of "
+            f"{kg.links['item_id'].n_unique():,} match; are they another catalogue's? "
             "--link-by title --catalog FILE joins by title"
         )
     if report["entities_without_triple"] == report["entities"]:
         raise KgrecError(
-            f"{plan.links_path}: none of its entities (such as '{linked.links['entity_id'][0]}') "
-            f"stands in a triple of {plan.triples_path} (such as '{linked.triples['head_id'][0]}')"
+            f"{plan.links_path}: none of its entities (such as "
+            f"'{linked.links['entity_id'][0]:.40}') stands in a triple of {plan.triples_path} "
+            f"(such as '{linked.triples['head_id'][0]:.40}'): 0 of {report['entities']:,} match"
         )
     n_entities, n_without = report["entities"], report["entities_without_triple"]
     if 2 * n_without > n_entities:
