@@ -7,8 +7,8 @@ wrong. A graph that predicts nothing proves nothing: it may be silent, or the li
 """
 
 import re
+from collections.abc import Iterator
 from typing import Literal, NamedTuple
-from urllib.parse import unquote
 
 import numpy as np
 import polars as pl
@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from kgrec_cli.core.linking.graph import is_metadata
+from kgrec_cli.core.linking.names import entity_names, is_label
 from kgrec_cli.core.linking.titles import fold_title, parse_title
 
 Verdict = Literal["sound", "broken", "unknown"]
 Witness = Literal["titles", "genres", "order", "construction", "none"]
-Assignment = NDArray[np.int64]
 
 SOUND_FROM, BROKEN_BELOW = 0.65, 0.6
 """Shares of titles that are the name of their entity."""
@@ -35,9 +35,8 @@ N_CHOSEN_NODES = 10
 MAX_BELOW_BEST = 0.25
 MIN_ENTITIES_OF_NODE = 8
 MIN_COMPARED, MIN_COMPARED_SHARE, MIN_COMPARED_OF_QUARTER = 30, 0.2, 10
-MAX_CATEGORY_SHARE = 0.4
+MAX_CATEGORY_SHARE, MAX_CATEGORIES = 0.4, 100
 MIN_CATEGORIES_NAMED = 3
-LABEL_RELATIONS = frozenset({"label", "name", "title", "prefLabel"})
 CATEGORY_WORDS = frozenset({"genre", "genres", "category", "categories"})
 
 
@@ -52,7 +51,7 @@ class LinkVerdict(NamedTuple):
         right: Share of links that are right: of the compared ones by titles; by genres a lower
             bound, which a graph that says nothing of the categories leaves at 0. None when nothing
             could be compared.
-        n_compared: Items (titles) or predictions (genres) that were compared.
+        n_compared: Items (titles) or entities (genres) that were compared.
     """
 
     verdict: Verdict
@@ -74,7 +73,7 @@ class LinkVerdict(NamedTuple):
         elif self.verdict == "sound":
             why = f"the graph knows the items' categories; at least {self.right:.0%} are right"
         elif self.verdict == "broken":
-            why = "the graph tells categories, and under these links no better than chance"
+            why = "the graph tells the items' categories, and by these links no better than chance"
         else:
             return "the links may be right or wrong: the graph says too little of the categories"
         are = "may be partly wrong" if self.verdict == "unknown" else f"are {self.verdict}"
@@ -104,43 +103,6 @@ def link_verdict(items: pl.DataFrame, links: pl.DataFrame, triples: pl.DataFrame
     )
 
 
-def entity_names(triples: pl.DataFrame, entities: pl.Series) -> pl.DataFrame:
-    """The names of entities, from label triples or, failing these, from readable IRIs.
-
-    A triple names its head when its relation ends in label, name, title or prefLabel, as
-    `rdfs:label` does, and its tail is no entity with triples of its own. An IRI such as
-    `http://dbpedia.org/resource/Emma_(1996_film)` gives "Emma (1996)".
-
-    Args:
-        triples: String columns head_id, relation_id, tail_id.
-        entities: String, the entities whose names are wanted.
-
-    Returns:
-        String columns entity_id, name; an entity may have several rows, or none.
-    """
-    wanted = pl.DataFrame({"entity_id": entities.unique(maintain_order=True)})
-    heads = triples["head_id"].unique()
-    labels = triples.filter(_is_label() & ~pl.col("tail_id").is_in(heads.implode())).select(
-        pl.col("head_id").alias("entity_id"), pl.col("tail_id").alias("name")
-    )
-    labels = labels.join(wanted, on="entity_id", how="semi")
-    if labels.height:
-        return labels
-    iris = wanted.filter(pl.col("entity_id").str.contains(r"^<?https?://[^ ]+/[^/]+$"))
-    names = [_readable(iri) for iri in iris["entity_id"]]
-    named = pl.DataFrame(
-        {"entity_id": iris["entity_id"], "name": pl.Series(names, dtype=pl.String)}
-    )
-    return named.filter(pl.col("name").str.contains(r"\p{L}{2}"))
-
-
-def _readable(iri: str) -> str:
-    """The last part of an IRI as a title; "Emma_(1996_film)" as "Emma (1996)"."""
-    name = unquote(iri.strip("<>").rpartition("/")[2].rpartition("#")[2]).replace("_", " ")
-    name = re.sub(r"\((\d{4}) [^()]*\)$", r"(\1)", name)
-    return re.sub(r" \((?:film|movie|book|novel|album|song|[a-z ]+ film)\)$", "", name)
-
-
 def _by_titles(
     items: pl.DataFrame, links: pl.DataFrame, triples: pl.DataFrame
 ) -> LinkVerdict | None:
@@ -154,18 +116,18 @@ def _by_titles(
     names = _folded(entity_names(triples, _of_one_kind(links, triples)), "entity_id", "name")
     named = links.join(names, on="entity_id", how="semi").select("item_id", "entity_id")
     titles = _folded(items.join(named, on="item_id", how="semi"), "item_id", "title")
-    both = titles.join(names, on="text").join(named, on="item_id", suffix="_linked")
-    agrees = pl.col("entity_id") == pl.col("entity_id_linked")
-    compared = both.group_by("item_id").agg(agrees.any(), text=pl.col("text").first())
-    n = compared.height
+    compared = titles.join(names, on="text", how="semi")
+    n = compared["item_id"].n_unique()
     if n < max(MIN_COMPARED, MIN_COMPARED_SHARE * named.height):
         return None
+    agreeing = compared.join(named, on="item_id").join(names, on=["entity_id", "text"])
     # What links in any other order would give: much where many entities have one name.
     bearers = named.join(names, on="entity_id").group_by("text").len("n")
-    by_chance = int(compared.join(bearers, on="text")["n"].sum()) / named.height
+    most = compared.join(bearers, on="text").group_by("item_id").agg(pl.col("n").max())
+    by_chance = int(most["n"].sum()) / named.height
     if by_chance > n / 2:
         return None
-    right = max(0.0, (int(compared["entity_id"].sum()) - by_chance) / (n - by_chance))
+    right = max(0.0, (agreeing["item_id"].n_unique() - by_chance) / (n - by_chance))
     verdict: Verdict = "unknown"
     if right >= SOUND_FROM:
         verdict = "sound"
@@ -179,16 +141,11 @@ def _of_one_kind(links: pl.DataFrame, triples: pl.DataFrame) -> pl.Series:
 
     So "Chair", a thing for sale, is not looked for among the names of brands and categories.
     """
-    facts = triples.filter(~_is_label()).select("head_id", "relation_id").unique()
+    facts = triples.filter(~is_label()).select("head_id", "relation_id").unique()
     of_linked = facts.join(links, left_on="head_id", right_on="entity_id", how="semi")
     most_common = of_linked.group_by("relation_id").len().sort("len", "relation_id").tail(1)
     alike = facts.join(most_common, on="relation_id", how="semi")
     return pl.concat([links["entity_id"], alike["head_id"]])
-
-
-def _is_label() -> pl.Expr:
-    """Whether the relation of a triple (relation_id) gives its head a name."""
-    return pl.col("relation_id").str.extract(r"([^/#:.]+)$").is_in(list(LABEL_RELATIONS))
 
 
 def _folded(table: pl.DataFrame, of: str, column: str) -> pl.DataFrame:
@@ -228,20 +185,18 @@ def _by_categories(
     genres = items.select("item_id", pl.col("genre").str.split(" ")).explode("genre")
     genres = genres.filter(pl.col("genre").str.len_chars() > 0).unique()
     genres = genres.join(links, on="item_id", how="semi")
-    slips = _slips(genres, links, triples)
-    around = _around(pl.concat([links, *slips])["entity_id"], triples)
-    telling = around.filter(_tells_by_name(around, genres, triples))
+    around = _around(links["entity_id"], triples)
     fit = _fit(around, genres, links)
     if fit is None:
         return None
     right = max(0.0, fit.right)
     if fit.lower >= FITS_FROM and fit.is_even:
         return LinkVerdict("sound", "genres", right, fit.n_compared)
-    told = _fit(telling, genres, links)
+    told = _fit(around.filter(_tells_by_name(around, genres, triples)), genres, links)
     if told is not None and told.lower <= 0 and told.upper < CHANCE_BELOW:
         return LinkVerdict("broken", "genres", max(0.0, told.right), told.n_compared)
-    for slip in slips:
-        better = _fit(around, genres, slip)
+    for slip in _slips(links, triples):
+        better = _fit(_around(slip["entity_id"], triples), genres, slip)
         if better is not None and better.lower >= max(FITS_FROM, fit.upper):
             return LinkVerdict("broken", "order", right, fit.n_compared)
     return LinkVerdict("unknown", "genres", right, fit.n_compared)
@@ -264,15 +219,15 @@ def _around(entities: pl.Series, triples: pl.DataFrame) -> pl.DataFrame:
     return pl.concat(ends).filter(pl.col("entity_id").is_in(entities.unique().implode())).unique()
 
 
-def _slips(genres: pl.DataFrame, links: pl.DataFrame, triples: pl.DataFrame) -> list[pl.DataFrame]:
+def _slips(links: pl.DataFrame, triples: pl.DataFrame) -> Iterator[pl.DataFrame]:
     """The tables of links from which this one may come by a slip.
 
     Each row has the entity of the row before or after it; the rows of one column are turned round;
     or the entity of an item is the one of the same number, or of a number one off.
     """
     entities = links["entity_id"]
-    turned = [entities.reverse(), *(_rolled(entities, step) for step in (1, -1))]
-    slips = [links.with_columns(entity_id=column) for column in turned]
+    for moved in (_rolled(entities, 1), _rolled(entities, -1), entities.reverse()):
+        yield links.with_columns(entity_id=moved)
     of_graph = pl.concat([triples["head_id"], triples["tail_id"]]).unique()
     numbers = [
         pl.DataFrame({column: tokens})
@@ -281,12 +236,12 @@ def _slips(genres: pl.DataFrame, links: pl.DataFrame, triples: pl.DataFrame) -> 
         for column, tokens in (("item_id", links["item_id"]), ("entity_id", of_graph))
     ]
     for off in (0, 1, -1):
-        moved = numbers[1].with_columns(pl.col("number") + off)
-        slips.append(numbers[0].join(moved, on="number").select("item_id", "entity_id"))
-    return [slip.join(genres, on="item_id", how="semi") for slip in slips]
+        others = numbers[1].with_columns(pl.col("number") + off)
+        yield numbers[0].join(others, on="number").select("item_id", "entity_id")
 
 
 def _rolled(column: pl.Series, step: int) -> pl.Series:
+    """The column, each value that many rows further down, the last ones at the top."""
     return pl.concat([column.tail(step % max(1, column.len())), column]).head(column.len())
 
 
@@ -375,9 +330,10 @@ def _tables(
     around = around.join(of_entity, on="entity_id", how="semi")
     of_entity = of_entity.join(around, on="entity_id", how="semi")
     nodes = around.filter(pl.len().over("node") >= MIN_ENTITIES_OF_NODE)
+    common = of_entity.group_by("genre").len("n").sort("n", "genre").tail(MAX_CATEGORIES)
     rows, columns, kinds = (
         pl.Enum(names.unique().sort())
-        for names in (of_entity["entity_id"], nodes["node"], genres["genre"])
+        for names in (of_entity["entity_id"], nodes["node"], common["genre"])
     )
     places = [nodes["entity_id"].cast(rows), nodes["node"].cast(columns)]
     ones = np.ones(nodes.height)
@@ -387,7 +343,8 @@ def _tables(
         pl.col("item_id").n_unique().alias("n_items"), pl.col("place").min()
     )
     by_entity = by_entity.sort("entity_id")
-    counts = of_entity.group_by("entity_id", "genre").len("n").join(by_entity, on="entity_id")
+    counts = of_entity.join(common, on="genre", how="semi").group_by("entity_id", "genre").len("n")
+    counts = counts.join(by_entity, on="entity_id")
     shares = np.zeros((shape[0], len(kinds.categories)))
     places = [counts["entity_id"].cast(rows), counts["genre"].cast(kinds)]
     shares[*(place.to_physical() for place in places)] = counts["n"] / counts["n_items"]

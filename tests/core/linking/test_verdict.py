@@ -15,7 +15,8 @@ from benchmarks.accuracy.link_check import (
 )
 from benchmarks.accuracy.link_controls import CONTROLS, Linked, build, shop, songs
 from kgrec_cli.core.linking.graph import add_metadata
-from kgrec_cli.core.linking.verdict import entity_names, link_verdict
+from kgrec_cli.core.linking.names import entity_names
+from kgrec_cli.core.linking.verdict import link_verdict
 
 GENRES = ["drama", "comedy", "western", "horror", "war"]
 
