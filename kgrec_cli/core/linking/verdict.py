@@ -207,8 +207,9 @@ def _around(entities: pl.Series, triples: pl.DataFrame) -> pl.DataFrame:
 
     A node is a neighbour, its name, and how it is reached: by which relation, in which direction.
     """
+    wanted = entities.unique().implode()
     ends = [
-        triples.select(
+        triples.filter(pl.col(one).is_in(wanted)).select(
             pl.col(one).alias("entity_id"),
             "relation_id",
             pl.col(other).alias("name"),
@@ -216,7 +217,7 @@ def _around(entities: pl.Series, triples: pl.DataFrame) -> pl.DataFrame:
         )
         for one, other, mark in (("head_id", "tail_id", ">"), ("tail_id", "head_id", "<"))
     ]
-    return pl.concat(ends).filter(pl.col("entity_id").is_in(entities.unique().implode())).unique()
+    return pl.concat(ends).unique()
 
 
 def _slips(links: pl.DataFrame, triples: pl.DataFrame) -> Iterator[pl.DataFrame]:
@@ -287,8 +288,8 @@ def _fit(around: pl.DataFrame, genres: pl.DataFrame, links: pl.DataFrame) -> _Fi
     happens with probability q p + (1 - q) b, so (measured - b) / (1 - b) <= q, and nearly q only
     where nodes are pure. The standard error takes the entities as independent.
     """
-    nodes, shares, in_order = _tables(around, genres, links)
-    n = nodes.shape[0]
+    neighbours, shares, in_order = _tables(around, genres, links)
+    n = len(shares)
     if n < MIN_COMPARED:
         return None
     rng = np.random.default_rng(0)
@@ -296,8 +297,10 @@ def _fit(around: pl.DataFrame, genres: pl.DataFrame, links: pl.DataFrame) -> _Fi
     for _ in range(N_SPLITS):
         halves = np.array_split(rng.permutation(n), 2)
         for fit, test in (halves, halves[::-1]):
-            for node, category, base in _purest(nodes[fit], shares[fit]):
-                rows = test[nodes[test][:, [node]].nonzero()[0]]
+            is_test = np.isin(np.arange(n), test)
+            for node, category, base in _purest(neighbours, shares, fit):
+                rows = neighbours.indices[slice(*neighbours.indptr[node : node + 2])]
+                rows = rows[is_test[rows]]
                 excess[rows] += shares[rows, category] - base
                 possible[rows] += 1 - base
     whole = _bound(excess, possible)
@@ -322,7 +325,7 @@ def _bound(excess: NDArray[np.float64], possible: NDArray[np.float64]) -> _Fit:
 def _tables(
     around: pl.DataFrame, genres: pl.DataFrame, links: pl.DataFrame
 ) -> tuple[sparse.csr_matrix, NDArray[np.float64], NDArray[np.int64]]:
-    """Binary (entities, nodes), shares (entities, genres), the entities as the links order them.
+    """Binary (nodes, entities), shares (entities, genres), the entities as the links order them.
 
     Of the linked entities that have a neighbour and an item with a category.
     """
@@ -335,9 +338,9 @@ def _tables(
         pl.Enum(names.unique().sort())
         for names in (of_entity["entity_id"], nodes["node"], common["genre"])
     )
-    places = [nodes["entity_id"].cast(rows), nodes["node"].cast(columns)]
+    places = [nodes["node"].cast(columns), nodes["entity_id"].cast(rows)]
     ones = np.ones(nodes.height)
-    shape = (len(rows.categories), len(columns.categories))
+    shape = (len(columns.categories), len(rows.categories))
     binary = sparse.csr_matrix((ones, [place.to_physical() for place in places]), shape=shape)
     by_entity = of_entity.group_by("entity_id").agg(
         pl.col("item_id").n_unique().alias("n_items"), pl.col("place").min()
@@ -345,22 +348,26 @@ def _tables(
     by_entity = by_entity.sort("entity_id")
     counts = of_entity.join(common, on="genre", how="semi").group_by("entity_id", "genre").len("n")
     counts = counts.join(by_entity, on="entity_id")
-    shares = np.zeros((shape[0], len(kinds.categories)))
+    shares = np.zeros((shape[1], len(kinds.categories)))
     places = [counts["entity_id"].cast(rows), counts["genre"].cast(kinds)]
     shares[*(place.to_physical() for place in places)] = counts["n"] / counts["n_items"]
     return binary, shares, by_entity["place"].arg_sort().to_numpy()
 
 
-def _purest(around: sparse.csr_matrix, shares: NDArray[np.float64]) -> list[tuple[int, int, float]]:
-    """The purest nodes, each with its category and the share of that category among all."""
-    support = np.asarray(around.sum(axis=0)).ravel()
-    nodes = np.flatnonzero((support >= MIN_ENTITIES_OF_NODE) & (support < around.shape[0] / 2))
-    base = shares.mean(axis=0)
+def _purest(
+    neighbours: sparse.csr_matrix, shares: NDArray[np.float64], fit: NDArray[np.int64]
+) -> list[tuple[int, int, float]]:
+    """The purest nodes among the entities `fit`: each with its category and that one's share."""
+    of_fit = np.zeros((len(shares), 1))
+    of_fit[fit] = 1
+    support = (neighbours @ of_fit).ravel()
+    nodes = np.flatnonzero((support >= MIN_ENTITIES_OF_NODE) & (support < len(fit) / 2))
+    base = shares[fit].mean(axis=0)
     rare = np.flatnonzero(base < MAX_CATEGORY_SHARE)
     if len(nodes) == 0 or len(rare) == 0:
         return []
     base, n = base[rare], support[nodes][:, None]
-    share = np.asarray(around[:, nodes].T @ shares[:, rare]) / n
+    share = (neighbours @ (shares[:, rare] * of_fit))[nodes] / n
     # One standard error below, with a pseudo-count, so that small nodes do not win by luck.
     careful = (share * n + 1) / (n + 2) - np.sqrt(share * (1 - share) / n + 1 / n**2)
     purity = (careful - base) / (1 - base)
