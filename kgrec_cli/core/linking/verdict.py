@@ -35,7 +35,7 @@ N_CHOSEN_NODES = 10
 MAX_BELOW_BEST = 0.25
 MIN_ENTITIES_OF_NODE = 8
 MIN_COMPARED, MIN_COMPARED_SHARE, MIN_COMPARED_OF_QUARTER = 30, 0.2, 10
-MAX_CATEGORY_SHARE, MAX_CATEGORIES = 0.4, 100
+MAX_CATEGORY_SHARE, MAX_CATEGORIES, MAX_ITEMS = 0.4, 100, 20_000
 MIN_CATEGORIES_NAMED = 3
 CATEGORY_WORDS = frozenset({"genre", "genres", "category", "categories"})
 
@@ -185,7 +185,10 @@ def _by_categories(
     genres = items.select("item_id", pl.col("genre").str.split(" ")).explode("genre")
     genres = genres.filter(pl.col("genre").str.len_chars() > 0).unique()
     genres = genres.join(links, on="item_id", how="semi")
-    around = _around(links["entity_id"], triples)
+    known = genres["item_id"].unique().sort()
+    known = known.sample(min(len(known), MAX_ITEMS), seed=0)
+    genres = genres.filter(pl.col("item_id").is_in(known.implode()))
+    around = _around(genres, links, triples)
     fit = _fit(around, genres, links)
     if fit is None:
         return None
@@ -196,17 +199,18 @@ def _by_categories(
     if told is not None and told.lower <= 0 and told.upper < CHANCE_BELOW:
         return LinkVerdict("broken", "genres", max(0.0, told.right), told.n_compared)
     for slip in _slips(links, triples):
-        better = _fit(_around(slip["entity_id"], triples), genres, slip)
+        better = _fit(_around(genres, slip, triples), genres, slip)
         if better is not None and better.lower >= max(FITS_FROM, fit.upper):
             return LinkVerdict("broken", "order", right, fit.n_compared)
     return LinkVerdict("unknown", "genres", right, fit.n_compared)
 
 
-def _around(entities: pl.Series, triples: pl.DataFrame) -> pl.DataFrame:
-    """What is around entities: String columns entity_id, relation_id, name, node.
+def _around(genres: pl.DataFrame, links: pl.DataFrame, triples: pl.DataFrame) -> pl.DataFrame:
+    """What is around the items' entities: String columns entity_id, relation_id, name, node.
 
     A node is a neighbour, its name, and how it is reached: by which relation, in which direction.
     """
+    entities = links.join(genres, on="item_id", how="semi")["entity_id"]
     wanted = entities.unique().implode()
     ends = [
         triples.filter(pl.col(one).is_in(wanted)).select(
@@ -256,10 +260,8 @@ def _tells_by_name(around: pl.DataFrame, genres: pl.DataFrame, triples: pl.DataF
     nodes = around.select("relation_id", "name", "node", n=pl.len().over("node")).unique()
     nodes = nodes.filter(pl.col("n") >= MIN_ENTITIES_OF_NODE)
     read = dict(entity_names(triples, nodes["name"]).iter_rows())
-    counts = [
-        (set(fold_title(genre).split()), n)
-        for genre, n in genres.group_by("genre").len().iter_rows()
-    ]
+    common = genres.group_by("genre").len("n").sort("n", "genre").tail(MAX_CATEGORIES)
+    counts = [(set(fold_title(genre).split()), n) for genre, n in common.iter_rows()]
     total = sum(n for _, n in counts)
     relations = []
     for (relation,), of_relation in nodes.group_by("relation_id", maintain_order=True):
@@ -268,7 +270,8 @@ def _tells_by_name(around: pl.DataFrame, genres: pl.DataFrame, triples: pl.DataF
             for name in of_relation["name"]
         ]
         known = [set(fold_title(text).split()) for text in texts]
-        named = [n for kind, n in counts if any(kind <= words for words in known)]
+        of_all = set().union(*known)
+        named = [n for kind, n in counts if kind <= of_all and any(map(kind.issubset, known))]
         spaced = re.sub(r"([a-z])([A-Z])", r"\1 \2", str(relation))
         is_named = CATEGORY_WORDS & set(re.findall("[a-z]+", spaced.lower()))
         n_opaque = sum(any(char.isdigit() for char in text) for text in texts)
