@@ -5,7 +5,7 @@
 DATA is a folder with `ml-100k/`, `ml-1m/`, `ml-latest-small/` as GroupLens packs them, `freebase/`
 (`ml2fb.txt`, `ml-100k.kg.gz`, `ml-100k.recbole.link`), `ml-1m-dbpedia/` and `ml-1m-mkr-kg/`;
 without it, only the controls are counted. Of films each draw takes a bootstrap sample of the items;
-of the controls there are twice as many draws, each a new catalogue.
+of the controls, right links have twice as many draws, each a new catalogue.
 """
 
 import argparse
@@ -156,8 +156,8 @@ def main() -> None:
         for kind, spoil in SPOILED.items() if is_right else [("as they are", SPOILED["right"])]:
             show(report, name, kind, count_films(linked, spoil, options.draws))
     for name, draw in CONTROLS.items():
-        for kind in ("right", "all shuffled"):
-            show(report, name, kind, count_controls(draw, SPOILED[kind], 2 * options.draws))
+        for kind, n_draws in (("right", 2 * options.draws), ("all shuffled", options.draws)):
+            show(report, name, kind, count_controls(draw, SPOILED[kind], n_draws))
     if options.out:
         options.out.write_text(json.dumps(report, indent=2) + "\n")
 

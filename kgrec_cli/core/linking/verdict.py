@@ -25,16 +25,17 @@ Witness = Literal["titles", "genres", "order", "construction", "none"]
 SOUND_FROM, BROKEN_BELOW = 0.65, 0.6
 """Shares of titles that are the name of their entity."""
 FITS_FROM, CHANCE_BELOW = 0.5, 0.35
-"""A graph fits the categories when surely more than half of the links are right; links are no
-better than chance when surely fewer than the second are, and possibly none."""
+"""A graph fits the categories when surely more than half of the links are right; links contradict
+it when surely fewer than the second are, and it goes with the categories as if by chance."""
 SURELY = 4.0
 """Standard errors on either side: of wrong links the true error is up to 1.5 times the estimate."""
 
-N_SPLITS = 5
+N_SPLITS, N_ORDERS = 5, 50
 N_CHOSEN_NODES = 10
 MAX_BELOW_BEST = 0.25
 MIN_ENTITIES_OF_NODE = 8
 MIN_COMPARED, MIN_COMPARED_SHARE, MIN_COMPARED_OF_QUARTER = 30, 0.2, 10
+MIN_CONTRADICTED, MAX_BEYOND_CHANCE = 150, 4.5
 MAX_CATEGORY_SHARE, MAX_CATEGORIES, MAX_ITEMS = 0.4, 100, 20_000
 MIN_CATEGORIES_NAMED = 3
 CATEGORY_WORDS = frozenset({"genre", "genres", "category", "categories"})
@@ -195,8 +196,14 @@ def _by_categories(
     right = max(0.0, fit.right)
     if fit.lower >= FITS_FROM and fit.is_even:
         return LinkVerdict("sound", "genres", right, fit.n_compared)
-    told = _fit(around.filter(_tells_by_name(around, genres, triples)), genres, links)
-    if told is not None and told.lower <= 0 and told.upper < CHANCE_BELOW:
+    telling = around.filter(_tells_by_name(around, genres, triples))
+    told = _fit(telling, genres, links)
+    if (
+        told is not None
+        and told.n_compared >= MIN_CONTRADICTED
+        and told.upper < CHANCE_BELOW
+        and _beyond_chance(telling, genres, links) < MAX_BEYOND_CHANCE
+    ):
         return LinkVerdict("broken", "genres", max(0.0, told.right), told.n_compared)
     for slip in _slips(links, triples):
         better = _fit(_around(genres, slip, triples), genres, slip)
@@ -313,6 +320,26 @@ def _fit(around: pl.DataFrame, genres: pl.DataFrame, links: pl.DataFrame) -> _Fi
     bounds = [_bound(excess[quarter], possible[quarter]) for quarter in quarters]
     is_even = all(b.n_compared < MIN_COMPARED_OF_QUARTER or b.upper >= FITS_FROM for b in bounds)
     return whole._replace(is_even=is_even)
+
+
+def _beyond_chance(around: pl.DataFrame, genres: pl.DataFrame, links: pl.DataFrame) -> float:
+    """How much more nodes and categories go together than by chance, in standard deviations.
+
+    Pearson's statistic of the two, beside that of random orders of the entities (a permutation
+    test; Fisher, The Design of Experiments, 1935).
+    """
+    neighbours, shares, _ = _tables(around, genres, links)
+    base = shares.mean(axis=0)
+    beyond = (shares - base) / np.sqrt(np.maximum(base * (1 - base), 1 / len(shares)))
+    support = np.asarray(neighbours.sum(axis=1))
+    rng = np.random.default_rng(0)
+
+    def together(order: NDArray[np.int64]) -> float:
+        return float((np.square(neighbours @ beyond[order]) / support).sum())
+
+    by_chance = [together(rng.permutation(len(shares))) for _ in range(N_ORDERS)]
+    own = together(np.arange(len(shares)))
+    return float((own - np.mean(by_chance)) / np.std(by_chance))
 
 
 def _bound(excess: NDArray[np.float64], possible: NDArray[np.float64]) -> _Fit:
