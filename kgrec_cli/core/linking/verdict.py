@@ -10,11 +10,16 @@ import re
 from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
-import numpy as np
 import polars as pl
-from numpy.typing import NDArray
-from scipy import sparse
 
+from kgrec_cli.core.linking.fit import (
+    FITS_FROM,
+    MAX_CATEGORIES,
+    MIN_COMPARED,
+    MIN_ENTITIES_OF_NODE,
+    beyond_chance,
+    fit_categories,
+)
 from kgrec_cli.core.linking.graph import is_metadata
 from kgrec_cli.core.linking.names import entity_names, is_label
 from kgrec_cli.core.linking.titles import fold_title, parse_title
@@ -24,20 +29,13 @@ Witness = Literal["titles", "genres", "order", "construction", "none"]
 
 SOUND_FROM, BROKEN_BELOW = 0.65, 0.6
 """Shares of titles that are the name of their entity."""
-FITS_FROM, CHANCE_BELOW = 0.5, 0.35
-"""A graph fits the categories when surely more than half of the links are right; links contradict
-it when surely fewer than the second are, and it goes with the categories as if by chance."""
-SURELY = 4.0
-"""Standard errors on either side: of wrong links the true error is up to 1.5 times the estimate."""
+CHANCE_BELOW, MAX_BEYOND_CHANCE, MIN_CONTRADICTED = 0.35, 4.5, 150
+"""Links contradict the graph when surely fewer than the first are right, and it goes with the
+categories as if by chance; so many entities have to be compared for that."""
 
-N_SPLITS, N_ORDERS = 5, 50
-N_CHOSEN_NODES = 10
-MAX_BELOW_BEST = 0.25
-MIN_ENTITIES_OF_NODE = 8
-MIN_COMPARED, MIN_COMPARED_SHARE, MIN_COMPARED_OF_QUARTER = 30, 0.2, 10
-MIN_CONTRADICTED, MAX_BEYOND_CHANCE = 150, 4.5
-MAX_CATEGORY_SHARE, MAX_CATEGORIES, MAX_ITEMS = 0.4, 100, 20_000
+MIN_COMPARED_SHARE = 0.2
 MIN_CATEGORIES_NAMED = 3
+MAX_ITEMS = 20_000
 CATEGORY_WORDS = frozenset({"genre", "genres", "category", "categories"})
 
 
@@ -157,26 +155,6 @@ def _folded(table: pl.DataFrame, of: str, column: str) -> pl.DataFrame:
     return table.join(folded, on=column).select(of, "text").unique()
 
 
-class _Fit(NamedTuple):
-    """A lower bound for the share of right links, its standard error and on how much it rests.
-
-    `is_even` is False when a quarter of the table fits surely worse than a sound one.
-    """
-
-    right: float
-    error: float
-    n_compared: int
-    is_even: bool = True
-
-    @property
-    def lower(self) -> float:
-        return self.right - SURELY * self.error
-
-    @property
-    def upper(self) -> float:
-        return self.right + SURELY * self.error
-
-
 def _by_categories(
     items: pl.DataFrame, links: pl.DataFrame, triples: pl.DataFrame
 ) -> LinkVerdict | None:
@@ -190,23 +168,23 @@ def _by_categories(
     known = known.sample(min(len(known), MAX_ITEMS), seed=0)
     genres = genres.filter(pl.col("item_id").is_in(known.implode()))
     around = _around(genres, links, triples)
-    fit = _fit(around, genres, links)
+    fit = fit_categories(around, genres, links)
     if fit is None:
         return None
     right = max(0.0, fit.right)
     if fit.lower >= FITS_FROM and fit.is_even:
         return LinkVerdict("sound", "genres", right, fit.n_compared)
     telling = around.filter(_tells_by_name(around, genres, triples))
-    told = _fit(telling, genres, links)
+    told = fit_categories(telling, genres, links)
     if (
         told is not None
         and told.n_compared >= MIN_CONTRADICTED
         and told.upper < CHANCE_BELOW
-        and _beyond_chance(telling, genres, links) < MAX_BEYOND_CHANCE
+        and beyond_chance(telling, genres, links) < MAX_BEYOND_CHANCE
     ):
         return LinkVerdict("broken", "genres", max(0.0, told.right), told.n_compared)
     for slip in _slips(links, triples):
-        better = _fit(_around(genres, slip, triples), genres, slip)
+        better = fit_categories(_around(genres, slip, triples), genres, slip)
         if better is not None and better.lower >= max(FITS_FROM, fit.upper):
             return LinkVerdict("broken", "order", right, fit.n_compared)
     return LinkVerdict("unknown", "genres", right, fit.n_compared)
@@ -286,125 +264,3 @@ def _tells_by_name(around: pl.DataFrame, genres: pl.DataFrame, triples: pl.DataF
         if tells or (is_named and 2 * n_opaque > len(texts)):
             relations.append(relation)
     return pl.col("relation_id").is_in(relations)
-
-
-def _fit(around: pl.DataFrame, genres: pl.DataFrame, links: pl.DataFrame) -> _Fit | None:
-    """A lower bound for the share of right links; None where it would rest on too little.
-
-    Each entity has the mean of its items' categories. The entities are split in two halves at
-    random. On one half the nodes of the graph are found whose neighbours are most surely of one
-    category; on the other it is counted how often the neighbours of those nodes are. With p the
-    purity of a node (at most 1), b the category's share and q the share of right links, that
-    happens with probability q p + (1 - q) b, so (measured - b) / (1 - b) <= q, and nearly q only
-    where nodes are pure. The standard error takes the entities as independent.
-    """
-    neighbours, shares, in_order = _tables(around, genres, links)
-    n = len(shares)
-    if n < MIN_COMPARED:
-        return None
-    rng = np.random.default_rng(0)
-    excess, possible = np.zeros(n), np.zeros(n)
-    for _ in range(N_SPLITS):
-        halves = np.array_split(rng.permutation(n), 2)
-        for fit, test in (halves, halves[::-1]):
-            is_test = np.isin(np.arange(n), test)
-            for node, category, base in _purest(neighbours, shares, fit):
-                rows = neighbours.indices[slice(*neighbours.indptr[node : node + 2])]
-                rows = rows[is_test[rows]]
-                excess[rows] += shares[rows, category] - base
-                possible[rows] += 1 - base
-    whole = _bound(excess, possible)
-    if whole.n_compared < MIN_COMPARED:
-        return None
-    quarters = np.array_split(in_order, 4)
-    bounds = [_bound(excess[quarter], possible[quarter]) for quarter in quarters]
-    is_even = all(b.n_compared < MIN_COMPARED_OF_QUARTER or b.upper >= FITS_FROM for b in bounds)
-    return whole._replace(is_even=is_even)
-
-
-def _beyond_chance(around: pl.DataFrame, genres: pl.DataFrame, links: pl.DataFrame) -> float:
-    """How much more nodes and categories go together than by chance, in standard deviations.
-
-    Pearson's statistic of the two, beside that of random orders of the entities (a permutation
-    test; Fisher, The Design of Experiments, 1935).
-    """
-    neighbours, shares, _ = _tables(around, genres, links)
-    base = shares.mean(axis=0)
-    beyond = (shares - base) / np.sqrt(np.maximum(base * (1 - base), 1 / len(shares)))
-    support = np.asarray(neighbours.sum(axis=1))
-    rng = np.random.default_rng(0)
-
-    def together(order: NDArray[np.int64]) -> float:
-        return float((np.square(neighbours @ beyond[order]) / support).sum())
-
-    by_chance = [together(rng.permutation(len(shares))) for _ in range(N_ORDERS)]
-    own = together(np.arange(len(shares)))
-    return float((own - np.mean(by_chance)) / np.std(by_chance))
-
-
-def _bound(excess: NDArray[np.float64], possible: NDArray[np.float64]) -> _Fit:
-    """The bound from what each entity adds to both sums: hits beyond chance, and the most of it."""
-    most = possible.sum()
-    if most == 0:
-        return _Fit(0.0, 0.0, 0)
-    right = float(excess.sum() / most)
-    error = float(np.sqrt(np.square(excess - right * possible).sum()) / most)
-    return _Fit(right, error, int((possible > 0).sum()))
-
-
-def _tables(
-    around: pl.DataFrame, genres: pl.DataFrame, links: pl.DataFrame
-) -> tuple[sparse.csr_matrix, NDArray[np.float64], NDArray[np.int64]]:
-    """Binary (nodes, entities), shares (entities, genres), the entities as the links order them.
-
-    Of the linked entities that have a neighbour and an item with a category.
-    """
-    of_entity = links.with_row_index("place").join(genres, on="item_id")
-    around = around.join(of_entity, on="entity_id", how="semi")
-    of_entity = of_entity.join(around, on="entity_id", how="semi")
-    nodes = around.filter(pl.len().over("node") >= MIN_ENTITIES_OF_NODE)
-    common = of_entity.group_by("genre").len("n").sort("n", "genre").tail(MAX_CATEGORIES)
-    rows, columns, kinds = (
-        pl.Enum(names.unique().sort())
-        for names in (of_entity["entity_id"], nodes["node"], common["genre"])
-    )
-    places = [nodes["node"].cast(columns), nodes["entity_id"].cast(rows)]
-    ones = np.ones(nodes.height)
-    shape = (len(columns.categories), len(rows.categories))
-    binary = sparse.csr_matrix((ones, [place.to_physical() for place in places]), shape=shape)
-    by_entity = of_entity.group_by("entity_id").agg(
-        pl.col("item_id").n_unique().alias("n_items"), pl.col("place").min()
-    )
-    by_entity = by_entity.sort("entity_id")
-    counts = of_entity.join(common, on="genre", how="semi").group_by("entity_id", "genre").len("n")
-    counts = counts.join(by_entity, on="entity_id")
-    shares = np.zeros((shape[1], len(kinds.categories)))
-    places = [counts["entity_id"].cast(rows), counts["genre"].cast(kinds)]
-    shares[*(place.to_physical() for place in places)] = counts["n"] / counts["n_items"]
-    return binary, shares, by_entity["place"].arg_sort().to_numpy()
-
-
-def _purest(
-    neighbours: sparse.csr_matrix, shares: NDArray[np.float64], fit: NDArray[np.int64]
-) -> list[tuple[int, int, float]]:
-    """The purest nodes among the entities `fit`: each with its category and that one's share."""
-    of_fit = np.zeros((len(shares), 1))
-    of_fit[fit] = 1
-    support = (neighbours @ of_fit).ravel()
-    nodes = np.flatnonzero((support >= MIN_ENTITIES_OF_NODE) & (support < len(fit) / 2))
-    base = shares[fit].mean(axis=0)
-    rare = np.flatnonzero(base < MAX_CATEGORY_SHARE)
-    if len(nodes) == 0 or len(rare) == 0:
-        return []
-    base, n = base[rare], support[nodes][:, None]
-    share = (neighbours @ (shares[:, rare] * of_fit))[nodes] / n
-    # One standard error below, with a pseudo-count, so that small nodes do not win by luck.
-    careful = (share * n + 1) / (n + 2) - np.sqrt(share * (1 - share) / n + 1 / n**2)
-    purity = (careful - base) / (1 - base)
-    best = purity.max(axis=1)
-    chosen = np.argsort(-best, kind="stable")[:N_CHOSEN_NODES]
-    chosen = chosen[best[chosen] >= best.max() - MAX_BELOW_BEST]
-    return [
-        (int(nodes[node]), int(rare[category]), float(base[category]))
-        for node, category in zip(chosen, purity.argmax(axis=1)[chosen], strict=True)
-    ]

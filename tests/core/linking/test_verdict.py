@@ -190,6 +190,12 @@ def test_a_relation_named_for_categories_knows_them(relation: str) -> None:
     assert link_verdict(*spoiled(linked, "half shuffled")).verdict == "unknown"
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_a_relation_named_for_categories_that_tells_a_third_is_no_contradiction(seed: int) -> None:
+    linked = with_relation(shop(seed, purity=0.33), "brand", "category")
+    assert link_verdict(*linked).verdict == "unknown"
+
+
 def test_nodes_named_for_categories_know_them() -> None:
     names = {f"brand{n}": f"http://x.org/Category:{kind}_{n % 4}" for n, kind in enumerate(
         kind for kind in ("garden", "kitchen", "office", "tools", "toys") for _ in range(4)
