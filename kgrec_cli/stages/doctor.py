@@ -221,7 +221,7 @@ def _links(
     verdict = link_verdict(catalogue, links, kg)
     levels: dict[str, Level] = {"sound": "ok", "broken": "bad", "unknown": "note"}
     level = levels[verdict.verdict]
-    cure = "" if verdict.witness == "none" or level == "ok" else CURE
+    cure = CURE if level == "bad" else ""
     findings.append(Finding(level, ".link", verdict.summary, cure))
     return verdict
 

@@ -10,9 +10,10 @@ from pathlib import Path
 import polars as pl
 
 from kgrec_cli.core.linking.graph import ItemLinks, add_metadata, build_metadata_kg, select_links
+from kgrec_cli.core.linking.names import entity_names
 from kgrec_cli.core.linking.oddities import fit_links, graph_oddities, turned_text
 from kgrec_cli.core.linking.titles import MATCHES, match_titles
-from kgrec_cli.core.linking.verdict import LinkVerdict, entity_names, link_verdict
+from kgrec_cli.core.linking.verdict import LinkVerdict, link_verdict
 from kgrec_cli.dataset.features import CURE
 from kgrec_cli.errors import KgrecError, UsageError
 from kgrec_cli.events import Note, OnEvent, Warn

@@ -1,0 +1,50 @@
+"""The names of entities, to compare titles with: from label triples or from readable IRIs."""
+
+import re
+from urllib.parse import unquote
+
+import polars as pl
+
+LABEL_RELATIONS = frozenset({"label", "name", "title", "prefLabel"})
+
+
+def entity_names(triples: pl.DataFrame, entities: pl.Series) -> pl.DataFrame:
+    """The names of entities, from label triples or, failing these, from readable IRIs.
+
+    A triple names its head when its relation ends in label, name, title or prefLabel, as
+    `rdfs:label` does, and its tail is no entity with triples of its own. An IRI such as
+    `http://dbpedia.org/resource/Emma_(1996_film)` gives "Emma (1996)".
+
+    Args:
+        triples: String columns head_id, relation_id, tail_id.
+        entities: String, the entities whose names are wanted.
+
+    Returns:
+        String columns entity_id, name; an entity may have several rows, or none.
+    """
+    wanted = pl.DataFrame({"entity_id": entities.unique(maintain_order=True)})
+    heads = triples["head_id"].unique()
+    labels = triples.filter(is_label() & ~pl.col("tail_id").is_in(heads.implode())).select(
+        pl.col("head_id").alias("entity_id"), pl.col("tail_id").alias("name")
+    )
+    labels = labels.join(wanted, on="entity_id", how="semi")
+    if labels.height:
+        return labels
+    iris = wanted.filter(pl.col("entity_id").str.contains(r"^<?https?://[^ ]+/[^/]+$"))
+    names = [_readable(iri) for iri in iris["entity_id"]]
+    named = pl.DataFrame(
+        {"entity_id": iris["entity_id"], "name": pl.Series(names, dtype=pl.String)}
+    )
+    return named.filter(pl.col("name").str.contains(r"\p{L}{2}"))
+
+
+def _readable(iri: str) -> str:
+    """The last part of an IRI as a title; "Emma_(1996_film)" as "Emma (1996)"."""
+    name = unquote(iri.strip("<>").rpartition("/")[2].rpartition("#")[2]).replace("_", " ")
+    name = re.sub(r"\((\d{4}) [^()]*\)$", r"(\1)", name)
+    return re.sub(r" \((?:film|movie|book|novel|album|song|[a-z ]+ film)\)$", "", name)
+
+
+def is_label() -> pl.Expr:
+    """Whether the relation of a triple (relation_id) gives its head a name."""
+    return pl.col("relation_id").str.extract(r"([^/#:.]+)$").is_in(list(LABEL_RELATIONS))
