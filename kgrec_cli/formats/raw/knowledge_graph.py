@@ -13,11 +13,11 @@ import polars as pl
 from kgrec_cli.errors import KgrecError
 from kgrec_cli.formats.raw.columns import known_columns, plain_name
 from kgrec_cli.formats.raw.files import RawFile, first_lines, is_parquet
+from kgrec_cli.formats.raw.layout import detect_table
 from kgrec_cli.formats.raw.tables import (
     EXTRA,
     SAMPLE_LINES,
     RawTable,
-    detect_table,
     find_lines,
     read_columns,
     read_lines,

@@ -12,18 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kgrec_cli.errors import KgrecError
-from kgrec_cli.formats.raw.columns import guess_columns, has_header
+from kgrec_cli.formats.raw.columns import guess_columns, header_sign
 from kgrec_cli.formats.raw.files import RawFile
 from kgrec_cli.formats.raw.interactions import ColumnChoice, read_raw_interactions
 from kgrec_cli.formats.raw.item_lists import read_catalog
 from kgrec_cli.formats.raw.knowledge_graph import read_raw_links, read_raw_triples
-from kgrec_cli.formats.raw.tables import (
-    detect_table,
-    find_lines,
-    find_quotes,
-    find_separator,
-    read_columns,
-)
+from kgrec_cli.formats.raw.layout import detect_table, find_quotes, find_separator
+from kgrec_cli.formats.raw.tables import find_lines, read_columns
 
 KINDS = ("user", "item", "rating", "time")
 Row = tuple[object, ...]
@@ -112,21 +107,37 @@ def test_every_reader_takes_every_separator(
 
 
 @pytest.mark.parametrize(
-    ("expected", "if_unsure", "rows"),
+    ("expected", "rows"),
     [
-        (True, False, [["item_id:token", "x:float"]]),
-        (True, False, [["user_id", "7"], ["1", "2"]]),
-        (True, False, [["user", "what"]]),
-        (False, True, [["time", "7"], ["a", "b"]]),
-        (True, False, [["date", "score"], ["a", "b"]]),
-        (False, False, [["time", "a"], ["date", "b"]]),
-        (True, True, [["time", "a"], ["date", "b"]]),
-        (True, False, [["who", "what"], ["1", "a"], ["2", "b"]]),
-        (False, False, [["who", "what"], ["1", "a"]]),
+        (True, [["item_id:token", "x:float"]]),
+        (True, [["user_id", "7"], ["1", "2"]]),
+        (True, [["user", "what"]]),
+        (False, [["time", "7"], ["a", "b"]]),
+        (True, [["date", "score"], ["a", "b"]]),
+        (None, [["time", "a"], ["date", "b"]]),
+        (True, [["who", "what"], ["1", "a"], ["2", "b"]]),
+        (None, [["who", "what"], ["1", "a"]]),
+        # a date, a time, an address or an empty field is data
+        (False, [["u1", "2012-07-01T10:00:00Z", "b"], ["u2", "2012-07-01T10:00:00Z", "c"]]),
+        (False, [["u1", "7/1/2012 9:05:58 AM"], ["u2", "7/2/2012 9:05:58 AM"]]),
+        (False, [["a", "Tue Apr 03 18:00:09 +0000 2012"], ["b", "Tue Apr 03 18:00:10 +0000 2012"]]),
+        (False, [["a", "http://x/y"], ["b", "http://x/z"]]),
+        (False, [["a", "", "b"], ["c", "d", "e"]]),
+        (False, [["a", "", "b"], ["c", "1", "e"], ["d", "2", "e"]]),
+        # ... but not beside names
+        (True, [["", "user_id", "x"], ["0", "u", "y"]]),
+        (True, [["", "u", "i"], ["0", "u1", "y"]]),
+        # 0 to n-1, as pandas names columns
+        (True, [["0", "1", "2"], ["u1", "i1", "5"]]),
+        (True, [["0", "1", "2", "3"], ["4", "7", "5", "881250949"]]),
+        (True, [["", "0", "1"], ["0", "u", "i"]]),
+        (True, [["0", "1"], ["a", "b"]]),
+        (None, [["0", "1", "2"], ["0", "2", "3"], ["1", "1", "1"]]),
+        (False, [["0", "1"], ["1", "2"]]),
     ],
 )
-def test_what_makes_a_header(expected: bool, if_unsure: bool, rows: list[list[str]]):
-    assert has_header(rows, KINDS, if_unsure=if_unsure) is expected
+def test_what_makes_a_header(expected: bool | None, rows: list[list[str]]):
+    assert header_sign(rows, KINDS) is expected
 
 
 def test_no_column_is_taken_twice_and_the_likelier_name_wins():
