@@ -12,7 +12,6 @@ _MAGICS = (
     (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "an old Excel workbook (.xls)", _AS_CSV),
     (b"%PDF", "a PDF", "give the table itself as CSV"),
     (b"\xfd7zXZ\0", "an xz archive", _UNPACK),
-    (b"BZh", "a bzip2 archive", _UNPACK),
     (b"\x28\xb5\x2f\xfd", "a zstd archive", _UNPACK),
     (b"\x04\x22\x4d\x18", "an lz4 archive", _UNPACK),
     (b"7z\xbc\xaf\x27\x1c", "a 7z archive", _UNPACK),
@@ -31,6 +30,7 @@ _MAGICS = (
     (b"ORC", "an ORC file", _WRITE),
 )
 """First bytes, what a file is that begins so, and what to do."""
+_ALSO_TEXT = (b"ORC", b"FEA1")  # unless a zero follows
 
 _TEXTS = (
     (
@@ -38,7 +38,7 @@ _TEXTS = (
         "a git-lfs pointer, not the data",
         "fetch the file itself by `git lfs pull`",
     ),
-    (rb"(?i)<!doctype html|<html\b|<head\b", "a web page (HTML)", "download the data itself"),
+    (rb"(?i)<!doctype html|<(?:html|head)[\s>]", "a web page (HTML)", "download the data itself"),
     (rb"<\?xml\b", "an XML file", _WRITE),
     (
         rb"\[\s*(?:[\[{]|$)",
@@ -55,6 +55,7 @@ _TEXTS = (
         "JSON over several lines",
         "give JSON lines, one object a line (jq -c . FILE > FILE.jsonl)",
     ),
+    (rb"BZh[1-9]1AY&SY", "a bzip2 archive", _UNPACK),
     (rb"\{\\rtf", "an RTF document", "save it as plain text"),
     (rb"%%MatrixMarket", "a Matrix Market file", "write the table as CSV"),
 )
@@ -68,7 +69,7 @@ def check_start(start: bytes, where: str) -> None:
         KgrecError: It is none; the line says what it is, and what to give instead.
     """
     for magic, what, cure in _MAGICS:
-        if start.startswith(magic) and (magic != b"ORC" or b"\0" in start):
+        if start.startswith(magic) and (magic not in _ALSO_TEXT or b"\0" in start):
             raise KgrecError(f"{where}: {what}; {cure}")
     if start[257:262] == b"ustar":
         raise KgrecError(f"{where}: a tar archive; {_UNPACK}")

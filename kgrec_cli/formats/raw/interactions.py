@@ -111,7 +111,8 @@ def choose_columns(table: RawTable, choice: ColumnChoice) -> dict[str, int]:
         KgrecError: The header does not name users or items, and neither does the user.
         UsageError: A column named by the user is not there, or two roles for one column.
     """
-    names, where = table.names, table.file.where
+    names = table.names
+    where = f"{table.file.where} ({table.kind})" if table.kind else table.file.where
     guesses = guess_columns([kind for _, kind, _ in _OPTIONS], names) if table.has_header else {}
     columns: dict[str, int] = {}
     for role, kind, option in _OPTIONS:

@@ -141,6 +141,8 @@ def _check_separator(
     rows: Sequence[Sequence[str]],
 ) -> None:
     """Checks that the lines are separated by what kgrec knows, and all by the same."""
+    if separator == "|" and not any("|" in line.replace("||", "") for line in lines):
+        separator = ""
     if not separator and (other := foreign_separator(lines)):
         raise KgrecError(
             f"{file.where}: its fields are separated by {show_separator(other)}, expected TAB, "

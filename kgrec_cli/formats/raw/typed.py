@@ -19,42 +19,57 @@ from kgrec_cli.formats.raw.files import MAX_RATIO, RawFile, cannot_read, content
 
 EXTRA = "_extra"
 _CHUNK = 100_000
-_TRIAL_MIB = 512
+_TRIAL_MIB = 256
+_TRIAL_ROWS = 1_000_000
 _TRIAL_S = 30
 _FAILED = 3
 _TRIAL = """
-import io, os, sys
+import io, os, sys, threading, time
 import polars as pl
 try:
     import resource
-    with open("/proc/self/statm") as file:
-        used = int(file.read().split()[0]) * os.sysconf("SC_PAGE_SIZE")
-    limit = used + int(sys.argv[1])
-    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+    unit = 1 if sys.platform == "darwin" else 1024
+    def used():
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+    limit = used() + int(sys.argv[1])
+    def watch():
+        while used() < limit:
+            time.sleep(0.01)
+        os._exit(4)
+    threading.Thread(target=watch, daemon=True).start()
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_AS, (limit + 2**33, limit + 2**33))
 except (ImportError, OSError, ValueError):
     pass  # a system without these limits
-for path in sys.argv[2:] or [io.BytesIO(sys.stdin.buffer.read())]:
+n_left = int(sys.argv[2])
+def count(rows):
+    global n_left
+    n_left -= rows.height
+    if n_left < 0:
+        os._exit(4)
+for path in sys.argv[3:] or [io.BytesIO(sys.stdin.buffer.read())]:
     try:
-        pl.scan_parquet(path, glob=False).sink_batches(lambda rows: None, chunk_size=100_000)
+        pl.scan_parquet(path, glob=False).sink_batches(count, chunk_size=100_000)
     except BaseException as error:
         text = str(error) if isinstance(error, pl.exceptions.PolarsError) else "damaged"
-        print(path if isinstance(path, str) else "", text, sep="\\n")
-        sys.exit(3)
+        print(path if isinstance(path, str) else "", text, sep="\\n", flush=True)
+        os._exit(3)
+os._exit(0)
 """
 
 
 def check_parquet(files: Sequence[RawFile]) -> None:
     """Checks that Parquet files can be read, in a process of its own, within bounded memory.
 
-    It may take 512 MiB and 100 times the size of the largest.
+    Reading them may take 256 MiB and 100 times their size; they may have a million rows, and 100
+    for each byte.
 
     Raises:
         KgrecError: One is damaged, or unpacks to far more than it takes.
     """
     on_disk = {str(s): file for file in files if isinstance(s := content(file), Path)}
     if on_disk:
-        _try_parquet(on_disk, b"", max(Path(path).stat().st_size for path in on_disk))
+        _try_parquet(on_disk, b"", sum(Path(path).stat().st_size for path in on_disk))
     for file in files:
         if isinstance(raw := content(file), bytes):
             _try_parquet({"": file}, raw, len(raw))
@@ -63,9 +78,10 @@ def check_parquet(files: Sequence[RawFile]) -> None:
 def _try_parquet(files: Mapping[str, RawFile], raw: bytes, n_bytes: int) -> None:
     """Reads files by their paths, or `raw` (path ""), in a process that may take some memory."""
     limit = (_TRIAL_MIB << 20) + MAX_RATIO * n_bytes
-    command = [sys.executable, "-c", _TRIAL, str(limit), *filter(None, files)]
+    n_rows = _TRIAL_ROWS + MAX_RATIO * n_bytes
+    command = [sys.executable, "-c", _TRIAL, str(limit), str(n_rows), *filter(None, files)]
     environment = os.environ | {"RUST_BACKTRACE": "0", "POLARS_MAX_THREADS": "2"}
-    seconds = _TRIAL_S + n_bytes * len(files) / 1e6
+    seconds = _TRIAL_S + n_bytes / 1e6
     try:
         trial = subprocess.run(
             command, input=raw, env=environment, capture_output=True, timeout=seconds, check=False
@@ -77,7 +93,7 @@ def _try_parquet(files: Mapping[str, RawFile], raw: bytes, n_bytes: int) -> None
         path, _, text = trial.stdout.decode(errors="replace").partition("\n")
         reason = text.partition("\n")[0][:120]
         if trial.returncode != _FAILED:  # it was ended from outside its own code
-            reason = f"damaged, or more than {limit >> 20:,} MiB of memory to read it"
+            reason = f"damaged, or it unpacks to more than {limit >> 20:,} MiB or {n_rows:,} rows"
         bad = files.get(path, next(iter(files.values())))
         raise cannot_read(bad.where, KgrecError(f"not a whole Parquet file: {reason}"))
 

@@ -3,6 +3,7 @@
 import csv
 import gzip
 import io
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -103,6 +104,30 @@ def test_every_reader_takes_every_separator(
     assert reader(write(path, gzip.compress(text.encode()))) == [expected]  # by its content
 
 
+@pytest.mark.parametrize("separator", ["\\t", "^", "~", "\x01", "#", "||"])
+def test_a_separator_that_kgrec_does_not_know_is_named(path: Path, separator: str):
+    shown = {"\\t": "a backslash and a t", "\x01": "the character U+0001"}
+    text = f"user{separator}item{separator}time\nu{separator}i{separator}5\n"
+    expected = re.escape(shown.get(separator, f"'{separator}'"))
+    for reader in READERS:
+        with pytest.raises(KgrecError, match=f"separated by {expected}, expected TAB, comma"):
+            reader(write(path, text))
+
+
+def test_a_header_with_another_separator_than_the_rows_is_named(path: Path):
+    message = r"table\.txt: line 1 is separated by ',', the lines after it by TAB; write all with"
+    with pytest.raises(KgrecError, match=message):
+        interactions(write(path, "user,item,time\nu\ti\t5\nv\tj\t6\n"))
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t", "|"])
+def test_the_line_that_excel_takes_the_separator_from(path: Path, separator: str):
+    text = f"\ufeffsep={separator}\r\nuser;item;time\r\nu;i,x;5\r\n".replace(";", separator)
+    if separator == ",":
+        text = text.replace("i,x", '"i,x"')
+    assert interactions(write(path, text)) == [("u", "i,x", 5)]
+
+
 # Headers
 
 
@@ -158,6 +183,24 @@ def test_items_have_the_same_names_in_every_file(path: Path, name: str):
 
 def test_a_row_number_called_id_is_not_the_item_of_a_link(path: Path):
     assert links(write(path, "id,item_id,entity\n0,7,m.1\n")) == [("7", "m.1")]
+
+
+def test_a_first_row_with_a_date_or_an_empty_field_is_no_header(path: Path):
+    """The layout of Last.fm 1K: user, time, artist's id, artist, track's id, track."""
+    rows = ["u\t2012-07-01T10:00:00Z\tx\tA\t\tT", "v\t2012-07-02T10:00:00Z\ty\tB\t\tS"]
+    columns = ColumnChoice("1", "3", None, "2")
+    table = read_raw_interactions(write(path, "\n".join(rows)), columns).table
+    assert table.rows() == [("u", "x", 1341136800), ("v", "y", 1341223200)]
+    table = read_raw_interactions(write(path, "u,,x\nv,a,y\n"), ColumnChoice("1", "3")).table
+    assert table.rows() == [("u", "x", 0), ("v", "y", 1)]
+
+
+def test_a_header_of_numbers_as_pandas_writes_it(path: Path):
+    rows = read_raw_interactions(write(path, "0,1,2\nu,i,5\n"), ColumnChoice("0", "1"))
+    assert rows.table.rows() == [("u", "i", 0)]
+    assert triples(write(path, "0,1,2\na,r,b\n")) == [("a", "r", "b")]
+    assert triples(write(path, "0\t1\t2\n0\t1\t3\n")) == [("0", "1", "2"), ("0", "1", "3")]
+    assert links(write(path, "0\t1\n1\t2\n")) == [("0", "1"), ("1", "2")]
 
 
 def test_a_header_with_a_number_in_it(path: Path):
