@@ -194,6 +194,7 @@ def _read_raw(
             item_list=item_list,
             list_columns=request.list_columns,
         )
+        _check_list_columns(request, raw.items is not None)
         return raw, {}
     log = find_log(path)
     rows = read_raw_interactions(
@@ -205,11 +206,20 @@ def _read_raw(
     source = f"{first} and {n_more:,} more as one log" if n_more else first
     on_event(Note(f"reading {source} ({shown}{order})"))
     items, files = None, list(log.files)
+    _check_list_columns(request, bool(item_list or log.item_list))
     if item_list := item_list or log.item_list:
         columns = replace(request.list_columns, item=rows.columns["item_id"])
         items = read_items(item_list, columns, on_event=on_event)
         files.append(item_list)
     return RawData("table", rows, items, None, None, rows.bad_rows, tuple(files)), rows.columns
+
+
+def _check_list_columns(request: PrepareRequest, has_list: bool) -> None:
+    if request.list_columns and not has_list:
+        raise UsageError(
+            "--id-col, --title-col, --year-col and --genre-col are columns of an item list: give "
+            "it by --items FILE"
+        )
 
 
 def _filter(raw: RawData, request: PrepareRequest) -> tuple[pl.DataFrame, dict[str, Any]]:
