@@ -191,3 +191,10 @@ def test_a_pattern_as_typed(run_cli: RunCli, folder: Path):
     assert [source["file"] for source in report["sources"]] == ["log.csv", "more.csv"]
     result = run_cli("prepare", "toy", "--raw", "x*.csv")
     assert (result.exit_code, "x*.csv: no file matches" in result.stderr) == (1, True)
+
+
+def test_a_path_that_is_too_long_is_one_line(run_cli: RunCli, folder: Path):
+    for option in ("--raw", "--items"):
+        result = run_cli("prepare", "toy", "--raw", "log.csv", option, "a" * 5000)
+        assert (result.exit_code, "no such file or folder" in result.stderr) == (1, True)
+        assert len(result.stderr) < 300

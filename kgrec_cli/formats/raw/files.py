@@ -101,9 +101,17 @@ def list_raw_files(path: Path) -> list[RawFile]:
     return [RawFile(path, member) for member in members if not member.startswith("__MACOSX/")]
 
 
+def is_there(path: Path) -> bool:
+    """Whether something lies at a path; a path that the system refuses has nothing."""
+    try:
+        return path.exists()
+    except (OSError, ValueError):  # too long, or not to be looked into
+        return False
+
+
 def is_pattern(path: Path) -> bool:
     """True for a path with `*`, `?` or `[...]` in it that is not itself a file or folder."""
-    return bool(_GLOB.search(str(path))) and not path.exists()
+    return bool(_GLOB.search(str(path))) and not is_there(path)
 
 
 def _in_order(path: Path | str) -> list[tuple[int, str, str]]:
@@ -213,7 +221,7 @@ def _read(file: RawFile, n_bytes: int = -1) -> bytes:
 
 def _stored(file: RawFile, n_bytes: int) -> bytes:
     """The first bytes (-1: all) of a file, out of its zip."""
-    if file.path.exists() and not (file.path.is_file() or file.path.is_dir()):
+    if is_there(file.path) and not (file.path.is_file() or file.path.is_dir()):
         raise KgrecError(f"{file.where}: a pipe or a device; write it to a file and give that")
     if file.member is None:
         with file.path.open("rb") as stream:

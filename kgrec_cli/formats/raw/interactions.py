@@ -297,7 +297,7 @@ def _problem(
     if n_fields != n_columns:
         return "", _columns(n_fields), _columns(n_columns)
     if values[EXTRA]:
-        return "", f"'{values[EXTRA]}' between two columns", _columns(n_columns)
+        return "", f"{_quoted(values[EXTRA])} between two columns", _columns(n_columns)
     for name in ("user_id", "item_id"):
         if values[name] == "":
             return names[name], "nothing", f"the {name.removesuffix('_id')}'s id"
@@ -316,4 +316,4 @@ def _columns(number: int) -> str:
 
 
 def _quoted(text: str) -> str:
-    return f"'{text}'" if text else "nothing"
+    return f"'{shorten(text)}'" if text else "nothing"

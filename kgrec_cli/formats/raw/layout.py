@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import polars as pl
 
@@ -75,6 +75,10 @@ def detect_table(
     if not tables:
         raise KgrecError(f"{file.where}: empty, expected {what}")
     table, *others = tables
+    folders = sorted({PurePath(each.folder).name for each in files})
+    if len(folders) > 1 and all("=" in name for name in folders):
+        text = f"{file.where}: the folders name a column ('{folders[0][:40]}') that is not read"
+        on_event(Warn(text))
     if others:
         table = _join_parts(table, others, kinds)
     if table.has_header and table.separator is not None and is_numbered(table.names):
@@ -243,6 +247,9 @@ def find_quotes(file: RawFile, separator: str) -> Quotes:
     A field is enclosed when it begins and ends with a quote and all quotes inside are doubled.
     Where every quote belongs to an enclosed field, these may hold separators and line ends. Where
     some do not, quotes are text, and only a whole enclosed field between two separators loses its.
+
+    Raises:
+        KgrecError: The file holds a zero byte, which no text does.
     """
     source = content(file)
     with source.open("rb") if isinstance(source, Path) else io.BytesIO(source) as stream:
@@ -253,6 +260,8 @@ def find_quotes(file: RawFile, separator: str) -> Quotes:
             if isinstance(source, bytes)
             else mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
         )
+        if text.find(b"\0") >= 0:
+            raise KgrecError(f"{file.where}: not a text file, for it holds a zero byte")
         if text.find(b'"') < 0:
             return "none"
         edge = re.escape(f"\n{separator}".encode())

@@ -7,6 +7,7 @@ small lists through plain Python.
 
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -131,8 +132,9 @@ def find_movielens(path: Path) -> MovieLensFiles | None:
     """
     if path.is_file() and not is_zip(RawFile(path)):
         folder = str(path.parent)
-        files = [file for file in list_raw_files(path.parent) if file.folder == folder]
-        named, others = [RawFile(path)], []
+        named, others, files = [RawFile(path)], [], [RawFile(path)]
+        with suppress(KgrecError):  # a folder that cannot be listed
+            files = [file for file in list_raw_files(path.parent) if file.folder == folder]
     else:
         files = others = list_raw_files(path)
         named = [file for file in files if file.name in {layout.ratings for layout in LAYOUTS}]

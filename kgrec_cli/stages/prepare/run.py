@@ -26,7 +26,7 @@ from kgrec_cli.errors import KgrecError, UsageError, unknown_name
 from kgrec_cli.events import Note, OnEvent
 from kgrec_cli.formats.atomic import write_atomic
 from kgrec_cli.formats.files import WriteFile, sha256_of, write_json, write_together
-from kgrec_cli.formats.raw.files import RawFile, describe_sources, is_pattern
+from kgrec_cli.formats.raw.files import RawFile, describe_sources, is_pattern, is_there
 from kgrec_cli.formats.raw.interactions import ColumnChoice, OnBadRow, read_raw_interactions
 from kgrec_cli.formats.raw.item_lists import ListColumns, find_catalog, read_items
 from kgrec_cli.formats.raw.logs import find_log
@@ -153,7 +153,7 @@ def check_name(request: PrepareRequest) -> None:
     """
     name = request.name
     if not re.fullmatch(r"[\w][\w.-]*", name):
-        hint = f" (raw data goes by --raw {name})" if Path(name).exists() else ""
+        hint = f" (raw data goes by --raw {name})" if is_there(Path(name)) else ""
         raise UsageError(
             f"data set name '{name}': expected letters, digits, '.', '-' and '_' only{hint}"
         )
@@ -168,8 +168,8 @@ def check_name(request: PrepareRequest) -> None:
 def _locate_raw(request: PrepareRequest, on_event: OnEvent) -> Path:
     """The raw data that the user named, else downloaded."""
     for option, path in (("--raw", request.raw_path), ("--items", request.items_path)):
-        if path is not None and not path.exists() and not is_pattern(path):
-            raise KgrecError(f"{option} {path}: no such file or folder")
+        if path is not None and not is_there(path) and not is_pattern(path):
+            raise KgrecError(f"{option} {str(path)[:200]}: no such file or folder")
     if request.raw_path is not None:
         return request.raw_path
     from kgrec_cli.download import fetch

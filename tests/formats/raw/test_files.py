@@ -131,3 +131,19 @@ def test_a_pattern_lists_what_matches_in_the_order_of_numbers(tmp_path: Path):
     assert [file.name for file in found] == ["part-1.csv", "part-2.csv", "part-10.csv"]
     with pytest.raises(KgrecError, match=r"x\*: no file matches this pattern"):
         list_raw_files(tmp_path / "x*")
+
+
+def test_a_zero_byte_far_down(tmp_path: Path):
+    path = tmp_path / "x.csv"
+    path.write_bytes(b"user,item\n" + b"u,i\n" * 100_000 + b"u,\0\n")
+    with pytest.raises(KgrecError, match=r"x\.csv: not a text file, for it holds a zero byte"):
+        interactions(path)
+
+
+def test_a_value_with_a_line_end_is_shown_on_one_line(tmp_path: Path):
+    path = tmp_path / "x.csv"
+    path.write_bytes(b"user,item,time\nu,i,1\nu,i,8\r9" + b"x" * 999 + b"\n")
+    with pytest.raises(KgrecError) as caught:
+        interactions(path)
+    assert "found '8 9xxx" in str(caught.value)
+    assert len(str(caught.value)) < 300 + len(str(path))

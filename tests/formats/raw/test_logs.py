@@ -160,6 +160,17 @@ def test_a_header_of_numbers_is_said(tmp_path: Path):
     assert Warn(said) in events
 
 
+def test_a_column_in_the_names_of_folders_is_said(tmp_path: Path):
+    lay_out(tmp_path / "date=2020-01-01", a_csv=HEADER + "a,x,1\n")
+    lay_out(tmp_path / "date=2020-01-02", a_csv=HEADER + "b,y,2\n")
+    events: list[Event] = []
+    read_raw_interactions(tmp_path, ColumnChoice(), on_event=events.append)
+    assert [event.text for event in events if isinstance(event, Warn)] == [
+        f"{tmp_path / 'date=2020-01-01' / 'a.csv'}: the folders name a column "
+        "('date=2020-01-01') that is not read"
+    ]
+
+
 def test_not_utf_8_is_said(tmp_path: Path):
     path = tmp_path / "x.csv"
     path.write_bytes("user,item\né,ü\n".encode("latin-1"))
