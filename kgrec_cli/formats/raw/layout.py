@@ -31,7 +31,6 @@ from kgrec_cli.formats.raw.tables import (
 from kgrec_cli.formats.raw.typed import (
     EXTRA,
     check_parquet,
-    is_json_object,
     json_names,
     json_texts,
     read_parquet,
@@ -71,7 +70,11 @@ def detect_table(
     """
     files = [file, *parts]
     check_parquet([each for each in files if is_parquet(each)])
-    tables = [table for each in files if (table := _detect(each, kinds, if_unsure=if_unsure))]
+    tables: list[RawTable] = []
+    for each in files:
+        separator = tables[0].separator if tables else None
+        if table := _detect(each, kinds, separator, if_unsure=if_unsure):
+            tables.append(table)
     if not tables:
         raise KgrecError(f"{file.where}: empty, expected {what}")
     table, *others = tables
@@ -80,7 +83,7 @@ def detect_table(
         text = f"{file.where}: the folders name a column ('{folders[0][:40]}') that is not read"
         on_event(Warn(text))
     if others:
-        table = _join_parts(table, others, kinds)
+        table = _join_parts(table, others)
     if table.has_header and table.separator is not None and is_numbered(table.names):
         shown = shorten(" ".join(table.names))
         text = f"{table.file.where}, line {table.first.number}: '{shown}' is read as the header"
@@ -88,14 +91,15 @@ def detect_table(
     return table
 
 
-def _detect(file: RawFile, kinds: Sequence[str], *, if_unsure: bool) -> RawTable | None:
-    """The layout of one file; None when it is empty."""
+def _detect(
+    file: RawFile, kinds: Sequence[str], separator: str | None, *, if_unsure: bool
+) -> RawTable | None:
+    """The layout of one file, by its own `separator` if that is None; None when it is empty."""
     if is_parquet(file):
         start = read_parquet(file, n_rows=SAMPLE_LINES)
         sample = [["" if value is None else str(value) for value in row] for row in start.rows()]
         return RawTable(file, tuple(start.columns), None, has_header=True, sample=sample)
     numbered = [(n, line) for n, line in enumerate(first_lines(file), start=1) if line.strip()]
-    separator = None
     if numbered and (match := _EXCEL.match(numbered[0][1])):
         separator = match[1]
         numbered = numbered[1:]
@@ -103,8 +107,8 @@ def _detect(file: RawFile, kinds: Sequence[str], *, if_unsure: bool) -> RawTable
         return None
     number, first = numbered[0]
     lines = [line for _, line in numbered[:SAMPLE_LINES]]
-    if is_json_object(first):
-        return _detect_json(file, lines)
+    if re.match(r'\s*\{\s*"', first):
+        return _detect_json(file, number, lines)
     separator = separator or find_separator(lines)
     quotes = find_quotes(file, separator)
     if quotes == "text" and len(separator) == 1 and quotes_hide(lines, separator):
@@ -127,10 +131,13 @@ def _detect(file: RawFile, kinds: Sequence[str], *, if_unsure: bool) -> RawTable
     )
 
 
-def _detect_json(file: RawFile, lines: Sequence[str]) -> RawTable:
+def _detect_json(file: RawFile, number: int, lines: Sequence[str]) -> RawTable:
     names = json_names(lines)
     if not names:
-        raise KgrecError(f"{file.where}: JSON lines without a name in them, expected columns")
+        raise KgrecError(
+            f"{file.where}, line {number}: found '{shorten(lines[0])}', expected JSON lines: an "
+            "object with names in each line"
+        )
     texts = pl.Series(lines, dtype=pl.String)
     everything = {name: name for name in names}
     rows = pl.concat(json_texts(texts, everything, file.where, may_nest=True)).drop(EXTRA).rows()
@@ -161,7 +168,7 @@ def _check_separator(
             )
 
 
-def _join_parts(table: RawTable, others: Sequence[RawTable], kinds: Sequence[str]) -> RawTable:
+def _join_parts(table: RawTable, others: Sequence[RawTable]) -> RawTable:
     """The table that several files hold, one after the other.
 
     Text has its header in every part, or in the first one, or in none.

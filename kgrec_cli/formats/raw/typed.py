@@ -121,7 +121,8 @@ def is_json_object(line: str) -> bool:
 
 def json_names(lines: Sequence[str]) -> tuple[str, ...]:
     """The names that the objects of some JSON lines have, in the order of their appearance."""
-    return tuple({name: None for line in lines for name in _parse(line) or ()})
+    records = (record for line in lines if isinstance(record := _parse(line), dict))
+    return tuple({name: None for record in records for name in record})
 
 
 def json_texts(

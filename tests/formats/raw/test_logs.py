@@ -92,6 +92,11 @@ def test_ids_are_settled_over_all_parts(tmp_path: Path):
     assert [row[0] for row in read(tmp_path)] == ["1.0", "x"]
 
 
+def test_a_part_of_one_row_has_the_separator_of_the_others(tmp_path: Path):
+    lay_out(tmp_path, a_csv="user,item\na,x\n", b_csv="b,y;z;w;v\n")
+    assert read(tmp_path) == [("a", "x", 0), ("b", "y;z;w;v", 1)]
+
+
 @pytest.mark.parametrize(
     ("first", "second"),
     [

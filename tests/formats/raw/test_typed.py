@@ -68,6 +68,16 @@ def test_a_bad_json_line_is_named(tmp_path: Path):
         read_raw_interactions(deep, ColumnChoice())
 
 
+def test_a_bad_first_json_line_is_a_bad_row(tmp_path: Path):
+    path = write(tmp_path / "x.json", '{"user": "u", "it\n{"user": "v", "item": "i"}\n[3]\n')
+    rows = read_raw_interactions(path, ColumnChoice(), on_bad_row="skip")
+    assert rows.table.rows() == [("v", "i", 0)]
+    assert rows.bad_rows["line"].to_list() == [1, 3]
+    write(path, '{"user": "u", "it\n{}\n')
+    with pytest.raises(KgrecError, match=r"x\.json, line 1: found .*, expected JSON lines: an obj"):
+        read_raw_interactions(path, ColumnChoice())
+
+
 def test_what_a_json_column_is_called(tmp_path: Path):
     path = write(tmp_path / "x.json", '{"reviewerID": "u", "a\'b": "i"}\n')
     message = r"unknown column 'item_id' \(columns: reviewerID, a'b\) in .*x\.json \(JSON lines\)"
