@@ -181,7 +181,9 @@ def _join_parts(table: RawTable, others: Sequence[RawTable]) -> RawTable:
             ):
                 raise _several(table, other)
         typed = tuple(replace(other, names=tuple(names)) for other in others)
-        return replace(table, names=tuple(names), parts=typed)
+        n_lacking = len(names) - len(table.names)
+        sample = [[*row, *[""] * n_lacking] for row in table.sample]
+        return replace(table, names=tuple(names), sample=sample, parts=typed)
     first = table.first.text.strip()
     again = [other.first.text.strip() == first for other in others]
     if table.has_header and not table.is_sure and not all(again):

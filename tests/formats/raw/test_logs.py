@@ -10,6 +10,7 @@ import pytest
 from kgrec_cli.errors import KgrecError
 from kgrec_cli.events import Event, Note, Warn
 from kgrec_cli.formats.raw.interactions import ColumnChoice, read_raw_interactions
+from kgrec_cli.formats.raw.layout import detect_table
 from kgrec_cli.formats.raw.logs import find_log
 from kgrec_cli.formats.raw.movielens import find_movielens
 
@@ -75,6 +76,9 @@ def test_json_parts_may_have_different_names(tmp_path: Path):
     lay_out(tmp_path, a_json='{"user": "a", "item": "x"}\n')
     lay_out(tmp_path, b_json='{"item": "y", "time": 2, "user": "b"}\n')
     assert read(tmp_path, "user", "item", "none", "none") == [("a", "x", 0), ("b", "y", 1)]
+    first, *parts = find_log(tmp_path).files
+    table = detect_table(first, "rows", ["user"], if_unsure=True, parts=parts)
+    assert (table.names, table.sample) == (("user", "item", "time"), [["a", "x", ""]])
 
 
 def test_a_bad_row_of_a_part_is_named_with_its_file(tmp_path: Path):
