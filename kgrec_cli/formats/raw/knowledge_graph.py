@@ -131,7 +131,7 @@ def _read_ids(
     names = (*required, *optional)
     table = detect_table(file, what, [_KINDS[name] for name in names], if_unsure=False)
     columns = _find_columns(table, names, required, layout)
-    rows = read_columns(table, columns).with_row_index("row")
+    rows = read_columns(table, columns, ids=tuple(required)).with_row_index("row")
     rows = rows.filter(pl.any_horizontal(pl.col(pl.String) != ""))
     bad = rows.filter(pl.any_horizontal(pl.col(*required) == "", pl.col(EXTRA) != ""))
     if bad.height:

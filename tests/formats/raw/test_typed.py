@@ -121,6 +121,13 @@ def test_csv_parquet_and_json_of_one_table_give_the_same_ids(tmp_path: Path):
         ])  # fmt: skip
 
 
+def test_ids_of_a_graph_and_its_links_are_those_of_their_parquet(tmp_path: Path):
+    graph = write(tmp_path / "kg.csv", "head,relation,tail\n1.0,r,x\n22.0,r,y\n")
+    assert read_raw_triples(graph).rows() == [("1", "r", "x"), ("22", "r", "y")]
+    links = write(tmp_path / "links.csv", "item,entity\n5.0,1.0\n6.0,22.0\n")
+    assert read_raw_links(links).rows() == [("5", "1"), ("6", "22")]
+
+
 @pytest.mark.parametrize("ids", [["1.0", "2.5"], ["1.0", "a"], ["1", "2"], ["1.00", "v1.0"]])
 def test_ids_that_are_no_whole_floats_stay(tmp_path: Path, ids: list[str]):
     path = write(tmp_path / "x.csv", "user,item\n" + "".join(f"u,{token}\n" for token in ids))
