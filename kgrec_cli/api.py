@@ -41,6 +41,10 @@ def prepare(
     *,
     raw: AnyPath | None = None,
     items: AnyPath | None = None,
+    id_col: str | None = None,
+    title_col: str | None = None,
+    year_col: str | None = None,
+    genre_col: str | None = None,
     user_col: str | None = None,
     item_col: str | None = None,
     rating_col: str | None = None,
@@ -67,6 +71,7 @@ def prepare(
         Where the files are, and the report that `prepare.json` holds.
     """
     from kgrec_cli.formats.raw.interactions import ColumnChoice
+    from kgrec_cli.formats.raw.item_lists import ListColumns
     from kgrec_cli.stages.prepare.graph import KGRequest
     from kgrec_cli.stages.prepare.run import PrepareRequest, run_prepare
 
@@ -79,6 +84,7 @@ def prepare(
         data_path=settings.data_path,
         kg=KGRequest(str(kg), _path(links), link_by, _path(catalog), add_metadata),
         items_path=_path(items),
+        list_columns=ListColumns(id_col, title_col, year_col, genre_col),
         columns=ColumnChoice(user_col, item_col, rating_col, time_col),
         min_rating=min_rating,
         min_user_inter=min_user_inter,

@@ -25,8 +25,9 @@ def prepare(
     raw: Annotated[
         Path | None,
         _raw(
-            help="MovieLens folder or zip, or a table of interactions (CSV, TSV, Parquet, gzip). "
-            "Without it the set is downloaded."
+            help="MovieLens folder or zip, or a table of interactions (CSV, TSV, JSON lines, "
+            "Parquet, gzip; a folder, zip or 'pattern*' of its parts). Without it the set is "
+            "downloaded."
         ),
     ] = None,
     user_col: Annotated[
@@ -42,6 +43,14 @@ def prepare(
     ] = None,
     items: Annotated[
         Path | None, _raw(help="Item list of a table: id, title, year, genres.")
+    ] = None,
+    id_col: Annotated[
+        str | None, _raw(help="Column of ids in the item list: its name, or number from 1.")
+    ] = None,
+    title_col: Annotated[str | None, _raw(help="Column of titles in the item list.")] = None,
+    year_col: Annotated[str | None, _raw(help="Column of years in the item list.")] = None,
+    genre_col: Annotated[
+        str | None, _raw(help="Column of genres or categories in the item list.")
     ] = None,
     on_bad_row: Annotated[
         Literal["error", "skip"],
@@ -100,6 +109,7 @@ def prepare(
     """Turn raw interactions and a knowledge graph into RecBole's atomic files."""
     from kgrec_cli.config import resolve_settings
     from kgrec_cli.formats.raw.interactions import ColumnChoice
+    from kgrec_cli.formats.raw.item_lists import ListColumns
     from kgrec_cli.stages.prepare.graph import KGRequest
     from kgrec_cli.stages.prepare.run import PrepareRequest, run_prepare
 
@@ -112,6 +122,7 @@ def prepare(
         data_path=settings.data_path,
         kg=KGRequest(kg, links, link_by, catalog, add_metadata),
         items_path=items,
+        list_columns=ListColumns(id_col, title_col, year_col, genre_col),
         columns=ColumnChoice(user_col, item_col, rating_col, time_col),
         min_rating=min_rating,
         min_user_inter=min_user_inter,

@@ -144,3 +144,59 @@ def test_real_ml_100k(run_cli: RunCli, tmp_path: Path, real_data_dir: Path):
     assert "interactions read 100,000" in lines_of(result.stdout)
     assert "warning" not in result.stderr
     assert len(list((tmp_path / "dataset" / "ml-100k").iterdir())) == 6
+
+
+def test_columns_of_the_item_list_as_typed(run_cli: RunCli, folder: Path):
+    (folder / "list.csv").write_text("sku,name of it,kinds\na,Heat,Crime\nb,Ran,War\nc,Big,\n")
+    typed = ("prepare", "toy", "--raw", "log.csv", "--items", "list.csv")
+    result = run_cli(*typed)
+    assert result.exit_code == 1
+    assert "no column of ids (item_id) among sku, name of it, kinds: name it by --id-col" in (
+        result.stderr
+    )
+    named = ("--id-col", "sku", "--title-col", "2", "--genre-col", "kinds")
+    assert run_cli(*typed, *named).exit_code == 0
+    items = (folder / "dataset" / "toy" / "toy.item").read_text().splitlines()
+    first = items[1].split("\t")
+    assert (first[0], first[1], first[-1]) == ("a", "Heat", "Crime")
+    result = run_cli("prepare", "toy", "--raw", "log.csv", "--title-col", "2")
+    assert (result.exit_code, "give it by --items FILE" in result.stderr) == (2, True)
+
+
+def test_a_folder_with_another_header_and_a_list(run_cli: RunCli, folder: Path):
+    (folder / "ml").mkdir()
+    (folder / "ml" / "ratings.csv").write_text("user_id;movie_id;score;ts\n1;2;3.5;4\n")
+    (folder / "ml" / "movies.csv").write_text("movieId,title,genres\n2,Heat (1995),Crime\n")
+    result = run_cli("prepare", "toy", "--raw", "ml")
+    assert result.exit_code == 0
+    assert "reading ml/ratings.csv (user_id = user_id, item_id = movie_id" in result.stderr
+    assert "Heat\t1995\tCrime" in (folder / "dataset" / "toy" / "toy.item").read_text()
+
+
+def test_items_of_ones_own_beside_a_movielens_set(run_cli: RunCli, folder: Path):
+    """The warning that a set has no items names --items, which is then taken."""
+    (folder / "rating.csv").write_text("userId,movieId,rating,timestamp\n1,b,3.5,4\n")
+    result = run_cli("prepare", "toy", "--raw", "rating.csv")
+    assert "an item list by --items FILE" in result.stderr
+    assert run_cli("prepare", "toy", "--raw", "rating.csv", "--items", "items.csv").exit_code == 0
+    assert "b\tRan\t1985" in (folder / "dataset" / "toy" / "toy.item").read_text()
+    result = run_cli("prepare", "toy", "--raw", "rating.csv", "--user-col", "movieId",
+                     "--item-col", "userId")  # fmt: skip
+    assert result.exit_code == 0
+
+
+def test_a_pattern_as_typed(run_cli: RunCli, folder: Path):
+    (folder / "more.csv").write_text("user,item,rating,time\nw,a,1,9\n")
+    assert run_cli("prepare", "toy", "--raw", "[lm]o*.csv").exit_code == 0
+    report = json.loads((folder / "dataset" / "toy" / "prepare.json").read_text())
+    assert report["interactions"]["read"] == 5
+    assert [source["file"] for source in report["sources"]] == ["log.csv", "more.csv"]
+    result = run_cli("prepare", "toy", "--raw", "x*.csv")
+    assert (result.exit_code, "x*.csv: no file matches" in result.stderr) == (1, True)
+
+
+def test_a_path_that_is_too_long_is_one_line(run_cli: RunCli, folder: Path):
+    for option in ("--raw", "--items"):
+        result = run_cli("prepare", "toy", "--raw", "log.csv", option, "a" * 5000)
+        assert (result.exit_code, "no such file or folder" in result.stderr) == (1, True)
+        assert len(result.stderr) < 300

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 
-from kgrec_cli.errors import UsageError, unknown_name
+from kgrec_cli.errors import UsageError, nearest
 
 _NAMES = {
     # of interactions
@@ -33,6 +33,12 @@ A name with a question mark may stand in a row of data, too: alone it does not m
 COLUMN_NAMES = {kind: names.replace("?", "").split() for kind, names in _NAMES.items()}
 _ALSO_DATA = {name[:-1] for name in " ".join(_NAMES.values()).split() if name[-1] == "?"}
 
+SHOWN_CHARS = 40
+_VALUE = re.compile(
+    r"\b\d{4}-\d{1,2}-\d{1,2}(?!\d)|\b\d{1,2}[/.]\d{1,2}[/.]\d{2,4}\b|\b\d{4}/\d{1,2}/\d{1,2}\b"
+    r"|\b\d{1,2}:\d{2}\b|^<?https?://"
+)
+"""A date, a time of day, or the address of something, somewhere in a field."""
 _TYPE = re.compile(r":(token|float)(_seq)?$")
 
 
@@ -69,30 +75,45 @@ def known_columns(kinds: Sequence[str], names: Sequence[str]) -> dict[str, int]:
     return columns if len(columns) > 1 or _is_certain(columns, names) else {}
 
 
-def has_header(rows: Sequence[Sequence[str]], kinds: Sequence[str], *, if_unsure: bool) -> bool:
-    """True when the first row names the columns.
+def header_sign(rows: Sequence[Sequence[str]], kinds: Sequence[str]) -> bool | None:
+    """Whether the first row names the columns; None when nothing shows it.
 
     The first of these decides: it gives each column a type of RecBole's, or holds a name that only
-    headers hold (True); one of its fields is a number (False); it holds two names of columns
-    (True); a column is whole numbers but for it (True).
+    headers hold (True); it is 0, 1, 2, ..., which pandas writes where columns have no names, above
+    texts or far larger numbers (True; above others None, or of two columns False); one of its
+    fields is a number, a date, a time or an address (False); it holds two names of columns (True);
+    a column is whole numbers but for it (True); one of its fields is empty (False).
 
     Args:
         rows: The fields of the first rows.
         kinds: The columns that are looked for, keys of COLUMN_NAMES.
-        if_unsure: What to take a row for that gives no sign.
     """
     first, rest = rows[0], rows[1:]
     columns = guess_columns(kinds, first)
     if all(map(_TYPE.search, first)) or _is_certain(columns, first):
         return True
-    if any(map(_is_number, first)):
-        return False
     same = [row for row in rest if len(row) == len(first)]
+    if is_numbered(first):
+        if any(map(_stands_out, first, zip(*same, strict=True))):
+            return True
+        return None if len(first) > 2 else False
+    if any(map(_is_value, first)):
+        return False
     if len(columns) > 1 or (
-        len(same) > 1 and any(all(map(str.isdecimal, column)) for column in zip(*same, strict=True))
+        len(same) > 1
+        and any(
+            name and all(map(str.isdecimal, column))
+            for name, column in zip(first, zip(*same, strict=True), strict=True)
+        )
     ):
         return True
-    return if_unsure
+    return None if all(first) else False
+
+
+def is_numbered(names: Sequence[str]) -> bool:
+    """True for the names 0, 1, 2, ... of two or more columns, perhaps behind an empty one."""
+    numbers = [*map(str, range(len(names)))]
+    return len(names) > 1 and [*names] in (numbers, ["", *numbers[:-1]])
 
 
 def named_column(wanted: str, names: Sequence[str], *, where: str, option: str) -> int:
@@ -113,9 +134,22 @@ def named_column(wanted: str, names: Sequence[str], *, where: str, option: str) 
             return candidates.index(wanted)
     if wanted.isdigit() and 1 <= int(wanted) <= len(names):
         return int(wanted) - 1
-    message = unknown_name("column", wanted, plain)
-    columns = "" if "choose one of" in message else f" (columns: {', '.join(plain)})"
-    raise UsageError(f"{option}: {message}{columns} in {where}")
+    guess = nearest(wanted, [name for name in plain if len(name) <= SHOWN_CHARS])
+    hint = f": did you mean '{guess}'?" if guess else ""
+    shown = show_names(names)
+    wanted = wanted[:SHOWN_CHARS]
+    raise UsageError(f"{option}: unknown column '{wanted}'{hint} (columns: {shown}) in {where}")
+
+
+def show_names(names: Sequence[str]) -> str:
+    """The names of columns for an error, cut where they would fill the screen."""
+    plain = [plain_name(name) for name in names]
+    shown = [" ".join(name[:SHOWN_CHARS].split()) for name in plain]
+    n_shown = 1
+    while n_shown < len(shown) and len(", ".join(shown[: n_shown + 1])) <= 3 * SHOWN_CHARS:
+        n_shown += 1
+    more = f" and {len(shown) - n_shown:,} more" if n_shown < len(shown) else ""
+    return ", ".join(shown[:n_shown]) + more
 
 
 def _is_certain(columns: dict[str, int], names: Sequence[str]) -> bool:
@@ -124,6 +158,21 @@ def _is_certain(columns: dict[str, int], names: Sequence[str]) -> bool:
 
 def _fold(name: str) -> str:
     return "".join(char for char in plain_name(name).casefold() if char.isalnum())
+
+
+def _stands_out(name: str, column: Sequence[str]) -> bool:
+    """Whether a number (or nothing) above a column is none of its values, by their look or size."""
+    if not name:
+        return all(column)
+    if not any(map(_is_number, column)):
+        return True
+    numbers = [float(text) for text in column if _is_number(text)]
+    return min(numbers) > 1000 * (int(name) + 1)
+
+
+def _is_value(text: str) -> bool:
+    """Whether a field is a number, a date, a time or an address, which no column is called."""
+    return _is_number(text) or bool(_VALUE.search(text))
 
 
 def _is_number(text: str) -> bool:

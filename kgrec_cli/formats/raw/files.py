@@ -4,22 +4,32 @@ Members of a zip are read in place; nothing is unpacked. What a file is, its con
 readers take a `RawFile` and name it by `where` in their errors.
 """
 
+import glob
 import gzip
+import io
+import lzma
+import re
+import struct
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import IO
 
 from kgrec_cli.errors import KgrecError
 from kgrec_cli.formats.files import sha256_of
+from kgrec_cli.formats.raw.foreign import check_members, check_start
 
 GZIP_MAGIC = b"\x1f\x8b"
 ZIP_MAGICS = (b"PK\x03\x04", b"PK\x05\x06")
 PARQUET_MAGIC = b"PAR1"
 _START_BYTES = 1 << 18
-_UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
+MAX_UNPACKED_BYTES = 1 << 26
+MAX_RATIO = 100
+"""What is packed may unpack to 64 MiB, or to 100 times what it takes on disk, and no further."""
+_GLOB = re.compile(r"[*?\[]")
 
 
 @dataclass(frozen=True)
@@ -56,25 +66,58 @@ class RawFile:
 def list_raw_files(path: Path) -> list[RawFile]:
     """The files in a folder and in the folders one below, or all in a zip, in order of name.
 
+    `path` may also hold `*`, `?` and `[...]`: the files that match. Numbers in names count as such:
+    "part-2" comes before "part-10".
+
     Raises:
-        KgrecError: No such path, or a file that is no zip.
+        KgrecError: No such path, a pattern that matches no file, or a file that is no zip.
     """
     try:
         if path.is_dir():
-            entries = sorted(path.iterdir())
+            entries = sorted(path.iterdir(), key=_in_order)
             below = [
-                file for entry in entries if entry.is_dir() for file in sorted(entry.iterdir())
+                file
+                for entry in entries
+                if entry.is_dir()
+                for file in sorted(entry.iterdir(), key=_in_order)
             ]
             return [RawFile(entry) for entry in [*entries, *below] if entry.is_file()]
+        if is_pattern(path):
+            matches = sorted(map(Path, glob.glob(str(path))), key=_in_order)  # noqa: PTH207
+            if files := [RawFile(match) for match in matches if match.is_file()]:
+                return files
+            raise KgrecError(f"{path}: no file matches this pattern")
         with zipfile.ZipFile(path) as archive:
-            members = sorted(info.filename for info in archive.infolist() if not info.is_dir())
+            members = [info.filename for info in archive.infolist() if not info.is_dir()]
     except FileNotFoundError as error:
         raise KgrecError(f"{path}: no such file or folder") from error
-    except zipfile.BadZipFile as error:
-        raise KgrecError(f"{path}: not a whole zip file ({error}); download it again") from error
     except OSError as error:
         raise cannot_read(str(path), error) from error
+    except (*_DAMAGED, RuntimeError) as error:
+        reason = one_line(error)
+        raise KgrecError(f"{path}: not a whole zip file ({reason}); download it again") from error
+    check_members(members, str(path))
+    members.sort(key=_in_order)
     return [RawFile(path, member) for member in members if not member.startswith("__MACOSX/")]
+
+
+def is_there(path: Path) -> bool:
+    """Whether something lies at a path; a path that the system refuses has nothing."""
+    try:
+        return path.exists()
+    except (OSError, ValueError):  # too long, or not to be looked into
+        return False
+
+
+def is_pattern(path: Path) -> bool:
+    """True for a path with `*`, `?` or `[...]` in it that is not itself a file or folder."""
+    return bool(_GLOB.search(str(path))) and not is_there(path)
+
+
+def _in_order(path: Path | str) -> list[tuple[int, str, str]]:
+    """A key that sorts names by their text, and the numbers in them by size."""
+    parts = re.findall(r"0*(\d*)(\D*)", str(path))
+    return [(len(digits), digits, text) for digits, text in parts]
 
 
 def is_zip(file: RawFile) -> bool:
@@ -90,12 +133,18 @@ def is_parquet(file: RawFile) -> bool:
 def content(file: RawFile) -> Path | bytes:
     """What polars can read: the path of a plain file on disk, else the unpacked bytes.
 
+    Lines that end with a bare CR, as on old Macs, end with LF in the bytes.
+
     Raises:
-        KgrecError: The file cannot be read, or is damaged.
+        KgrecError: The file cannot be read, is damaged, or unpacks to far more than it takes.
     """
-    if file.member is None and head(file, 2) != GZIP_MAGIC:
+    is_plain = file.member is None and head(file, 2) != GZIP_MAGIC
+    start = _read(file, _START_BYTES)
+    has_bare_cr = b"\r" in start and b"\n" not in start and not start.startswith(PARQUET_MAGIC)
+    if is_plain and not has_bare_cr:
         return file.path
-    return _read(file)
+    raw = _read(file)
+    return raw.replace(b"\r", b"\n") if has_bare_cr and b"\n" not in raw else raw
 
 
 def head(file: RawFile, n_bytes: int) -> bytes:
@@ -112,11 +161,13 @@ def first_lines(file: RawFile) -> list[str]:
     """
     start = _read(file, _START_BYTES)
     if start.startswith(ZIP_MAGICS):
+        if file.member is None:
+            with suppress(*_DAMAGED, OSError, RuntimeError), zipfile.ZipFile(file.path) as archive:
+                check_members(archive.namelist(), file.where)
         raise KgrecError(f"{file.where}: a zip archive; unpack it and give the file in it")
-    if start.startswith(_UTF16_MARKS):
-        raise KgrecError(f"{file.where}: UTF-16 text; save it as UTF-8")
-    if b"\0" in start:
-        raise KgrecError(f"{file.where}: not a text file; expected CSV, TSV, Parquet or MovieLens")
+    check_start(start, file.where)
+    if b"\n" not in start:
+        start = start.replace(b"\r", b"\n")  # as in `content`
     if len(start) == _START_BYTES and b"\n" in start:
         start = start[: start.rindex(b"\n")]  # what follows is cut, maybe within a character
     return [line.rstrip("\r") for line in to_text(start).split("\n")]
@@ -142,8 +193,14 @@ def cannot_read(where: str, error: Exception) -> KgrecError:
         return KgrecError(f"{where}: no such file")
     if isinstance(error, IsADirectoryError):
         return KgrecError(f"{where}: a folder, expected a file")
-    reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
+    reason = (error.strerror if isinstance(error, OSError) else None) or one_line(error)
     return KgrecError(f"{where}: cannot be read ({reason})")
+
+
+def one_line(error: Exception) -> str:
+    """The first line of an error's text, or its kind where it has none."""
+    lines = str(error).splitlines()
+    return lines[0][:120] if lines and lines[0] else type(error).__name__
 
 
 def _read(file: RawFile, n_bytes: int = -1) -> bytes:
@@ -155,25 +212,51 @@ def _read(file: RawFile, n_bytes: int = -1) -> bytes:
         if n_bytes >= 0:
             start = zlib.decompressobj(wbits=31).decompress(raw, n_bytes)
             if not start and len(raw) < n_bytes:
-                gzip.decompress(raw)  # raises unless it is whole and empty
+                with gzip.GzipFile(fileobj=io.BytesIO(raw)) as stream:
+                    return _unpack(file, stream, len(raw))[:n_bytes]  # raises unless it is whole
             return start
-        return gzip.decompress(raw)
+        with gzip.GzipFile(fileobj=io.BytesIO(raw)) as stream:
+            return _unpack(file, stream, len(raw))
 
 
 def _stored(file: RawFile, n_bytes: int) -> bytes:
     """The first bytes (-1: all) of a file, out of its zip."""
+    if is_there(file.path) and not (file.path.is_file() or file.path.is_dir()):
+        raise KgrecError(f"{file.where}: a pipe or a device; write it to a file and give that")
     if file.member is None:
         with file.path.open("rb") as stream:
             return stream.read(n_bytes)
     with zipfile.ZipFile(file.path) as archive, archive.open(file.member) as member:
-        return member.read(n_bytes)
+        if n_bytes >= 0:
+            return member.read(n_bytes)
+        return _unpack(file, member, archive.getinfo(file.member).compress_size)
+
+
+def _unpack(file: RawFile, stream: IO[bytes] | gzip.GzipFile, n_packed: int) -> bytes:
+    """All that a packed file of `n_packed` bytes holds, up to the limit."""
+    limit = max(MAX_UNPACKED_BYTES, MAX_RATIO * n_packed)
+    raw = stream.read(limit + 1)
+    if len(raw) > limit:
+        raise KgrecError(
+            f"{file.where}: unpacks to more than {limit >> 20:,} MiB, over {MAX_RATIO} times its "
+            "size; unpack it yourself if it is what it should be"
+        )
+    return raw
+
+
+_DAMAGED = (
+    EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, gzip.BadGzipFile, struct.error,
+    KeyError, ValueError, IndexError,
+)  # fmt: skip
+"""What zipfile and gzip raise for damaged bytes."""
 
 
 @contextmanager
 def _reading(file: RawFile) -> Iterator[None]:
     try:
         yield
-    except (EOFError, zlib.error, zipfile.BadZipFile, gzip.BadGzipFile) as error:
-        raise KgrecError(f"{file.where}: damaged or cut short ({error})") from error
+    except _DAMAGED as error:
+        reason = one_line(error)
+        raise KgrecError(f"{file.where}: damaged or cut short ({reason})") from error
     except (OSError, RuntimeError, NotImplementedError) as error:
         raise cannot_read(file.where, error) from error

@@ -12,13 +12,14 @@ from typing import Literal
 import polars as pl
 
 from kgrec_cli.errors import KgrecError, UsageError
-from kgrec_cli.formats.raw.columns import guess_columns, named_column, plain_name
-from kgrec_cli.formats.raw.files import RawFile, is_zip
+from kgrec_cli.events import OnEvent, ignore_event
+from kgrec_cli.formats.raw.columns import guess_columns, named_column, plain_name, show_names
+from kgrec_cli.formats.raw.layout import detect_table
+from kgrec_cli.formats.raw.logs import find_log
 from kgrec_cli.formats.raw.tables import (
     BAD_ROW_SCHEMA,
     EXTRA,
     RawTable,
-    detect_table,
     find_lines,
     read_columns,
     shorten,
@@ -75,26 +76,32 @@ class RawInteractions:
 
 
 def read_raw_interactions(
-    path: Path, choice: ColumnChoice, *, on_bad_row: OnBadRow = "error"
+    path: Path,
+    choice: ColumnChoice,
+    *,
+    on_bad_row: OnBadRow = "error",
+    on_event: OnEvent = ignore_event,
 ) -> RawInteractions:
     """The interactions in a table; "error" stops at the first bad row, "skip" sets it aside.
+
+    `path` is the file, or a folder, zip or pattern, see `logs.find_log`.
 
     Raises:
         KgrecError: The file cannot be read, is empty, has no columns that could be users and items,
             or a bad row if `on_bad_row` is "error".
         UsageError: A column named by the user is not there.
     """
-    file = RawFile(path)
-    if is_zip(file):
-        raise KgrecError(f"{path}: a zip that holds no MovieLens set; give the table itself")
+    file, *parts = find_log(path).files
     kinds = [kind for _, kind, _ in _OPTIONS]
-    table = detect_table(file, "a table of interactions", kinds, if_unsure=True)
+    what = "a table of interactions"
+    table = detect_table(file, what, kinds, if_unsure=True, parts=parts, on_event=on_event)
     if table.separator == "":
         raise KgrecError(
-            f"{path}, line {table.first.number}: found '{shorten(table.first.text)}', expected "
-            "columns separated by tab, comma, semicolon, '|' or '::'"
+            f"{file.where}, line {table.first.number}: found '{shorten(table.first.text)}', "
+            "expected columns separated by tab, comma, semicolon, '|' or '::'"
         )
-    return parse_interactions(table, choose_columns(table, choice), on_bad_row=on_bad_row)
+    columns = choose_columns(table, choice)
+    return parse_interactions(table, columns, on_bad_row=on_bad_row, on_event=on_event)
 
 
 def choose_columns(table: RawTable, choice: ColumnChoice) -> dict[str, int]:
@@ -104,7 +111,8 @@ def choose_columns(table: RawTable, choice: ColumnChoice) -> dict[str, int]:
         KgrecError: The header does not name users or items, and neither does the user.
         UsageError: A column named by the user is not there, or two roles for one column.
     """
-    names, where = table.names, table.file.where
+    names = table.names
+    where = f"{table.file.where} ({table.kind})" if table.kind else table.file.where
     guesses = guess_columns([kind for _, kind, _ in _OPTIONS], names) if table.has_header else {}
     columns: dict[str, int] = {}
     for role, kind, option in _OPTIONS:
@@ -124,7 +132,7 @@ def choose_columns(table: RawTable, choice: ColumnChoice) -> dict[str, int]:
                 "is which, for instance --user-col 1 --item-col 2 --rating-col 3 --time-col 4"
             )
         kinds = " or ".join(f"{kind}s" for kind, _ in missing)
-        shown = ", ".join(plain_name(name) for name in names)
+        shown = show_names(names)
         raise KgrecError(f"{where}: no column of {kinds} among {shown}: name it by {options}")
     taken_by: dict[int, str] = {}
     for role, _, option in _OPTIONS:
@@ -135,7 +143,11 @@ def choose_columns(table: RawTable, choice: ColumnChoice) -> dict[str, int]:
 
 
 def parse_interactions(
-    source: RawTable, columns: Mapping[str, int], *, on_bad_row: OnBadRow
+    source: RawTable,
+    columns: Mapping[str, int],
+    *,
+    on_bad_row: OnBadRow,
+    on_event: OnEvent = ignore_event,
 ) -> RawInteractions:
     """The interactions in a table whose columns are known.
 
@@ -146,13 +158,15 @@ def parse_interactions(
         source: The table.
         columns: user_id, item_id, rating (optional), timestamp (optional) -> number from 0.
         on_bad_row: "error" stops at the first bad row, "skip" sets bad rows aside.
+        on_event: Is told what was guessed of the values.
 
     Raises:
         KgrecError: The first bad row, if `on_bad_row` is "error"; no row at all; no good row.
     """
     where = source.file.where
     names = {role: plain_name(source.names[number]) for role, number in columns.items()}
-    fields = read_columns(source, columns, times=("timestamp",))
+    ids = ("user_id", "item_id")
+    fields = read_columns(source, columns, times=("timestamp",), ids=ids, on_event=on_event)
     blank = fields.select(pl.all_horizontal(pl.all() == "")).to_series()
     parsed = {name: fields[name] for name in ("user_id", "item_id")}
     bad = fields.select(
@@ -272,7 +286,7 @@ def _describe(
     lines = find_lines(source, rows)
     for line, values in zip(lines, fields.iter_rows(named=True), strict=True):
         problem = _problem(values, line.n_fields, names, len(source.names))
-        described.append((source.file.where, line.number, *problem, line.text))
+        described.append((line.where or source.file.where, line.number, *problem, line.text))
     return pl.DataFrame(described, schema=BAD_ROW_SCHEMA, orient="row")
 
 
@@ -283,7 +297,7 @@ def _problem(
     if n_fields != n_columns:
         return "", _columns(n_fields), _columns(n_columns)
     if values[EXTRA]:
-        return "", f"'{values[EXTRA]}' between two columns", _columns(n_columns)
+        return "", f"{_quoted(values[EXTRA])} between two columns", _columns(n_columns)
     for name in ("user_id", "item_id"):
         if values[name] == "":
             return names[name], "nothing", f"the {name.removesuffix('_id')}'s id"
@@ -302,4 +316,4 @@ def _columns(number: int) -> str:
 
 
 def _quoted(text: str) -> str:
-    return f"'{text}'" if text else "nothing"
+    return f"'{shorten(text)}'" if text else "nothing"

@@ -6,19 +6,21 @@ The first line shows the kind of list, not the name.
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 import polars as pl
 
 from kgrec_cli.errors import KgrecError
-from kgrec_cli.formats.raw.columns import guess_columns, plain_name
+from kgrec_cli.events import OnEvent, ignore_event
+from kgrec_cli.formats.raw.columns import guess_columns, named_column, plain_name, show_names
 from kgrec_cli.formats.raw.files import RawFile, first_lines, is_parquet, is_zip, list_raw_files
+from kgrec_cli.formats.raw.layout import detect_table
 from kgrec_cli.formats.raw.tables import (
     BAD_ROW_SCHEMA,
     Line,
     RawTable,
-    detect_table,
     find_lines,
     read_columns,
     read_lines,
@@ -35,9 +37,28 @@ U_GENRE = (
 )  # fmt: skip
 NO_GENRE = frozenset({"", "unknown", "(no genres listed)"})
 _LIST = "an item list (MovieLens, or a table of id and title)"
-LIST_NAMES = ("movies.csv", "movies.dat", "u.item")
+LIST_NAMES = ("movies.csv", "movie.csv", "movies.dat", "u.item")
 
+_YEAR_BESIDE = re.compile(r"(?<!\d)\d{4}(?!\d)")  # in a column of years, or of dates
 _YEAR = re.compile(r"\s*\((\d{4})(?:\s*[-–—]\s*(?:\d{4})?)?\)(?=(?:\s*\([^()]*\))*\s*$)")
+
+
+@dataclass(frozen=True)
+class ListColumns:
+    """The columns of an item list that the user named: a name, or a number from 1.
+
+    None goes by common names. True when any is named. `item` is what the interactions call their
+    items: a column of the list that is called so holds its ids, unless `id` names another.
+    """
+
+    id: str | None = None
+    title: str | None = None
+    year: str | None = None
+    genre: str | None = None
+    item: str | None = None
+
+    def __bool__(self) -> bool:
+        return any((self.id, self.title, self.year, self.genre))
 
 
 class ItemList(NamedTuple):
@@ -81,7 +102,19 @@ def read_catalog(path: Path) -> pl.DataFrame:
     Raises:
         KgrecError: No list there, or a row that cannot be read.
     """
-    items, bad_rows = read_item_list(find_catalog(path))
+    return read_items(find_catalog(path))
+
+
+def read_items(
+    file: RawFile, columns: ListColumns | None = None, *, on_event: OnEvent = ignore_event
+) -> pl.DataFrame:
+    """The items of a list, columns of ITEM_SCHEMA; arguments as of `read_item_list`.
+
+    Raises:
+        KgrecError: It cannot be read, or a row cannot.
+        UsageError: A column named by the user is not there.
+    """
+    items, bad_rows = read_item_list(file, columns=columns, on_event=on_event)
     if bad_rows.height:
         row = bad_rows.row(0, named=True)
         raise KgrecError(
@@ -98,13 +131,29 @@ def find_catalog(path: Path) -> RawFile:
     """
     if not path.is_dir() and not is_zip(RawFile(path)):
         return RawFile(path)
-    files = [file for file in list_raw_files(path) if file.name in LIST_NAMES]
-    if not files:
-        raise KgrecError(f"{path}: holds no item list, expected {', '.join(LIST_NAMES)}")
-    return min(files, key=lambda file: LIST_NAMES.index(file.name))
+    found = best_list(list_raw_files(path))
+    if found is None:
+        raise KgrecError(
+            f"{path}: holds no item list, expected {', '.join(LIST_NAMES)}; of another name give "
+            "the file itself"
+        )
+    return found
 
 
-def read_item_list(file: RawFile, genre_names: Sequence[str] = U_GENRE) -> ItemList:
+def best_list(files: Sequence[RawFile]) -> RawFile | None:
+    """The first of `files` that is called as MovieLens or RecBole call an item list."""
+    names = [*LIST_NAMES, *(file.name for file in files if file.name.endswith(".item"))]
+    lists = [file for file in files if file.name in names]
+    return min(lists, key=lambda file: names.index(file.name), default=None)
+
+
+def read_item_list(
+    file: RawFile,
+    genre_names: Sequence[str] = U_GENRE,
+    *,
+    columns: ListColumns | None = None,
+    on_event: OnEvent = ignore_event,
+) -> ItemList:
     """The items in one file.
 
     Args:
@@ -112,27 +161,30 @@ def read_item_list(file: RawFile, genre_names: Sequence[str] = U_GENRE) -> ItemL
             with columns for id and title and perhaps year and genres. Without a header the columns
             are id, title, and a year if the third is one.
         genre_names: What the flags of a `u.item` stand for.
+        columns: The columns of a table that the user may name; None where there is no option.
+        on_event: Is told what was guessed.
 
     Raises:
         KgrecError: The file cannot be read, or no column holds ids or titles.
+        UsageError: A column named by the user is not there.
     """
     first = "" if is_parquet(file) else next(filter(str.strip, first_lines(file)), None)
     if first is None:
         raise KgrecError(f"{file.where}, line 1: found nothing, expected {_LIST}")
     is_of_films = True
-    if first.count("::") >= 2:
+    if not columns and first.count("::") >= 2:
         rows = _dat_rows(file)
-    elif first.count("|") >= len(genre_names) + 4:
+    elif not columns and first.count("|") >= len(genre_names) + 4:
         rows = _u_item_rows(file, genre_names)
     else:
-        table, columns = _table_columns(file)
-        rows = _table_rows(table, columns)
+        table, numbers = _table_columns(file, columns, on_event)
+        rows = _table_rows(table, numbers, on_event)
         is_of_films = any(map(FILMS.search, table.names))
     good, bad_rows = keep_unique(rows, file.where, "item")
     items = []
     for item_id, title, year, genres in good:  # one genre a line
         movie_title, year_in_title = split_title(title) if is_of_films else ("", None)
-        beside = year[:4] if re.fullmatch(r"\d{4}(\.0)?", year) else None
+        beside = match[0] if (match := _YEAR_BESIDE.search(year)) else None
         names = (name for name in genres.split("\n") if name.strip() not in NO_GENRE)
         genre = " ".join("_".join(name.split()) for name in names)
         # A title that is all year, such as "(1962)", keeps it.
@@ -169,9 +221,24 @@ def numbered_lines(file: RawFile) -> Iterator[Line]:
             yield Line(number, text, 0)
 
 
-def list_rows(table: RawTable, columns: Sequence[int]) -> Iterator[ListRow]:
-    """The rows of a table that are not blank, with the fields of some columns (numbers from 0)."""
-    fields = read_columns(table, {str(number): number for number in columns})
+def list_rows(
+    table: RawTable,
+    columns: Sequence[int],
+    *,
+    genres: int | None = None,
+    on_event: OnEvent = ignore_event,
+) -> Iterator[ListRow]:
+    """The rows of a table that are not blank, with the fields of some columns (numbers from 0).
+
+    The first of `columns` has ids; `genres` is the number of one that may have lists.
+    """
+    fields = read_columns(
+        table,
+        {str(number): number for number in columns},
+        ids=(str(columns[0]),),
+        lists=(str(genres),),
+        on_event=on_event,
+    )
     lines = find_lines(table, range(fields.height))
     for line, (*values, extra) in zip(lines, fields.iter_rows(), strict=True):
         if line.n_fields != len(table.names) and (extra or any(values)):
@@ -209,10 +276,12 @@ def _u_item_rows(file: RawFile, genre_names: Sequence[str]) -> Iterator[ListRow]
         yield ListRow(line, (fields[0].strip(), title.strip(), year, "\n".join(genres)))
 
 
-def _table_columns(file: RawFile) -> tuple[RawTable, dict[str, int]]:
+def _table_columns(
+    file: RawFile, named: ListColumns | None, on_event: OnEvent
+) -> tuple[RawTable, dict[str, int]]:
     """A table and the numbers of its columns id, title and, where it has them, year and genre."""
     kinds = ("id", "title", "year", "genre")
-    table = detect_table(file, _LIST, kinds, if_unsure=True)
+    table = detect_table(file, _LIST, kinds, if_unsure=True, on_event=on_event)
     place = f"{file.where}, line {table.first.number}"
     if table.separator in ("", " "):  # titles hold spaces
         raise KgrecError(f"{place}: found '{shorten(table.first.text)}', expected {_LIST}")
@@ -220,17 +289,38 @@ def _table_columns(file: RawFile) -> tuple[RawTable, dict[str, int]]:
     if not table.has_header:
         has_year = len(table.names) > 2 and re.fullmatch(r"\d{4}", table.sample[0][2])
         columns = dict(zip(kinds, range(3 if has_year else 2), strict=False))
+    if named is not None:
+        columns |= _named_columns(table, named)
     for kind, missing in (("id", "ids (item_id)"), ("title", "titles (title)")):
         if kind not in columns:
-            shown = ", ".join(map(plain_name, table.names))
-            raise KgrecError(f"{place}: no column of {missing}; its columns are {shown}")
+            cure = "" if named is None else f": name it by --{kind}-col"
+            raise KgrecError(
+                f"{place}: no column of {missing} among {show_names(table.names)}{cure}"
+            )
+    columns = {kind: columns[kind] for kind in kinds if kind in columns}
     return table, columns
 
 
-def _table_rows(table: RawTable, columns: Mapping[str, int]) -> Iterator[ListRow]:
+def _table_rows(
+    table: RawTable, columns: Mapping[str, int], on_event: OnEvent
+) -> Iterator[ListRow]:
     is_sequence = "genre" in columns and table.names[columns["genre"]].endswith(":token_seq")
-    for row in list_rows(table, list(columns.values())):
+    numbers = list(columns.values())
+    for row in list_rows(table, numbers, genres=columns.get("genre"), on_event=on_event):
         fields = dict(zip(columns, row.values, strict=False))
         genres = fields.get("genre", "").replace(" " if is_sequence else "|", "\n")
         values = (fields.get("id", ""), fields.get("title", ""), fields.get("year", ""), genres)
         yield row._replace(values=values)
+
+
+def _named_columns(table: RawTable, named: ListColumns) -> dict[str, int]:
+    """The columns that the user named, and the ids where the interactions name them."""
+    columns = {}
+    plain = [plain_name(name) for name in table.names]
+    if table.has_header and named.item in plain:
+        columns["id"] = plain.index(named.item)
+    for kind in ("id", "title", "year", "genre"):
+        if (name := getattr(named, kind)) is not None:
+            where, option = table.file.where, f"--{kind}-col"
+            columns[kind] = named_column(name, table.names, where=where, option=option)
+    return columns

@@ -14,11 +14,11 @@ import polars as pl
 from kgrec_cli.errors import KgrecError
 from kgrec_cli.formats.raw.columns import known_columns, plain_name
 from kgrec_cli.formats.raw.files import RawFile, first_lines, is_parquet
+from kgrec_cli.formats.raw.layout import detect_table
 from kgrec_cli.formats.raw.tables import (
     EXTRA,
     SAMPLE_LINES,
     RawTable,
-    detect_table,
     find_lines,
     read_columns,
     read_lines,
@@ -196,7 +196,7 @@ def _read_ids(
 
     `required` maps the name of a column to what errors call a value of it.
     """
-    rows = read_columns(table, columns).with_row_index("row")
+    rows = read_columns(table, columns, ids=tuple(required)).with_row_index("row")
     rows = rows.filter(pl.any_horizontal(pl.col(pl.String) != ""))
     bad = rows.filter(pl.any_horizontal(pl.col(*required) == "", pl.col(EXTRA) != ""))
     if bad.height:

@@ -7,6 +7,7 @@ small lists through plain Python.
 
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,16 +23,17 @@ from kgrec_cli.formats.raw.interactions import (
 )
 from kgrec_cli.formats.raw.item_lists import (
     U_GENRE,
+    ListColumns,
     keep_unique,
     list_rows,
     numbered_lines,
     read_item_list,
 )
+from kgrec_cli.formats.raw.layout import find_quotes
 from kgrec_cli.formats.raw.tables import (
     BAD_ROW_SCHEMA,
     RawTable,
     find_lines,
-    find_quotes,
     read_columns,
 )
 
@@ -44,7 +46,8 @@ class Layout:
 
     Attributes:
         name: What kgrec calls it.
-        ratings, items, users, tags: Usual names of the files; "" where the layout has none.
+        ratings, items, users, tags: Usual names of the files; "" where the layout has none. Beside
+            "movies.csv" and "tags.csv" stand Kaggle's, in the singular.
         separator: Between two fields of the ratings and the tags.
         pattern: What the first line of ratings looks like.
         columns: What the columns of the ratings are called.
@@ -128,15 +131,18 @@ def find_movielens(path: Path) -> MovieLensFiles | None:
         KgrecError: No such path, not a whole zip, or several sets at once.
     """
     if path.is_file() and not is_zip(RawFile(path)):
-        files = [RawFile(other) for other in sorted(path.parent.iterdir()) if other.is_file()]
-        named, others = [RawFile(path)], []
+        folder = str(path.parent)
+        named, others, files = [RawFile(path)], [], [RawFile(path)]
+        with suppress(KgrecError):  # a folder that cannot be listed
+            files = [file for file in list_raw_files(path.parent) if file.folder == folder]
     else:
         files = others = list_raw_files(path)
         named = [file for file in files if file.name in {layout.ratings for layout in LAYOUTS}]
     recognised = [(file, layout) for file in named if (layout := recognise(file))] or [
         (file, layout) for file in others if (layout := recognise(file))
     ]
-    if not recognised:
+    layouts = {layout.name: layout for _, layout in recognised}
+    if not recognised or _are_parts([file for file, _ in recognised], layouts):
         return None
     if len(recognised) > 1:
         places = ", ".join(file.where for file, _ in recognised[:3])
@@ -144,6 +150,14 @@ def find_movielens(path: Path) -> MovieLensFiles | None:
     ratings, layout = recognised[0]
     by_name = {file.name: file for file in files if file.folder == ratings.folder}
     return MovieLensFiles(layout, ratings, by_name)
+
+
+def _are_parts(files: Sequence[RawFile], layouts: Mapping[str, Layout]) -> bool:
+    """Whether files of ratings are the parts of one table: of one folder, each with the header."""
+    folders = {file.folder for file in files}
+    headers = all(layout.has_header for layout in layouts.values())
+    unnamed = {file.name for file in files}.isdisjoint(layout.ratings for layout in LAYOUTS)
+    return len(files) > 1 and len(folders) == len(layouts) == 1 and headers and unnamed
 
 
 def recognise(file: RawFile) -> Layout | None:
@@ -166,11 +180,17 @@ def recognise(file: RawFile) -> Layout | None:
 
 
 def read_movielens(
-    files: MovieLensFiles, on_bad_row: OnBadRow = "error", *, with_tags: bool = False
+    files: MovieLensFiles,
+    on_bad_row: OnBadRow = "error",
+    *,
+    with_tags: bool = False,
+    item_list: RawFile | None = None,
+    list_columns: ListColumns | None = None,
 ) -> RawData:
     """The contents of a MovieLens set; tags only `with_tags`.
 
-    "error" stops at the first bad row; "skip" sets bad rows aside.
+    "error" stops at the first bad row; "skip" sets bad rows aside. `item_list` is taken in place
+    of the set's own; its columns may be named.
 
     Raises:
         KgrecError: A file that cannot be read, or a bad row if `on_bad_row` is "error".
@@ -189,14 +209,20 @@ def read_movielens(
         return table
 
     items = users = tags = None
-    if file := by_name.get(layout.items):
+    if file := item_list or by_name.get(layout.items) or by_name.get(_singular(layout.items)):
         genres = by_name.get("u.genre")
-        items = take(file, *read_item_list(file, _read_genre_names(genres) if genres else U_GENRE))
+        names = _read_genre_names(genres) if genres else U_GENRE
+        items = take(file, *read_item_list(file, names, columns=list_columns))
     if file := by_name.get(layout.users):
         users = take(file, *_read_users(file, layout))
-    if with_tags and (file := by_name.get(layout.tags)):
+    if with_tags and (file := by_name.get(layout.tags) or by_name.get(_singular(layout.tags))):
         tags = take(file, *_read_tags(file, layout))
     return RawData(layout.name, rows, items, users, tags, pl.concat(bad_rows), tuple(read))
+
+
+def _singular(name: str) -> str:
+    """Kaggle's name for a file of GroupLens': "movie.csv" for "movies.csv"."""
+    return name.replace("s.", ".")
 
 
 def _table(file: RawFile, layout: Layout) -> RawTable:

@@ -1,35 +1,39 @@
-"""Any table that a user brings, delimited text or Parquet: how it is laid out, its columns as text.
+"""Any table that a user brings, delimited text, JSON lines or Parquet: its columns as text.
 
-`detect_table` finds separator, quotes and header in a file's first lines; what it guessed stands in
-the `RawTable`. `read_columns` reads any of its columns, `find_lines` tells where rows stand.
-The values are not checked here.
+`layout.detect_table` says how a file is laid out, a `RawTable`. `read_columns` reads any of its
+columns, `find_lines` tells where rows stand. The values are not checked here.
 """
 
 import csv
 import io
-import mmap
-import re
-from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 import polars as pl
 
 from kgrec_cli.errors import KgrecError
-from kgrec_cli.formats.raw.columns import has_header
+from kgrec_cli.events import Note, OnEvent, ignore_event
 from kgrec_cli.formats.raw.files import (
     RawFile,
-    cannot_read,
     content,
     first_lines,
     is_parquet,
+    one_line,
     to_text,
 )
+from kgrec_cli.formats.raw.typed import (
+    EXTRA as EXTRA,
+)
+from kgrec_cli.formats.raw.typed import (
+    as_text,
+    is_json_object,
+    json_texts,
+    read_parquet,
+)
 
-EXTRA = "_extra"
 BAD_ROW_SCHEMA = {
     "file": pl.String,
     "line": pl.Int64,
@@ -39,20 +43,24 @@ BAD_ROW_SCHEMA = {
     "row": pl.String,
 }
 SAMPLE_LINES = 200
-SHOWN_CHARS = 60
-_ENCLOSED = r'(?s)^"((?:[^"]|"")*)"$'
-NO_CHAR = "\x01"  # stands in no text
+SHOWN_CHARS = 40
+ENCLOSED = r'(?s)^"((?:[^"]|"")*)"$'
 Quotes = Literal["none", "enclose", "text"]
-SEPARATORS = (("\t",), (",", ";", "|", "::"), (" ",))
-"""A tab goes before the others, for texts hold none; a space is tried where none of them fits."""
+_SHOWN = {"\t": "TAB", " ": "a space", "\\t": "a backslash and a t", "||": "'||'"}
+NO_CHAR = "\x01"  # stands in no text
+_WHOLE = r"^-?\d+\.0+$"
 
 
 class Line(NamedTuple):
-    """A row where it stands: the number of its (first) line, from 1, its text, its fields."""
+    """A row where it stands: the number of its (first) line, from 1, its text, its fields.
+
+    `where` is the file, where a table has several.
+    """
 
     number: int
     text: str
     n_fields: int
+    where: str = ""
 
 
 NO_LINE = Line(1, "", 0)
@@ -63,15 +71,17 @@ class RawTable:
     """A file that holds a table, and how it is laid out.
 
     Attributes:
-        file: The file.
+        file: The file; the first one of a table in parts.
         names: The columns, as the header has them; "1", "2", ... without one.
         separator: Between two fields: one character, or "::"; "" where there is one column; None
-            for Parquet.
+            for Parquet and JSON lines.
         has_header: Whether the file names the columns.
+        is_sure: Whether something shows that the first line is a header, or that it is none.
         quotes: What double quotes are: there are none, they enclose fields, or they are text.
         n_skipped: Lines before the first row: blank ones and the header.
         first: The first line that is not blank, as text has one.
         sample: The fields of the first rows that have one for each column.
+        parts: The files that go on where `file` ends, each with its own layout, the same columns.
     """
 
     file: RawFile
@@ -82,119 +92,25 @@ class RawTable:
     n_skipped: int = 0
     first: Line = NO_LINE
     sample: Sequence[Sequence[str]] = field(default=(), repr=False)
+    is_sure: bool = True
+    parts: tuple["RawTable", ...] = ()
 
-
-def detect_table(file: RawFile, what: str, kinds: Sequence[str], *, if_unsure: bool) -> RawTable:
-    """How a file is laid out, as its first lines and its quotes show.
-
-    Args:
-        file: Text, gzipped or not, or Parquet; the content tells which.
-        what: What the file should hold, for the error when it is empty.
-        kinds: Columns that are looked for, keys of `columns.COLUMN_NAMES`: they tell a header.
-        if_unsure: Whether a first line is a header that might as well be data.
-
-    Raises:
-        KgrecError: The file cannot be read, is empty, or is neither text nor Parquet.
-    """
-    if is_parquet(file):
-        start = _read_parquet(file, n_rows=SAMPLE_LINES)
-        sample = [["" if value is None else str(value) for value in row] for row in start.rows()]
-        return RawTable(file, tuple(start.columns), None, has_header=True, sample=sample)
-    numbered = [(n, line) for n, line in enumerate(first_lines(file), start=1) if line.strip()]
-    if not numbered:
-        raise KgrecError(f"{file.where}: empty, expected {what}")
-    number, first = numbered[0]
-    lines = [line for _, line in numbered[:SAMPLE_LINES]]
-    separator = find_separator(lines)
-    quotes = find_quotes(file, separator)
-    if quotes == "text" and len(separator) == 1 and _quotes_hide(lines, separator):
-        quotes = "enclose"
-    rows = [_split(line, separator, quotes) for line in lines]
-    header = has_header(rows, kinds, if_unsure=if_unsure)
-    width = len(rows[0]) if header else Counter(map(len, rows)).most_common(1)[0][0]
-    return RawTable(
-        file,
-        tuple(rows[0] if header else map(str, range(1, width + 1))),
-        separator,
-        header,
-        quotes,
-        n_skipped=number - 1 + header,
-        first=Line(number, first, len(rows[0])),
-        sample=[row for row in rows[header:] if len(row) == width],
-    )
-
-
-def find_separator(lines: Sequence[str]) -> str:
-    """The separator of a text, from its first lines; "" when there is none.
-
-    It splits the first line and most others into equally many fields; of several that do so, the
-    one that gives the most. Where none does so, the first line decides alone.
-    """
-    for sample in (lines, lines[:1]):
-        for group in SEPARATORS:
-            widths = {separator: _usual_width(sample, separator) for separator in group}
-            best = max(group, key=lambda separator: widths[separator])
-            if widths[best] > 1:
-                return best
-    return ""
-
-
-def _usual_width(lines: Sequence[str], separator: str) -> int:
-    """The number of fields of the first line, if more than half of the lines have as many."""
-    widths = [len(_split(line, separator, "enclose")) for line in lines]
-    return widths[0] if 2 * widths.count(widths[0]) > len(widths) else 0
-
-
-def _split(line: str, separator: str, quotes: Quotes) -> list[str]:
-    """The fields of one line, spaces around them removed."""
-    fields = [text.strip() for text in line.split(separator or None, -1 if separator else 0)]
-    if quotes == "enclose" and len(separator) == 1:
-        with suppress(csv.Error):  # a line end within the line
-            fields = [text.strip() for text in next(csv.reader([line], delimiter=separator))]
-    elif quotes == "text":
-        enclosed = [re.match(_ENCLOSED, text) for text in fields]
-        fields = [
-            m[1].replace('""', '"') if m else t for m, t in zip(enclosed, fields, strict=True)
-        ]
-    return fields
-
-
-def find_quotes(file: RawFile, separator: str) -> Quotes:
-    """What the double quotes of a file are.
-
-    A field is enclosed when it begins and ends with a quote and all quotes inside are doubled.
-    Where every quote belongs to an enclosed field, these may hold separators and line ends. Where
-    some do not, quotes are text, and only a whole enclosed field between two separators loses its.
-    """
-    source = content(file)
-    with source.open("rb") if isinstance(source, Path) else io.BytesIO(source) as stream:
-        if not stream.read(1):
-            return "none"
-        text = (
-            source
-            if isinstance(source, bytes)
-            else mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
-        )
-        if text.find(b'"') < 0:
-            return "none"
-        edge = re.escape(f"\n{separator}".encode())
-        begin = rb"(?:\A|(?<=[" + edge + rb"])|(?<=\xef\xbb\xbf))"
-        enclosed = begin + rb'"(?:[^"]++|"")*+"(?=[\r' + edge + rb"]|\Z)"
-        is_csv = len(separator) == 1 and re.match(rb'(?:[^"]++|' + enclosed + rb")*+\Z", text)
-        return "enclose" if is_csv else "text"
-
-
-def _quotes_hide(lines: Sequence[str], separator: str) -> bool:
-    """True when a line has as many fields as the first only if its quotes hide separators."""
-    visible = [re.sub('"[^"]*"', "", line).count(separator) for line in lines]
-    return any(
-        line.count(separator) > count == visible[0]
-        for line, count in zip(lines, visible, strict=True)
-    )
+    @property
+    def kind(self) -> str:
+        """What the columns are read from, where that is no delimited text; else ""."""
+        if self.separator is not None:
+            return ""
+        return "Parquet" if is_parquet(self.file) else "JSON lines"
 
 
 def read_columns(
-    table: RawTable, columns: Mapping[str, int], *, times: Collection[str] = ()
+    table: RawTable,
+    columns: Mapping[str, int],
+    *,
+    times: Collection[str] = (),
+    ids: Collection[str] = (),
+    lists: Collection[str] = (),
+    on_event: OnEvent = ignore_event,
 ) -> pl.DataFrame:
     """The wanted columns of every row.
 
@@ -203,22 +119,53 @@ def read_columns(
         columns: Name to give -> number of the column, from 0.
         times: Names of columns whose dates and times, if Parquet has them as such, are wanted as
             seconds since 1970.
+        ids: Names of columns of ids: where all are like "18.0", which is how pandas writes whole
+            numbers beside a gap, they are read as "18", as from Parquet.
+        lists: Names of columns in which Parquet and JSON may have lists, joined by "|".
+        on_event: Is told what was guessed of the values.
 
     Returns:
         A String column for each name, without blanks around, and `_extra`: text that stands in no
         column (of a row with too many fields), else "". What is missing is "". One row for each
-        line after the header, blank ones included.
+        line after the header, blank ones included; the parts of a table one after the other.
 
     Raises:
         KgrecError: The file cannot be read or split, or a column is neither text nor numbers.
     """
+    parts = [_read_part(part, columns, times, lists, on_event) for part in (table, *table.parts)]
+    rows = parts[0] if len(parts) == 1 else pl.concat(parts)
+    for name in ids:
+        texts = rows[name] if name in columns else pl.Series([""])
+        is_whole = texts.str.contains(_WHOLE)
+        if is_whole.any() and (is_whole | (texts == "")).all():
+            rows = rows.with_columns(pl.col(name).str.replace(r"\.0+$", ""))
+            shown = table.names[columns[name]]
+            example = texts.filter(is_whole)[0]
+            text = f"{table.file.where}, column {shorten(shown)}: {shorten(example)} is read as "
+            on_event(Note(f"{text}{shorten(example.partition('.')[0])}, for all are whole numbers"))
+    return rows
+
+
+def _read_part(
+    table: RawTable,
+    columns: Mapping[str, int],
+    times: Collection[str],
+    lists: Collection[str],
+    on_event: OnEvent,
+) -> pl.DataFrame:
+    """As `read_columns`, of one file."""
     if table.separator is None:
-        values = _read_parquet(table.file, columns=[table.names[i] for i in columns.values()])
+        wanted = {name: table.names[number] for name, number in columns.items()}
+        where = table.file.where
+        if not is_parquet(table.file):
+            lines = read_lines(table.file)
+            return pl.concat(json_texts(lines, wanted, where, lists=lists))
+        values = read_parquet(table.file, columns=[*wanted.values()])
         texts = [
-            _as_text(values[table.names[number]], table.file.where, is_time=name in times)
+            as_text(values[column], where, is_time=name in times, may_be_list=name in lists)
             .str.strip_chars()
             .alias(name)
-            for name, number in columns.items()
+            for name, column in wanted.items()
         ]
         return pl.DataFrame(texts).with_columns(pl.lit("").alias(EXTRA))
     source = content(table.file)
@@ -229,11 +176,11 @@ def read_columns(
             if "utf-8" not in str(error):
                 raise
             raw = source.read_bytes() if isinstance(source, Path) else source
+            on_event(Note(f"{table.file.where}: not UTF-8, read as latin-1"))
             return _read_text(to_text(raw).encode(), table.separator, table, columns)
     except pl.exceptions.PolarsError as error:
-        shown = {"\t": "TAB", " ": "SPACE"}.get(table.separator, table.separator)
-        reason = str(error).splitlines()[0]
-        raise KgrecError(f"{table.file.where}: cannot be split at '{shown}' ({reason})") from error
+        shown, reason = show_separator(table.separator), one_line(error)
+        raise KgrecError(f"{table.file.where}: cannot be split at {shown} ({reason})") from error
 
 
 def _read_text(
@@ -266,7 +213,7 @@ def _read_text(
     if table.quotes == "text":
         texts = {
             name: pl.coalesce(
-                text.str.extract(_ENCLOSED).str.replace_all('""', '"', literal=True), text
+                text.str.extract(ENCLOSED).str.replace_all('""', '"', literal=True), text
             )
             for name, text in texts.items()
         }
@@ -274,35 +221,6 @@ def _read_text(
         *(text.alias(name) for name, text in texts.items()),
         pl.concat_str(f"c{number}" for number in nowhere).str.strip_chars().alias(EXTRA),
     )
-
-
-def _read_parquet(
-    file: RawFile, *, columns: list[str] | None = None, n_rows: int | None = None
-) -> pl.DataFrame:
-    source = content(file)
-    try:
-        return pl.read_parquet(source, columns=columns, n_rows=n_rows, glob=False)
-    except (pl.exceptions.PolarsError, OSError) as error:
-        problem = KgrecError(f"not a whole Parquet file: {str(error).splitlines()[0]}")
-        raise cannot_read(file.where, problem) from error
-
-
-def _as_text(column: pl.Series, where: str, *, is_time: bool) -> pl.Series:
-    """A typed column as text: a whole number without ".0" (7.0 is 7), nothing for null and nan."""
-    if column.dtype.is_nested() or column.dtype in (pl.Binary, pl.Object):
-        raise KgrecError(
-            f"{where}: column '{column.name}' holds {column.dtype}, expected text or numbers"
-        )
-    if is_time and column.dtype in (pl.Date, pl.Datetime):
-        moments = column.cast(pl.Datetime("us"))
-        is_whole = (moments.dt.microsecond() == 0).all()
-        column = moments.dt.epoch("s") if is_whole else moments.dt.epoch("us") / 1e6
-    elif column.dtype.is_float():
-        column = column.fill_nan(None)  # pandas has no other mark for a missing number
-        whole = column.cast(pl.Int64, strict=False)
-        if (whole.cast(column.dtype) == column).all() and whole.null_count() == column.null_count():
-            column = whole
-    return column.cast(pl.String).fill_null("")
 
 
 def read_lines(file: RawFile) -> pl.Series:
@@ -317,18 +235,34 @@ def read_lines(file: RawFile) -> pl.Series:
 
 def find_lines(table: RawTable, rows: Sequence[int]) -> list[Line]:
     """The lines of some `rows` of `read_columns` (ascending, from 0); of Parquet, row numbers."""
+    if table.parts:
+        lines: list[Line] = []
+        start = 0
+        for part in (table, *table.parts):
+            part = replace(part, parts=())
+            n_rows = read_columns(part, {"_first": 0}).height
+            inside = [row - start for row in rows if 0 <= row - start < n_rows]
+            lines += [line._replace(where=part.file.where) for line in find_lines(part, inside)]
+            start += n_rows
+        return lines
     n_columns = len(table.names)
     if table.separator is None:
-        values = _read_parquet(table.file)[list(rows)].rows()
-        texts = ["\t".join("" if v is None else str(v) for v in row) for row in values]
-        return [Line(row + 1, text, n_columns) for row, text in zip(rows, texts, strict=True)]
+        if is_parquet(table.file):
+            values = read_parquet(table.file)[list(rows)].rows()
+            texts = ["\t".join("" if v is None else str(v) for v in row) for row in values]
+            widths = [n_columns] * len(texts)
+        else:
+            texts = read_lines(table.file)[list(rows)].to_list()
+            widths = [n_columns if is_json_object(text) else 1 for text in texts]
+        found = zip(rows, texts, widths, strict=True)
+        return [Line(row + 1, text, width) for row, text, width in found]
     source = content(table.file)
     stream: io.BufferedIOBase = (
         source.open("rb") if isinstance(source, Path) else io.BytesIO(source)
     )
     wanted = set(rows)
     last = max(rows, default=-1)
-    lines: list[Line] = []
+    lines = []
     with stream, suppress(csv.Error):  # a quote that is never closed: the lines before it will do
         for row, (number, raw, fields) in enumerate(_records(stream, table)):
             if row > last:
@@ -366,5 +300,12 @@ def _records(
 
 def shorten(text: str) -> str:
     """A line for an error: cut where it would fill the screen, its tabs visible."""
-    text = text.replace("\t", "<TAB>").replace("\n", " ")
+    text = text[: 2 * SHOWN_CHARS].replace("\t", "<TAB>").replace("\n", " ").replace("\r", " ")
     return text if len(text) <= SHOWN_CHARS else f"{text[:SHOWN_CHARS]}..."
+
+
+def show_separator(separator: str) -> str:
+    """A separator for an error: in words where it is a blank or cannot be seen."""
+    if len(separator) == 1 and not separator.isprintable() and separator not in _SHOWN:
+        return f"the character U+{ord(separator):04X}"
+    return _SHOWN.get(separator, f"'{separator}'")

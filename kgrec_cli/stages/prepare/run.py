@@ -5,7 +5,7 @@ the end, so an error leaves an older data set as it was.
 """
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,9 +26,10 @@ from kgrec_cli.errors import KgrecError, UsageError, unknown_name
 from kgrec_cli.events import Note, OnEvent
 from kgrec_cli.formats.atomic import write_atomic
 from kgrec_cli.formats.files import WriteFile, sha256_of, write_json, write_together
-from kgrec_cli.formats.raw.files import RawFile, describe_sources
+from kgrec_cli.formats.raw.files import RawFile, describe_sources, is_pattern, is_there
 from kgrec_cli.formats.raw.interactions import ColumnChoice, OnBadRow, read_raw_interactions
-from kgrec_cli.formats.raw.item_lists import find_catalog, read_catalog
+from kgrec_cli.formats.raw.item_lists import ListColumns, find_catalog, read_items
+from kgrec_cli.formats.raw.logs import find_log
 from kgrec_cli.formats.raw.movielens import RawData, find_movielens, read_movielens
 from kgrec_cli.stages.prepare.graph import KGPlan, KGRequest, check_kg, plan_kg
 from kgrec_cli.stages.prepare.links import load_kg, settle_links
@@ -53,7 +54,8 @@ class PrepareRequest:
 
     Attributes:
         name: Name of the data set; of a registered one when `raw_path` is None.
-        raw_path: MovieLens folder or zip, or a table of interactions; None downloads.
+        raw_path: MovieLens folder or zip, or a table of interactions (a folder or pattern of its
+            parts); None downloads.
         data_path: Folder of the data sets, below `folder` unless absolute.
         cache_dir: Folder of downloads; None is the usual one.
     """
@@ -64,6 +66,7 @@ class PrepareRequest:
     data_path: str = "dataset"
     kg: KGRequest = field(default_factory=KGRequest)
     items_path: Path | None = None
+    list_columns: ListColumns = field(default_factory=ListColumns)
     columns: ColumnChoice = field(default_factory=ColumnChoice)
     min_rating: float | None = None
     min_user_inter: int = 0
@@ -151,7 +154,7 @@ def check_name(request: PrepareRequest) -> None:
     """
     name = request.name
     if not re.fullmatch(r"[\w][\w.-]*", name):
-        hint = f" (raw data goes by --raw {name})" if Path(name).exists() else ""
+        hint = f" (raw data goes by --raw {name})" if is_there(Path(name)) else ""
         raise UsageError(
             f"data set name '{name}': expected letters, digits, '.', '-' and '_' only{hint}"
         )
@@ -166,8 +169,8 @@ def check_name(request: PrepareRequest) -> None:
 def _locate_raw(request: PrepareRequest, on_event: OnEvent) -> Path:
     """The raw data that the user named, else downloaded."""
     for option, path in (("--raw", request.raw_path), ("--items", request.items_path)):
-        if path is not None and not path.exists():
-            raise KgrecError(f"{option} {path}: no such file or folder")
+        if path is not None and not is_there(path) and not is_pattern(path):
+            raise KgrecError(f"{option} {str(path)[:200]}: no such file or folder")
     if request.raw_path is not None:
         return request.raw_path
     from kgrec_cli.download import fetch
@@ -180,30 +183,44 @@ def _read_raw(
     request: PrepareRequest, path: Path, plan: KGPlan, on_event: OnEvent
 ) -> tuple[RawData, dict[str, str]]:
     """The raw data, and the names of the columns when it is a table."""
-    movielens = None if request.columns and path.is_file() else find_movielens(path)
+    movielens = None if request.columns else find_movielens(path)
+    item_list = None if request.items_path is None else find_catalog(request.items_path)
     if movielens is not None:
-        if request.columns or request.items_path is not None:
-            raise UsageError(
-                f"{path} is a MovieLens set, whose columns and items are known: leave out "
-                "--user-col, --item-col, --rating-col, --time-col and --items"
-            )
         on_event(Note(f"reading {movielens.ratings.where} (MovieLens, {movielens.layout.name})"))
         with_tags = request.kg.add_metadata or plan.name == "metadata"
-        return read_movielens(movielens, request.on_bad_row, with_tags=with_tags), {}
-    if path.is_dir():
-        raise KgrecError(
-            f"--raw {path}: no MovieLens set in this folder (u.data, ratings.dat or ratings.csv); "
-            "of any other data give the file itself"
+        raw = read_movielens(
+            movielens,
+            request.on_bad_row,
+            with_tags=with_tags,
+            item_list=item_list,
+            list_columns=request.list_columns,
         )
-    rows = read_raw_interactions(path, request.columns, on_bad_row=request.on_bad_row)
+        _check_list_columns(request, raw.items is not None)
+        return raw, {}
+    log = find_log(path)
+    rows = read_raw_interactions(
+        path, request.columns, on_bad_row=request.on_bad_row, on_event=on_event
+    )
     shown = ", ".join(f"{role} = {name}" for role, name in rows.columns.items())
     order = "" if "timestamp" in rows.columns else "; no time column, so in the file's order"
-    on_event(Note(f"reading {path} ({shown}{order})"))
-    items, files = None, [RawFile(path)]
-    if request.items_path is not None:
-        items = read_catalog(request.items_path)
-        files.append(find_catalog(request.items_path))
+    first, n_more = log.files[0].where, len(log.files) - 1
+    source = f"{first} and {n_more:,} more as one log" if n_more else first
+    on_event(Note(f"reading {source} ({shown}{order})"))
+    items, files = None, list(log.files)
+    _check_list_columns(request, bool(item_list or log.item_list))
+    if item_list := item_list or log.item_list:
+        columns = replace(request.list_columns, item=rows.columns["item_id"])
+        items = read_items(item_list, columns, on_event=on_event)
+        files.append(item_list)
     return RawData("table", rows, items, None, None, rows.bad_rows, tuple(files)), rows.columns
+
+
+def _check_list_columns(request: PrepareRequest, has_list: bool) -> None:
+    if request.list_columns and not has_list:
+        raise UsageError(
+            "--id-col, --title-col, --year-col and --genre-col are columns of an item list: give "
+            "it by --items FILE"
+        )
 
 
 def _filter(raw: RawData, request: PrepareRequest) -> tuple[pl.DataFrame, dict[str, Any]]:

@@ -140,7 +140,7 @@ def test_when_every_row_is_bad_skipping_does_not_help(path: Path):
         ("1,2,3\n", r"no header \(line 1 is '1,2,3'\): say by number"),
         ("user,item\n".encode("utf-16"), "UTF-16 text; save it as UTF-8"),
         (b"a\0b,c\n", "not a text file"),
-        (b"PK\x03\x04rest", "a zip that holds no MovieLens set"),
+        (b"PK\x03\x04rest", "not a whole zip file"),
         (gzip.compress(b"user,item\nu,i\n" * 999)[:60], "damaged or cut short"),
     ],
 )

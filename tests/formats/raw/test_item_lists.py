@@ -6,8 +6,14 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from kgrec_cli.errors import KgrecError
-from kgrec_cli.formats.raw.item_lists import read_catalog, split_title
+from kgrec_cli.errors import KgrecError, UsageError
+from kgrec_cli.formats.raw.item_lists import (
+    ListColumns,
+    find_catalog,
+    read_catalog,
+    read_items,
+    split_title,
+)
 
 
 @pytest.mark.parametrize(
@@ -99,6 +105,32 @@ def test_parquet(tmp_path: Path):
     path = tmp_path / "t.parquet"
     pl.DataFrame({"movieId": [7], "title": ["Heat (1995)"], "year": [None]}).write_parquet(path)
     assert rows(path) == [("7", "Heat (1995)", "1995", None)]
+
+
+def test_columns_that_the_user_names(tmp_path: Path):
+    path = write(
+        tmp_path / "t.csv",
+        "sku,product name,released,tags,note\nA1,Heat,1995-12-15,Crime|Big City,x\nA2,Ran,,,y\n",
+    )
+    file = find_catalog(path)
+    with pytest.raises(KgrecError, match=r"no column of ids .* sku, product name, .* by --id-col"):
+        read_items(file, ListColumns())
+    named = ListColumns(id="sku", title="product name", year="3", genre="tags")
+    columns = ["item_id", "title", "release_year", "genre"]
+    expected = [("A1", "Heat", "1995", "Crime Big_City"), ("A2", "Ran", None, None)]
+    assert read_items(file, named).select(columns).rows() == expected
+    by_log = ListColumns(title="product name", item="sku")  # as the interactions call their items
+    assert read_items(file, by_log)["item_id"].to_list() == ["A1", "A2"]
+    with pytest.raises(UsageError, match="--genre-col: unknown column 'tag': did you mean 'tags'"):
+        read_items(file, ListColumns(genre="tag"))
+    with pytest.raises(KgrecError, match="no column of ids") as caught:
+        read_catalog(path)  # a catalogue has no such options
+    assert "--id-col" not in str(caught.value)
+
+
+def test_ids_of_a_list_with_gaps_are_those_of_its_parquet(tmp_path: Path):
+    path = write(tmp_path / "t.csv", "id,title\n18.0,Heat\n7.0,Ran\n")
+    assert read_catalog(path)["item_id"].to_list() == ["18", "7"]
 
 
 def test_a_folder_and_a_zip_that_hold_one(tmp_path: Path):

@@ -116,6 +116,18 @@ def test_ml_20m_with_quotes_and_windows_line_ends(tmp_path: Path):
     assert raw.users is None
 
 
+def test_kaggles_names_in_the_singular(tmp_path: Path):
+    times = {"964982703": "2000-07-30 18:45:03", "964981247": "2000-07-30 18:20:47"}
+    texts = {name.replace("s.", "."): text for name, text in ML_20M.items()}
+    for number, date in times.items():
+        texts["rating.csv"] = texts["rating.csv"].replace(number, f'"{date}"')
+    raw = read(lay_out(tmp_path / "kaggle", texts))
+    plain = read(lay_out(tmp_path / "grouplens", ML_20M))
+    assert raw.rows.table.rows() == plain.rows.table.rows()
+    assert rows_of(raw.items) == rows_of(plain.items)
+    assert rows_of(raw.tags) == rows_of(plain.tags)
+
+
 @pytest.mark.parametrize("texts", [ML_100K, ML_10M, ML_20M])
 def test_a_zip_reads_as_its_folder(tmp_path: Path, texts: dict[str, str]):
     folder = read(lay_out(tmp_path / "one" / "two", texts))

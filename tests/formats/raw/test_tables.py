@@ -3,6 +3,7 @@
 import csv
 import gzip
 import io
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,18 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kgrec_cli.errors import KgrecError
-from kgrec_cli.formats.raw.columns import guess_columns, has_header
+from kgrec_cli.formats.raw.columns import guess_columns, header_sign
 from kgrec_cli.formats.raw.files import RawFile
 from kgrec_cli.formats.raw.interactions import ColumnChoice, read_raw_interactions
 from kgrec_cli.formats.raw.item_lists import read_catalog
 from kgrec_cli.formats.raw.knowledge_graph import read_raw_links, read_raw_triples
-from kgrec_cli.formats.raw.tables import (
-    detect_table,
-    find_lines,
-    find_quotes,
-    find_separator,
-    read_columns,
-)
+from kgrec_cli.formats.raw.layout import detect_table, find_quotes, find_separator
+from kgrec_cli.formats.raw.tables import find_lines, read_columns
 
 KINDS = ("user", "item", "rating", "time")
 Row = tuple[object, ...]
@@ -108,25 +104,65 @@ def test_every_reader_takes_every_separator(
     assert reader(write(path, gzip.compress(text.encode()))) == [expected]  # by its content
 
 
+@pytest.mark.parametrize("separator", ["\\t", "^", "~", "\x01", "#", "||"])
+def test_a_separator_that_kgrec_does_not_know_is_named(path: Path, separator: str):
+    shown = {"\\t": "a backslash and a t", "\x01": "the character U+0001"}
+    text = f"user{separator}item{separator}time\nu{separator}i{separator}5\n"
+    expected = re.escape(shown.get(separator, f"'{separator}'"))
+    for reader in READERS:
+        with pytest.raises(KgrecError, match=f"separated by {expected}, expected TAB, comma"):
+            reader(write(path, text))
+
+
+def test_a_header_with_another_separator_than_the_rows_is_named(path: Path):
+    message = r"table\.txt: line 1 is separated by ',', the lines after it by TAB; write all with"
+    with pytest.raises(KgrecError, match=message):
+        interactions(write(path, "user,item,time\nu\ti\t5\nv\tj\t6\n"))
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t", "|"])
+def test_the_line_that_excel_takes_the_separator_from(path: Path, separator: str):
+    text = f"\ufeffsep={separator}\r\nuser;item;time\r\nu;i,x;5\r\n".replace(";", separator)
+    if separator == ",":
+        text = text.replace("i,x", '"i,x"')
+    assert interactions(write(path, text)) == [("u", "i,x", 5)]
+
+
 # Headers
 
 
 @pytest.mark.parametrize(
-    ("expected", "if_unsure", "rows"),
+    ("expected", "rows"),
     [
-        (True, False, [["item_id:token", "x:float"]]),
-        (True, False, [["user_id", "7"], ["1", "2"]]),
-        (True, False, [["user", "what"]]),
-        (False, True, [["time", "7"], ["a", "b"]]),
-        (True, False, [["date", "score"], ["a", "b"]]),
-        (False, False, [["time", "a"], ["date", "b"]]),
-        (True, True, [["time", "a"], ["date", "b"]]),
-        (True, False, [["who", "what"], ["1", "a"], ["2", "b"]]),
-        (False, False, [["who", "what"], ["1", "a"]]),
+        (True, [["item_id:token", "x:float"]]),
+        (True, [["user_id", "7"], ["1", "2"]]),
+        (True, [["user", "what"]]),
+        (False, [["time", "7"], ["a", "b"]]),
+        (True, [["date", "score"], ["a", "b"]]),
+        (None, [["time", "a"], ["date", "b"]]),
+        (True, [["who", "what"], ["1", "a"], ["2", "b"]]),
+        (None, [["who", "what"], ["1", "a"]]),
+        # a date, a time, an address or an empty field is data
+        (False, [["u1", "2012-07-01T10:00:00Z", "b"], ["u2", "2012-07-01T10:00:00Z", "c"]]),
+        (False, [["u1", "7/1/2012 9:05:58 AM"], ["u2", "7/2/2012 9:05:58 AM"]]),
+        (False, [["a", "Tue Apr 03 18:00:09 +0000 2012"], ["b", "Tue Apr 03 18:00:10 +0000 2012"]]),
+        (False, [["a", "http://x/y"], ["b", "http://x/z"]]),
+        (False, [["a", "", "b"], ["c", "d", "e"]]),
+        (False, [["a", "", "b"], ["c", "1", "e"], ["d", "2", "e"]]),
+        # ... but not beside names
+        (True, [["", "user_id", "x"], ["0", "u", "y"]]),
+        (True, [["", "u", "i"], ["0", "u1", "y"]]),
+        # 0 to n-1, as pandas names columns
+        (True, [["0", "1", "2"], ["u1", "i1", "5"]]),
+        (True, [["0", "1", "2", "3"], ["4", "7", "5", "881250949"]]),
+        (True, [["", "0", "1"], ["0", "u", "i"]]),
+        (True, [["0", "1"], ["a", "b"]]),
+        (None, [["0", "1", "2"], ["0", "2", "3"], ["1", "1", "1"]]),
+        (False, [["0", "1"], ["1", "2"]]),
     ],
 )
-def test_what_makes_a_header(expected: bool, if_unsure: bool, rows: list[list[str]]):
-    assert has_header(rows, KINDS, if_unsure=if_unsure) is expected
+def test_what_makes_a_header(expected: bool | None, rows: list[list[str]]):
+    assert header_sign(rows, KINDS) is expected
 
 
 def test_no_column_is_taken_twice_and_the_likelier_name_wins():
@@ -147,6 +183,24 @@ def test_items_have_the_same_names_in_every_file(path: Path, name: str):
 
 def test_a_row_number_called_id_is_not_the_item_of_a_link(path: Path):
     assert links(write(path, "id,item_id,entity\n0,7,m.1\n")) == [("7", "m.1")]
+
+
+def test_a_first_row_with_a_date_or_an_empty_field_is_no_header(path: Path):
+    """The layout of Last.fm 1K: user, time, artist's id, artist, track's id, track."""
+    rows = ["u\t2012-07-01T10:00:00Z\tx\tA\t\tT", "v\t2012-07-02T10:00:00Z\ty\tB\t\tS"]
+    columns = ColumnChoice("1", "3", None, "2")
+    table = read_raw_interactions(write(path, "\n".join(rows)), columns).table
+    assert table.rows() == [("u", "x", 1341136800), ("v", "y", 1341223200)]
+    table = read_raw_interactions(write(path, "u,,x\nv,a,y\n"), ColumnChoice("1", "3")).table
+    assert table.rows() == [("u", "x", 0), ("v", "y", 1)]
+
+
+def test_a_header_of_numbers_as_pandas_writes_it(path: Path):
+    rows = read_raw_interactions(write(path, "0,1,2\nu,i,5\n"), ColumnChoice("0", "1"))
+    assert rows.table.rows() == [("u", "i", 0)]
+    assert triples(write(path, "0,1,2\na,r,b\n")) == [("a", "r", "b")]
+    assert triples(write(path, "0\t1\t2\n0\t1\t3\n")) == [("0", "1", "2"), ("0", "1", "3")]
+    assert links(write(path, "0\t1\n1\t2\n")) == [("0", "1"), ("1", "2")]
 
 
 def test_a_header_with_a_number_in_it(path: Path):

@@ -618,7 +618,7 @@ def test_no_network(prepare: Prepare, registry: Path):
         ({"name": "../x"}, "expected letters, digits"),
         ({"name": ".x"}, "expected letters, digits"),
         ({"name": "m-100k", "raw_path": None}, "unknown data set 'm-100k': did you mean 'ml-100k'"),
-        ({"columns": ColumnChoice(user="u")}, "is a MovieLens set, whose columns and items are kn"),
+        ({"columns": ColumnChoice(user="u")}, r"unknown column 'u' \(columns: 1, 2, 3, 4\)"),
     ],
 )
 def test_what_was_typed_wrong(prepare: Prepare, options: dict[str, object], message: str):
@@ -659,7 +659,7 @@ def test_min_rating_needs_ratings(prepare: Prepare, tmp_path: Path):
 
 def test_a_folder_without_a_set(prepare: Prepare, tmp_path: Path):
     (tmp_path / "empty").mkdir()
-    with pytest.raises(KgrecError, match="no MovieLens set in this folder"):
+    with pytest.raises(KgrecError, match="empty: holds no file of interactions"):
         prepare(raw_path=tmp_path / "empty")
 
 
