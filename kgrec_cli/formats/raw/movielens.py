@@ -13,6 +13,7 @@ from pathlib import Path
 import polars as pl
 
 from kgrec_cli.errors import KgrecError
+from kgrec_cli.events import OnEvent, ignore_event
 from kgrec_cli.formats.raw.files import RawFile, first_lines, is_zip, list_raw_files
 from kgrec_cli.formats.raw.interactions import (
     OnBadRow,
@@ -27,6 +28,7 @@ from kgrec_cli.formats.raw.item_lists import (
     numbered_lines,
     read_item_list,
 )
+from kgrec_cli.formats.raw.missing_ids import OnMissingId
 from kgrec_cli.formats.raw.tables import (
     BAD_ROW_SCHEMA,
     RawTable,
@@ -166,18 +168,30 @@ def recognise(file: RawFile) -> Layout | None:
 
 
 def read_movielens(
-    files: MovieLensFiles, on_bad_row: OnBadRow = "error", *, with_tags: bool = False
+    files: MovieLensFiles,
+    on_bad_row: OnBadRow = "error",
+    *,
+    with_tags: bool = False,
+    on_missing_id: OnMissingId = "error",
+    on_event: OnEvent = ignore_event,
 ) -> RawData:
     """The contents of a MovieLens set; tags only `with_tags`.
 
-    "error" stops at the first bad row; "skip" sets bad rows aside.
+    "error" stops at the first bad row; "skip" sets bad rows aside. `on_missing_id` says the same of
+    ids such as "NA", see `settle_missing_ids`.
 
     Raises:
-        KgrecError: A file that cannot be read, or a bad row if `on_bad_row` is "error".
+        KgrecError: A file that cannot be read, or a bad row or missing id that is to stop it.
     """
     layout, by_name = files.layout, files.by_name
     columns = {"user_id": 0, "item_id": 1, "rating": 2, "timestamp": 3}
-    rows = parse_interactions(_table(files.ratings, layout), columns, on_bad_row=on_bad_row)
+    rows = parse_interactions(
+        _table(files.ratings, layout),
+        columns,
+        on_bad_row=on_bad_row,
+        on_missing_id=on_missing_id,
+        on_event=on_event,
+    )
     read = [files.ratings]
     bad_rows = [rows.bad_rows]
 

@@ -20,15 +20,18 @@ from kgrec_cli.core.data.filters import (
     k_core,
     keep_min_rating,
 )
+from kgrec_cli.core.data.sanity import count_ties, sanity_warnings
 from kgrec_cli.core.linking.graph import ItemLinks
 from kgrec_cli.dataset.files import REPORT_NAME
 from kgrec_cli.errors import KgrecError, UsageError, unknown_name
-from kgrec_cli.events import Note, OnEvent
+from kgrec_cli.events import Event, Note, OnEvent, Warn
 from kgrec_cli.formats.atomic import write_atomic
 from kgrec_cli.formats.files import WriteFile, sha256_of, write_json, write_together
+from kgrec_cli.formats.raw.choice import ColumnChoice
 from kgrec_cli.formats.raw.files import RawFile, describe_sources
-from kgrec_cli.formats.raw.interactions import ColumnChoice, OnBadRow, read_raw_interactions
+from kgrec_cli.formats.raw.interactions import OnBadRow, read_raw_interactions
 from kgrec_cli.formats.raw.item_lists import find_catalog, read_catalog
+from kgrec_cli.formats.raw.missing_ids import OnMissingId
 from kgrec_cli.formats.raw.movielens import RawData, find_movielens, read_movielens
 from kgrec_cli.stages.prepare.graph import KGPlan, KGRequest, check_kg, plan_kg
 from kgrec_cli.stages.prepare.links import load_kg, settle_links
@@ -43,7 +46,14 @@ ITEM_TYPES = {
 }
 KG_TYPES = {"head_id": "token", "relation_id": "token", "tail_id": "token"}
 LINK_TYPES = {"item_id": "token", "entity_id": "token"}
-REPORTED_OPTIONS = ("min_rating", "min_user_inter", "min_item_inter", "duplicates", "on_bad_row")
+REPORTED_OPTIONS = (
+    "min_rating",
+    "min_user_inter",
+    "min_item_inter",
+    "duplicates",
+    "on_bad_row",
+    "on_missing_id",
+)
 
 
 @dataclass(frozen=True)
@@ -69,6 +79,7 @@ class PrepareRequest:
     min_item_inter: int = 0
     duplicates: Keep = "all"
     on_bad_row: OnBadRow = "error"
+    on_missing_id: OnMissingId = "error"
     cache_dir: Path | None = None
 
 
@@ -94,19 +105,25 @@ def run_prepare(request: PrepareRequest, *, on_event: OnEvent) -> PrepareResult:
     """
     check_name(request)
     check_kg(request.kg, request.name)
-    raw_path = _locate_raw(request, on_event)
-    plan = plan_kg(request.kg, request.name, on_event=on_event, cache_dir=request.cache_dir)
-    raw, columns = _read_raw(request, raw_path, plan, on_event)
+    warnings: list[Warn] = []
+
+    def tell(event: Event) -> None:
+        if isinstance(event, Warn):
+            warnings.append(event)
+        on_event(event)
+
+    raw_path = _locate_raw(request, tell)
+    plan = plan_kg(request.kg, request.name, on_event=tell, cache_dir=request.cache_dir)
+    raw, columns = _read_raw(request, raw_path, plan, tell)
     if raw.items is None and plan.note and plan.link_by == "title":
         plan = KGPlan("metadata")  # "auto" takes no graph whose links need titles
     table, inter_report = _filter(raw, request)
+    inter_report["same_time_as_previous"] = _check_order(raw, table, request, tell)
     items = _all_items(raw, table)
     counts = table.group_by("item_id", maintain_order=True).agg(pl.len().alias("n"))
     n_interactions = counts.with_columns(pl.col("item_id").cast(pl.String))
-    kg = load_kg(plan, raw.items, raw.tags, on_event=on_event)
-    linked, verdict = settle_links(
-        request.kg, plan, kg, raw, items, n_interactions, on_event=on_event
-    )
+    kg = load_kg(plan, raw.items, raw.tags, on_event=tell)
+    linked, verdict = settle_links(request.kg, plan, kg, raw, items, n_interactions, on_event=tell)
     in_catalogue = None if raw.items is None else raw.items.height
     report = {
         "dataset": request.name,
@@ -135,6 +152,8 @@ def run_prepare(request: PrepareRequest, *, on_event: OnEvent) -> PrepareResult:
             "summary": verdict.summary,
         },
         "kg": linked.kg_report,
+        "warnings": [warning.text for warning in warnings],
+        "warnings_on_results": [warning.text for warning in warnings if warning.on_results],
     }
     dataset_dir = request.folder / request.data_path / request.name
     bad_rows_path = _write(dataset_dir, request.name, raw, table, items, linked, report)
@@ -184,25 +203,64 @@ def _read_raw(
         if request.columns or request.items_path is not None:
             raise UsageError(
                 f"{path} is a MovieLens set, whose columns and items are known: leave out "
-                "--user-col, --item-col, --rating-col, --time-col and --items"
+                "--user-col, --item-col, --rating-col, --time-col, --offset-col, --time-format "
+                "and --items"
             )
         on_event(Note(f"reading {movielens.ratings.where} (MovieLens, {movielens.layout.name})"))
         with_tags = request.kg.add_metadata or plan.name == "metadata"
-        return read_movielens(movielens, request.on_bad_row, with_tags=with_tags), {}
+        raw = read_movielens(
+            movielens,
+            request.on_bad_row,
+            with_tags=with_tags,
+            on_missing_id=request.on_missing_id,
+            on_event=on_event,
+        )
+        return raw, {}
     if path.is_dir():
         raise KgrecError(
             f"--raw {path}: no MovieLens set in this folder (u.data, ratings.dat or ratings.csv); "
             "of any other data give the file itself"
         )
-    rows = read_raw_interactions(path, request.columns, on_bad_row=request.on_bad_row)
+    rows = read_raw_interactions(
+        path,
+        request.columns,
+        on_bad_row=request.on_bad_row,
+        on_missing_id=request.on_missing_id,
+        on_event=on_event,
+    )
     shown = ", ".join(f"{role} = {name}" for role, name in rows.columns.items())
-    order = "" if "timestamp" in rows.columns else "; no time column, so in the file's order"
-    on_event(Note(f"reading {path} ({shown}{order})"))
+    on_event(Note(f"reading {path} ({shown})"))
     items, files = None, [RawFile(path)]
     if request.items_path is not None:
         items = read_catalog(request.items_path)
         files.append(find_catalog(request.items_path))
     return RawData("table", rows, items, None, None, rows.bad_rows, tuple(files)), rows.columns
+
+
+def _check_order(
+    raw: RawData, table: pl.DataFrame, request: PrepareRequest, on_event: OnEvent
+) -> int | None:
+    """Warns of a time order that is none, and of a user or item with most of the interactions.
+
+    Returns:
+        How many interactions have the time of their user's previous one; None without times.
+    """
+    rows, where = raw.rows, raw.files[0].where
+    has_times = raw.layout != "table" or "timestamp" in rows.columns
+    n_ties = count_ties(table) if has_times else None
+    lines = sanity_warnings(table, has_times=has_times)
+    if not has_times:
+        lines.insert(0, "no time column: the file's order is taken for the order in time")
+    columns = " or ".join(f"'{name}'" for name in rows.time_like[:3])
+    if columns and (n_ties is None or 2 * n_ties > table.height):
+        offset = "" if n_ties is None else ", or the time of day (--offset-col)"
+        lines[0] += f"; is {columns} the time (--time-col){offset}?"
+    elif columns and request.columns.time is None:
+        taken = rows.columns["timestamp"]
+        on_event(Warn(f"{where}: the time is '{taken}', by its name; --time-col takes {columns}"))
+    for line in lines:
+        on_event(Warn(f"{where}: {line}", on_results=True))
+    return n_ties
 
 
 def _filter(raw: RawData, request: PrepareRequest) -> tuple[pl.DataFrame, dict[str, Any]]:
@@ -228,6 +286,7 @@ def _filter(raw: RawData, request: PrepareRequest) -> tuple[pl.DataFrame, dict[s
         "bad_in_other_files": raw.bad_rows.height - raw.rows.bad_rows.height,
         "repeated_pairs": repeated,
         "dropped": {
+            "missing_ids": raw.rows.n_missing,
             "duplicates": by_duplicates,
             "min_rating": by_rating,
             "min_user_inter": core.n_dropped_by_user,
