@@ -161,7 +161,7 @@ def account(report: dict[str, Any]) -> list[list[Any]]:
     optional: list[tuple[str, int]] = [
         ("  bad rows set aside", interactions["bad"]),
         ("  bad rows in other files", interactions["bad_in_other_files"]),
-        ("  dropped by --missing-ids skip", dropped["missing_ids"]),
+        ("  dropped by --missing-ids skip", dropped.get("missing_ids", 0)),
         (f"  dropped by --duplicates {options['duplicates']}", dropped["duplicates"]),
         (f"  dropped by --min-rating {options['min_rating'] or 0:g}", dropped["min_rating"]),
         (f"  dropped by --min-user-inter {options['min_user_inter']}", dropped["min_user_inter"]),

@@ -153,6 +153,20 @@ def recorded_verdict(settings: Settings, folder: Path) -> tuple[str, str] | None
     return None
 
 
+def recorded_warnings(inter_path: Path, inter_sha256: str) -> list[str] | None:
+    """The warnings of `prepare` on what results rest on: time order, missing ids and the like.
+
+    None when `prepare` did not make this `.inter`, or an earlier kgrec, which recorded none.
+    """
+    try:
+        report = read_json(inter_path.with_name(REPORT_NAME))
+        if report["files"][inter_path.name] == inter_sha256:
+            return [str(line) for line in report["warnings_on_results"]]
+    except (KgrecError, OSError, KeyError, TypeError):
+        pass
+    return None
+
+
 def find_features(settings: Settings, folder: Path) -> list[Feature]:
     """The feature files that the settings name, in their order.
 

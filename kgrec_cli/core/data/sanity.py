@@ -14,6 +14,8 @@ MISSING_MARKS = ("na", "nan", "null", "none", "n/a", "#n/a", "#na", "<na>", "-na
 KEPT_MARK = "stands for a missing value and is taken for one {}, who did all that"
 
 MIN_SORTED_SHARE = 0.95
+MIN_EVENTS = 10
+"""Of fewer events, more than half say nothing."""
 CHECKED_ROWS = 2_000_000
 """Of larger tables, the order is checked for a part of the users."""
 MAX_LOG_CHANCE = np.log(1e-5)
@@ -33,8 +35,6 @@ def sanity_warnings(table: pl.DataFrame, *, has_times: bool = True) -> list[str]
             between equal times.
         has_times: Whether the data has times.
     """
-    if table.is_empty():
-        return []
     warnings: list[str] = []
     n_ties = count_ties(table) if has_times else 0
     are_tied = 2 * n_ties > table.height
@@ -49,8 +49,6 @@ def sanity_warnings(table: pl.DataFrame, *, has_times: bool = True) -> list[str]
         )
     if has_times:
         warnings += _units(table["timestamp"])
-        if _counts_rows(table["timestamp"]):
-            warnings.append("the times count the rows: they are the file's order, no times")
     warnings += _sorting(table, within_times=are_tied, is_files_order=are_tied or not has_times)
     return warnings + _concentration(table)
 
@@ -105,11 +103,6 @@ def _units(times: pl.Series) -> list[str]:
         return []
     shown = " and ".join(f"{unit} ({count:,} events)" for unit, count in units.items())
     return [f"the times are {shown}: those of finer units sort behind all others"]
-
-
-def _counts_rows(times: pl.Series) -> bool:
-    """Whether the times are 0, 1, 2, ... or 1, 2, 3, ... down the file."""
-    return len(times) > 2 and times[0] in (0, 1) and bool((times.diff().drop_nulls() == 1).all())
 
 
 def _sorting(table: pl.DataFrame, *, within_times: bool, is_files_order: bool) -> list[str]:
@@ -201,7 +194,7 @@ def _concentration(table: pl.DataFrame) -> list[str]:
     for role in ("user", "item"):
         counts = table.group_by(f"{role}_id").len().sort("len", descending=True)
         token, count = counts.row(0)
-        if 2 * count > table.height:
+        if 2 * count > table.height >= MIN_EVENTS:
             warnings.append(
                 f"{role} '{str(token)[:SHOWN_CHARS]}' has {count:,} of {table.height:,} "
                 f"interactions ({count / table.height:.0%}): is its column that of the {role}s?"

@@ -260,7 +260,7 @@ def _problem(
             "a number that grows, or a date as in the other rows",
         )
     if not abs(number) < 2.0**63:
-        return names["timestamp"], _quoted(text), "a finite number of at most 64 bits"
+        return names["timestamp"], _quoted(text), "a time in range: a finite number of 64 bits"
     if abs(number) < LARGEST_FLOAT_TIME:
         return names["timestamp"], _quoted(text), "a date as in the other rows"
     return names["timestamp"], _quoted(text), "a time in range, written as in the other rows"

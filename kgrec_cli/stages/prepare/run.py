@@ -5,6 +5,7 @@ the end, so an error leaves an older data set as it was.
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -118,18 +119,20 @@ def run_prepare(request: PrepareRequest, *, on_event: OnEvent) -> PrepareResult:
     if raw.items is None and plan.note and plan.link_by == "title":
         plan = KGPlan("metadata")  # "auto" takes no graph whose links need titles
     table, inter_report = _filter(raw, request)
-    inter_report["same_time_as_previous"] = _check_order(raw, table, request, tell)
+    time_report = _check_order(raw, table, request, tell)
     items = _all_items(raw, table)
     counts = table.group_by("item_id", maintain_order=True).agg(pl.len().alias("n"))
     n_interactions = counts.with_columns(pl.col("item_id").cast(pl.String))
     kg = load_kg(plan, raw.items, raw.tags, on_event=tell)
     linked, verdict = settle_links(request.kg, plan, kg, raw, items, n_interactions, on_event=tell)
+    files = [*raw.files, *map(RawFile, kg.paths)]
+    recorded = [(_without_folders(warning.text, files), warning.on_results) for warning in warnings]
     in_catalogue = None if raw.items is None else raw.items.height
     report = {
         "dataset": request.name,
         "kgrec": __version__,
         "layout": raw.layout,
-        "sources": describe_sources([*raw.files, *map(RawFile, kg.paths)]),
+        "sources": describe_sources(files),
         "options": {
             "kg": "auto" if request.kg.kg == "auto" else plan.name,
             "link_by": plan.link_by,
@@ -138,6 +141,7 @@ def run_prepare(request: PrepareRequest, *, on_event: OnEvent) -> PrepareResult:
             **{name: getattr(request, name) for name in REPORTED_OPTIONS},
         },
         "interactions": inter_report,
+        "time": time_report,
         "items": {
             "in_catalogue": in_catalogue,
             "not_in_catalogue": None if in_catalogue is None else items.height - in_catalogue,
@@ -152,8 +156,8 @@ def run_prepare(request: PrepareRequest, *, on_event: OnEvent) -> PrepareResult:
             "summary": verdict.summary,
         },
         "kg": linked.kg_report,
-        "warnings": [warning.text for warning in warnings],
-        "warnings_on_results": [warning.text for warning in warnings if warning.on_results],
+        "warnings": [line for line, _ in recorded],
+        "warnings_on_results": [line for line, on_results in recorded if on_results],
     }
     dataset_dir = request.folder / request.data_path / request.name
     bad_rows_path = _write(dataset_dir, request.name, raw, table, items, linked, report)
@@ -239,11 +243,12 @@ def _read_raw(
 
 def _check_order(
     raw: RawData, table: pl.DataFrame, request: PrepareRequest, on_event: OnEvent
-) -> int | None:
+) -> dict[str, Any]:
     """Warns of a time order that is none, and of a user or item with most of the interactions.
 
     Returns:
-        How many interactions have the time of their user's previous one; None without times.
+        For the report: the column of times (None without), and how many interactions have the
+        time of their user's previous one.
     """
     rows, where = raw.rows, raw.files[0].where
     has_times = raw.layout != "table" or "timestamp" in rows.columns
@@ -260,7 +265,14 @@ def _check_order(
         on_event(Warn(f"{where}: the time is '{taken}', by its name; --time-col takes {columns}"))
     for line in lines:
         on_event(Warn(f"{where}: {line}", on_results=True))
-    return n_ties
+    return {"column": rows.columns.get("timestamp"), "same_as_previous": n_ties}
+
+
+def _without_folders(text: str, files: Sequence[RawFile]) -> str:
+    """A line for the report, which is the same wherever the files lie."""
+    for file in files:
+        text = text.replace(file.where, file.name)
+    return text
 
 
 def _filter(raw: RawData, request: PrepareRequest) -> tuple[pl.DataFrame, dict[str, Any]]:
@@ -286,7 +298,7 @@ def _filter(raw: RawData, request: PrepareRequest) -> tuple[pl.DataFrame, dict[s
         "bad_in_other_files": raw.bad_rows.height - raw.rows.bad_rows.height,
         "repeated_pairs": repeated,
         "dropped": {
-            "missing_ids": raw.rows.n_missing,
+            **({"missing_ids": raw.rows.n_missing} if raw.rows.n_missing else {}),
             "duplicates": by_duplicates,
             "min_rating": by_rating,
             "min_user_inter": core.n_dropped_by_user,
