@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 MISSING_MARKS = ("na", "nan", "null", "none", "n/a", "#n/a", "#na", "<na>", "-nan", "\\n")
 """Texts for a missing value in lower case: of pandas (its default `na_values`), R and SQL."""
 
-KEPT_MARK = "stands for a missing value and is taken for one {}, who did all that"
+KEPT_MARK = "stands for a missing value, and each such text counts as one id"
 
 MIN_SORTED_SHARE = 0.95
 MIN_EVENTS = 10
@@ -30,11 +30,12 @@ def sanity_warnings(table: pl.DataFrame, *, has_times: bool = True) -> list[str]
     """Lines on what is doubtful about interactions; none for most data sets.
 
     Args:
-        table: Columns user_id, item_id (Categorical or String), timestamp (Int64 or Float64; with
-            `has_times` False the number of the row), rating (optional). The rows' order decides
-            between equal times.
-        has_times: Whether the data has times.
+        table: Columns user_id, item_id (Categorical or String), timestamp (Int64 or Float64),
+            rating (optional). The rows' order decides between equal times.
+        has_times: False when `timestamp` says nothing: the rows' order is all there is.
     """
+    if not has_times:
+        table = table.with_columns(timestamp=pl.lit(0))
     warnings: list[str] = []
     n_ties = count_ties(table) if has_times else 0
     are_tied = 2 * n_ties > table.height
@@ -83,7 +84,7 @@ def missing_id_warnings(table: pl.DataFrame) -> list[str]:
         tokens = table[f"{role}_id"]
         if marks := missing_marks(tokens):
             marked = tokens.cast(pl.String).filter(tokens.cast(pl.String).is_in(marks))
-            warnings.append(f"{count_marks(marked, table.height)} {KEPT_MARK.format(role)}")
+            warnings.append(f"{count_marks(marked, table.height)} as {role} {KEPT_MARK}")
     return warnings
 
 

@@ -56,7 +56,7 @@ def settle_missing_ids(
                 f"--missing-ids skip drops these rows, keep takes it for the {role}'s id"
             )
         if on_missing_id == "keep":
-            on_event(Warn(f"{place} {KEPT_MARK.format(role)}", on_results=True))
+            on_event(Warn(f"{place} {KEPT_MARK}", on_results=True))
             continue
         on_event(Warn(f"{place} stands for a missing value: dropped, as --missing-ids says"))
         dropped = is_missing if dropped is None else dropped | is_missing

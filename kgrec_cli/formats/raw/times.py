@@ -89,8 +89,8 @@ def is_date(text: pl.Series) -> pl.Series:
 def add_offsets(days: pl.Series, text: pl.Series, where: str) -> tuple[pl.Series, str]:
     """Times out of two columns, the day and the time within it, and the unit of the latter.
 
-    An offset is HH:MM:SS or a number; numbers up to 86,400 count as seconds, else up to a thousand
-    times that as milliseconds, and so on: the order is that of (day, offset) whichever it is.
+    An offset is HH:MM:SS or a number; numbers below 86,400 count as seconds, else below a
+    thousand times that as milliseconds, and so on: the order is that of (day, offset) whichever.
 
     Args:
         days: Numbers of `parse_times`: seconds since 1970 of dates, or any number of a day.
@@ -113,7 +113,7 @@ def add_offsets(days: pl.Series, text: pl.Series, where: str) -> tuple[pl.Series
     largest, unit = offsets.max() or 0, 1
     names = ["seconds", "milliseconds", "microseconds", "nanoseconds"]
     assert isinstance(largest, int | float)
-    while largest > DAY_S * unit and unit < 10**9:
+    while largest >= DAY_S * unit and unit < 10**9:
         unit *= 1000
         names.pop(0)
     return _plus(days, offsets, DAY_S * unit, where), names[0]

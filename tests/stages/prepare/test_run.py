@@ -15,7 +15,7 @@ import yaml
 from kgrec_cli.config import build_settings
 from kgrec_cli.errors import KgrecError, UsageError
 from kgrec_cli.events import Event, Note, Warn
-from kgrec_cli.formats.raw.interactions import ColumnChoice
+from kgrec_cli.formats.raw.choice import ColumnChoice
 from kgrec_cli.stages.prepare.graph import KGRequest
 from kgrec_cli.stages.prepare.run import PrepareRequest, PrepareResult, run_prepare
 from kgrec_cli.stages.prepare.sources import DATASETS, KGS, KGSource, RemoteFile
