@@ -13,7 +13,9 @@ MISSING_MARKS = ("na", "nan", "null", "none", "n/a", "#n/a", "#na", "<na>", "-na
 
 KEPT_MARK = "stands for a missing value, and each such text counts as one id"
 
-MIN_SORTED_SHARE = 0.95
+MIN_SORTED_SHARE = 0.9
+MIN_SORTED_SHARE_OF_TIMES = 0.99
+"""Of users in the file's order, and in an order by times: in these items may well ascend."""
 MIN_EVENTS = 10
 """Of fewer events, more than half say nothing."""
 CHECKED_ROWS = 2_000_000
@@ -40,8 +42,8 @@ def sanity_warnings(table: pl.DataFrame, *, has_times: bool = True) -> list[str]
     n_ties = count_ties(table) if has_times else 0
     are_tied = 2 * n_ties > table.height
     if are_tied:
-        is_date = bool((table["timestamp"] % 86_400 == 0).all())
-        times = "times are dates only: " if is_date else ""
+        times = "times are dates only: " if (table["timestamp"] % 86_400 == 0).all() else ""
+        times = "all times are the same: " if table["timestamp"].n_unique() == 1 else times
         is_all = n_ties == table.height - table["user_id"].n_unique()
         all_of_them = " (all but each first)" if is_all else f" ({n_ties / table.height:.0%})"
         warnings.append(
@@ -120,11 +122,12 @@ def _sorting(table: pl.DataFrame, *, within_times: bool, is_files_order: bool) -
         is_new |= np.diff(times[order]) != 0
     owners = np.concatenate([[0], np.cumsum(is_new)])
     warnings = []
+    share = MIN_SORTED_SHARE if is_files_order else MIN_SORTED_SHARE_OF_TIMES
     keys = _orders_of_tokens(table["item_id"])
     if "rating" in table.columns:
         keys.append(("rating", table["rating"].to_numpy()))
     for name, values in keys:
-        direction = _sorted(owners, values[order])
+        direction = _sorted(owners, values[order], share)
         if direction:
             what = f"by {name}, {direction}"
             where = "within nearly every user" + (" and time" if within_times else "")
@@ -146,7 +149,8 @@ def _orders_of_tokens(tokens: pl.Series) -> list[tuple[str, NDArray[np.int64]]]:
     """The ways that items sort: as text and, where each is or ends in a number, by that."""
     distinct = tokens.unique().cast(pl.String)
     numbers = distinct.str.extract(r"^\D*(\d+)$").cast(pl.Int64, strict=False)
-    keys = [distinct] if numbers.null_count() else [numbers, distinct]
+    texts = [distinct, distinct.str.to_lowercase()]
+    keys = texts if numbers.null_count() else [numbers, *texts]
     return [
         (
             "item",
@@ -158,8 +162,8 @@ def _orders_of_tokens(tokens: pl.Series) -> list[tuple[str, NDArray[np.int64]]]:
     ]
 
 
-def _sorted(owners: NDArray[np.int64], values: NDArray[np.generic]) -> str | None:
-    """The direction, "ascending" or "descending", that nearly all groups have, if not by chance.
+def _sorted(owners: NDArray[np.int64], values: NDArray[np.generic], share: float) -> str | None:
+    """The direction, "ascending" or "descending", that a share of groups has, if not by chance.
 
     The chance of one group is that of its permutations, equal values being no difference; all
     groups together must stay below MAX_LOG_CHANCE.
@@ -167,6 +171,7 @@ def _sorted(owners: NDArray[np.int64], values: NDArray[np.generic]) -> str | Non
     Args:
         owners: int64 (n,), ascending: the group of each value.
         values: (n,) numbers in the order that is looked at.
+        share: Of the groups whose values differ.
     """
     same = np.diff(owners) == 0
     steps, owner_of_step = np.diff(values)[same], owners[1:][same]
@@ -176,15 +181,15 @@ def _sorted(owners: NDArray[np.int64], values: NDArray[np.generic]) -> str | Non
     varied = n_up + n_down > 0
     for direction, n_against in (("ascending", n_down), ("descending", n_up)):
         in_order = varied & (n_against == 0)
-        if not varied.any() or in_order.sum() < MIN_SORTED_SHARE * varied.sum():
+        if not varied.any() or in_order.sum() < share * varied.sum():
             continue
         log_factorial = np.cumsum(np.log(np.maximum(np.arange(len(values) + 1), 1)))
         chances = -log_factorial[np.bincount(owners, minlength=n_groups)]
         pairs = pl.DataFrame({"owner": owners, "value": values}).group_by("owner", "value").len()
         equal = log_factorial[pairs["len"].to_numpy()]
         chances += np.bincount(pairs["owner"].to_numpy(), weights=equal, minlength=n_groups)
-        # which of the groups are out of order: at most exp(0.2 n) choices for a share of 0.05
-        if chances[in_order].sum() + 0.2 * varied.sum() < MAX_LOG_CHANCE:
+        # which of the groups are out of order: at most exp(0.33 n) choices for a share of 0.1
+        if chances[in_order].sum() + 0.33 * varied.sum() < MAX_LOG_CHANCE:
             return direction
     return None
 

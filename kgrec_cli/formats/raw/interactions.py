@@ -163,7 +163,8 @@ def parse_interactions(
         bad_rows = _describe(source, fields[rows], rows.to_list(), names)
         if is_fatal:
             is_time = bad_rows["column"][0] == names.get("timestamp")
-            raise first_bad_row(bad_rows, n_bad, n_rows, FORMAT_HINT if is_time else "")
+            cure = FORMAT_HINT if time_format is None else f"--time-format is '{time_format}'"
+            raise first_bad_row(bad_rows, n_bad, n_rows, cure if is_time else "")
     good = ~(bad | ignored)
     n_missing = 0 if missing is None else int((missing & ~blank).sum())
     if n_missing == n_rows:
@@ -271,4 +272,4 @@ def _columns(number: int) -> str:
 
 
 def _quoted(text: str) -> str:
-    return f"'{text}'" if text else "nothing"
+    return f"'{shorten(text)}'" if text else "nothing"

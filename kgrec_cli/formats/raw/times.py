@@ -5,6 +5,7 @@ the whole column. Where no row tells, that is an error, and `--time-format` says
 """
 
 import datetime as dt
+import re
 
 import polars as pl
 
@@ -14,10 +15,7 @@ LARGEST_FLOAT_TIME = 2.0**53
 """From here on different whole numbers are one float, and their order is lost."""
 DAY_S = 86_400
 SAMPLE_ROWS = 1_000
-FORMAT_HINT = (
-    "--time-format says how the times are written, for instance '%d.%m.%y %H:%M' "
-    "(%Y or %y year, %m month, %b its name, %d day, %I with %p for AM and PM)"
-)
+FORMAT_HINT = "--time-format says how the times are written, for instance '%d.%m.%y %H:%M'"
 
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _WEEKDAY = r"(?:(?:[Mm]on|[Tt]ue|[Ww]ed|[Tt]hu|[Ff]ri|[Ss]at|[Ss]un)[a-z]*,? +)?"
@@ -35,10 +33,13 @@ _FORMS = tuple(
         rf"{_WEEKDAY}(?<day>\d{{1,2}})[ /-]{_NAME},?[ /-](?<year>\d{{4}}){_AFTER}",
         rf"{_WEEKDAY}{_NAME} +(?<day>\d{{1,2}})(?:st|nd|rd|th)?,? +(?<year>\d{{4}}){_AFTER}",
         rf"{_WEEKDAY}{_NAME} +(?<day>\d{{1,2}}) +{_CLOCK}(?: +{_ZONE})? +(?<year>\d{{4}})",
+        r"(?<year>\d{4})(?<month>\d\d)(?<day>\d\d)T(?<hour>\d\d)(?<minute>\d\d)"
+        rf"(?:(?<second>\d\d)(?:[.,](?<fraction>\d+))?)?(?<half>)??{_ZONE}?",
     )
 )
 """Dates, each with or without a time of day: 2012-07-25 08, 25/7/2012 or 7/25/2012, 07 25, 2012,
-25 Jul 2012, July 25, 2012, Wed Jul 25 08:00:00 +0000 2012. `first` and `other` are day and month.
+25 Jul 2012, July 25, 2012, Wed Jul 25 08:00:00 +0000 2012, 20120725T080000Z. `first` and `other`
+are day and month.
 """
 
 
@@ -133,7 +134,7 @@ def _plus(days: pl.Series, offsets: pl.Series, per_day: int, where: str) -> pl.S
 def _parse_by_format(text: pl.Series, time_format: str) -> pl.Series:
     try:
         dt.datetime.strptime("", time_format)
-    except ValueError as error:
+    except (ValueError, re.error) as error:  # the latter for one that names a thing twice
         if "does not match format" not in str(error):
             raise UsageError(f"--time-format '{time_format}': {error}") from error
     distinct = text.unique()

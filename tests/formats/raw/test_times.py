@@ -62,6 +62,7 @@ DAY = 86_400
         ("2012-04-03T18:00:09Z", NINE),
         ("2012-4-3 18:00:09", NINE),
         ("2012/04/03 18:00:09", NINE),
+        ("20120403T180009Z", NINE),
         ("2012-04-03 18:00:09 +02", NINE - 7200),
         ("2012-04-03 18", NINE - 9),
         ("2012-04-03", NINE - 9 - 18 * 3600),
@@ -119,6 +120,8 @@ def test_a_format_of_one_s_own():
     assert times("2012.5", time_format="%Y.%f") == [1325376000.5]
     with pytest.raises(UsageError, match="--time-format '%Q': 'Q' is a bad directive"):
         times("2012", time_format="%Q")
+    with pytest.raises(UsageError, match="--time-format '%Y %Y': redefinition of group name"):
+        times("2012", time_format="%Y %Y")
 
 
 def offsets(days: list[int], *texts: str) -> tuple[list[int | None], str]:
