@@ -22,7 +22,11 @@ from kgrec_cli.formats.raw.choice import (
 )
 from kgrec_cli.formats.raw.columns import plain_name
 from kgrec_cli.formats.raw.files import RawFile, is_zip
-from kgrec_cli.formats.raw.missing_ids import OnMissingId, settle_missing_ids
+from kgrec_cli.formats.raw.missing_ids import (
+    OnMissingId,
+    ask_for_other_column,
+    settle_missing_ids,
+)
 from kgrec_cli.formats.raw.tables import (
     BAD_ROW_SCHEMA,
     EXTRA,
@@ -162,9 +166,13 @@ def parse_interactions(
         rows = bad.arg_true()[: 1 if is_fatal else None]
         bad_rows = _describe(source, fields[rows], rows.to_list(), names)
         if is_fatal:
-            is_time = bad_rows["column"][0] == names.get("timestamp")
-            cure = FORMAT_HINT if time_format is None else f"--time-format is '{time_format}'"
-            raise first_bad_row(bad_rows, n_bad, n_rows, cure if is_time else "")
+            question = cure = ""
+            for role in ("user", "item"):
+                if fields[f"{role}_id"][rows[0]] == "":
+                    question = question or ask_for_other_column(source, columns, role)
+            if bad_rows["column"][0] == names.get("timestamp"):
+                cure = FORMAT_HINT if time_format is None else f"--time-format is '{time_format}'"
+            raise first_bad_row(bad_rows, n_bad, n_rows, question or cure, question)
     good = ~(bad | ignored)
     n_missing = 0 if missing is None else int((missing & ~blank).sum())
     if n_missing == n_rows:
@@ -181,10 +189,13 @@ def parse_interactions(
     return RawInteractions(table, bad_rows, n_rows, names, n_missing, time_like)
 
 
-def first_bad_row(bad_rows: pl.DataFrame, n_bad: int, n_rows: int, cure: str = "") -> KgrecError:
+def first_bad_row(
+    bad_rows: pl.DataFrame, n_bad: int, n_rows: int, cure: str = "", question: str = ""
+) -> KgrecError:
     """The one-line error for the first of `bad_rows`; says how many there are in all.
 
-    `cure` is what helps when all are bad; by default to look at which column is which.
+    `cure` is what helps when all are bad; by default to look at which column is which. `question`
+    comes before what else helps when some are.
     """
     row = bad_rows.row(0, named=True)
     place = f"{row['file']}, line {row['line']}"
@@ -195,6 +206,7 @@ def first_bad_row(bad_rows: pl.DataFrame, n_bad: int, n_rows: int, cure: str = "
         rest = (cure or "the file has no other row") if n_rows == 1 else rest
     else:
         others = f"{n_bad:,} bad rows in all; " if n_bad > 1 else ""
+        others += f"{question} else " if question else ""
         rest = f"{others}--on-bad-row skip sets bad rows aside"
     return KgrecError(f"{place}: found {row['found']}, expected {row['expected']} ({rest})")
 

@@ -51,8 +51,9 @@ def settle_missing_ids(
         column = plain_name(source.names[columns[name]])[:SHOWN_CHARS]
         place = f"{source.file.where}, column {column}: {found}"
         if on_missing_id == "error":
+            question = ask_for_other_column(source, columns, role)
             raise KgrecError(
-                f"{place} stands for a missing value; {_other_column(source, columns, role)}"
+                f"{place} stands for a missing value; {question}{' else ' if question else ''}"
                 f"--missing-ids skip drops these rows, keep takes it for the {role}'s id"
             )
         if on_missing_id == "keep":
@@ -89,8 +90,8 @@ def _is_quoted(line: str, separator: str, number: int) -> bool:
     return False
 
 
-def _other_column(source: RawTable, columns: Mapping[str, int], role: str) -> str:
-    """A question where another column may be that of `role`: one that is filled."""
+def ask_for_other_column(source: RawTable, columns: Mapping[str, int], role: str) -> str:
+    """A question where another column, one without gaps, may be that of users or items; else ""."""
     if not source.has_header:
         return ""
     names = [plain_name(name) for name in source.names]
@@ -102,5 +103,5 @@ def _other_column(source: RawTable, columns: Mapping[str, int], role: str) -> st
         values = pl.Series([row[number] for row in source.sample], dtype=pl.String)
         is_empty = (values == "") | values.is_in(missing_marks(values))
         if number not in columns.values() and not is_empty.any():
-            return f"is '{names[number][:SHOWN_CHARS]}' the {role} (--{role}-col)? else "
+            return f"is '{names[number][:SHOWN_CHARS]}' the {role} (--{role}-col)?"
     return ""

@@ -21,7 +21,6 @@ from kgrec_cli.core.data.filters import (
     k_core,
     keep_min_rating,
 )
-from kgrec_cli.core.data.sanity import count_ties, sanity_warnings
 from kgrec_cli.core.linking.graph import ItemLinks
 from kgrec_cli.dataset.files import REPORT_NAME
 from kgrec_cli.errors import KgrecError, UsageError, unknown_name
@@ -36,6 +35,7 @@ from kgrec_cli.formats.raw.missing_ids import OnMissingId
 from kgrec_cli.formats.raw.movielens import RawData, find_movielens, read_movielens
 from kgrec_cli.stages.prepare.graph import KGPlan, KGRequest, check_kg, plan_kg
 from kgrec_cli.stages.prepare.links import load_kg, settle_links
+from kgrec_cli.stages.prepare.order import check_order
 from kgrec_cli.stages.prepare.starter_files import StarterFiles, leave_starter_files
 
 INTER_TYPES = {"user_id": "token", "item_id": "token", "rating": "float", "timestamp": "float"}
@@ -119,7 +119,7 @@ def run_prepare(request: PrepareRequest, *, on_event: OnEvent) -> PrepareResult:
     if raw.items is None and plan.note and plan.link_by == "title":
         plan = KGPlan("metadata")  # "auto" takes no graph whose links need titles
     table, inter_report = _filter(raw, request)
-    time_report = _check_order(raw, table, request, tell)
+    time_report = check_order(raw, table, request.columns, tell)
     items = _all_items(raw, table)
     counts = table.group_by("item_id", maintain_order=True).agg(pl.len().alias("n"))
     n_interactions = counts.with_columns(pl.col("item_id").cast(pl.String))
@@ -239,33 +239,6 @@ def _read_raw(
         items = read_catalog(request.items_path)
         files.append(find_catalog(request.items_path))
     return RawData("table", rows, items, None, None, rows.bad_rows, tuple(files)), rows.columns
-
-
-def _check_order(
-    raw: RawData, table: pl.DataFrame, request: PrepareRequest, on_event: OnEvent
-) -> dict[str, Any]:
-    """Warns of a time order that is none, and of a user or item with most of the interactions.
-
-    Returns:
-        For the report: the column of times (None without), and how many interactions have the
-        time of their user's previous one.
-    """
-    rows, where = raw.rows, raw.files[0].where
-    has_times = raw.layout != "table" or "timestamp" in rows.columns
-    n_ties = count_ties(table) if has_times else None
-    lines = sanity_warnings(table, has_times=has_times)
-    if not has_times:
-        lines.insert(0, "no time column: the file's order is taken for the order in time")
-    columns = " or ".join(f"'{name}'" for name in rows.time_like[:3])
-    if columns and (n_ties is None or 2 * n_ties > table.height):
-        offset = "" if n_ties is None else ", or the time of day (--offset-col)"
-        lines[0] += f"; is {columns} the time (--time-col){offset}?"
-    elif columns and request.columns.time is None:
-        taken = rows.columns["timestamp"]
-        on_event(Warn(f"{where}: the time is '{taken}', by its name; --time-col takes {columns}"))
-    for line in lines:
-        on_event(Warn(f"{where}: {line}", on_results=True))
-    return {"column": rows.columns.get("timestamp"), "same_as_previous": n_ties}
 
 
 def _without_folders(text: str, files: Sequence[RawFile]) -> str:

@@ -93,6 +93,18 @@ def test_a_missing_id_is_no_bad_row_and_an_empty_one_is(path: Path):
     assert rows.table.rows() == [("u", "j", 2)]
 
 
+def test_an_empty_user_asks_for_the_other_column_as_well(path: Path):
+    text = SESSIONS.replace("NA", "").replace("na", "")
+    with pytest.raises(KgrecError) as caught:
+        read(path, text)
+    assert str(caught.value) == (
+        f"{path}, line 2, column user_id: found nothing, expected the user's id (3 bad rows in "
+        "all; is 'session_id' the user (--user-col)? else --on-bad-row skip sets bad rows aside)"
+    )
+    with pytest.raises(KgrecError, match=r"all 4 rows are bad; is 'session_id' the user"):
+        read(path, text.replace(",u,", ",,"))
+
+
 @pytest.mark.parametrize(
     ("text", "users"),
     [
