@@ -1,10 +1,10 @@
-"""What all results rest on: an order in time that is one, and not one user or item with most events."""
+"""What all results rest on: an order in time that is one, no user or item with most events."""
 
 from typing import Any
 
 import polars as pl
 
-from kgrec_cli.core.data.sanity import count_ties, sanity_warnings
+from kgrec_cli.core.data.sanity import are_mostly_tied, count_ties, sanity_warnings
 from kgrec_cli.events import OnEvent, Warn
 from kgrec_cli.formats.raw.choice import ColumnChoice
 from kgrec_cli.formats.raw.movielens import RawData
@@ -26,7 +26,7 @@ def check_order(
     if not has_times:
         lines.insert(0, "no time column: the file's order is taken for the order in time")
     columns = " or ".join(f"'{name}'" for name in rows.time_like[:3])
-    if columns and (n_ties is None or 2 * n_ties > table.height):
+    if columns and (n_ties is None or are_mostly_tied(table, n_ties)):
         offset = "" if n_ties is None else ", or the time of day (--offset-col)"
         lines[0] += f"; is {columns} the time (--time-col){offset}?"
     elif columns and choice.time is None:

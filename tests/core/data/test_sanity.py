@@ -104,6 +104,24 @@ def test_most_events_at_their_predecessor_s_time():
     assert warnings(halves) == []  # 80 of 160: not most
 
 
+@pytest.mark.parametrize(("n_tied", "is_said"), [(85, False), (96, False), (97, True)])
+def test_of_times_that_are_no_dates_six_in_ten_are_most(n_tied: int, is_said: bool):
+    rows = [("u0" if n < 80 else "u1", f"i{n * 7 % 31}", n, 1) for n in range(160)]
+    rows = [
+        (u, i, max(t, n_tied // 2 + 80 * (u == "u1") + (u == "u1") * (n_tied % 2)), r)
+        for u, i, t, r in rows
+    ]
+    lines = [line for line in warnings(rows) if "previous time" in line]
+    assert lines == (
+        [
+            f"{n_tied} of 160 events (61%) have their user's previous time, so the file's order "
+            "decides between them"
+        ]
+        if is_said
+        else []
+    )
+
+
 def test_within_a_date_the_events_may_be_sorted_too():
     days = [(user, item, (time - 1e9) // 4 * 86_400, rating) for user, item, time, rating in log()]
     lines = warnings(sorted(days, key=lambda row: row[1]))
