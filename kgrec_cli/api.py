@@ -49,7 +49,10 @@ def prepare(
     item_col: str | None = None,
     rating_col: str | None = None,
     time_col: str | None = None,
+    offset_col: str | None = None,
+    time_format: str | None = None,
     on_bad_row: Literal["error", "skip"] = "error",
+    missing_ids: Literal["error", "skip", "keep"] = "error",
     kg: AnyPath = "auto",
     links: AnyPath | None = None,
     link_by: Literal["id", "title"] | None = None,
@@ -70,7 +73,7 @@ def prepare(
     Returns:
         Where the files are, and the report that `prepare.json` holds.
     """
-    from kgrec_cli.formats.raw.interactions import ColumnChoice
+    from kgrec_cli.formats.raw.choice import ColumnChoice
     from kgrec_cli.formats.raw.item_lists import ListColumns
     from kgrec_cli.stages.prepare.graph import KGRequest
     from kgrec_cli.stages.prepare.run import PrepareRequest, run_prepare
@@ -85,12 +88,13 @@ def prepare(
         kg=KGRequest(str(kg), _path(links), link_by, _path(catalog), add_metadata),
         items_path=_path(items),
         list_columns=ListColumns(id_col, title_col, year_col, genre_col),
-        columns=ColumnChoice(user_col, item_col, rating_col, time_col),
+        columns=ColumnChoice(user_col, item_col, rating_col, time_col, offset_col, time_format),
         min_rating=min_rating,
         min_user_inter=min_user_inter,
         min_item_inter=min_item_inter,
         duplicates=duplicates,
         on_bad_row=on_bad_row,
+        on_missing_id=missing_ids,
     )
     with console.listening(quiet) as on_event:
         return run_prepare(request, on_event=on_event)

@@ -112,10 +112,14 @@ class _Display:
         self.bars: Progress | None = None
         self.tasks: dict[str, TaskID] = {}
         self.metric_names: list[str] | None = None
+        self.warnings: set[str] = set()
 
     def __call__(self, event: Event) -> None:
         match event:
+            case Warn(text) if text in self.warnings:
+                pass  # `compare` loads the data set of each run
             case Warn(text):
+                self.warnings.add(text)
                 self.console.print(Text.assemble(("warning: ", "yellow"), text), soft_wrap=True)
             case Note(text) if not self.quiet:
                 self.console.print(Text(text), soft_wrap=True)

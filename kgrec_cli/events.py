@@ -13,9 +13,16 @@ class Note:
 
 @dataclass(frozen=True)
 class Warn:
-    """A line that should not be overlooked."""
+    """A line that should not be overlooked.
+
+    Attributes:
+        text: The line.
+        on_results: True when all results rest on it: `train` and `evaluate` repeat those of
+            `prepare`.
+    """
 
     text: str
+    on_results: bool = False
 
 
 @dataclass(frozen=True)

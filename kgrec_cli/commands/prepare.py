@@ -37,9 +37,18 @@ def prepare(
     rating_col: Annotated[str | None, _raw(help="Column of ratings; 'none' reads none.")] = None,
     time_col: Annotated[
         str | None,
+        _raw(help="Column of times: numbers that grow, or dates; 'none' takes the file's order."),
+    ] = None,
+    offset_col: Annotated[
+        str | None,
         _raw(
-            help="Column of times: numbers that grow, or ISO dates; 'none' takes the file's order."
+            help="Column of the time within the day that --time-col names: HH:MM:SS, or a number "
+            "of seconds or milliseconds."
         ),
+    ] = None,
+    time_format: Annotated[
+        str | None,
+        _raw(help="How the times are written, as for strptime: '%d.%m.%y %H:%M'."),
     ] = None,
     items: Annotated[
         Path | None, _raw(help="Item list of a table: id, title, year, genres.")
@@ -55,6 +64,13 @@ def prepare(
     on_bad_row: Annotated[
         Literal["error", "skip"],
         _raw(help="Stop at a bad row, or set bad rows aside in a file beside the output."),
+    ] = "error",
+    missing_ids: Annotated[
+        Literal["error", "skip", "keep"],
+        _raw(
+            help="Ids that stand for a missing value (NA, NULL, None, nan, \\N): stop, drop their "
+            "rows, or take them for ids. In CSV quotes they are ids."
+        ),
     ] = "error",
     kg: Annotated[
         str,
@@ -108,7 +124,7 @@ def prepare(
 ) -> None:
     """Turn raw interactions and a knowledge graph into RecBole's atomic files."""
     from kgrec_cli.config import resolve_settings
-    from kgrec_cli.formats.raw.interactions import ColumnChoice
+    from kgrec_cli.formats.raw.choice import ColumnChoice
     from kgrec_cli.formats.raw.item_lists import ListColumns
     from kgrec_cli.stages.prepare.graph import KGRequest
     from kgrec_cli.stages.prepare.run import PrepareRequest, run_prepare
@@ -122,13 +138,14 @@ def prepare(
         data_path=settings.data_path,
         kg=KGRequest(kg, links, link_by, catalog, add_metadata),
         items_path=items,
+        columns=ColumnChoice(user_col, item_col, rating_col, time_col, offset_col, time_format),
         list_columns=ListColumns(id_col, title_col, year_col, genre_col),
-        columns=ColumnChoice(user_col, item_col, rating_col, time_col),
         min_rating=min_rating,
         min_user_inter=min_user_inter,
         min_item_inter=min_item_inter,
         duplicates=duplicates,
         on_bad_row=on_bad_row,
+        on_missing_id=missing_ids,
     )
     with console.listening(quiet=as_json) as on_event:
         result = run_prepare(request, on_event=on_event)
@@ -160,6 +177,7 @@ def account(report: dict[str, Any]) -> list[list[Any]]:
     optional: list[tuple[str, int]] = [
         ("  bad rows set aside", interactions["bad"]),
         ("  bad rows in other files", interactions["bad_in_other_files"]),
+        ("  dropped by --missing-ids skip", dropped.get("missing_ids", 0)),
         (f"  dropped by --duplicates {options['duplicates']}", dropped["duplicates"]),
         (f"  dropped by --min-rating {options['min_rating'] or 0:g}", dropped["min_rating"]),
         (f"  dropped by --min-user-inter {options['min_user_inter']}", dropped["min_user_inter"]),

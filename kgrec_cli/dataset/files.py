@@ -60,11 +60,16 @@ def read_items(settings: Settings, folder: Path) -> pl.DataFrame:
     Columns other than `ITEM_TEXTS` are guessed by their names (`title` before `movie_title`, see
     `formats/raw/columns.py`). Each item has one row, its first one. Genres are separated by spaces.
     No row without an `.item`, or when it does not name its items.
+
+    Raises:
+        KgrecError: A malformed file, or one without the column that a setting of ITEM_ID_FIELD
+            names.
     """
     path = atomic_path(settings, folder, "item")
     header = read_header(path, settings.field_separator) if path.is_file() else {}
     columns = dict.fromkeys(("item_id", "title", "genre"), pl.String)
-    if settings.ITEM_ID_FIELD not in header:
+    is_default = Settings.model_fields["ITEM_ID_FIELD"].default == settings.ITEM_ID_FIELD
+    if not header or (is_default and settings.ITEM_ID_FIELD not in header):
         return pl.DataFrame(schema=columns)
     fields = {settings.ITEM_ID_FIELD: "item_id"}
     texts = [name for name, kind in header.items() if name not in fields and "token" in kind]
@@ -169,6 +174,20 @@ def recorded_verdict(settings: Settings, folder: Path) -> tuple[str, str] | None
             return verdict, summary
     except (KgrecError, OSError, KeyError, TypeError):
         pass  # an older report, none, or a file less
+    return None
+
+
+def recorded_warnings(inter_path: Path, inter_sha256: str) -> list[str] | None:
+    """The warnings of `prepare` on what results rest on: time order, missing ids and the like.
+
+    None when `prepare` did not make this `.inter`, or an earlier kgrec, which recorded none.
+    """
+    try:
+        report = read_json(inter_path.with_name(REPORT_NAME))
+        if report["files"][inter_path.name] == inter_sha256:
+            return [str(line) for line in report["warnings_on_results"]]
+    except (KgrecError, OSError, KeyError, TypeError):
+        pass
     return None
 
 

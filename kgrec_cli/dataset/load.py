@@ -20,6 +20,7 @@ from kgrec_cli.core.data.histories import (
     build_vocabulary,
 )
 from kgrec_cli.core.data.splits import Split
+from kgrec_cli.dataset.checks import check_times, doubts, time_field
 from kgrec_cli.dataset.files import (
     atomic_path,
     check_filled,
@@ -110,7 +111,8 @@ def load_dataset(
     """The data set that `settings` names, its items numbered as `items` or, without them, anew.
 
     With `items`, the vocabulary of a trained run, interactions of other items are dropped, with a
-    note.
+    note. What results rest on (a doubtful time order, missing ids) is told in warnings: those of
+    `prepare`, or of the same checks where it did not make the files.
 
     Raises:
         KgrecError: A missing or malformed file; the line names it.
@@ -125,13 +127,18 @@ def load_dataset(
             raise KgrecError(
                 f"{path}: no such file; {'benchmark_filename names it' if names else prepare}"
             )
+    file_digests = tuple(sha256_of(path) for path in paths)
     read_rows, build_histories = _readers(paths, settings)
     table = pl.concat(
         [
             read_rows(path, settings, on_event).with_columns(pl.lit(part, pl.Int8).alias(PART))
             for part, path in enumerate(paths)
-        ]
+        ],
+        how="vertical_relaxed",  # whole times in one file, fractions in the other
     )
+    if TIME in table.columns:  # not of samples, which have an order and no times
+        for line in doubts(table, paths, file_digests, settings):
+            on_event(Warn(line))
     links = read_links(settings, folder)
     known_items = None if items is None else items.tokens
     if known_items and not table[ITEM].unique().cast(pl.String).is_in(list(known_items)).any():
@@ -155,7 +162,7 @@ def load_dataset(
     histories, split = build_histories(table)
     return Dataset(
         name=str(settings.dataset),
-        file_digests=tuple(sha256_of(path) for path in paths),
+        file_digests=file_digests,
         users=users,
         items=items,
         histories=histories,
@@ -196,8 +203,8 @@ def _read_interactions(path: Path, settings: Settings, on_event: OnEvent) -> pl.
     """Columns user_id, item_id (Categorical), timestamp, and the fields that val_interval names."""
     header = read_header(path, settings.field_separator)
     fields = {settings.USER_ID_FIELD: USER, settings.ITEM_ID_FIELD: ITEM}
-    if settings.TIME_FIELD is not None and settings.TIME_FIELD in header:
-        fields[settings.TIME_FIELD] = TIME
+    if (time := time_field(path, header, settings)) is not None:
+        fields[time] = TIME
     extra = [name for name in settings.val_interval or {} if name in header and name not in fields]
     names = fields | {name: value_column(name) for name in extra}
     parts = read_parts(path, list(names), settings.field_separator)
@@ -207,17 +214,13 @@ def _read_interactions(path: Path, settings: Settings, on_event: OnEvent) -> pl.
     )
     if table.is_empty():
         raise KgrecError(f"{path}: no interactions")
+    if TIME in table.columns:
+        check_times(table[TIME], path)
     if settings.benchmark_filename:
         check_filled(table, path, fields)
     else:
         table = _drop_unnamed(table, path, settings, on_event)
     if TIME not in table.columns:
-        on_event(
-            Note(
-                f"{path.name} has no {settings.TIME_FIELD or 'time'} column: "
-                "its row order is taken as time order"
-            )
-        )
         return table.with_columns(pl.int_range(pl.len()).alias(TIME))
     chosen = (settings.load_col or {}).get("inter")
     if chosen not in (None, "*") and settings.TIME_FIELD not in (chosen or ()):

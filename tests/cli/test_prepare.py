@@ -132,6 +132,48 @@ def test_each_mistake_gets_its_line(
     assert not (folder / "dataset").exists()
 
 
+DATES = "session_id,item_id,clock,day\n" + "".join(
+    f"s{n % 6},i{n * 7 % 11},{n * 13 % 24}:00,7/{n % 6 + 1}/2012\n" for n in range(36)
+)
+
+
+def test_a_warning_on_results_is_repeated_by_every_command(run_cli: RunCli, folder: Path):
+    (folder / "log.csv").write_text(DATES)
+    prepare = ("prepare", "toy", "--raw", "log.csv", "--kg", "none", "--time-col", "day")
+    result = run_cli(*prepare)
+    assert result.exit_code == 1
+    assert "'7/1/2012' may be day/month or month/day" in result.stderr
+    prepare += ("--time-format", "%m/%d/%Y")
+    line = "times are dates only: 30 of 36 events (all but each first) have their user's previous"
+    results = [
+        run_cli(*prepare),
+        run_cli("train", "--model", "GRU4Rec", "--epochs", "1", "--threads", "1"),
+        run_cli("train", "--model", "GRU4Rec", "--epochs", "1", "--threads", "1"),
+        run_cli("evaluate", "--threads", "1"),
+    ]
+    for result in results:
+        assert result.exit_code == 0
+        assert f"warning: log.csv: {line}" in result.stderr
+    runs = sorted((folder / "saved").iterdir())
+    assert run_cli("compare", *map(str, runs)).stderr.count(line) == 1
+    result = run_cli(*prepare, "--offset-col", "clock")
+    assert "log.csv: clock counts as seconds of the day" in result.stderr
+    result = run_cli("train", "--model", "GRU4Rec", "--epochs", "1", "--threads", "1")
+    assert result.exit_code == 0
+    assert "warning" not in result.stderr
+
+
+def test_missing_ids_as_typed(run_cli: RunCli, folder: Path):
+    (folder / "log.csv").write_text(LOG + "NULL,a,5,6\n")
+    result = run_cli("prepare", "toy", "--raw", "log.csv")
+    assert result.exit_code == 1
+    assert "log.csv, column user: 'NULL' in 1 of 5 rows (20%)" in result.stderr
+    result = run_cli("prepare", "toy", "--raw", "log.csv", "--missing-ids", "skip")
+    assert "dropped by --missing-ids skip 1" in lines_of(result.stdout)
+    result = run_cli("prepare", "toy", "--raw", "log.csv", "--missing-ids", "keep")
+    assert "users 3" in lines_of(result.stdout)
+
+
 @pytest.mark.real_data
 def test_real_ml_100k(run_cli: RunCli, tmp_path: Path, real_data_dir: Path):
     result = run_cli(

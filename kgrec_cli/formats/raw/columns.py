@@ -39,6 +39,10 @@ _VALUE = re.compile(
     r"|\b\d{1,2}:\d{2}\b|^<?https?://"
 )
 """A date, a time of day, or the address of something, somewhere in a field."""
+_TIME_WORD = re.compile(
+    r"^(time|date|ts|day|days|hour|clock|created|updated|when)|(?<!run)(?<!play)(?<!life)time$"
+    r"|(?<!candi)(?<!up)date$|stamp$"
+)
 _TYPE = re.compile(r":(token|float)(_seq)?$")
 
 
@@ -67,6 +71,22 @@ def guess_columns(kinds: Sequence[str], names: Sequence[str]) -> dict[str, int]:
                 columns[kind] = folded.index(name)
                 break
     return columns
+
+
+def known_names(kind: str, names: Sequence[str]) -> list[int]:
+    """The numbers of all columns with a common name of `kind`, the likeliest first.
+
+    No number for a kind that has no common names.
+    """
+    folded = [_fold(name) for name in names]
+    found = [folded.index(name) for name in COLUMN_NAMES.get(kind, ()) if name in folded]
+    return list(dict.fromkeys(found))
+
+
+def has_name_of_time(name: str) -> bool:
+    """Whether a column is called so that it may hold times: `eventdate`, `createdAt`, `hour`."""
+    words = re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])", plain_name(name))
+    return any(_TIME_WORD.search(word.casefold()) for word in words)
 
 
 def known_columns(kinds: Sequence[str], names: Sequence[str]) -> dict[str, int]:

@@ -1,7 +1,8 @@
-"""Interactions out of any table: which column is which, numbers and times, bad rows.
+"""Interactions out of any table: which column is which, numbers, bad rows, missing ids.
 
 `tables` reads them: CSV, TSV, other separators, `::`, Parquet, RecBole's `.inter`, gzip.
 `movielens` knows its columns, and hands its table to `parse_interactions` as well.
+`times` reads the times, `missing_ids` finds ids such as "NA".
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,11 +12,22 @@ from typing import Literal
 
 import polars as pl
 
-from kgrec_cli.errors import KgrecError, UsageError
-from kgrec_cli.events import OnEvent, ignore_event
-from kgrec_cli.formats.raw.columns import guess_columns, named_column, plain_name, show_names
+from kgrec_cli.errors import KgrecError
+from kgrec_cli.events import Note, OnEvent, ignore_event
+from kgrec_cli.formats.raw.choice import (
+    KINDS,
+    ColumnChoice,
+    choose_columns,
+    time_like_columns,
+)
+from kgrec_cli.formats.raw.columns import plain_name
 from kgrec_cli.formats.raw.layout import detect_table
 from kgrec_cli.formats.raw.logs import find_log
+from kgrec_cli.formats.raw.missing_ids import (
+    OnMissingId,
+    ask_for_other_column,
+    settle_missing_ids,
+)
 from kgrec_cli.formats.raw.tables import (
     BAD_ROW_SCHEMA,
     EXTRA,
@@ -24,36 +36,16 @@ from kgrec_cli.formats.raw.tables import (
     read_columns,
     shorten,
 )
+from kgrec_cli.formats.raw.times import (
+    FORMAT_HINT,
+    LARGEST_FLOAT_TIME,
+    add_offsets,
+    parse_times,
+)
 
 OnBadRow = Literal["error", "skip"]
 
-NO_COLUMN = "none"
-_OPTIONS = (
-    ("user_id", "user", "--user-col"),
-    ("item_id", "item", "--item-col"),
-    ("rating", "rating", "--rating-col"),
-    ("timestamp", "time", "--time-col"),
-)
-LARGEST_FLOAT_TIME = 2.0**53
-"""From here on different whole numbers are one float, and their order is lost."""
-
-_DATE = r"^(\d{4}-\d{2}-\d{2})(?:[T ](\d{2}:\d{2})(:\d{2})?(\.\d+)?)?\s*(Z|UTC|[+-]\d{2}:?\d{2})?$"
-
-
-@dataclass(frozen=True)
-class ColumnChoice:
-    """The columns the user named: a name, or a number from 1. None: go by common names.
-
-    True when any is named. `rating` "none" reads no ratings, `time` "none" takes the file's order.
-    """
-
-    user: str | None = None
-    item: str | None = None
-    rating: str | None = None
-    time: str | None = None
-
-    def __bool__(self) -> bool:
-        return any((self.user, self.item, self.rating, self.time))
+CHECK_COLUMNS = ", so check which column is which"
 
 
 @dataclass(frozen=True)
@@ -65,14 +57,18 @@ class RawInteractions:
             all are whole, else Float64; absent when the file has none), timestamp (Int64, exact;
             Float64 when some have fractions; the row's number when the file has none).
         bad_rows: The others, columns of BAD_ROW_SCHEMA; `line` counts from 1, header included.
-        n_rows: Good and bad rows together; lines of nothing but separators are none.
-        columns: user_id, item_id, rating, timestamp -> what the file calls that column.
+        n_rows: Good, bad and dropped rows together; lines of nothing but separators are none.
+        columns: user_id, item_id, rating, timestamp, offset -> what the file calls that column.
+        n_missing: Rows dropped because an id stands for a missing value.
+        time_like: Columns that look like times and are not read.
     """
 
     table: pl.DataFrame
     bad_rows: pl.DataFrame
     n_rows: int
     columns: dict[str, str]
+    n_missing: int = 0
+    time_like: tuple[str, ...] = ()
 
 
 def read_raw_interactions(
@@ -80,66 +76,34 @@ def read_raw_interactions(
     choice: ColumnChoice,
     *,
     on_bad_row: OnBadRow = "error",
+    on_missing_id: OnMissingId = "error",
     on_event: OnEvent = ignore_event,
 ) -> RawInteractions:
-    """The interactions in a table; "error" stops at the first bad row, "skip" sets it aside.
+    """The interactions in a table; see `parse_interactions`.
 
     `path` is the file, or a folder, zip or pattern, see `logs.find_log`.
 
     Raises:
         KgrecError: The file cannot be read, is empty, has no columns that could be users and items,
-            or a bad row if `on_bad_row` is "error".
+            or a bad row or missing id if these are to stop it.
         UsageError: A column named by the user is not there.
     """
     file, *parts = find_log(path).files
-    kinds = [kind for _, kind, _ in _OPTIONS]
     what = "a table of interactions"
-    table = detect_table(file, what, kinds, if_unsure=True, parts=parts, on_event=on_event)
+    table = detect_table(file, what, KINDS, if_unsure=True, parts=parts, on_event=on_event)
     if table.separator == "":
         raise KgrecError(
             f"{file.where}, line {table.first.number}: found '{shorten(table.first.text)}', "
             "expected columns separated by tab, comma, semicolon, '|' or '::'"
         )
-    columns = choose_columns(table, choice)
-    return parse_interactions(table, columns, on_bad_row=on_bad_row, on_event=on_event)
-
-
-def choose_columns(table: RawTable, choice: ColumnChoice) -> dict[str, int]:
-    """Which column is which: user_id, item_id, rating, timestamp -> number from 0.
-
-    Raises:
-        KgrecError: The header does not name users or items, and neither does the user.
-        UsageError: A column named by the user is not there, or two roles for one column.
-    """
-    names = table.names
-    where = f"{table.file.where} ({table.kind})" if table.kind else table.file.where
-    guesses = guess_columns([kind for _, kind, _ in _OPTIONS], names) if table.has_header else {}
-    columns: dict[str, int] = {}
-    for role, kind, option in _OPTIONS:
-        wanted = getattr(choice, kind)
-        optional = role in ("rating", "timestamp")
-        if wanted is not None and not (optional and wanted == NO_COLUMN):
-            columns[role] = named_column(wanted, names, where=where, option=option)
-        elif wanted is None and kind in guesses:
-            columns[role] = guesses[kind]
-    missing = [(kind, option) for role, kind, option in _OPTIONS[:2] if role not in columns]
-    if missing:
-        options = " and ".join(option for _, option in missing)
-        if not table.has_header:
-            line, text = table.first.number, shorten(table.first.text)
-            raise KgrecError(
-                f"{where}: no header (line {line} is '{text}'): say by number which column "
-                "is which, for instance --user-col 1 --item-col 2 --rating-col 3 --time-col 4"
-            )
-        kinds = " or ".join(f"{kind}s" for kind, _ in missing)
-        shown = show_names(names)
-        raise KgrecError(f"{where}: no column of {kinds} among {shown}: name it by {options}")
-    taken_by: dict[int, str] = {}
-    for role, _, option in _OPTIONS:
-        if role in columns and (first := taken_by.setdefault(columns[role], option)) != option:
-            name = plain_name(names[columns[role]])
-            raise UsageError(f"{option}: column '{name}' is taken by {first} already")
-    return columns
+    return parse_interactions(
+        table,
+        choose_columns(table, choice, on_event),
+        on_bad_row=on_bad_row,
+        on_missing_id=on_missing_id,
+        time_format=choice.time_format,
+        on_event=on_event,
+    )
 
 
 def parse_interactions(
@@ -147,39 +111,56 @@ def parse_interactions(
     columns: Mapping[str, int],
     *,
     on_bad_row: OnBadRow,
+    on_missing_id: OnMissingId = "error",
+    time_format: str | None = None,
     on_event: OnEvent = ignore_event,
 ) -> RawInteractions:
     """The interactions in a table whose columns are known.
 
     A row is bad when it has too many or too few fields, no user, no item, a rating that is no
-    finite number, or a time that is neither a number in range nor an ISO date.
+    finite number, or a time that is neither a number in range nor a date as in the other rows.
 
     Args:
         source: The table.
-        columns: user_id, item_id, rating (optional), timestamp (optional) -> number from 0.
+        columns: user_id, item_id, rating, timestamp, offset -> number from 0; the last three
+            are optional.
         on_bad_row: "error" stops at the first bad row, "skip" sets bad rows aside.
+        on_missing_id: What to do with ids such as "NA", see `settle_missing_ids`.
+        time_format: As for `strptime`; None goes by what the times look like.
         on_event: Is told what was guessed of the values.
 
     Raises:
-        KgrecError: The first bad row, if `on_bad_row` is "error"; no row at all; no good row.
+        KgrecError: The first bad row, if `on_bad_row` is "error"; ids that stand for a missing
+            value, if these are to stop it; dates that can be read in two ways; no good row.
     """
     where = source.file.where
     names = {role: plain_name(source.names[number]) for role, number in columns.items()}
     ids = ("user_id", "item_id")
     fields = read_columns(source, columns, times=("timestamp",), ids=ids, on_event=on_event)
     blank = fields.select(pl.all_horizontal(pl.all() == "")).to_series()
-    parsed = {name: fields[name] for name in ("user_id", "item_id")}
-    bad = fields.select(
-        (pl.col("user_id") == "") | (pl.col("item_id") == "") | (pl.col(EXTRA) != "")
-    ).to_series()
-    for role, parse in (("rating", parse_ratings), ("timestamp", parse_times)):
-        if role in columns:
-            parsed[role] = parse(fields[role])
-            bad |= parsed[role].is_null()
-    bad &= ~blank
     n_rows = fields.height - int(blank.sum())
     if not n_rows:
         raise KgrecError(f"{where}: holds no rows, expected interactions")
+    parsed = {name: _as_tokens(fields[name]) for name in ("user_id", "item_id")}
+    missing = settle_missing_ids(
+        source, columns, pl.DataFrame(parsed), n_rows, on_missing_id, on_event
+    )
+    ignored = blank if missing is None else blank | missing
+    bad = fields.select(
+        (pl.col("user_id") == "") | (pl.col("item_id") == "") | (pl.col(EXTRA) != "")
+    ).to_series()
+    if "rating" in columns:
+        parsed["rating"] = parse_ratings(fields["rating"])
+        bad |= parsed["rating"].is_null()
+    if "timestamp" in columns:
+        place = f"{where}, column {names['timestamp']}"
+        times = parse_times(fields["timestamp"], place, time_format)
+        if "offset" in columns:
+            times, unit = add_offsets(times, fields["offset"], place)
+            on_event(Note(f"{where}: {names['offset']} counts as {unit} of the day"))
+        parsed["timestamp"] = times
+        bad |= times.is_null()
+    bad &= ~ignored
     bad_rows = pl.DataFrame(schema=BAD_ROW_SCHEMA)
     n_bad = int(bad.sum())
     if n_bad:
@@ -187,31 +168,47 @@ def parse_interactions(
         rows = bad.arg_true()[: 1 if is_fatal else None]
         bad_rows = _describe(source, fields[rows], rows.to_list(), names)
         if is_fatal:
-            raise first_bad_row(bad_rows, n_bad, n_rows)
-    good = ~(bad | blank)
-    del fields, bad, blank
+            question = cure = ""
+            for role in ("user", "item"):
+                if fields[f"{role}_id"][rows[0]] == "":
+                    question = question or ask_for_other_column(source, columns, role)
+            if bad_rows["column"][0] == names.get("timestamp"):
+                cure = FORMAT_HINT if time_format is None else f"--time-format is '{time_format}'"
+            raise first_bad_row(bad_rows, n_bad, n_rows, question or cure, question)
+    good = ~(bad | ignored)
+    n_missing = 0 if missing is None else int((missing & ~blank).sum())
+    if n_missing == n_rows:
+        raise KgrecError(f"{where}: --missing-ids skip leaves no row")
+    del fields, bad, blank, ignored, missing
     table = pl.DataFrame(parsed)
     table = table if good.all() else table.filter(good)
     table = table.with_columns(
-        *(_as_tokens(table[name]) for name in ("user_id", "item_id")),
-        *(_whole_if_exact(table[name]) for name in ("rating",) if name in table),
+        _whole_if_exact(table[name]) for name in ("rating",) if name in table
     )
     if "timestamp" not in columns:
         table = table.with_columns(timestamp=pl.int_range(pl.len(), dtype=pl.Int64))
-    return RawInteractions(table, bad_rows, n_rows, names)
+    time_like = tuple(time_like_columns(source, columns))
+    return RawInteractions(table, bad_rows, n_rows, names, n_missing, time_like)
 
 
-def first_bad_row(bad_rows: pl.DataFrame, n_bad: int, n_rows: int) -> KgrecError:
-    """The one-line error for the first of `bad_rows`; says how many there are in all."""
+def first_bad_row(
+    bad_rows: pl.DataFrame, n_bad: int, n_rows: int, cure: str = "", question: str = ""
+) -> KgrecError:
+    """The one-line error for the first of `bad_rows`; says how many there are in all.
+
+    `cure` is what helps when all are bad; by default to look at which column is which. `question`
+    comes before what else helps when some are.
+    """
     row = bad_rows.row(0, named=True)
     place = f"{row['file']}, line {row['line']}"
     if row["column"]:
         place += f", column {row['column']}"
     if n_bad == n_rows:
-        rest = f"all {n_rows:,} rows are bad, so check which column is which"
-        rest = "the file has no other row" if n_rows == 1 else rest
+        rest = f"all {n_rows:,} rows are bad{f'; {cure}' if cure else CHECK_COLUMNS}"
+        rest = (cure or "the file has no other row") if n_rows == 1 else rest
     else:
         others = f"{n_bad:,} bad rows in all; " if n_bad > 1 else ""
+        others += f"{question} else " if question else ""
         rest = f"{others}--on-bad-row skip sets bad rows aside"
     return KgrecError(f"{place}: found {row['found']}, expected {row['expected']} ({rest})")
 
@@ -220,47 +217,6 @@ def parse_ratings(text: pl.Series) -> pl.Series:
     """Ratings as Float64; null where there is no finite number."""
     numbers = text.cast(pl.Float64, strict=False)
     return numbers.set(~numbers.is_finite().fill_null(False), None)
-
-
-def parse_times(text: pl.Series) -> pl.Series:
-    """Times as numbers that keep their order exactly; null where there is none.
-
-    Whole numbers (any unit, within 64 bits) become Int64. Where some have fractions, or are written
-    like 1e9, all become Float64, and from 2**53 on they count as unreadable. ISO dates become
-    seconds since 1970 (UTC unless they say otherwise).
-    """
-    whole = text.cast(pl.Int64, strict=False)
-    if not whole.null_count():
-        return whole
-    unread = text.filter(whole.is_null() & (text != ""))
-    if len(unread) and unread.str.contains(r"^\d{4}-\d{2}-\d{2}").any():
-        return _parse_dates(text)
-    numbers = text.cast(pl.Float64, strict=False)
-    in_range = (numbers.abs() < LARGEST_FLOAT_TIME).fill_null(False)
-    numbers = numbers.set(~in_range, None)
-    with_fraction = numbers.filter(whole.is_null())
-    if (with_fraction == with_fraction.floor()).all():  # nulls do not count
-        return whole.fill_null(numbers.cast(pl.Int64))
-    return numbers
-
-
-def _parse_dates(text: pl.Series) -> pl.Series:
-    parts = pl.DataFrame({"text": text}).select(
-        pl.col("text").str.extract_groups(_DATE).struct.unnest()
-    )
-    date, minutes, seconds, fraction, zone = (pl.col(name) for name in parts.columns)
-    moment = pl.concat_str(
-        date, pl.lit(" "), minutes.fill_null("00:00"), seconds.fill_null(":00")
-    ).str.to_datetime("%Y-%m-%d %H:%M:%S", strict=False)
-    digits = zone.str.replace_all(r"[Z:UTC+-]", "")
-    zone_s = digits.str.head(2).cast(pl.Int64, strict=False) * 3600
-    zone_s += digits.str.tail(2).cast(pl.Int64, strict=False) * 60
-    zone_s = pl.when(zone.str.starts_with("-")).then(-zone_s).otherwise(zone_s).fill_null(0)
-    epoch_s = parts.select(moment.dt.epoch("s") - zone_s).to_series()
-    fractions = parts.select(pl.concat_str(pl.lit("0"), fraction).cast(pl.Float64)).to_series()
-    if (fractions.fill_null(0.0) == 0.0).all():
-        return epoch_s
-    return epoch_s.cast(pl.Float64) + fractions.fill_null(0.0)
 
 
 def _as_tokens(text: pl.Series) -> pl.Series:
@@ -306,8 +262,22 @@ def _problem(
         if number is None:
             return names["rating"], _quoted(values["rating"]), "a number"
     text = values["timestamp"]
-    if pl.Series([text]).cast(pl.Float64, strict=False).item() is None:
-        return names["timestamp"], _quoted(text), "a number (any that grows) or an ISO date"
+    if (
+        "offset" in values
+        and add_offsets(pl.Series([0]), pl.Series([values["offset"]]), "")[0][0] is None
+    ):
+        return names["offset"], _quoted(values["offset"]), "HH:MM:SS or a number from 0"
+    number = pl.Series([text]).cast(pl.Float64, strict=False).item()
+    if number is None:
+        return (
+            names["timestamp"],
+            _quoted(text),
+            "a number that grows, or a date as in the other rows",
+        )
+    if not abs(number) < 2.0**63:
+        return names["timestamp"], _quoted(text), "a time in range: a finite number of 64 bits"
+    if abs(number) < LARGEST_FLOAT_TIME:
+        return names["timestamp"], _quoted(text), "a date as in the other rows"
     return names["timestamp"], _quoted(text), "a time in range, written as in the other rows"
 
 

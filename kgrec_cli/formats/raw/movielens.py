@@ -14,6 +14,7 @@ from pathlib import Path
 import polars as pl
 
 from kgrec_cli.errors import KgrecError
+from kgrec_cli.events import OnEvent, ignore_event
 from kgrec_cli.formats.raw.files import RawFile, first_lines, is_zip, list_raw_files
 from kgrec_cli.formats.raw.interactions import (
     OnBadRow,
@@ -30,6 +31,7 @@ from kgrec_cli.formats.raw.item_lists import (
     read_item_list,
 )
 from kgrec_cli.formats.raw.layout import find_quotes
+from kgrec_cli.formats.raw.missing_ids import OnMissingId
 from kgrec_cli.formats.raw.tables import (
     BAD_ROW_SCHEMA,
     RawTable,
@@ -186,18 +188,27 @@ def read_movielens(
     with_tags: bool = False,
     item_list: RawFile | None = None,
     list_columns: ListColumns | None = None,
+    on_missing_id: OnMissingId = "error",
+    on_event: OnEvent = ignore_event,
 ) -> RawData:
     """The contents of a MovieLens set; tags only `with_tags`.
 
-    "error" stops at the first bad row; "skip" sets bad rows aside. `item_list` is taken in place
-    of the set's own; its columns may be named.
+    "error" stops at the first bad row; "skip" sets bad rows aside. `on_missing_id` says the same of
+    ids such as "NA", see `settle_missing_ids`. `item_list` is taken in place of the set's own; its
+    columns may be named.
 
     Raises:
-        KgrecError: A file that cannot be read, or a bad row if `on_bad_row` is "error".
+        KgrecError: A file that cannot be read, or a bad row or missing id that is to stop it.
     """
     layout, by_name = files.layout, files.by_name
     columns = {"user_id": 0, "item_id": 1, "rating": 2, "timestamp": 3}
-    rows = parse_interactions(_table(files.ratings, layout), columns, on_bad_row=on_bad_row)
+    rows = parse_interactions(
+        _table(files.ratings, layout),
+        columns,
+        on_bad_row=on_bad_row,
+        on_missing_id=on_missing_id,
+        on_event=on_event,
+    )
     read = [files.ratings]
     bad_rows = [rows.bad_rows]
 

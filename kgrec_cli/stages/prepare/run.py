@@ -5,6 +5,7 @@ the end, so an error leaves an older data set as it was.
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -23,16 +24,19 @@ from kgrec_cli.core.data.filters import (
 from kgrec_cli.core.linking.graph import ItemLinks
 from kgrec_cli.dataset.files import REPORT_NAME
 from kgrec_cli.errors import KgrecError, UsageError, unknown_name
-from kgrec_cli.events import Note, OnEvent
+from kgrec_cli.events import Event, Note, OnEvent, Warn
 from kgrec_cli.formats.atomic import write_atomic
 from kgrec_cli.formats.files import WriteFile, sha256_of, write_json, write_together
+from kgrec_cli.formats.raw.choice import ColumnChoice
 from kgrec_cli.formats.raw.files import RawFile, describe_sources, is_pattern, is_there
-from kgrec_cli.formats.raw.interactions import ColumnChoice, OnBadRow, read_raw_interactions
+from kgrec_cli.formats.raw.interactions import OnBadRow, read_raw_interactions
 from kgrec_cli.formats.raw.item_lists import ListColumns, find_catalog, read_items
 from kgrec_cli.formats.raw.logs import find_log
+from kgrec_cli.formats.raw.missing_ids import OnMissingId
 from kgrec_cli.formats.raw.movielens import RawData, find_movielens, read_movielens
 from kgrec_cli.stages.prepare.graph import KGPlan, KGRequest, check_kg, plan_kg
 from kgrec_cli.stages.prepare.links import load_kg, settle_links
+from kgrec_cli.stages.prepare.order import check_order
 from kgrec_cli.stages.prepare.starter_files import StarterFiles, leave_starter_files
 
 INTER_TYPES = {"user_id": "token", "item_id": "token", "rating": "float", "timestamp": "float"}
@@ -45,7 +49,14 @@ ITEM_TYPES = {
 }
 KG_TYPES = {"head_id": "token", "relation_id": "token", "tail_id": "token"}
 LINK_TYPES = {"item_id": "token", "entity_id": "token"}
-REPORTED_OPTIONS = ("min_rating", "min_user_inter", "min_item_inter", "duplicates", "on_bad_row")
+REPORTED_OPTIONS = (
+    "min_rating",
+    "min_user_inter",
+    "min_item_inter",
+    "duplicates",
+    "on_bad_row",
+    "on_missing_id",
+)
 
 
 @dataclass(frozen=True)
@@ -73,6 +84,7 @@ class PrepareRequest:
     min_item_inter: int = 0
     duplicates: Keep = "all"
     on_bad_row: OnBadRow = "error"
+    on_missing_id: OnMissingId = "error"
     cache_dir: Path | None = None
 
 
@@ -98,25 +110,33 @@ def run_prepare(request: PrepareRequest, *, on_event: OnEvent) -> PrepareResult:
     """
     check_name(request)
     check_kg(request.kg, request.name)
-    raw_path = _locate_raw(request, on_event)
-    plan = plan_kg(request.kg, request.name, on_event=on_event, cache_dir=request.cache_dir)
-    raw, columns = _read_raw(request, raw_path, plan, on_event)
+    warnings: list[Warn] = []
+
+    def tell(event: Event) -> None:
+        if isinstance(event, Warn):
+            warnings.append(event)
+        on_event(event)
+
+    raw_path = _locate_raw(request, tell)
+    plan = plan_kg(request.kg, request.name, on_event=tell, cache_dir=request.cache_dir)
+    raw, columns = _read_raw(request, raw_path, plan, tell)
     if raw.items is None and plan.note and plan.link_by == "title":
         plan = KGPlan("metadata")  # "auto" takes no graph whose links need titles
     table, inter_report = _filter(raw, request)
+    time_report = check_order(raw, table, request.columns, tell)
     items = _all_items(raw, table)
     counts = table.group_by("item_id", maintain_order=True).agg(pl.len().alias("n"))
     n_interactions = counts.with_columns(pl.col("item_id").cast(pl.String))
-    kg = load_kg(plan, raw.items, raw.tags, items["item_id"], on_event=on_event)
-    linked, verdict = settle_links(
-        request.kg, plan, kg, raw, items, n_interactions, on_event=on_event
-    )
+    kg = load_kg(plan, raw.items, raw.tags, items["item_id"], on_event=tell)
+    linked, verdict = settle_links(request.kg, plan, kg, raw, items, n_interactions, on_event=tell)
+    files = [*raw.files, *map(RawFile, kg.paths)]
+    recorded = [(_without_folders(warning.text, files), warning.on_results) for warning in warnings]
     in_catalogue = None if raw.items is None else raw.items.height
     report = {
         "dataset": request.name,
         "kgrec": __version__,
         "layout": raw.layout,
-        "sources": describe_sources([*raw.files, *map(RawFile, kg.paths)]),
+        "sources": describe_sources(files),
         "options": {
             "kg": "auto" if request.kg.kg == "auto" else plan.name,
             "link_by": plan.link_by,
@@ -125,6 +145,7 @@ def run_prepare(request: PrepareRequest, *, on_event: OnEvent) -> PrepareResult:
             **{name: getattr(request, name) for name in REPORTED_OPTIONS},
         },
         "interactions": inter_report,
+        "time": time_report,
         "items": {
             "in_catalogue": in_catalogue,
             "not_in_catalogue": None if in_catalogue is None else items.height - in_catalogue,
@@ -139,6 +160,8 @@ def run_prepare(request: PrepareRequest, *, on_event: OnEvent) -> PrepareResult:
             "summary": verdict.summary,
         },
         "kg": linked.kg_report,
+        "warnings": [line for line, _ in recorded],
+        "warnings_on_results": [line for line, on_results in recorded if on_results],
     }
     dataset_dir = request.folder / request.data_path / request.name
     bad_rows_path = _write(dataset_dir, request.name, raw, table, items, linked, report)
@@ -194,18 +217,23 @@ def _read_raw(
             with_tags=with_tags,
             item_list=item_list,
             list_columns=request.list_columns,
+            on_missing_id=request.on_missing_id,
+            on_event=on_event,
         )
         _check_list_columns(request, raw.items is not None)
         return raw, {}
     log = find_log(path)
     rows = read_raw_interactions(
-        path, request.columns, on_bad_row=request.on_bad_row, on_event=on_event
+        path,
+        request.columns,
+        on_bad_row=request.on_bad_row,
+        on_missing_id=request.on_missing_id,
+        on_event=on_event,
     )
     shown = ", ".join(f"{role} = {name}" for role, name in rows.columns.items())
-    order = "" if "timestamp" in rows.columns else "; no time column, so in the file's order"
     first, n_more = log.files[0].where, len(log.files) - 1
     source = f"{first} and {n_more:,} more as one log" if n_more else first
-    on_event(Note(f"reading {source} ({shown}{order})"))
+    on_event(Note(f"reading {source} ({shown})"))
     items, files = None, list(log.files)
     _check_list_columns(request, bool(item_list or log.item_list))
     if item_list := item_list or log.item_list:
@@ -221,6 +249,13 @@ def _check_list_columns(request: PrepareRequest, has_list: bool) -> None:
             "--id-col, --title-col, --year-col and --genre-col are columns of an item list: give "
             "it by --items FILE"
         )
+
+
+def _without_folders(text: str, files: Sequence[RawFile]) -> str:
+    """A line for the report, which is the same wherever the files lie."""
+    for file in files:
+        text = text.replace(file.where, file.name)
+    return text
 
 
 def _filter(raw: RawData, request: PrepareRequest) -> tuple[pl.DataFrame, dict[str, Any]]:
@@ -246,6 +281,7 @@ def _filter(raw: RawData, request: PrepareRequest) -> tuple[pl.DataFrame, dict[s
         "bad_in_other_files": raw.bad_rows.height - raw.rows.bad_rows.height,
         "repeated_pairs": repeated,
         "dropped": {
+            **({"missing_ids": raw.rows.n_missing} if raw.rows.n_missing else {}),
             "duplicates": by_duplicates,
             "min_rating": by_rating,
             "min_user_inter": core.n_dropped_by_user,

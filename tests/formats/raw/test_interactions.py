@@ -10,12 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kgrec_cli.errors import KgrecError, UsageError
-from kgrec_cli.formats.raw.interactions import (
-    ColumnChoice,
-    RawInteractions,
-    parse_times,
-    read_raw_interactions,
-)
+from kgrec_cli.formats.raw.choice import ColumnChoice
+from kgrec_cli.formats.raw.interactions import RawInteractions, read_raw_interactions
 
 
 def read(
@@ -185,41 +181,6 @@ def test_parquet_times_finer_than_seconds_are_kept(tmp_path: Path):
     pl.DataFrame({"user": ["u"] * 3, "item": ["i"] * 3, "time": moments}).write_parquet(path)
     times = read_raw_interactions(path, ColumnChoice()).table["timestamp"]
     assert times.to_list() == [1577836800, 1577836800.000001, 1577836800.999999]
-
-
-def times(*texts: str) -> list[int | float | None]:
-    return parse_times(pl.Series(texts, dtype=pl.String)).to_list()
-
-
-def test_whole_times_are_exact():
-    largest = str(2**63 - 1)
-    assert times(largest, "-5", "0") == [2**63 - 1, -5, 0]
-    assert times("3.0", "9007199254740993") == [3, 9007199254740993]
-    assert times("1e3", "7") == [1000, 7]
-
-
-def test_times_out_of_range_are_unreadable():
-    assert times("1", str(2**63)) == [1, None]
-    assert times("1.5", "9007199254740993", "2") == [1.5, None, 2.0]
-    assert times("1", "inf", "nan", "1e400", "", "x") == [1, None, None, None, None, None]
-
-
-def test_iso_dates_become_seconds():
-    assert times(
-        "2020-01-01", "2020-01-01T10:00", "2020-01-01 10:00:05Z", "2020-01-01T12:00:00+02:00",
-        "2020-01-01T05:30:00-0430", "2020-13-01", "soon", "",
-    ) == [1577836800, 1577872800, 1577872805, 1577872800, 1577872800, None, None, None]  # fmt: skip
-    assert times("2020-01-01 00:00:00.25", "2020-01-01") == [1577836800.25, 1577836800.0]
-
-
-@given(st.lists(st.integers(-(2**63), 2**63 - 1), min_size=1))
-def test_any_whole_number_reads_back(numbers: list[int]):
-    assert times(*map(str, numbers)) == numbers
-
-
-@given(st.lists(st.floats(-(2.0**52), 2.0**52), min_size=1))
-def test_any_fraction_reads_back(numbers: list[float]):
-    assert times(*map(repr, numbers)) == numbers
 
 
 @given(
