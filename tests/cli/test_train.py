@@ -306,7 +306,7 @@ def test_a_spoilt_file_is_one_line(run_cli: RunCli, small_folder: Path, spoil, e
 @pytest.mark.parametrize(
     ("assignments", "expected"),
     [
-        (["embedding_size=1000000000000"], "embedding_size: found 1000000000000; input should be"),
+        (["embedding_size=1000000000000"], "embedding_size: found 1000000000000, expected at most 65536"),
         (["hidden_size=65536", "num_layers=100"], "hidden_size 65,536, num_layers 100 and 13 item"),
         (
             ["loss_type=BPR", "train_neg_sample_args.sample_num=1000000", "embedding_size=65536",

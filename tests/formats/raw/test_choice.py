@@ -8,7 +8,8 @@ from kgrec_cli.errors import UsageError
 from kgrec_cli.events import Event, Warn
 from kgrec_cli.formats.raw.choice import KINDS, ColumnChoice, choose_columns, time_like_columns
 from kgrec_cli.formats.raw.files import RawFile
-from kgrec_cli.formats.raw.tables import RawTable, detect_table
+from kgrec_cli.formats.raw.layout import detect_table
+from kgrec_cli.formats.raw.tables import RawTable
 
 
 def detect(tmp_path: Path, text: str) -> RawTable:
