@@ -22,6 +22,7 @@ from kgrec_cli.core.data.histories import (
 from kgrec_cli.core.data.splits import Split
 from kgrec_cli.dataset.files import (
     atomic_path,
+    changed_files,
     check_filled,
     find_features,
     read_items,
@@ -29,7 +30,7 @@ from kgrec_cli.dataset.files import (
     read_links,
 )
 from kgrec_cli.errors import KgrecError, unknown_name
-from kgrec_cli.events import Note, OnEvent
+from kgrec_cli.events import Note, OnEvent, Warn
 from kgrec_cli.formats.atomic import read_atomic, read_header, read_parts
 from kgrec_cli.formats.files import sha256_of
 from kgrec_cli.settings import Settings
@@ -106,6 +107,8 @@ def load_dataset(
     Raises:
         KgrecError: A missing or malformed file; the line names it.
     """
+    for line in changed_files(settings, folder):
+        on_event(Warn(line))
     _check_load_col(settings, folder)
     names = settings.benchmark_filename
     suffixes = [f"{name}.inter" for name in names] if names else ["inter"]

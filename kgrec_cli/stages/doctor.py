@@ -13,6 +13,7 @@ from kgrec_cli.core.linking.verdict import LinkVerdict, link_verdict
 from kgrec_cli.dataset.features import CURE
 from kgrec_cli.dataset.files import (
     atomic_path,
+    changed_files,
     find_features,
     made_from_another_kg,
     read_items,
@@ -69,7 +70,11 @@ class Diagnosis:
 
 def run_doctor(settings: Settings, folder: Path) -> Diagnosis:
     """Looks at all files of a data set."""
-    findings: list[Finding] = []
+    try:
+        changed = changed_files(settings, folder)
+    except KgrecError as error:
+        return Diagnosis(str(settings.dataset), (Finding("bad", "files", str(error)),), None)
+    findings = [Finding("note", "files", line) for line in changed]
     dataset = _try(findings, ".inter", lambda: load_dataset(settings, folder, lambda event: None))
     if dataset is not None:
         findings += _interactions(dataset)

@@ -144,6 +144,7 @@ def resume_train(
     state = None
     if (run_dir / runs.CHECKPOINT).is_file():
         state = unpack_state(*runs.read_tensors(run_dir / runs.CHECKPOINT))
+        runs.write_history(run_dir, state.history)  # a kill may have come between the two files
         on_event(Note(f"resuming {run_dir.name} after epoch {state.epoch}"))
     else:
         on_event(Note(f"{run_dir.name} was stopped within its first epoch: it starts again"))

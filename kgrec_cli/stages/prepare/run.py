@@ -26,6 +26,7 @@ from kgrec_cli.errors import KgrecError, UsageError, unknown_name
 from kgrec_cli.events import Note, OnEvent
 from kgrec_cli.formats.atomic import write_atomic
 from kgrec_cli.formats.files import WriteFile, sha256_of, write_json, write_together
+from kgrec_cli.formats.locks import only_writer, remove_leftovers
 from kgrec_cli.formats.raw.files import RawFile, describe_sources
 from kgrec_cli.formats.raw.interactions import ColumnChoice, OnBadRow, read_raw_interactions
 from kgrec_cli.formats.raw.item_lists import find_catalog, read_catalog
@@ -94,6 +95,11 @@ def run_prepare(request: PrepareRequest, *, on_event: OnEvent) -> PrepareResult:
     """
     check_name(request)
     check_kg(request.kg, request.name)
+    with only_writer(request.folder / request.data_path / request.name):
+        return _prepare(request, on_event)
+
+
+def _prepare(request: PrepareRequest, on_event: OnEvent) -> PrepareResult:
     raw_path = _locate_raw(request, on_event)
     plan = plan_kg(request.kg, request.name, on_event=on_event, cache_dir=request.cache_dir)
     raw, columns = _read_raw(request, raw_path, plan, on_event)
@@ -288,5 +294,6 @@ def _write(
 
     files[REPORT_NAME] = write_report  # last, when the others lie beside it
     remove = () if raw.bad_rows.height else (bad_rows_name,)
-    write_together(dataset_dir, files, remove)
+    remove_leftovers(dataset_dir.parent)
+    write_together(dataset_dir, files, remove, by="prepare")
     return dataset_dir / bad_rows_name if raw.bad_rows.height else None
