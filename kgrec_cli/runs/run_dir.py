@@ -30,6 +30,7 @@ from kgrec_cli.dataset.load import Dataset
 from kgrec_cli.errors import MAX_LISTED, KgrecError, unknown_name
 from kgrec_cli.formats.atomic import read_atomic, write_atomic
 from kgrec_cli.formats.files import cannot_write, read_json, write_json, write_text, writing
+from kgrec_cli.formats.locks import remove_leftovers
 from kgrec_cli.settings import Settings
 
 CONFIG, ITEMS, HISTORY = "config.yaml", "items.tsv", "history.jsonl"
@@ -112,8 +113,16 @@ def is_finished(run_dir: Path) -> bool:
 
 
 def list_runs(saved_dir: Path) -> list[Path]:
-    """All runs in a folder, oldest first by the time they were started."""
+    """All runs in a folder, oldest first by the time they were started.
+
+    Removes what killed commands left.
+    """
     runs = [path for path in saved_dir.glob("*") if is_run(path)]
+    for folder in (saved_dir, *runs):
+        remove_leftovers(folder)
+        if is_finished(folder):
+            with suppress(OSError):
+                (folder / CHECKPOINT).unlink()
     return sorted(runs, key=lambda path: ((path / ENVIRONMENT).stat().st_mtime_ns, path.name))
 
 
