@@ -240,5 +240,6 @@ def write_checkpoint(path: Path, weights: Mapping[str, Tensor], more: Mapping[st
         **more,
         "state_dict": OrderedDict((name, tensor.cpu()) for name, tensor in weights.items()),
     }
-    with writing(path) as temporary_path:
-        torch.save(value, temporary_path)
+    # To an open file: torch writes the name of a path into it, and this one is a random name.
+    with writing(path) as temporary_path, temporary_path.open("wb") as file:
+        torch.save(value, file)
