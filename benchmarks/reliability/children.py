@@ -9,6 +9,7 @@ import pkgutil
 import sys
 import traceback
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,11 +40,12 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Child:
-    """What a child did: an outcome for each command that it came to, and its file events."""
+    """What a child did: an outcome for each command it came to, its file events, its modules."""
 
     outcomes: list[Outcome]
     events: list[str]
     was_killed: bool
+    modules: list[str]
 
 
 def import_all() -> None:
@@ -53,6 +55,14 @@ def import_all() -> None:
     for module in pkgutil.walk_packages(kgrec_cli.__path__, "kgrec_cli."):
         if module.name != "kgrec_cli.__main__":
             importlib.import_module(module.name)
+
+
+def import_like(child: Child) -> None:
+    """Imports what a child has imported while it worked: torch takes a second for its optimizer."""
+    for name in child.modules:
+        if name not in sys.modules:
+            with suppress(Exception):  # made by hand, or no module of its own
+                importlib.import_module(name)
 
 
 def run_child(
@@ -84,12 +94,15 @@ def run_child(
         ]  # fmt: skip
         if texts[0] is not None:
             code = None if texts[2] is None else int(texts[2])
-            outcomes.append(Outcome(command, code, texts[0], texts[1] or ""))
-    events_path = scratch_dir / "events"
-    events = events_path.read_text().splitlines() if events_path.is_file() else []
+            ended = "" if code is not None else f"ended by signal {status & 127}"
+            outcomes.append(Outcome(command, code, texts[0], f"{texts[1] or ''}{ended}"))
+    events, modules = (
+        path.read_text().splitlines() if (path := scratch_dir / name).is_file() else []
+        for name in ("events", "modules")
+    )
     for path in scratch_dir.iterdir():
         path.unlink()
-    return Child(outcomes, events, os.WIFSIGNALED(status))
+    return Child(outcomes, events, os.WIFSIGNALED(status), modules)
 
 
 def _serve(
@@ -115,4 +128,5 @@ def _serve(
         sys.stdout.flush()
         sys.stderr.flush()
         (scratch_dir / f"{number}.code").write_text(str(code))
+    (scratch_dir / "modules").write_text("\n".join(sys.modules))
     os._exit(0)

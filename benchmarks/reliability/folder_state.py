@@ -6,6 +6,9 @@ import re
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
+from safetensors.numpy import load_file
+
 PASSING = ("elapsed_s", "targets_per_s", "train_s", "command", "metrics_s")
 """Keys of JSON files that hold a time, or the name of a run."""
 NOT_COMPARED = ("study.db", "chart.html")  # dates; the leaderboard has what counts
@@ -54,9 +57,12 @@ def _content(path: Path) -> bytes:
         if path.suffix == ".jsonl" and path.name == "history.jsonl":
             rows = [json.loads(line) for line in path.read_text().splitlines()]
             return json.dumps(without_passing(rows)).encode()
+        if path.suffix == ".safetensors":
+            tensors = load_file(path)
+            return b"".join(name.encode() + tensors[name].tobytes() for name in sorted(tensors))
         if path.name == "leaderboard.csv":
             return _without_times(path)
-    except ValueError:
+    except (ValueError, SafetensorError):
         pass  # half a file: as it is
     return path.read_bytes()
 

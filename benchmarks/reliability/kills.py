@@ -1,6 +1,6 @@
 """Kills commands by SIGKILL at their file events and looks at what is left.
 
-    python -m benchmarks.reliability.kills [--every N] [--commands A,B] [--record]
+    python -m benchmarks.reliability.kills [--every N] [--commands A,B] [--jobs N] [--record]
 
 After each kill every other command must give a result of before or after the killed one, or one
 line; the same command, run again, must succeed with the figures of one that was not killed and
@@ -10,6 +10,7 @@ only; `--record` puts the counts into `benchmarks/results/reliability.json`.
 
 import argparse
 import json
+import multiprocessing
 import os
 import shutil
 import sys
@@ -17,7 +18,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -33,52 +34,70 @@ ONE_THREAD = {"OMP_NUM_THREADS": "1", "POLARS_MAX_THREADS": "1"}
 MAX_LINE = 400
 
 
-@dataclass
-class Report:
-    """What was found about one scenario: its file events, the kills, and faults (kind, text)."""
+Fault = tuple[str, str]
+"""The kind, and what was seen after which event."""
 
-    n_events: int = 0
-    n_points: int = 0
-    faults: list[tuple[str, str]] = field(default_factory=list)
+
+@dataclass(frozen=True)
+class Report:
+    """What was found about one scenario: its file events, the kills, and the faults."""
+
+    n_events: int
+    n_points: int
+    faults: list[Fault]
 
 
 class Prober:
-    """Kills one scenario's command on copies of a folder."""
+    """Kills one scenario's command on copies of a folder; each process has copies of its own."""
 
     def __init__(self, scenario: Scenario, template: Path, work_dir: Path) -> None:
         self.scenario = scenario
         self.template = template
-        self.folder, self.copy = work_dir / "folder", work_dir / "copy"
-        self.scratch_dir = work_dir / "scratch"
-        self.scratch_dir.mkdir(exist_ok=True)
+        self.work_dir = work_dir
         self.known_runs = frozenset(path.name for path in (template / "saved").iterdir())
-        self.report = Report()
-        self.right: dict[Command, set[str]] = {}
-
-    def run(self, every: int) -> Report:
-        """Kills at every `every`-th event, the first and the last among them."""
-        all_commands = (*self.scenario.others, *self.scenario.writers)
-        before = self._others(self.template, all_commands)
+        self.faults: list[Fault] = []
+        self._make_places()
+        all_commands = (*scenario.others, *scenario.writers)
+        before = self._others(template, all_commands)
         self._reset()
-        events = succeed(self.folder, [self.scenario.command], self.scratch_dir).events
-        expected = describe(self.folder, self.known_runs)
+        self.events = succeed(self.folder, [scenario.command], self.scratch_dir).events
+        self.expected = describe(self.folder, self.known_runs)
         after = self._others(self.folder, all_commands)
-        for (outcome, one), (_, other) in zip(before, after, strict=True):
-            self.right[outcome.command] = {one, other}
-        self.report.n_events = len(events)
-        for point in sorted({*range(1, len(events) + 1, every), len(events)}):
-            self._reset()
-            self.point = f"event {point} ({events[point - 1]})"
-            self.report.n_points += 1
-            if run_child(
-                self.folder, [self.scenario.command], self.scratch_dir, die_at=point
-            ).was_killed:
-                self._try_others(point)
-                self._finish_killed_runs(expected)
-                self._try_again(expected)
-            else:
-                self._add("not killed", "fewer events than undisturbed")
-        return self.report
+        self.right: dict[Command, set[str]] = {
+            outcome.command: {one, other}
+            for (outcome, one), (_, other) in zip(before, after, strict=True)
+        }
+
+    def run(self, every: int, jobs: int) -> Report:
+        """Kills at every `every`-th event, the first and the last among them."""
+        n_events = len(self.events)
+        points = sorted({*range(1, n_events + 1, every), n_events})
+        with multiprocessing.get_context("fork").Pool(jobs) as pool:
+            faults = [fault for of_point in pool.imap(self.kill, points) for fault in of_point]
+        return Report(n_events, len(points), faults)
+
+    def kill(self, point: int) -> list[Fault]:
+        """The faults after a kill before one event, the first being 1."""
+        self.faults = []
+        self._make_places()
+        self.point = f"event {point} ({self.events[point - 1]})"
+        self._reset()
+        if run_child(
+            self.folder, [self.scenario.command], self.scratch_dir, die_at=point
+        ).was_killed:
+            self._try_others(point)
+            self._finish_killed_runs()
+            self._try_again()
+        else:
+            self._add("not killed", "fewer events than undisturbed")
+        return self.faults
+
+    def _make_places(self) -> None:
+        place = self.work_dir / str(os.getpid())
+        self.folder, self.copy, self.scratch_dir = (
+            place / name for name in ("folder", "copy", "scratch")
+        )
+        self.scratch_dir.mkdir(parents=True, exist_ok=True)
 
     def _try_others(self, point: int) -> None:
         """Other commands: figures of before or after, or one line; nothing is left."""
@@ -92,7 +111,7 @@ class Prober:
         if left:
             self._add("leftovers after other commands", ", ".join(left))
 
-    def _try_again(self, expected: Mapping[str, str]) -> None:
+    def _try_again(self) -> None:
         """The killed command: its files are those of one that was not killed."""
         (outcome,) = run_child(self.folder, [self.scenario.command], self.scratch_dir).outcomes
         self._judge(outcome)
@@ -102,9 +121,9 @@ class Prober:
             return
         if left := leftovers(self.folder):
             self._add("leftovers", ", ".join(left))
-        self._compare(describe(self.folder, self.known_runs), expected)
+        self._compare(describe(self.folder, self.known_runs), self.expected)
 
-    def _finish_killed_runs(self, expected: Mapping[str, str]) -> None:
+    def _finish_killed_runs(self) -> None:
         """Resumes the run that a killed training began, compares it, and takes it away."""
         for run_dir in sorted((self.folder / "saved").glob("[!.]*")):
             if run_dir.name in self.known_runs:
@@ -113,14 +132,15 @@ class Prober:
             command: Command = ("doctor",) if was_finished else ("train", "--resume", run_dir.name)
             (outcome,) = run_child(self.folder, [command], self.scratch_dir).outcomes
             self._judge(outcome)
-            if outcome.code != 0 and not was_finished:
+            is_known = "half-begun" in outcome.stderr  # killed before it was a run, and said so
+            if outcome.code != 0 and not was_finished and not is_known:
                 self._add("half-begun run", outcome.stderr.strip()[-MAX_LINE:])
-            elif not was_finished:
+            elif outcome.code == 0 and not was_finished:
                 found = describe(self.folder, self.known_runs)
                 self._compare(
                     *(
                         {path: digest for path, digest in state.items() if "/new0/" in path}
-                        for state in (found, expected)
+                        for state in (found, self.expected)
                     )
                 )
             shutil.rmtree(run_dir)
@@ -155,7 +175,7 @@ class Prober:
         shutil.copytree(self.template, self.folder)
 
     def _add(self, kind: str, text: str) -> None:
-        self.report.faults.append((kind, f"{self.point}: {text}"))
+        self.faults.append((kind, f"{self.point}: {text}"))
 
 
 def figures_of(outcome: Outcome, folder: Path) -> str:
@@ -177,6 +197,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.reliability.kills")
     parser.add_argument("--every", type=int, default=1, metavar="N")
     parser.add_argument("--commands", help="names of scenarios, separated by commas")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, metavar="N")
     parser.add_argument("--record", action="store_true", help="into benchmarks/results")
     options = parser.parse_args()
     if any(os.environ.get(name) != value for name, value in ONE_THREAD.items()):
@@ -193,7 +214,7 @@ def main() -> None:
         wanted = options.commands.split(",") if options.commands else [one.name for one in known]
         for scenario in known:
             if scenario.name in wanted:
-                report = Prober(scenario, template, work_dir).run(options.every)
+                report = Prober(scenario, template, work_dir).run(options.every, options.jobs)
                 reports[scenario.name] = report
                 print(f"{scenario.name:20}{report.n_events:6} events{report.n_points:6} kills"
                       f"{len(report.faults):6} faults", flush=True)  # fmt: skip

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.reliability.children import Child, Command, run_child
+from benchmarks.reliability.children import Child, Command, import_like, run_child
 
 SETTINGS = """\
 dataset: toy
@@ -80,7 +80,8 @@ def make_folder(folder: Path, scratch_dir: Path) -> tuple[str, str]:
     """
     folder.mkdir()
     write_raw_files(folder)
-    succeed(folder, [FIRST, ("pretrain-kg",), ("train",)], scratch_dir)
+    child = succeed(folder, [FIRST, ("pretrain-kg",), ("train",)], scratch_dir)
+    import_like(child)
     (finished,) = (path.name for path in (folder / "saved").iterdir())
     more: list[Command] = [
         ("recommend", finished, "--all-users", "--out", "lists.csv", "--topk", "2"),
@@ -88,6 +89,7 @@ def make_folder(folder: Path, scratch_dir: Path) -> tuple[str, str]:
     ]
     succeed(folder, more, scratch_dir)
     shutil.copytree(folder, trial := folder.with_name("trial"))
+    import_like(succeed(trial, [("tune", "hyper.test", "--max-trials", "1")], scratch_dir))
     events = succeed(trial, [("train",)], scratch_dir).events
     renames = [number for number, line in enumerate(events, 1) if line == "rename history.jsonl"]
     shutil.rmtree(trial)

@@ -118,11 +118,11 @@ def list_runs(saved_dir: Path) -> list[Path]:
     Removes what killed commands left.
     """
     runs = [path for path in saved_dir.glob("*") if is_run(path)]
-    for folder in (saved_dir, *runs):
+    for folder in (saved_dir, *saved_dir.glob("[!.]*")):
         remove_leftovers(folder)
-        if is_finished(folder):
-            with suppress(OSError):
-                (folder / CHECKPOINT).unlink()
+    for run in filter(is_finished, runs):
+        with suppress(OSError):
+            (run / CHECKPOINT).unlink()
     return sorted(runs, key=lambda path: ((path / ENVIRONMENT).stat().st_mtime_ns, path.name))
 
 

@@ -17,7 +17,7 @@ from kgrec_cli.dataset.load import Dataset, load_dataset, split_dataset
 from kgrec_cli.errors import KgrecError, Stopped
 from kgrec_cli.events import EpochDone, Note, OnEvent
 from kgrec_cli.formats.files import read_json
-from kgrec_cli.formats.locks import only_writer
+from kgrec_cli.formats.locks import only_writer, remove_leftovers
 from kgrec_cli.runs import run_dir as runs
 from kgrec_cli.runs.run_dir import choose_device, set_up_cpu
 from kgrec_cli.settings import Settings
@@ -69,6 +69,7 @@ def run_train(
     check_targets(dataset.histories, _split(settings, dataset, on_all_data), not on_all_data)
     tables = load_feature_tables(settings, dataset, folder, on_event)
     warn_of_broken_links(settings, dataset, folder, on_event)
+    remove_leftovers(folder / settings.checkpoint_dir)
     results = []
     for number in range(n_seeds):
         seeded = settings.model_copy(update={"seed": settings.seed + number})
