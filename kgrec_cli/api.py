@@ -145,9 +145,9 @@ def train(
     folder = Path(folder)
     if like is not None and not on_all_data:
         raise UsageError("train: like goes with on_all_data")
-    base = final_fit_settings(folder, like, dataset) if on_all_data else None
-    resolved = _resolve(folder, config, {"dataset": dataset}, settings, quiet, base)
     with console.listening(quiet) as on_event:
+        base = final_fit_settings(folder, like, dataset, on_event) if on_all_data else None
+        resolved = _resolve(folder, config, {"dataset": dataset}, settings, quiet, base)
         (run,) = run_train(resolved, folder, on_all_data=on_all_data, on_event=on_event)
     return run
 

@@ -49,6 +49,12 @@ def unknown_name(kind: str, name: str, valid: Iterable[str]) -> str:
     return f"unknown {kind} '{name}': choose one of {', '.join(choices)}"
 
 
+def shorten(text: str, width: int = 40) -> str:
+    """Text of a file as an error quotes it: on one line, at most `width` characters."""
+    line = " ".join(text[: 20 * width].split())
+    return line if len(line) <= width else line[: width - 3] + "..."
+
+
 class Stopped(KgrecError):
     """The user stopped a command; the line says how to go on. Exit code 130, as for Ctrl-C."""
 

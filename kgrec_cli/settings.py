@@ -20,19 +20,26 @@ LIST_METRICS = (
 Device = Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")]
 
 
+Count = Annotated[int, Field(ge=1, lt=2**31)]
+Size = Annotated[int, Field(ge=1, le=2**16)]
+"""What a model is made of; more asks for memory that no machine has."""
+
+
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False
+    )
 
 
 class PretrainKGSettings(_Strict):
     """`pretrain_kg`: how entity vectors are made from the knowledge graph."""
 
     method: str = "TransE"
-    embedding_size: int | None = Field(default=None, ge=1)
-    epochs: int = Field(default=30, ge=1)
-    batch_size: int = Field(default=2048, ge=1)
+    embedding_size: Size | None = None
+    epochs: Count = 30
+    batch_size: Count = 2048
     learning_rate: float = Field(default=0.01, gt=0)
-    negatives: int | None = Field(default=None, ge=1)
+    negatives: Annotated[int, Field(ge=1, le=2**20)] | None = None
     seed: int = Field(default=2020, ge=0, lt=2**32)
 
 
@@ -43,7 +50,7 @@ class NegativeSampling(_Strict):
     """
 
     distribution: Literal["uniform", "popularity"] = "uniform"
-    sample_num: int = Field(default=1, ge=1)
+    sample_num: int = Field(default=1, ge=1, le=2**20)
     alpha: float = Field(default=1.0, gt=0)
     dynamic: Literal[False] = False
     candidate_num: Literal[0] = 0
@@ -95,7 +102,7 @@ class EvalArgs(_Strict):
         if not modes.keys() <= {"valid", "test"}:
             raise ValueError("takes one mode, or {valid: MODE, test: MODE}")
         for mode in modes.values():
-            if not re.fullmatch(r"full|(uni|pop)[1-9]\d*", str(mode)):
+            if not re.fullmatch(r"full|(uni|pop)[1-9]\d{0,8}", str(mode)):
                 raise ValueError(f"found '{mode}', expected full, uniN or popN, such as uni100")
         same = {modes.get(part, "full") for part in ("valid", "test")}
         return same.pop() if len(same) == 1 else modes
@@ -144,7 +151,7 @@ class Settings(_Strict):
     checkpoint_dir: str = "saved"
     seed: int = Field(default=2020, ge=0, lt=2**32)
     device: Device = "auto"
-    threads: int | None = Field(default=None, ge=1)
+    threads: Annotated[int, Field(ge=1, le=1024)] | None = None
     enable_amp: bool = False
     recbole_compat: bool = False
     preset: str | None = None
@@ -172,21 +179,21 @@ class Settings(_Strict):
     benchmark_filename: tuple[str, ...] | None = None
 
     model: Literal["GRU4RecKG", "GRU4Rec"] = "GRU4RecKG"
-    embedding_size: int = Field(default=64, ge=1)
-    hidden_size: int = Field(default=128, ge=1)
-    num_layers: int = Field(default=1, ge=1)
+    embedding_size: Size = 64
+    hidden_size: Size = 128
+    num_layers: int = Field(default=1, ge=1, le=100)
     dropout_prob: float = Field(default=0.1, ge=0, lt=1)
     hidden_dropout_prob: float = Field(default=0.0, ge=0, lt=1)
     layer_norm: bool = False
     freeze_kg: bool = True
     loss_type: Literal["CE", "BPR", "SSM"] = "CE"
     train_neg_sample_args: NegativeSampling | None = None
-    MAX_ITEM_LIST_LENGTH: int = Field(default=50, ge=1)
+    MAX_ITEM_LIST_LENGTH: int = Field(default=50, ge=1, le=10**6)
     seen_bias: bool = False
     kg_items: bool = False
 
-    epochs: int = Field(default=300, ge=1)
-    train_batch_size: int = Field(default=2048, ge=1)
+    epochs: Count = 300
+    train_batch_size: Count = 2048
     train_batching: Literal["sequence", "prefix"] = "sequence"
     shuffle_ties: bool = False
     learner: Literal["adam"] = "adam"
@@ -194,15 +201,15 @@ class Settings(_Strict):
     ema_decay: float = Field(default=0.0, ge=0, lt=1)
     weight_decay: float = Field(default=0.0, ge=0)
     clip_grad_norm: GradientNorm | None = None
-    eval_step: int = Field(default=1, ge=1)
-    stopping_step: int = Field(default=10, ge=1)
+    eval_step: Count = 1
+    stopping_step: Count = 10
 
     eval_args: EvalArgs = EvalArgs()
-    eval_batch_size: int = Field(default=4096, ge=1)
+    eval_batch_size: Count = 4096
     metrics: tuple[str, ...] = METRICS
-    topk: tuple[Annotated[int, Field(ge=1)], ...] = (5, 10, 20)
+    topk: tuple[Count, ...] = (5, 10, 20)
     valid_metric: str = "NDCG@10"
-    metric_decimal_place: int = Field(default=4, ge=1)
+    metric_decimal_place: int = Field(default=4, ge=1, le=20)
 
     pretrain_kg: PretrainKGSettings = PretrainKGSettings()
 
@@ -264,7 +271,7 @@ class Settings(_Strict):
     @classmethod
     def _known_valid_metric(cls, value: str) -> str:
         name, separator, cutoff = value.partition("@")
-        if separator and not (cutoff.isdigit() and int(cutoff) > 0):
+        if separator and not re.fullmatch(r"[1-9]\d{0,8}", cutoff):
             raise ValueError("valid_metric takes METRIC@K, for instance NDCG@10")
         by_fold = {metric.casefold(): metric for metric in METRICS}
         if name.casefold() not in by_fold:

@@ -40,7 +40,8 @@ from benchmarks.record import (
     write_results,
 )
 from kgrec_cli import __version__
-from kgrec_cli.runs.run_dir import ITEMS, MODEL, is_finished
+from kgrec_cli.runs.run_dir import is_finished
+from kgrec_cli.runs.run_files import ITEMS, MODEL
 
 VIEWS = ("test_masked", "test")
 BASELINES = {POPULARITY: "Pop", ITEM_KNN: "ItemKNN"}

@@ -10,7 +10,8 @@ from types import MappingProxyType
 
 from benchmarks import REPO_DIR
 from benchmarks.record import package_commit
-from kgrec_cli.runs.run_dir import CHECKPOINT, is_finished
+from kgrec_cli.runs.run_dir import is_finished
+from kgrec_cli.runs.run_files import CHECKPOINT
 
 COMMIT = "commit.txt"
 """Beside a run: the last commit of the package that it was trained with."""

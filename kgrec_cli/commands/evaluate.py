@@ -73,7 +73,8 @@ def evaluate(
         _show_side_by_side("Test targets, by target item", slices, cutoff)
     if per_user is not None:
         console.say(f"ranks of the test targets: {per_user}")
-    console.say(f"written to {result.run_dir / 'metrics.json'}")
+    if result.is_kept:
+        console.say(f"written to {result.run_dir / 'metrics.json'}")
 
 
 def _split(text: str | None) -> list[str] | None:

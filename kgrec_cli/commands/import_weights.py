@@ -19,9 +19,10 @@ def import_weights(
     """Make a run of a RecBole checkpoint and measure it. No code in the file is run."""
     from kgrec_cli.config import resolve_settings
     from kgrec_cli.formats.recbole_checkpoint import read_checkpoint
-    from kgrec_cli.stages.import_weights import checkpoint_settings, run_import
 
     folder, content = Path(), read_checkpoint(checkpoint)
+    from kgrec_cli.stages.import_weights import checkpoint_settings, run_import  # loads torch
+
     settings = resolve_settings(
         folder=folder,
         config_paths=config,

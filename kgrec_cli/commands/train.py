@@ -76,12 +76,16 @@ def train(
         with console.listening(json_output) as on_event:
             results = [resume_train(run_dir, folder, threads=threads, on_event=on_event)]
     else:
+        base = None
+        if on_all_data:
+            with console.listening(json_output) as on_event:
+                base = final_fit_settings(folder, like, dataset, on_event)
         settings = resolve_settings(
             folder=folder,
             config_paths=config,
             options={**options, "threads": threads},
             assignments=assignments,
-            base=final_fit_settings(folder, like, dataset) if on_all_data else None,
+            base=base,
             needs_dataset=True,
             on_note=console.note,
         )

@@ -8,6 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+NOT_A_NUMBER = -1
+"""Of a parameter in a damaged file; `find_optimizer_misfit` refuses it."""
+
 
 def pack_optimizer(state_dict: dict[str, Any], prefix: str) -> dict[str, Tensor]:
     """The moments and step counts of each parameter, named "PREFIX.INDEX.SLOT".
@@ -42,5 +45,6 @@ def unpack_optimizer(
         if kind == prefix:
             index, _, slot = rest.partition(".")
             is_count = value.ndim == 0 and not value.is_floating_point()
-            state.setdefault(int(index), {})[slot] = int(value) if is_count else value
+            number = int(index) if index.isdecimal() and len(index) < 9 else NOT_A_NUMBER
+            state.setdefault(number, {})[slot] = int(value) if is_count else value
     return {"state": state, "param_groups": param_groups}

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from kgrec_cli.core.vectors import find_fault
 from kgrec_cli.dataset.files import (
     ENTITY,
     Feature,
@@ -28,6 +29,8 @@ from kgrec_cli.settings import Settings
 FeatureTables = dict[str, NDArray[np.float32]]
 CURE = "are they another catalogue's? `kgrec prepare --link-by title --catalog FILE` joins by title"
 
+CURE_VECTORS = "`kgrec pretrain-kg` again, with a smaller --learning-rate if it was set"
+
 
 def load_feature_tables(
     settings: Settings, dataset: Dataset, folder: Path, on_event: OnEvent
@@ -38,7 +41,7 @@ def load_feature_tables(
 
     Raises:
         KgrecError: A missing file, one that no setting ties to entities or items, vectors of the
-            wrong width, or vectors that were made from another `.kg`.
+            wrong width, that say nothing, or that were made from another `.kg`.
     """
     if settings.model == "GRU4Rec":
         return {}
@@ -65,6 +68,11 @@ def load_feature_tables(
             field_separator=settings.field_separator,
             seq_separator=settings.seq_separator,
         )
+        fault = find_fault(vectors)
+        if fault:
+            raise KgrecError(
+                f"{feature.path}: {fault}, of which nothing can be learned; {CURE_VECTORS}"
+            )
         tables[feature.name] = _align(feature, dataset, tokens, vectors, on_event)
     return tables
 

@@ -2,18 +2,21 @@
 
 import hashlib
 import json
+import math
 import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import polars as pl
+from kgrec_cli.errors import KgrecError, UsageError, shorten
 
-from kgrec_cli.errors import KgrecError, UsageError
 from kgrec_cli.formats.locks import TEMPORARY, in_use, remove_leftovers, staging_path
+
+if TYPE_CHECKING:  # loaded when a table is written
+    import polars as pl
 
 TABLE_SUFFIXES = (".parquet", ".csv", ".tsv", ".jsonl")
 UNFINISHED = ".unfinished-"
@@ -35,7 +38,7 @@ def writing(path: Path) -> Iterator[Path]:
         handle, name = tempfile.mkstemp(TEMPORARY, f".{path.name}.", path.parent)
         os.close(handle)
         temporary_path = Path(name)
-        temporary_path.chmod(0o644)
+        temporary_path.chmod(0o666 & ~_umask())
     except OSError as error:
         raise cannot_write(path, error) from error
     try:
@@ -50,10 +53,21 @@ def writing(path: Path) -> Iterator[Path]:
         temporary_path.unlink(missing_ok=True)
 
 
-def cannot_write(path: Path, error: OSError) -> KgrecError:
+class CannotWrite(KgrecError):
+    """A file could not be written: a full disk, a folder that is read-only, ..."""
+
+
+def cannot_write(path: Path, error: OSError) -> CannotWrite:
     """The one-line error for a file that could not be written."""
-    reason = error.strerror or str(error)
-    return KgrecError(f"{path}: cannot write ({reason}); nothing that was there has changed")
+    reason = shorten(error.strerror or str(error))
+    return CannotWrite(f"{path}: cannot write ({reason}); nothing that was there has changed")
+
+
+def _umask() -> int:
+    """The permissions that the user's umask takes from new files. Only setting it tells it."""
+    umask = os.umask(0o077)
+    os.umask(umask)
+    return umask
 
 
 def write_text(path: Path, text: str) -> None:
@@ -68,17 +82,41 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """The value in a JSON file.
+    """The value in a JSON file. What `write_json` refuses is refused: NaN, Infinity and 1e999.
 
     Raises:
-        KgrecError: The file is missing or is not JSON.
+        KgrecError: The file is missing, cannot be read or is not JSON.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return parse_json(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise KgrecError(f"{path}: no such file") from error
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise KgrecError(f"{path}: not a JSON file ({error})") from error
+    except OSError as error:
+        raise KgrecError(f"{path}: cannot be read ({error.strerror})") from error
+    except ValueError as error:
+        raise KgrecError(f"{path}: not a JSON file ({shorten(str(error), 80)})") from error
+
+
+def parse_json(text: str) -> Any:
+    """The value of a JSON text; see `read_json`.
+
+    Raises:
+        ValueError: The text is no JSON.
+    """
+    try:
+        value = json.loads(text, parse_float=_finite, parse_constant=_finite)
+        if "\\u" in text:  # half of a character, which no file can hold
+            json.dumps(value, ensure_ascii=False).encode()
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+    return value
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{shorten(text)} is no finite number")
+    return number
 
 
 def check_export_path(path: Path) -> None:
@@ -91,8 +129,20 @@ def check_export_path(path: Path) -> None:
         raise UsageError(f"{path}: the name must end in one of {', '.join(TABLE_SUFFIXES)}")
 
 
-def write_table(path: Path, table: pl.DataFrame) -> None:
+IDS = ("user", "item")
+FORMULA = r"^'*[=+\-@\t\r]"
+NUMBER = r"^[+-]?[0-9]+([.,][0-9]+)?$"
+PLAIN_ID = r"^[+\-@][\w.:/@+-]*$"
+
+
+def write_table(path: Path, table: "pl.DataFrame") -> None:
     """Writes a table as Parquet, CSV, TSV (both with a header) or JSON lines, by the suffix.
+
+    A text that a spreadsheet would run as a formula gets a ' in front in CSV and TSV: one that
+    begins with = + - @, a tab or a return, unless it is a number. An id (`IDS`) that begins with
+    + - @ and holds letters, digits and _ . : / @ + - alone stays as it is. Who reads the file by a
+    program takes one ' off where one of these characters follows. Parquet and JSON lines hold every
+    text as it is.
 
     Raises:
         UsageError: Another suffix.
@@ -106,9 +156,24 @@ def write_table(path: Path, table: pl.DataFrame) -> None:
             case ".jsonl":
                 table.write_ndjson(temporary_path)
             case ".csv":
-                table.write_csv(temporary_path)
+                _without_formulas(table).write_csv(temporary_path)
             case ".tsv":
-                table.write_csv(temporary_path, separator="\t")
+                _without_formulas(table).write_csv(temporary_path, separator="\t")
+
+
+def _without_formulas(table: "pl.DataFrame") -> "pl.DataFrame":
+    """The table with a ' in front of each text that is a formula; see `write_table`."""
+    import polars as pl
+
+    columns = []
+    for name, kind in table.schema.items():
+        if kind == pl.String:
+            text = pl.col(name)
+            is_formula = text.str.contains(FORMULA) & ~text.str.contains(NUMBER)
+            if name in IDS:
+                is_formula &= ~text.str.contains(PLAIN_ID)
+            columns.append(pl.when(is_formula).then("'" + text).otherwise(text).alias(name))
+    return table.with_columns(columns)
 
 
 def sha256_of(path: Path) -> str:

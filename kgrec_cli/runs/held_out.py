@@ -15,7 +15,7 @@ from kgrec_cli.dataset.load import Dataset, split_dataset
 from kgrec_cli.errors import KgrecError, UsageError
 from kgrec_cli.events import OnEvent, ignore_event
 from kgrec_cli.runs.recommender import Recommender, load_recommender
-from kgrec_cli.runs.run_dir import read_run_settings
+from kgrec_cli.runs.run_files import read_run_settings
 from kgrec_cli.settings import LIST_METRICS, METRICS, Settings
 
 MEASURING = ("topk", "metrics", "eval_args", "eval_batch_size", "data_path")

@@ -17,14 +17,23 @@ from numpy.typing import NDArray
 from kgrec_cli.config import narrow
 from kgrec_cli.core.data.histories import Vocabulary, vocabulary_of
 from kgrec_cli.core.evaluation.ranking import MAX_CHUNK_ROWS
-from kgrec_cli.core.evaluation.recommend import read_histories, recommend_items
+from kgrec_cli.core.evaluation.recommend import check_scorable, read_histories, recommend_items
 from kgrec_cli.core.model.gru4reckg import GRU4RecKG, ModelSettings, build_model
+from kgrec_cli.core.stored_tensors import find_misfit
 from kgrec_cli.dataset.load import Dataset, load_dataset
 from kgrec_cli.errors import KgrecError
 from kgrec_cli.events import OnEvent, Progress, ignore_event
-from kgrec_cli.formats.files import read_json
-from kgrec_cli.runs import run_dir as runs
+from kgrec_cli.runs.model_fit import branch_tables, expected_weights, widths_of
 from kgrec_cli.runs.run_dir import choose_device, set_up_cpu
+from kgrec_cli.runs.run_files import (
+    ITEMS,
+    MODEL,
+    naming_the_cure,
+    read_environment,
+    read_run_items,
+    read_run_settings,
+    read_weights,
+)
 from kgrec_cli.settings import Settings
 
 ItemIds = NDArray[np.int32]
@@ -191,6 +200,7 @@ class Recommender:
         if not rows:
             return np.zeros((0, len(self.items) - 1), dtype=np.float32)
         states, seen = read_histories(self.model, rows, self.settings.MAX_ITEM_LIST_LENGTH)
+        check_scorable(states, self.model.item_vectors())
         return self.model.score(states, seen)[:, 1:].float().cpu().numpy()
 
     @torch.inference_mode()
@@ -221,7 +231,7 @@ class Recommender:
             if None in ids:
                 raise KgrecError(
                     f"{self.run_dir.name} knows no item {history[ids.index(None)]!r}; "
-                    f"its items are listed in {self.run_dir / runs.ITEMS}"
+                    f"its items are listed in {self.run_dir / ITEMS}"
                 )
             rows.append(np.array(ids, dtype=np.int32))
         return rows
@@ -266,38 +276,35 @@ def load_recommender(
     Raises:
         KgrecError: A file of the run is missing or damaged.
     """
-    settings = settings or runs.read_run_settings(run_dir)
+    settings = settings or read_run_settings(run_dir)
     settings = settings.model_copy(
         update={"device": device or settings.device, "threads": threads or settings.threads}
     )
     set_up_cpu(settings)
-    table = runs.read_run_items(run_dir)
+    table = read_run_items(run_dir)
     items = vocabulary_of(table["item_id"].to_list())
     titles, entities = (
         dict(table.select("item_id", name).drop_nulls().iter_rows())
         for name in ("title", "entity_id")
     )
-    tensors, meta = runs.read_tensors(run_dir / runs.MODEL)
-    meta = meta or {}
-    tables = {
-        name: np.zeros((len(items), width), dtype=np.float32)
-        for name, width in meta.get("tables", {}).items()
-    }
-    model = build_model(
-        narrow(settings, ModelSettings), len(items), tables, choose_device(settings.device)
-    )
-    try:
-        model.load_state_dict(tensors)
-    except RuntimeError as error:
-        raise KgrecError(f"{run_dir / runs.MODEL}: not the weights of this config.yaml") from error
+    environment = read_environment(run_dir)
+    tensors, meta = read_weights(run_dir)
+    sizes = narrow(settings, ModelSettings), len(items)
+    tables = branch_tables(meta.tables, tensors, len(items))
+    with naming_the_cure(run_dir / MODEL):
+        misfit = find_misfit(tensors, expected_weights(*sizes, widths_of(tables)))
+        if misfit:
+            raise KgrecError(f"{run_dir / MODEL}: not the weights of this config.yaml: {misfit}")
+    model = build_model(*sizes, tables, choose_device(settings.device))
+    model.load_state_dict(tensors)
     return Recommender(
         run_dir=run_dir,
         settings=settings,
         items=items,
         titles=titles,
         entities=entities,
-        inter_sha256=read_json(run_dir / runs.ENVIRONMENT)["inter_sha256"],
-        on_all_data=bool(meta.get("on_all_data")),
+        inter_sha256=environment.inter_sha256,
+        on_all_data=meta.on_all_data,
         model=model.eval(),
         folder=folder,
         on_event=on_event,

@@ -1,16 +1,14 @@
-"""A run folder, `saved/<dataset>-<model>-<time>/`: what training writes and other commands read.
+"""Run folders, `saved/<dataset>-<model>-<time>/`: made, listed, found and finished.
 
-`config.yaml` (resolved settings), `items.tsv` (the vocabulary: row n is item id n), `history.jsonl`
-(one line an epoch), `environment.json`, `model.safetensors` (the best weights), `metrics.json`
-(present once the run is finished), and while it runs `checkpoint.safetensors`. Here too: the device
-and the threads that a run computes with.
+`run_files` reads and writes what is in one. Here too: the device and the threads that a run
+computes with.
 """
 
 import ctypes
-import json
 import platform
+import shutil
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from datetime import datetime
 from importlib.metadata import version
@@ -19,23 +17,26 @@ from typing import Any
 
 import polars as pl
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
-from torch import Tensor
 
 from kgrec_cli import __version__
-from kgrec_cli.config import build_settings, format_config, read_yaml, resolve_settings
+from kgrec_cli.config import format_config, resolve_settings
 from kgrec_cli.core.model.gru4reckg import GRU4RecKG
 from kgrec_cli.dataset.load import Dataset
 from kgrec_cli.errors import MAX_LISTED, KgrecError, unknown_name
-from kgrec_cli.formats.atomic import read_atomic, write_atomic
-from kgrec_cli.formats.files import cannot_write, read_json, write_json, write_text, writing
+from kgrec_cli.formats.atomic import write_atomic
+from kgrec_cli.formats.files import cannot_write, write_json, write_text
 from kgrec_cli.formats.locks import remove_leftovers
+from kgrec_cli.runs.run_files import (
+    CHECKPOINT,
+    CONFIG,
+    ENVIRONMENT,
+    ITEM_TYPES,
+    ITEMS,
+    METRICS,
+    MODEL,
+    write_tensors,
+)
 from kgrec_cli.settings import Settings
-
-CONFIG, ITEMS, HISTORY = "config.yaml", "items.tsv", "history.jsonl"
-ENVIRONMENT, MODEL, METRICS = "environment.json", "model.safetensors", "metrics.json"
-CHECKPOINT = "checkpoint.safetensors"
 
 
 def create_run(
@@ -50,23 +51,25 @@ def create_run(
     """A new run folder with what is known before any training: settings, items, environment.
 
     `suffix` ends its name; `origin` are further values of `environment.json`, at least
-    `on_all_data`.
+    `on_all_data`. `environment.json` is written last: a folder without it is no run yet.
 
     Raises:
-        KgrecError: It cannot be made.
+        KgrecError: It cannot be made; nothing of it is left.
     """
     run_dir = _make_dir(saved_dir, dataset.name, settings.model, suffix)
-    write_text(run_dir / CONFIG, format_config(settings))
-    types = {"item_id": "token", "title": "token_seq", "entity_id": "token"}
     rows = [
         (token, dataset.titles.get(token), dataset.entities.get(token))
         for token in dataset.items.tokens[1:]
     ]
-    write_atomic(
-        run_dir / ITEMS, pl.DataFrame(rows, dict.fromkeys(types, pl.String), orient="row"), types
-    )
+    table = pl.DataFrame(rows, dict.fromkeys(ITEM_TYPES, pl.String), orient="row")
     origin = {"inter_sha256": dataset.inter_sha256, **origin}
-    write_json(run_dir / ENVIRONMENT, {**describe_environment(device), **origin})
+    try:
+        write_text(run_dir / CONFIG, format_config(settings))
+        write_atomic(run_dir / ITEMS, table, ITEM_TYPES)
+        write_json(run_dir / ENVIRONMENT, {**describe_environment(device), **origin})
+    except KgrecError:
+        shutil.rmtree(run_dir, ignore_errors=True)
+        raise
     return run_dir
 
 
@@ -97,19 +100,37 @@ def finish_run(
     and empty where nothing was held out.
     """
     widths = {name: model.table_of(name).embedding_dim for name in model.branches[1:]}
-    write_tensors(run_dir / MODEL, model.state_dict(), {**training, "tables": widths})
-    merge_metrics(run_dir, {**metrics, "training": training})
+    meta = {"on_all_data": training["on_all_data"], "tables": widths}  # no times: the same bytes
+    write_tensors(run_dir / MODEL, model.state_dict(), meta)
+    write_json(run_dir / METRICS, {**metrics, "training": training})
     (run_dir / CHECKPOINT).unlink(missing_ok=True)
 
 
 def is_run(path: Path) -> bool:
-    """Whether a folder is a run, finished or not."""
-    return (path / CONFIG).is_file()
+    """Whether a folder is a run, finished or not. One that was killed while it was made is none."""
+    return _holds(path, CONFIG, ENVIRONMENT)
 
 
 def is_finished(run_dir: Path) -> bool:
     """Whether a run was trained to its end."""
-    return (run_dir / METRICS).is_file() and (run_dir / MODEL).is_file()
+    return _holds(run_dir, CONFIG, ENVIRONMENT, METRICS, MODEL)
+
+
+def is_half_begun(path: Path) -> bool:
+    """Whether a folder is what a `train` left that was killed while it made the run's folder."""
+    try:
+        names = {entry.name for entry in path.iterdir()}
+    except OSError:  # a file, or a folder that may not be read
+        return False
+    return all(name in (CONFIG, ITEMS) or name.startswith(".") for name in names)
+
+
+def _holds(folder: Path, *names: str) -> bool:
+    """Whether all these files are in a folder. False where it may not be read."""
+    try:
+        return all((folder / name).is_file() for name in names)
+    except OSError:
+        return False
 
 
 def list_runs(saved_dir: Path) -> list[Path]:
@@ -124,6 +145,23 @@ def list_runs(saved_dir: Path) -> list[Path]:
         with suppress(OSError):
             (run / CHECKPOINT).unlink()
     return sorted(runs, key=lambda path: ((path / ENVIRONMENT).stat().st_mtime_ns, path.name))
+
+
+def list_half_begun(saved_dir: Path) -> list[Path]:
+    """The folders beside the runs that are no runs yet; see `is_half_begun`."""
+    return [path for path in sorted(saved_dir.glob("[!.]*")) if is_half_begun(path)]
+
+
+def remove_half_begun(path: Path) -> None:
+    """Removes a folder that `is_half_begun`.
+
+    Raises:
+        KgrecError: It cannot be removed.
+    """
+    try:
+        shutil.rmtree(path)
+    except OSError as error:
+        raise KgrecError(f"{path}: cannot be removed ({error.strerror})") from error
 
 
 def find_run(folder: Path, name: str | Path | None, *, finished: bool = True) -> Path:
@@ -160,6 +198,11 @@ def find_run(folder: Path, name: str | Path | None, *, finished: bool = True) ->
                     f"{run_dir}: not finished; `kgrec train --resume {run_dir.name}` resumes it"
                 )
             return run_dir
+        if is_half_begun(run_dir):
+            raise KgrecError(
+                f"{run_dir}: half-begun, its training was killed before it was ready; "
+                "`kgrec runs --remove-half-begun` removes it"
+            )
     if not runs:
         raise KgrecError(
             f"no run '{name}': nothing under {saved_dir.name}/; `kgrec train` makes one"
@@ -168,60 +211,6 @@ def find_run(folder: Path, name: str | Path | None, *, finished: bool = True) ->
         listed = ", ".join(run.name for run in matches[-MAX_LISTED:])
         raise KgrecError(f"run '{name}': {len(matches)} names begin so: {listed}")
     raise KgrecError(unknown_name("run", name, [run.name for run in runs]))
-
-
-def read_run_settings(run_dir: Path) -> Settings:
-    """The settings that a run was trained with.
-
-    Raises:
-        KgrecError: Its `config.yaml` is missing or malformed.
-    """
-    path = run_dir / CONFIG
-    return build_settings(read_yaml(path), str(path))
-
-
-def read_run_items(run_dir: Path) -> pl.DataFrame:
-    """The vocabulary: String columns item_id, title, entity_id; row n (from 1) is item id n."""
-    return read_atomic(run_dir / ITEMS)
-
-
-def write_history(run_dir: Path, rows: Iterable[Mapping[str, Any]]) -> None:
-    """Writes one JSON line per epoch."""
-    write_text(run_dir / HISTORY, "".join(json.dumps(row) + "\n" for row in rows))
-
-
-def merge_metrics(run_dir: Path, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Puts `values` over those in `metrics.json` and returns all of them."""
-    path = run_dir / METRICS
-    merged = {**(read_json(path) if path.is_file() else {}), **values}
-    write_json(path, merged)
-    return merged
-
-
-def write_tensors(path: Path, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> None:
-    """Writes tensors and a JSON value in one safetensors file, whole or not at all."""
-    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    with writing(path) as temporary_path:
-        try:
-            save_file(plain, temporary_path, {"meta": json.dumps(meta)})
-        except SafetensorError as error:
-            raise cannot_write(path, OSError(str(error))) from error
-
-
-def read_tensors(path: Path) -> tuple[dict[str, Tensor], Any]:
-    """The tensors (on the CPU) and the JSON value in a safetensors file.
-
-    Raises:
-        KgrecError: The file is missing or is no safetensors file.
-    """
-    try:
-        with safe_open(path, framework="pt") as file:
-            meta = (file.metadata() or {}).get("meta", "null")
-        return load_file(path), json.loads(meta)
-    except FileNotFoundError as error:
-        raise KgrecError(f"{path}: no such file") from error
-    except (SafetensorError, json.JSONDecodeError) as error:
-        raise KgrecError(f"{path}: not a whole safetensors file ({error})") from error
 
 
 def choose_device(name: str) -> torch.device:

@@ -21,7 +21,7 @@ from kgrec_cli.errors import KgrecError, UsageError
 from kgrec_cli.events import Note, OnEvent, Warn
 from kgrec_cli.runs.held_out import HeldOut, evaluation_settings, load_held_out
 from kgrec_cli.runs.recommender import Recommender
-from kgrec_cli.runs.run_dir import read_run_settings
+from kgrec_cli.runs.run_files import read_run_settings
 from kgrec_cli.settings import METRICS
 from kgrec_cli.stages.export import LOCAL_SETTINGS
 
@@ -70,7 +70,7 @@ class Side:
     @property
     def candidates(self) -> str:
         """The number of candidates, in words."""
-        return f"{len(self.items) - 1:,} items ({self.mode})"
+        return f"{len(self.items):,} items ({self.mode})"
 
 
 @dataclass(frozen=True)
@@ -174,7 +174,7 @@ def _measure(held_out: HeldOut, on_event: OnEvent) -> Side:
         run_dirs=(run_dir,),
         seeds=(settings.seed,),
         settings=_describe(recommender),
-        items=frozenset(dataset.items.tokens),
+        items=frozenset(dataset.items.tokens[1:]),
         mode=settings.eval_args.mode_of("test"),
         metrics=measured.metrics,
         n_targets=np.bincount(rows),

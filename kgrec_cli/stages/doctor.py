@@ -10,7 +10,8 @@ import numpy as np
 import polars as pl
 
 from kgrec_cli.core.linking.verdict import LinkVerdict, link_verdict
-from kgrec_cli.dataset.features import CURE
+from kgrec_cli.core.vectors import find_fault
+from kgrec_cli.dataset.features import CURE, CURE_VECTORS
 from kgrec_cli.dataset.files import (
     atomic_path,
     changed_files,
@@ -249,6 +250,10 @@ def _vectors(
             seq_separator=settings.seq_separator,
         )
         name, width = feature.path.suffix, vectors.shape[1]
+        fault = find_fault(vectors)
+        if fault:
+            findings.append(Finding("bad", name, fault, CURE_VECTORS))
+            continue
         norms = np.linalg.norm(vectors, axis=1)
         text = f"{len(tokens):,} vectors of width {width}, norm {norms.mean():.2f} on average"
         findings.append(Finding("ok", name, text))

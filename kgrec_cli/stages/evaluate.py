@@ -19,10 +19,10 @@ from kgrec_cli.core.evaluation.measure import (
     slice_metrics,
 )
 from kgrec_cli.dataset.load import Dataset
-from kgrec_cli.events import Note, OnEvent
-from kgrec_cli.formats.files import check_export_path, write_table
+from kgrec_cli.events import Note, OnEvent, Warn
+from kgrec_cli.formats.files import CannotWrite, check_export_path, write_table
 from kgrec_cli.runs.held_out import load_held_out
-from kgrec_cli.runs.run_dir import merge_metrics
+from kgrec_cli.runs.run_files import merge_metrics, read_metrics
 from kgrec_cli.settings import Settings
 
 
@@ -35,12 +35,14 @@ class Evaluation:
         metrics: By part: valid, valid_masked, test, test_masked.
         baselines: The same for Pop and ItemKNN, by name; test parts only.
         slices: By view (test, test_masked), then by slice: n_targets and metrics.
+        is_kept: Whether the run's `metrics.json` holds them now: not in a folder that is read-only.
     """
 
     run_dir: Path
     metrics: dict[str, dict[str, float]]
     baselines: dict[str, dict[str, dict[str, float]]]
     slices: dict[str, dict[str, dict[str, float]]]
+    is_kept: bool
 
 
 def run_evaluate(
@@ -57,11 +59,12 @@ def run_evaluate(
     """Measures a finished run on its data set and merges the result into its `metrics.json`.
 
     `settings` are the run's, with what to measure. The rank of each test target is written to
-    `per_user_path`.
+    `per_user_path`. Where `metrics.json` cannot be written, a warning says so.
 
     Raises:
-        KgrecError: The run held nothing out, its data set is missing or has changed.
+        KgrecError: The run is damaged or held nothing out, its data set is missing or has changed.
     """
+    read_metrics(run_dir)
     if per_user_path is not None:
         check_export_path(per_user_path)
     held_out = load_held_out(
@@ -88,8 +91,12 @@ def run_evaluate(
             measured_baseline = measure(score, histories, split, "test", measuring, popularity)
             baseline_metrics[name] = measured_baseline.metrics
     baselines_measured = {"baselines": baseline_metrics} if baseline_metrics else {}
-    merge_metrics(run_dir, {**metrics, "slices": slices, **baselines_measured})
-    return Evaluation(run_dir, metrics, baseline_metrics, slices)
+    try:
+        merge_metrics(run_dir, {**metrics, "slices": slices, **baselines_measured})
+    except CannotWrite as error:
+        on_event(Warn(f"{error}: these metrics are shown, but not kept"))
+        return Evaluation(run_dir, metrics, baseline_metrics, slices, is_kept=False)
+    return Evaluation(run_dir, metrics, baseline_metrics, slices, is_kept=True)
 
 
 def measure_slices(

@@ -11,10 +11,10 @@ from kgrec_cli.dataset.load import items_in_graph
 from kgrec_cli.descriptions import KGREC_ONLY
 from kgrec_cli.errors import KgrecError
 from kgrec_cli.events import OnEvent, Warn
-from kgrec_cli.formats.files import read_json, sha256_of
+from kgrec_cli.formats.files import sha256_of
 from kgrec_cli.formats.recbole_checkpoint import write_checkpoint
-from kgrec_cli.runs import run_dir as runs
 from kgrec_cli.runs.recommender import Recommender, load_recommender
+from kgrec_cli.runs.run_files import read_metrics
 from kgrec_cli.settings import Settings
 from kgrec_cli.stages.import_weights import GRU4REC_NAMES, rename_tensors
 
@@ -58,11 +58,11 @@ def run_export(run_dir: Path, folder: Path, out_path: Path, *, on_event: OnEvent
             weights[name] = weights[name][torch.tensor(rows)]
     if settings.model == "GRU4Rec":
         weights = rename_tensors(weights, {ours: theirs for theirs, ours in GRU4REC_NAMES.items()})
-    metrics = read_json(run_dir / runs.METRICS)
+    metrics = read_metrics(run_dir)
     more = {
         "config": recbole_config(settings),
-        "epoch": metrics["training"]["best_epoch"] - 1,  # RecBole counts from 0
-        "best_valid_score": metrics.get("valid", {}).get(settings.valid_metric.casefold()),
+        "epoch": metrics.training.best_epoch - 1,  # RecBole counts from 0
+        "best_valid_score": metrics.valid.get(settings.valid_metric.casefold()),
         "item_tokens": [tokens[row] for row in rows],
     }
     write_checkpoint(out_path, weights, more)

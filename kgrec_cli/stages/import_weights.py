@@ -17,12 +17,15 @@ from kgrec_cli.core.data.histories import Vocabulary, vocabulary_of
 from kgrec_cli.core.data.splits import item_popularity
 from kgrec_cli.core.evaluation.measure import MeasureSettings, measure_model, merge_parts
 from kgrec_cli.core.model.gru4reckg import ModelSettings, build_model
+from kgrec_cli.core.stored_tensors import find_misfit
 from kgrec_cli.dataset.load import Dataset, items_in_graph, load_dataset, split_dataset
 from kgrec_cli.errors import KgrecError
 from kgrec_cli.events import Note, OnEvent, Warn
 from kgrec_cli.formats.files import sha256_of
 from kgrec_cli.formats.recbole_checkpoint import Checkpoint
-from kgrec_cli.runs.run_dir import choose_device, create_run, finish_run, merge_metrics
+from kgrec_cli.runs.model_fit import expected_weights, widths_of
+from kgrec_cli.runs.run_dir import choose_device, create_run, finish_run
+from kgrec_cli.runs.run_files import merge_metrics
 from kgrec_cli.settings import Settings
 from kgrec_cli.stages.evaluate import measure_slices
 
@@ -105,11 +108,13 @@ def run_import(
     entities = weights.get("entity_embedding.weight")
     tables = {} if entities is None else {"entity": entities.float().numpy()}
     device = choose_device("cpu")
-    try:
-        model = build_model(narrow(settings, ModelSettings), len(dataset.items), tables, device)
-        model.load_state_dict(weights)
-    except (RuntimeError, ValueError) as error:
-        raise KgrecError(f"{path}: not the weights of a {settings.model}") from error
+    shape = narrow(settings, ModelSettings), len(dataset.items)
+    weights = {name: tensor.float() for name, tensor in weights.items()}
+    misfit = find_misfit(weights, expected_weights(*shape, widths_of(tables)))
+    if misfit:
+        raise KgrecError(f"{path}: not the weights of a {settings.model}: {misfit}")
+    model = build_model(*shape, tables, device)
+    model.load_state_dict(weights)
     split = split_dataset(settings, dataset)
     measured = measure_model(model, dataset.histories, split, narrow(settings, MeasureSettings))
     metrics = merge_parts(measured)

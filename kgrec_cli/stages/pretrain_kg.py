@@ -23,13 +23,22 @@ from kgrec_cli.core.kg.methods import (
     scale_vectors,
     scorers,
 )
+from kgrec_cli.core.memory import check_memory
+from kgrec_cli.core.vectors import find_fault
 from kgrec_cli.dataset.files import atomic_path, read_kg, read_links
 from kgrec_cli.errors import KgrecError, Stopped
 from kgrec_cli.events import Note, OnEvent, Progress, Warn
 from kgrec_cli.formats.atomic import write_entity_features
 from kgrec_cli.formats.files import check_whole, sha256_of, write_json, write_together
 from kgrec_cli.formats.locks import only_writer
-from kgrec_cli.runs.run_dir import choose_device, read_tensors, set_up_cpu, write_tensors
+from kgrec_cli.runs.run_dir import choose_device, set_up_cpu
+from kgrec_cli.runs.run_files import (
+    KGCheckpointMeta,
+    check_shape,
+    naming_the_cure,
+    read_tensors,
+    write_tensors,
+)
 from kgrec_cli.settings import Settings
 
 HELD_OUT_SHARE, HELD_OUT_AT_MOST = 0.05, 2000
@@ -75,8 +84,8 @@ def run_pretrain_kg(
     A checkpoint is written every `save_every_s` seconds; `resume` continues from it.
 
     Raises:
-        KgrecError: A missing or malformed `.kg`, a method that cannot be used, a checkpoint of
-            other settings.
+        KgrecError: A missing or malformed `.kg`, a method that cannot be used, a training that
+            diverges, a checkpoint that is damaged or of other settings.
         Stopped: Ctrl-C; the line says how to go on.
     """
     dataset_dir = atomic_path(settings, folder, "kg").parent
@@ -107,6 +116,8 @@ def _pretrain(
         raise KgrecError(f"{kg_path}: no triples; give a graph to `kgrec prepare --kg FILE`")
     entities, relations, triples = encode_triples(table)
     n_entities, n_relations = len(entities) - 1, len(relations) - 1
+    # The vectors, their gradients and Adam's two moments.
+    check_memory(4 * 4 * n_entities * width, f"{n_entities:,} entity vectors of width {width:,}")
     _note_links(settings, folder, entities, on_event)
     held = np.zeros(len(triples), dtype=bool)
     if validate:
@@ -152,11 +163,17 @@ def _pretrain(
             if checkpoint.path.is_file()
             else "stopped before there was anything to keep"
         ) from error
+    vectors, length = scale_vectors(entity_vectors(model))
+    fault = find_fault(vectors)
+    if fault:
+        raise KgrecError(
+            f"{method}: the training has diverged, it gives {fault}; try a smaller "
+            f"--learning-rate than {kg_settings.learning_rate:g}"
+        )
     metrics: dict[str, float] = {}
     if validate:
         metrics = _measure(model, triples[held], triples, width, device, on_event)
     features_path = atomic_path(settings, folder, "ent_feature")
-    vectors, length = scale_vectors(entity_vectors(model))
     sidecar = {
         "method": method,
         "embedding_size": width,
@@ -240,8 +257,7 @@ class _Checkpoint:
         if time.perf_counter() - self.saved_at < self.save_every_s:
             return
         state = capture()
-        n_epochs = len(state.losses)
-        meta = {"made_from": self.made_from, "epoch": n_epochs, "losses": state.losses}
+        meta = {"made_from": self.made_from, "losses": state.losses}
         write_tensors(self.path, state.tensors, meta)
         self.saved_at = time.perf_counter()
 
@@ -250,14 +266,16 @@ class _Checkpoint:
         if not self.path.is_file():
             on_event(Note("nothing to resume: starting anew"))
             return None
-        tensors, meta = read_tensors(self.path)
-        if meta["made_from"] != self.made_from:
+        with naming_the_cure(self.path):
+            tensors, value = read_tensors(self.path)
+            meta = check_shape(KGCheckpointMeta, value, self.path)
+        if meta.made_from != self.made_from:
             raise KgrecError(
                 f"{self.path}: of a training with other settings or another .kg; "
                 "give the same options again, or leave out --resume to start anew"
             )
-        on_event(Note(f"resuming after epoch {meta['epoch']}"))
-        return KGState(meta["losses"], tensors)
+        on_event(Note(f"resuming after epoch {len(meta.losses)}"))
+        return KGState(meta.losses, tensors)
 
 
 def _measure(

@@ -11,15 +11,32 @@ from kgrec_cli.core.data.splits import Split, split_all
 from kgrec_cli.core.evaluation.measure import MeasureSettings, measure_model, merge_parts
 from kgrec_cli.core.model.gru4reckg import ModelSettings, build_model
 from kgrec_cli.core.training.epoch import TrainingSettings
-from kgrec_cli.core.training.fit import TrainingState, check_targets, fit, pack_state, unpack_state
+from kgrec_cli.core.training.fit import (
+    TrainingState,
+    check_targets,
+    find_state_misfit,
+    fit,
+    pack_state,
+    unpack_state,
+)
 from kgrec_cli.dataset.features import FeatureTables, load_feature_tables, warn_of_broken_links
 from kgrec_cli.dataset.load import Dataset, load_dataset, split_dataset
 from kgrec_cli.errors import KgrecError, Stopped
-from kgrec_cli.events import EpochDone, Note, OnEvent
-from kgrec_cli.formats.files import read_json
+from kgrec_cli.events import EpochDone, Note, OnEvent, Warn
 from kgrec_cli.formats.locks import only_writer, remove_leftovers
 from kgrec_cli.runs import run_dir as runs
+from kgrec_cli.runs.model_fit import check_model_size, widths_of
 from kgrec_cli.runs.run_dir import choose_device, set_up_cpu
+from kgrec_cli.runs.run_files import (
+    CHECKPOINT,
+    naming_the_cure,
+    read_checkpoint,
+    read_environment,
+    read_metrics,
+    read_run_settings,
+    write_history,
+    write_tensors,
+)
 from kgrec_cli.settings import Settings
 
 
@@ -68,6 +85,7 @@ def run_train(
     dataset = load_dataset(settings, folder, on_event)
     check_targets(dataset.histories, _split(settings, dataset, on_all_data), not on_all_data)
     tables = load_feature_tables(settings, dataset, folder, on_event)
+    check_model_size(narrow(settings, ModelSettings), len(dataset.items), widths_of(tables))
     warn_of_broken_links(settings, dataset, folder, on_event)
     remove_leftovers(folder / settings.checkpoint_dir)
     results = []
@@ -88,7 +106,7 @@ def run_train(
                     run_dir, seeded, dataset, tables, None, on_all_data, began, on_event
                 )
             except Stopped as error:
-                if (run_dir / runs.CHECKPOINT).is_file():
+                if (run_dir / CHECKPOINT).is_file():
                     raise
                 shutil.rmtree(run_dir, ignore_errors=True)
                 raise Stopped("stopped before the first epoch was done: nothing is kept") from error
@@ -98,12 +116,12 @@ def run_train(
 
 
 def final_fit_settings(
-    folder: Path, like: str | Path | None, dataset: str | None
+    folder: Path, like: str | Path | None, dataset: str | None, on_event: OnEvent
 ) -> dict[str, Any]:
     """The settings of a finished run, as a mapping, `epochs` being its best epoch.
 
     Without `like` it is the newest run that held data out, of `dataset` (or of the folder's
-    settings) if that is set.
+    settings) if that is set. Damaged runs are passed over, with a warning.
 
     Raises:
         KgrecError: No such run, or one that was itself trained on all data.
@@ -114,9 +132,7 @@ def final_fit_settings(
         candidates = [
             run
             for run in runs.list_runs(saved_dir)
-            if runs.is_finished(run)
-            and "test" in read_json(run / runs.METRICS)
-            and dataset in (None, runs.read_run_settings(run).dataset)
+            if runs.is_finished(run) and _held_out(run, dataset, on_event)
         ]
         if not candidates:
             raise KgrecError(
@@ -126,11 +142,23 @@ def final_fit_settings(
         run_dir = candidates[-1]
     else:
         run_dir = runs.find_run(folder, like)
-    training = read_json(run_dir / runs.METRICS)["training"]
-    if training["on_all_data"]:
+    training = read_metrics(run_dir).training
+    if training.on_all_data:
         raise KgrecError(f"{run_dir}: trained on all data itself; name a run that held data out")
-    settings = runs.read_run_settings(run_dir).model_dump(mode="json")
-    return {**settings, "epochs": training["best_epoch"]}
+    settings = read_run_settings(run_dir).model_dump(mode="json")
+    return {**settings, "epochs": training.best_epoch}
+
+
+def _held_out(run_dir: Path, dataset: str | None, on_event: OnEvent) -> bool:
+    """Whether a run held data out, and is of the data set if one is named."""
+    try:
+        return bool(read_metrics(run_dir).test) and dataset in (
+            None,
+            read_run_settings(run_dir).dataset,
+        )
+    except KgrecError as error:
+        on_event(Warn(f"passed over: {error}"))
+        return False
 
 
 def resume_train(
@@ -150,23 +178,23 @@ def _resume(run_dir: Path, folder: Path, threads: int | None, on_event: OnEvent)
     began = time.perf_counter()
     if runs.is_finished(run_dir):
         raise KgrecError(f"{run_dir}: this run is finished; there is nothing to resume")
-    settings = runs.read_run_settings(run_dir)
+    settings = read_run_settings(run_dir)
     if threads is not None:
         settings = settings.model_copy(update={"threads": threads})
     set_up_cpu(settings)
     dataset = load_dataset(settings, folder, on_event)
-    environment = read_json(run_dir / runs.ENVIRONMENT)
-    if not dataset.matches(environment["inter_sha256"], on_event):
+    environment = read_environment(run_dir)
+    if not dataset.matches(environment.inter_sha256, on_event):
         raise KgrecError(f"{run_dir}: its data set {dataset.name} has changed since; train anew")
     tables = load_feature_tables(settings, dataset, folder, on_event)
     state = None
-    if (run_dir / runs.CHECKPOINT).is_file():
-        state = unpack_state(*runs.read_tensors(run_dir / runs.CHECKPOINT))
-        runs.write_history(run_dir, state.history)  # a kill may have come between the two files
+    if (run_dir / CHECKPOINT).is_file():
+        state = unpack_state(*read_checkpoint(run_dir))
+        write_history(run_dir, state.history)  # a kill may have come between the two files
         on_event(Note(f"resuming {run_dir.name} after epoch {state.epoch}"))
     else:
         on_event(Note(f"{run_dir.name} was stopped within its first epoch: it starts again"))
-    on_all_data = bool(environment.get("on_all_data"))
+    on_all_data = environment.on_all_data
     return _train(run_dir, settings, dataset, tables, state, on_all_data, began, on_event)
 
 
@@ -184,11 +212,16 @@ def _train(
     histories = dataset.histories
     split = _split(settings, dataset, on_all_data)
     model = build_model(narrow(settings, ModelSettings), len(dataset.items), tables, device)
+    if state is not None:
+        with naming_the_cure(run_dir / CHECKPOINT):
+            misfit = find_state_misfit(state, model, has_average=settings.ema_decay > 0)
+            if misfit:
+                raise KgrecError(f"{run_dir / CHECKPOINT}: {misfit}")
 
     def save(state: TrainingState, event: EpochDone) -> None:
         tensors, meta = pack_state(state)
-        runs.write_tensors(run_dir / runs.CHECKPOINT, tensors, meta)
-        runs.write_history(run_dir, state.history)
+        write_tensors(run_dir / CHECKPOINT, tensors, meta)
+        write_history(run_dir, state.history)
         on_event(event)
 
     metrics: dict[str, dict[str, float]] = {}

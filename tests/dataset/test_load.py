@@ -18,7 +18,7 @@ from kgrec_cli.dataset.features import load_feature_tables
 from kgrec_cli.dataset.load import Dataset, load_dataset, split_dataset
 from kgrec_cli.errors import KgrecError
 from kgrec_cli.events import Event, Note
-from kgrec_cli.runs.run_dir import read_run_items
+from kgrec_cli.runs.run_files import read_run_items
 from kgrec_cli.settings import Settings
 from tests.core.training.test_batches import rows_of
 

@@ -1,7 +1,10 @@
 """A data set's files appear together, or not at all; JSON and its mistakes."""
 
+import json
+import os
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from kgrec_cli.errors import KgrecError
@@ -10,6 +13,7 @@ from kgrec_cli.formats.files import (
     check_whole,
     read_json,
     write_json,
+    write_table,
     write_text,
     write_together,
 )
@@ -128,7 +132,13 @@ def test_json_is_plain_and_nan_is_refused(tmp_path: Path):
     assert read_json(path) == {"é": [1, None]}
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"\xff"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"", b"{", b"\xff", b'{"a": NaN}', b"[-Infinity]", b"[1e999]", b'["\\ud800"]',
+        b"[" * 100_000, b"9" * 5000,
+    ],
+)  # fmt: skip
 def test_what_is_no_json_is_one_line(tmp_path: Path, content: bytes):
     path = tmp_path / "a.json"
     with pytest.raises(KgrecError, match=r"a\.json: no such file"):
@@ -137,3 +147,56 @@ def test_what_is_no_json_is_one_line(tmp_path: Path, content: bytes):
     with pytest.raises(KgrecError, match=r"a\.json: not a JSON file") as caught:
         read_json(path)
     assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 300
+
+
+def test_what_cannot_be_opened_is_one_line(tmp_path: Path):
+    with pytest.raises(KgrecError, match=r"cannot be read \(Is a directory\)"):
+        read_json(tmp_path)
+
+
+@pytest.mark.parametrize(("umask", "expected"), [(0o022, 0o644), (0o077, 0o600), (0o002, 0o664)])
+def test_files_have_the_permissions_of_the_umask(tmp_path: Path, umask: int, expected: int):
+    before = os.umask(umask)
+    try:
+        write_text(tmp_path / "a", "1")
+        write_together(tmp_path / "set", {"b": lambda path: write_text(path, "2")})
+    finally:
+        os.umask(before)
+    for path in (tmp_path / "a", tmp_path / "set" / "b"):
+        assert path.stat().st_mode & 0o777 == expected
+    assert (tmp_path / "set").stat().st_mode & 0o777 == 0o777 & ~umask
+
+
+FORMULAS = {
+    "=1+1": "'=1+1", "+1+1": "'+1+1", "-1+1": "'-1+1", "@SUM(1,1)": "'@SUM(1,1)",
+    "=cmd|' /C calc'!A0": "'=cmd|' /C calc'!A0", "\t=1": "'\t=1", "\r=1": "'\r=1", "'=1": "''=1",
+    "-5": "-5", "+3.25": "+3.25", "'Til There Was You": "'Til There Was You", "Brazil": "Brazil",
+}  # fmt: skip
+IDS = {
+    "=1+1": "'=1+1", "-2+3+cmd|' /C calc'!A0": "'-2+3+cmd|' /C calc'!A0", "@SUM(1)": "'@SUM(1)",
+    "--6MefnULPED_I942VcFNA": "--6MefnULPED_I942VcFNA", "@mary": "@mary", "+1-555": "+1-555",
+    "-1": "-1", "196": "196",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".tsv", ".jsonl", ".parquet"])
+def test_no_cell_is_a_formula(tmp_path: Path, suffix: str):
+    path = tmp_path / f"a{suffix}"
+    titles, ids = [*FORMULAS, *FORMULAS], [*IDS] * 3
+    table = pl.DataFrame({"item": ids, "title": titles, "score": [-1.5] * 24})
+    write_table(path, table)
+    match suffix:
+        case ".jsonl":
+            found = pl.DataFrame([json.loads(line) for line in path.read_text().splitlines()])
+        case ".parquet":
+            found = pl.read_parquet(path)
+        case _:
+            separator = "," if suffix == ".csv" else "\t"
+            found = pl.read_csv(path, separator=separator, infer_schema=False)
+    is_text = suffix in (".csv", ".tsv")
+    assert found["title"].to_list() == [FORMULAS[text] if is_text else text for text in titles]
+    assert found["item"].to_list() == [IDS[text] if is_text else text for text in ids]
+    assert {float(score) for score in found["score"]} == {-1.5}
+    again = found.with_columns(pl.col("item", "title").str.replace(r"^'('*[=+\-@\t\r])", "$1"))
+    assert (again["item"].to_list(), again["title"].to_list()) == (ids, titles) or not is_text

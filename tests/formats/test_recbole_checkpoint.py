@@ -3,7 +3,9 @@
 import codecs
 import os
 import pickle
+import resource
 import shutil
+import time
 import zipfile
 from collections import OrderedDict
 from contextlib import nullcontext
@@ -206,12 +208,58 @@ def test_a_compressed_archive_is_refused(tmp_path: Path) -> None:
         read_checkpoint(path)
 
 
-def test_a_pickle_that_asks_for_a_huge_table_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "bomb.pth"
-    with zipfile.ZipFile(path, "w") as archive:  # LONG_BINPUT: the empty dict is object 2**24
-        archive.writestr("bomb/data.pkl", b"\x80\x02}r\x00\x00\x00\x01.")
-    with pytest.raises(KgrecError, match="a pickle of 9 bytes with 16,777,216 objects in it"):
+def pickled_as(path: Path, pickled: bytes) -> Path:
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("a/data.pkl", pickled)
+    return path
+
+
+HOSTILE = {
+    # LONG_BINPUT: the value is object 0x0fffffff, and Python's reader makes so long a table
+    "memo": b"\x80\x02Nr\xff\xff\xff\x0f.",
+    "memo as text": b"\x80\x02Np268435455\n.",
+    # a tuple of the last one twice, 60 times, as a key: its hash takes 2^60 steps
+    "doubled key": b"\x80\x02})" + b"".join(b"q%c2\x86" % n for n in range(60)) + b"K\x01s.",
+    "doubled set": b"\x80\x04\x8f()" + b"".join(b"q%c2\x86" % n for n in range(60)) + b"\x90.",
+    "deep tuple as a key": b"\x80\x02})" + b"\x85" * 300_000 + b"K\x01s.",
+    "deep list": b"\x80\x02" + b"]" * 300_000 + b"a" * 299_999 + b".",
+    "long number": b"\x80\x02\x8b" + (100_000).to_bytes(4, "little") + b"\x7f" * 100_000 + b".",
+    "no end": b"\x80\x02N",
+    "nothing": b"",
+    "takes more than it has": b"\x80\x02N\x87.",
+    "a mark is taken": b"\x80\x02(\x85.",
+    "calls a number": b"\x80\x02K\x01)R.",
+    "an extension": b"\x80\x02\x82\x01.",
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_hostile_pickle_takes_neither_time_nor_memory(tmp_path: Path, name: str) -> None:
+    path = pickled_as(tmp_path / "a.pth", HOSTILE[name])
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    began = time.process_time()
+    with pytest.raises(KgrecError, match=r"no state_dict|not a checkpoint") as caught:
         read_checkpoint(path)
+    assert time.process_time() - began < 2
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000  # KB
+    assert len(str(caught.value).removeprefix(str(path))) < 250
+    assert "\n" not in str(caught.value)
+
+
+def test_a_member_that_lies_of_its_size_is_refused(tmp_path: Path) -> None:
+    path = pickled_as(tmp_path / "a.pth", b"\x80\x02N.")
+    content = bytearray(path.read_bytes())
+    at = content.rindex(b"PK\x01\x02")
+    content[at + 20 : at + 28] = b"\xff\xff\xff\x7f" * 2  # both sizes: 2 GB
+    path.write_bytes(content)
+    with pytest.raises(KgrecError, match="its members are larger than the file"):
+        read_checkpoint(path)
+
+
+def test_scores_that_are_no_number_are_left_out(tmp_path: Path) -> None:
+    path = save(tmp_path / "a.pth", best_valid_score=float("inf"), config={"dropout_prob": np.nan})
+    found = read_checkpoint(path)
+    assert (found.best_valid_score, found.config) == (None, {})
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 
 from kgrec_cli.errors import KgrecError, Stopped
 from kgrec_cli.formats.atomic import read_entity_features
-from kgrec_cli.runs.run_dir import read_run_items
+from kgrec_cli.runs.run_files import read_run_items
 from kgrec_cli.settings import Settings
 from kgrec_cli.stages.pretrain_kg import run_pretrain_kg
 

@@ -24,6 +24,8 @@ PADDING = "[PAD]"
 class Vocabulary:
     """The tokens of one field in id order; `tokens[0]` is the padding.
 
+    A token of the data may be spelled like the padding; it has an id of its own.
+
     Attributes:
         tokens: Token of each id.
     """
@@ -32,8 +34,8 @@ class Vocabulary:
     _ids: dict[str, int] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        ids = {token: index for index, token in enumerate(self.tokens)}
-        if len(ids) != len(self.tokens) or self.tokens[0] != PADDING:
+        ids = {token: index for index, token in enumerate(self.tokens) if index > 0}
+        if len(ids) != len(self.tokens) - 1 or self.tokens[0] != PADDING:
             raise ValueError("a vocabulary starts with the padding and holds each token once")
         object.__setattr__(self, "_ids", ids)
 
@@ -43,7 +45,7 @@ class Vocabulary:
 
     def get(self, token: str) -> int | None:
         """The id of a token, None when it is not in the vocabulary."""
-        return self._ids.get(token) if token != PADDING else None
+        return self._ids.get(token)
 
     def encode(self, tokens: pl.Series) -> np.ndarray:
         """The ids of a column of tokens (String or Categorical).
@@ -57,8 +59,8 @@ class Vocabulary:
             ids_of_codes[known.to_physical()] = self.encode(known.cast(pl.String))
             ids: np.ndarray = ids_of_codes[codes]
             return ids
-        keys = pl.Series(self.tokens, dtype=pl.String)
-        numbers = pl.Series(range(len(self.tokens)), dtype=pl.Int32)
+        keys = pl.Series(self.tokens[1:], dtype=pl.String)
+        numbers = pl.Series(range(1, len(self.tokens)), dtype=pl.Int32)
         return tokens.replace_strict(keys, numbers, default=0, return_dtype=pl.Int32).to_numpy()
 
 

@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from kgrec_cli.core.data.histories import Histories, Ints, prefixes, seen_events
+from kgrec_cli.core.memory import check_memory
 from kgrec_cli.core.model.gru4reckg import GRU4RecKG, SeenItems
+from kgrec_cli.errors import KgrecError
 
 # Scores of a chunk of targets: int64 (B,) indices into Histories.items -> float (B, N).
 Score = Callable[[Ints], Tensor]
@@ -31,7 +33,7 @@ class Ranking:
     Attributes:
         ranks: int64 (n,), from 1, among all items.
         ranks_masked: int64 (n,), among the items that are not in the target's prefix.
-        top_items: int32 (n, K), best first, among all items.
+        top_items: int32 (n, K), best first, among all items; K is N at most.
         top_items_masked: int32 (n, K), with seen items masked; 0 where none is left.
     """
 
@@ -95,12 +97,20 @@ def rank_targets(
         eval_batch_size: Targets a chunk at most.
         candidates: int64 (n, M), the items beside the target to rank it among; an item that stands
             twice counts once. None for all items.
+
+    Raises:
+        KgrecError: A score that is no finite number, or lists that do not fit into the memory.
     """
+    topk = min(topk, n_items)
+    check_memory(
+        2 * 4 * len(targets) * topk, f"lists of {topk:,} items for {len(targets):,} targets"
+    )
     rows = chunk_size(n_items, eval_batch_size)
     chunks: list[Ranking] = []
     for begin in range(0, len(targets), rows):
         chosen = targets[begin : begin + rows]
         scores = score(chosen).float()
+        check_finite(scores)
         scores[:, 0] = -torch.inf
         wanted = torch.from_numpy(histories.items[chosen].astype(np.int64)).to(scores.device)
         target_scores = scores.gather(1, wanted[:, None])
@@ -132,6 +142,21 @@ def rank_targets(
     )
 
 
+def check_finite(scores: Tensor) -> None:
+    """Checks that all scores are finite numbers: NaN compares with nothing, so it would rank first.
+
+    Raises:
+        KgrecError: One is not.
+    """
+    # The sum of finite numbers is hardly ever not finite, and costs one pass.
+    if not torch.isfinite(scores.sum()) and not torch.isfinite(scores).all():
+        n_bad = int((~torch.isfinite(scores)).sum())
+        raise KgrecError(
+            f"{n_bad:,} of {scores.numel():,} scores are not finite numbers: the training has "
+            "diverged; train anew with a lower learning_rate"
+        )
+
+
 def draw_candidates(
     mode: str, histories: Histories, targets: Ints, n_items: int, seed: int
 ) -> Tensor | None:
@@ -148,9 +173,13 @@ def draw_candidates(
 
     Returns:
         int64 (n, N), or None for full.
+
+    Raises:
+        KgrecError: They do not fit into the memory.
     """
     if mode == "full":
         return None
+    check_memory(8 * len(targets) * int(mode[3:]), f"eval_args: mode {mode}")
     from kgrec_cli.core.data.negatives import sample_negatives
 
     popularity = None

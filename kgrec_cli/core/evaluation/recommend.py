@@ -13,6 +13,7 @@ from torch import Tensor
 from kgrec_cli.core.data.histories import gather
 from kgrec_cli.core.evaluation.ranking import top_places
 from kgrec_cli.core.model.gru4reckg import GRU4RecKG, SeenItems, add_once
+from kgrec_cli.errors import KgrecError
 
 # Scores held at once: 8 MB.
 TILE_ROWS, TILE_ITEMS, TILE_BLOCK = 512, 4096, 64
@@ -61,12 +62,16 @@ def recommend_items(
 
     Returns:
         int32 (B, K) items, best first, 0 where none is left; float32 (B, K) scores.
+
+    Raises:
+        KgrecError: Scores that are not finite numbers.
     """
     states, (row_index, seen_items) = read_histories(model, lists, max_length)
+    weight = model.item_vectors()
+    check_scorable(states, weight)
     added = -torch.inf if hide_seen else model.seen_bias
     if added is None:
         row_index, seen_items, added = row_index[:0], seen_items[:0], 0.0
-    weight = model.item_vectors()
     topk = min(topk, len(weight) - 1)
     chunks = []
     for begin in range(0, len(lists), TILE_ROWS):
@@ -76,6 +81,27 @@ def recommend_items(
         chunks.append(_best_of_tiles(rows, weight, seen, added, topk))
     best = torch.cat([items for items, _ in chunks]).cpu().numpy().astype(np.int32)
     return best, torch.cat([scores for _, scores in chunks]).cpu().numpy()
+
+
+def check_scorable(states: Tensor, weight: Tensor) -> None:
+    """Checks that the scores of all items for all states are finite, without computing them.
+
+    No score is larger than the product of the two vectors' lengths (Cauchy and Schwarz).
+
+    Args:
+        states: float (B, D).
+        weight: float (N, D).
+
+    Raises:
+        KgrecError: One may not be.
+    """
+    lengths = [vectors.double().norm(dim=1).max() for vectors in (states, weight)]
+    largest = float(lengths[0] * lengths[1])
+    if not largest < torch.finfo(torch.float32).max:
+        raise KgrecError(
+            "scores are not finite numbers: the training has diverged; train anew with a lower "
+            "learning_rate"
+        )
 
 
 def _best_of_tiles(

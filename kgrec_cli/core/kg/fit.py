@@ -22,11 +22,14 @@ from torch.optim import Adam, Optimizer, SparseAdam
 from kgrec_cli.core.adam_state import pack_optimizer, unpack_optimizer
 from kgrec_cli.core.kg import quiet_pykeen
 from kgrec_cli.core.kg.methods import Ints, KGModel, build_factory, build_kg_model
-from kgrec_cli.core.kg.transe import set_up_transe, train_epoch
+from kgrec_cli.core.kg.transe import SATURATED, set_up_transe, train_epoch
+from kgrec_cli.core.stored_tensors import find_misfit, find_optimizer_misfit
 from kgrec_cli.errors import KgrecError
 from kgrec_cli.settings import PretrainKGSettings
 
 NEGATIVES, SHARED_NEGATIVES = 16, 512  # defaults: per triple; TransE: per batch
+GREW = 2.0  # times the loss of the first epoch: no training that learns ends so high
+MOST_LOSS = 100.0  # of untrained vectors it is some 10 to 60, by their width
 
 
 @dataclass
@@ -77,8 +80,8 @@ def fit_kg(
         The trained model and the mean loss of each epoch.
 
     Raises:
-        KgrecError: Too few entities or triples to train on, a loss that is no finite number, or
-            not enough memory.
+        KgrecError: Too few entities or triples to train on, a loss that is no finite number or so
+            large that the training has diverged, or not enough memory.
     """
     if n_entities < 2:
         raise KgrecError("the knowledge graph has one entity: there is nothing to tell it from")
@@ -107,9 +110,13 @@ def fit_kg(
                     loss = train_epoch(
                         model, factory.mapped_triples, optimizer, settings.batch_size, n_negatives
                     )
+                    if loss > SATURATED:
+                        raise _diverged(settings, [*losses, loss])
                     after_epoch(loss, optimizer)
             else:
                 _run_pykeen(model, factory, optimizer, settings, len(losses), after_epoch)
+            if losses[-1] > min(max(GREW * losses[0], 1.0), MOST_LOSS):
+                raise _diverged(settings, losses)
         except NonFiniteLossError as error:
             raise KgrecError(
                 f"{method}: the loss of epoch {len(losses) + 1} is no finite number; "
@@ -123,6 +130,14 @@ def fit_kg(
                 f"{settings.batch_size} or fewer --negatives"
             ) from error
     return model, losses
+
+
+def _diverged(settings: PretrainKGSettings, losses: list[float]) -> KgrecError:
+    return KgrecError(
+        f"{settings.method}: the training has diverged, the loss of epoch {len(losses)} is "
+        f"{losses[-1]:.4g} (of epoch 1 {losses[0]:.4g}); try a smaller --learning-rate than "
+        f"{settings.learning_rate:g}"
+    )
 
 
 def _epoch_seed(seed: int, epoch: int) -> int:
@@ -212,6 +227,14 @@ def _restore(model: KGModel, optimizer: Optimizer, state: KGState) -> None:
         for name, value in state.tensors.items()
         if name.startswith("model.")
     }
-    model.load_state_dict(weights)
     groups = optimizer.state_dict()["param_groups"]
-    optimizer.load_state_dict(unpack_optimizer(state.tensors, "adam", groups))
+    moments = unpack_optimizer(state.tensors, "adam", groups)
+    parameters = list(model.get_grad_params())
+    misfit = find_misfit(weights, model.state_dict())
+    misfit = misfit or find_optimizer_misfit(moments["state"], parameters)
+    if misfit:
+        raise KgrecError(
+            f"the checkpoint cannot be resumed: {misfit}; leave out --resume to start anew"
+        )
+    model.load_state_dict(weights)
+    optimizer.load_state_dict(moments)

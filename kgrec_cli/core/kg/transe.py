@@ -21,6 +21,7 @@ ENTITY_NORM, RELATION_NORM = 0.3, 0.1  # at first; the smaller, the faster an en
 CHUNK_NUMBERS = 2**17  # distances computed at a time: half a megabyte, which a cache holds
 NOT_A_CANDIDATE = 1e4  # the distance of an entity that does not compete
 TINY = 1e-6
+SATURATED = 40.0  # a loss ends at 87.3, -log of the least float32; of untrained vectors it is 22
 
 
 def set_up_transe(model: KGModel) -> None:

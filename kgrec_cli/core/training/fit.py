@@ -20,6 +20,7 @@ from kgrec_cli.core.data.splits import Split
 from kgrec_cli.core.evaluation.measure import rank_metrics
 from kgrec_cli.core.evaluation.ranking import draw_candidates, rank_targets, score_by
 from kgrec_cli.core.model.gru4reckg import GRU4RecKG
+from kgrec_cli.core.stored_tensors import find_misfit, find_optimizer_misfit
 from kgrec_cli.core.training.epoch import EpochRunner, TrainingSettings
 from kgrec_cli.errors import KgrecError
 from kgrec_cli.events import EpochDone, OnEvent, ignore_event
@@ -33,7 +34,8 @@ class TrainingState:
         epoch: Finished epochs.
         model: Weights now.
         averaged: With `ema_decay` the averages of the weights and how many steps are in them.
-        optimizer: Adam's state, as `torch.optim.Optimizer.state_dict` gives it.
+        optimizer: Adam's state, as `torch.optim.Optimizer.state_dict` gives it; its settings are
+            not read.
         best_epoch: The epoch whose validation score was best; 0 before the first evaluation.
         best_score: Its score, in `valid_metric`.
         best_model: Its weights.
@@ -92,6 +94,8 @@ def fit(
     `stopping_step` evaluations in a row were not better. With `ema_decay` the EMA of the weights
     is evaluated and saved.
 
+    Differs from RecBole: where `eval_step` is larger than `epochs`, the last epoch is evaluated.
+
     Args:
         model: On `device`; its weights are the initial ones unless `state` is given.
         histories: All histories.
@@ -108,7 +112,8 @@ def fit(
         The final state.
 
     Raises:
-        KgrecError: No training target, or no validation target to stop by, or a loss that is NaN.
+        KgrecError: No training target, or no validation target to stop by, or losses, weights or
+            scores that are not finite. `on_epoch` has not seen that epoch.
     """
     targets = splits.train_targets(histories, split)
     valid = splits.valid_targets(histories, split) if validate else targets[:0]
@@ -126,7 +131,8 @@ def fit(
             model.seen_bias.fill_(splits.repeat_log_ratio(histories, split, n_items))
     if state.epoch:
         model.load_state_dict(state.model)
-        optimizer.load_state_dict(state.optimizer)
+        groups = optimizer.state_dict()["param_groups"]
+        optimizer.load_state_dict({**state.optimizer, "param_groups": groups})
     averaged = average_weights(model, optimizer, settings.ema_decay) if settings.ema_decay else None
     if averaged is not None and state.epoch:
         averaged.load_state_dict(state.averaged)
@@ -134,12 +140,15 @@ def fit(
     runner = EpochRunner(model, optimizer, histories, split, settings, device)
     while not state.is_finished(settings):
         began = time.perf_counter()
-        loss = runner.run(state.epoch + 1, len(targets), on_event)
+        epoch = state.epoch + 1
+        loss = runner.run(epoch, len(targets), on_event)
+        _check_weights(model, epoch, settings.learning_rate)
         trained_s = time.perf_counter() - began
-        state.epoch += 1
         metrics: dict[str, float] = {}
-        if validate and state.epoch % settings.eval_step == 0:
+        is_last_chance = epoch == settings.epochs < settings.eval_step
+        if validate and (epoch % settings.eval_step == 0 or is_last_chance):
             metrics = validation_metrics(measured, histories, valid, settings, device)
+        state.epoch = epoch
         is_best = _update_best(state, measured, metrics, settings, validate)
         elapsed_s = time.perf_counter() - began
         event = EpochDone(
@@ -168,6 +177,15 @@ def fit(
     if state.best_model:
         model.load_state_dict(state.best_model)
     return state
+
+
+def _check_weights(model: GRU4RecKG, epoch: int, learning_rate: float) -> None:
+    """Checks that the weights are finite: the last step of an epoch can spoil them unnoticed."""
+    if not all(torch.isfinite(weight).all() for weight in model.parameters()):
+        raise KgrecError(
+            f"epoch {epoch}: weights that are not finite numbers; a lower learning_rate (now "
+            f"{learning_rate:g}) is the usual cure"
+        )
 
 
 def average_weights(
@@ -251,7 +269,6 @@ def pack_state(state: TrainingState) -> tuple[dict[str, Tensor], dict[str, Any]]
         "best_score": state.best_score,
         "n_not_better": state.n_not_better,
         "history": state.history,
-        "param_groups": state.optimizer["param_groups"],
     }
     return tensors | pack_optimizer(state.optimizer, "optimizer"), meta
 
@@ -267,10 +284,31 @@ def unpack_state(tensors: dict[str, Tensor], meta: dict[str, Any]) -> TrainingSt
         epoch=meta["epoch"],
         model=weights["model"],
         averaged=weights["averaged"],
-        optimizer=unpack_optimizer(tensors, "optimizer", meta["param_groups"]),
+        optimizer=unpack_optimizer(tensors, "optimizer", []),
         best_epoch=meta["best_epoch"],
         best_score=meta["best_score"],
         best_model=weights["best"],
         n_not_better=meta["n_not_better"],
         history=meta["history"],
+    )
+
+
+def find_state_misfit(state: TrainingState, model: GRU4RecKG, *, has_average: bool) -> str | None:
+    """Why a state is not of this model, in a few words; None when it is.
+
+    Args:
+        state: After one epoch or more.
+        model: A new one, of the same settings.
+        has_average: Whether `ema_decay` is set.
+    """
+    weights = model.state_dict()
+    averages = {f"module.{name}": weight for name, weight in weights.items()} | {
+        "n_averaged": torch.tensor(0)
+    }
+    parameters = [weight for weight in model.parameters() if weight.requires_grad]
+    return (
+        find_misfit(state.model, weights)
+        or find_misfit(state.best_model, weights if state.best_epoch else {})
+        or find_misfit(state.averaged, averages if has_average else {})
+        or find_optimizer_misfit(state.optimizer["state"], parameters)
     )

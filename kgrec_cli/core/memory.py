@@ -1,0 +1,36 @@
+"""Is there room for what is about to be computed? Asked before the memory is."""
+
+import os
+from contextlib import suppress
+from pathlib import Path
+
+from kgrec_cli.errors import KgrecError
+
+CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
+
+
+def check_memory(n_bytes: int, what: str) -> None:
+    """Checks that something fits into the memory of the machine.
+
+    Args:
+        n_bytes: What it takes at least.
+        what: What takes it and what to set smaller, for the error.
+
+    Raises:
+        KgrecError: The machine, or what the process may take of it, has less.
+    """
+    limit = memory_limit()
+    if limit is not None and n_bytes > limit:
+        raise KgrecError(
+            f"{what}: would take {n_bytes / 1e9:,.0f} GB of memory, there are {limit / 1e9:,.0f} GB"
+        )
+
+
+def memory_limit() -> int | None:
+    """Bytes that this process can have at most; None where the system does not say."""
+    limits = []
+    if hasattr(os, "sysconf"):
+        limits.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    with suppress(OSError, ValueError):  # no control group, or "max"
+        limits.append(int(CGROUP_LIMIT.read_text()))
+    return min(limits, default=None)

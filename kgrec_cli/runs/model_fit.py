@@ -1,0 +1,66 @@
+"""Which tensors a model of some settings has, and whether the memory is enough to train it.
+
+Both without taking the memory: a run's weights are looked at before a model is built.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from kgrec_cli.core.memory import check_memory
+from kgrec_cli.core.model.gru4reckg import GRU4RecKG, ModelSettings
+
+COPIES = 5
+"""What training keeps of each weight: itself, its gradient, Adam's two moments, the best one."""
+
+
+def expected_weights(
+    settings: ModelSettings, n_items: int, widths: Mapping[str, int]
+) -> dict[str, Tensor]:
+    """The tensors of a model by name, without values (on torch's device "meta").
+
+    Args:
+        settings: Its sizes.
+        n_items: N, padding included.
+        widths: By name of a branch but the items', the width of its vectors.
+    """
+    with torch.device("meta"):
+        tables = {name: torch.empty(n_items, width) for name, width in widths.items()}
+        return GRU4RecKG(settings, n_items, tables).state_dict()
+
+
+def check_model_size(settings: ModelSettings, n_items: int, widths: Mapping[str, int]) -> None:
+    """Checks that the memory is large enough to train a model; the arguments are as above.
+
+    Raises:
+        KgrecError: It is not.
+    """
+    weights = expected_weights(settings, n_items, widths)
+    n_numbers = sum(weight.numel() for weight in weights.values())
+    check_memory(
+        4 * COPIES * n_numbers,
+        f"a model of embedding_size {settings.embedding_size:,}, hidden_size "
+        f"{settings.hidden_size:,}, num_layers {settings.num_layers} and {n_items:,} items",
+    )
+
+
+def widths_of(tables: Mapping[str, NDArray[np.float32]]) -> dict[str, int]:
+    """The width of each branch's vectors."""
+    return {name: table.shape[1] for name, table in tables.items()}
+
+
+def branch_tables(
+    widths: Mapping[str, int], tensors: Mapping[str, Tensor], n_items: int
+) -> dict[str, NDArray[np.float32]]:
+    """A table of zeros for each branch whose vectors are among the tensors; float32 (N, width)."""
+    return {
+        name: np.zeros((n_items, width), dtype=np.float32)
+        for name, width in widths.items()
+        if name != "item"
+        and "." not in name
+        and f"{name}_embedding.weight" in tensors
+        and tensors[f"{name}_embedding.weight"].shape == (n_items, width)
+    }
