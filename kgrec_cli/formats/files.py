@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kgrec_cli.errors import KgrecError, UsageError, shorten
-
 from kgrec_cli.formats.locks import TEMPORARY, in_use, remove_leftovers, staging_path
 
 if TYPE_CHECKING:  # loaded when a table is written

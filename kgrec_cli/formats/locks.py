@@ -18,6 +18,10 @@ TEMPORARY = ".kgrec-tmp"
 """Ends the name of all that must not outlive the command that made it; it begins with a dot."""
 
 
+class InUse(KgrecError):
+    """Another process writes into a folder."""
+
+
 def staging_path(folder: Path) -> Path:
     """The folder beside `folder` in which its next files are collected."""
     return folder.with_name(f".{folder.name}{TEMPORARY}")
@@ -32,7 +36,8 @@ def only_writer(folder: Path) -> Iterator[None]:
     """Holds the right to write into a folder, which need not be there yet.
 
     Raises:
-        KgrecError: Another process has it, or the folder above cannot be written to.
+        InUse: Another process has it.
+        KgrecError: The folder above cannot be written to.
     """
     path = _lock_path(folder)
     try:
@@ -40,7 +45,7 @@ def only_writer(folder: Path) -> Iterator[None]:
         lock = FileLock(path)
         lock.acquire(blocking=False)
     except Timeout as error:
-        raise KgrecError(
+        raise InUse(
             f"{folder}: another kgrec command is at work on it; wait until it has ended"
         ) from error
     except OSError as error:

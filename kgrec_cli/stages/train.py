@@ -91,16 +91,15 @@ def run_train(
     results = []
     for number in range(n_seeds):
         seeded = settings.model_copy(update={"seed": settings.seed + number})
-        run_dir = runs.create_run(
+        with runs.new_run(
             folder / settings.checkpoint_dir,
             seeded,
             dataset,
             device,
             suffix=f"-seed{seeded.seed}" if n_seeds > 1 else "",
             on_all_data=on_all_data,
-        )
-        on_event(Note(f"training {settings.model} on {dataset.name} -> {run_dir}"))
-        with only_writer(run_dir):
+        ) as run_dir:
+            on_event(Note(f"training {settings.model} on {dataset.name} -> {run_dir}"))
             try:
                 result = _train(
                     run_dir, seeded, dataset, tables, None, on_all_data, began, on_event

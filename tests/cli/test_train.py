@@ -312,7 +312,7 @@ def test_the_history_lost_by_a_kill_after_the_last_checkpoint_is_back_on_resume(
         raise KgrecError("killed here")
 
     with monkeypatch.context() as patches:
-        patches.setattr("kgrec_cli.stages.train.runs.write_history", killed)
+        patches.setattr("kgrec_cli.stages.train.write_history", killed)
         assert run_cli("train", "--epochs", "1", *QUICK).exit_code == 1
     (run_dir,) = (small_folder / "saved").iterdir()
     assert not (run_dir / "history.jsonl").exists()
