@@ -1,4 +1,4 @@
-"""`kgrec doctor`: what is odd about a data set, and what to do about it. Reads, writes nothing."""
+"""`kgrec doctor`: what is odd about a data set, and what to do about it. Changes no data."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
