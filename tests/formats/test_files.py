@@ -160,7 +160,7 @@ def test_files_have_the_permissions_of_the_umask(tmp_path: Path, umask: int, exp
     before = os.umask(umask)
     try:
         write_text(tmp_path / "a", "1")
-        write_together(tmp_path / "set", {"b": lambda path: write_text(path, "2")})
+        write_together(tmp_path / "set", {"b": lambda path: write_text(path, "2")}, by="prepare")
     finally:
         os.umask(before)
     for path in (tmp_path / "a", tmp_path / "set" / "b"):
