@@ -58,7 +58,7 @@ def finding(level: str, about: str, text: str, cure: str) -> None:
 
 def emit_json(value: Any) -> None:
     """Prints `value` as JSON, the only thing on standard output."""
-    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def table(title: str | None, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:

@@ -58,7 +58,7 @@ class CannotWrite(KgrecError):
 
 def cannot_write(path: Path, error: OSError) -> CannotWrite:
     """The one-line error for a file that could not be written."""
-    reason = shorten(error.strerror or str(error))
+    reason = shorten(error.strerror or str(error), 80)
     return CannotWrite(f"{path}: cannot write ({reason}); nothing that was there has changed")
 
 
@@ -147,17 +147,22 @@ def write_table(path: Path, table: "pl.DataFrame") -> None:
         UsageError: Another suffix.
         KgrecError: The file cannot be written.
     """
+    import polars as pl
+
     check_export_path(path)
     with writing(path) as temporary_path:
-        match path.suffix:
-            case ".parquet":
-                table.write_parquet(temporary_path)
-            case ".jsonl":
-                table.write_ndjson(temporary_path)
-            case ".csv":
-                _without_formulas(table).write_csv(temporary_path)
-            case ".tsv":
-                _without_formulas(table).write_csv(temporary_path, separator="\t")
+        try:
+            match path.suffix:
+                case ".parquet":
+                    table.write_parquet(temporary_path)
+                case ".jsonl":
+                    table.write_ndjson(temporary_path)
+                case ".csv":
+                    _without_formulas(table).write_csv(temporary_path)
+                case ".tsv":
+                    _without_formulas(table).write_csv(temporary_path, separator="\t")
+        except pl.exceptions.PolarsError as error:  # how Polars says of Parquet: the disk is full
+            raise OSError(str(error)) from error
 
 
 def _without_formulas(table: "pl.DataFrame") -> "pl.DataFrame":

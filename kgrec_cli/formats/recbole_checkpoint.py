@@ -207,4 +207,4 @@ def write_checkpoint(path: Path, weights: Mapping[str, "Tensor"], more: Mapping[
         try:
             torch.save(value, file)
         except RuntimeError as error:  # how torch says that the disk is full
-            raise cannot_write(path, OSError(str(error))) from error
+            raise cannot_write(path, OSError("is the disk full?")) from error

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from kgrec_cli.core.memory import check_memory
 from kgrec_cli.core.model.gru4reckg import GRU4RecKG, ModelSettings
+from kgrec_cli.settings import Settings
 
 COPIES = 5
 """What training keeps of each weight: itself, its gradient, Adam's two moments, the best one."""
@@ -45,6 +46,24 @@ def check_model_size(settings: ModelSettings, n_items: int, widths: Mapping[str,
         f"a model of embedding_size {settings.embedding_size:,}, hidden_size "
         f"{settings.hidden_size:,}, num_layers {settings.num_layers} and {n_items:,} items",
     )
+
+
+def check_negatives_size(settings: Settings, n_events: int) -> None:
+    """Checks that the memory is large enough for a batch of BPR's negatives and their embeddings.
+
+    Args:
+        settings: Of the run.
+        n_events: Interactions of the data set.
+
+    Raises:
+        KgrecError: It is not.
+    """
+    if settings.loss_type == "BPR":
+        n_targets, n_negatives = min(settings.train_batch_size, n_events), settings.negatives
+        check_memory(
+            (8 + 4 * settings.embedding_size) * n_targets * n_negatives.sample_num,
+            f"{n_negatives.sample_num:,} negatives (sample_num) for each of {n_targets:,} targets",
+        )
 
 
 def widths_of(tables: Mapping[str, NDArray[np.float32]]) -> dict[str, int]:

@@ -33,6 +33,7 @@ from kgrec_cli.settings import Settings
 CONFIG, ITEMS, HISTORY = "config.yaml", "items.tsv", "history.jsonl"
 ENVIRONMENT, MODEL, METRICS = "environment.json", "model.safetensors", "metrics.json"
 CHECKPOINT = "checkpoint.safetensors"
+MOST_CHARS = 220  # of an error, before its cure
 ITEM_TYPES = {"item_id": "token", "title": "token_seq", "entity_id": "token"}
 
 Shape = TypeVar("Shape", bound="_Shape")
@@ -211,7 +212,8 @@ def naming_the_cure(path: Path) -> Iterator[None]:
     except KgrecError as error:
         is_checkpoint = path.name.endswith(CHECKPOINT)
         cure = "remove it to start from the first epoch" if is_checkpoint else "train anew"
-        raise KgrecError(f"{error}; put back a copy of it, or {cure}") from error
+        found = shorten(str(error), MOST_CHARS)
+        raise KgrecError(f"{found}; put back a copy of it, or {cure}") from error
 
 
 def write_history(run_dir: Path, rows: Iterable[Mapping[str, Any]]) -> None:

@@ -80,7 +80,9 @@ def checkpoint_settings(
         values["train_neg_sample_args"] = None
     recorded = _recorded(checkpoint.config)
     values |= {name: value for name, value in recorded.items() if _is_valid(name, value)}
-    values |= _sizes(checkpoint.weights, path)
+    sizes = _sizes(checkpoint.weights, path)
+    build_settings(sizes, str(path))
+    values |= sizes
     dataset = checkpoint.config.get("dataset")
     if dataset and any((folder / settings.data_path / str(dataset)).glob("*.inter")):
         values["dataset"] = dataset

@@ -14,7 +14,7 @@ import torch
 
 from kgrec_cli import __version__
 from kgrec_cli.core.data.histories import Vocabulary, build_vocabulary
-from kgrec_cli.core.kg.fit import KGState, fit_kg
+from kgrec_cli.core.kg.fit import KGState, fit_kg, guess_loss
 from kgrec_cli.core.kg.methods import (
     Ints,
     KGModel,
@@ -170,6 +170,10 @@ def _pretrain(
             f"{method}: the training has diverged, it gives {fault}; try a smaller "
             f"--learning-rate than {kg_settings.learning_rate:g}"
         )
+    if method == "TransE" and losses[-1] > guess_loss(kg_settings, n_entities):
+        text = f"the loss of the last epoch is {losses[-1]:.4g}, as high as that of guessing"
+        rate = f"--learning-rate than {kg_settings.learning_rate:g}"
+        on_event(Warn(f"{text}: the vectors say little; more --epochs or another {rate}"))
     metrics: dict[str, float] = {}
     if validate:
         metrics = _measure(model, triples[held], triples, width, device, on_event)

@@ -4,9 +4,12 @@ from pathlib import Path
 
 import polars as pl
 
+from kgrec_cli.core.memory import check_memory
 from kgrec_cli.events import OnEvent
 from kgrec_cli.formats.files import check_export_path, write_table
 from kgrec_cli.runs.recommender import load_recommender
+
+ROW_BYTES = 72  # rank, score and three texts by reference
 
 
 def run_recommend_all(
@@ -30,5 +33,8 @@ def run_recommend_all(
     recommender = load_recommender(
         run_dir, folder, device=device, threads=threads, on_event=on_event
     )
+    n_users, n_items = len(recommender.dataset.histories), len(recommender.items) - 1
+    n_rows = n_users * min(topk, n_items)
+    check_memory(ROW_BYTES * n_rows, f"--topk {topk}: {n_rows:,} rows")
     write_table(out_path, pl.concat(recommender.recommend_all(topk=topk, on_event=on_event)))
-    return len(recommender.dataset.histories)
+    return n_users

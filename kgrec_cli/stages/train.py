@@ -23,9 +23,10 @@ from kgrec_cli.dataset.features import FeatureTables, load_feature_tables, warn_
 from kgrec_cli.dataset.load import Dataset, load_dataset, split_dataset
 from kgrec_cli.errors import KgrecError, Stopped
 from kgrec_cli.events import EpochDone, Note, OnEvent, Warn
+from kgrec_cli.formats.files import CannotWrite
 from kgrec_cli.formats.locks import only_writer, remove_leftovers
 from kgrec_cli.runs import run_dir as runs
-from kgrec_cli.runs.model_fit import check_model_size, widths_of
+from kgrec_cli.runs.model_fit import check_model_size, check_negatives_size, widths_of
 from kgrec_cli.runs.run_dir import choose_device, set_up_cpu
 from kgrec_cli.runs.run_files import (
     CHECKPOINT,
@@ -86,6 +87,7 @@ def run_train(
     check_targets(dataset.histories, _split(settings, dataset, on_all_data), not on_all_data)
     tables = load_feature_tables(settings, dataset, folder, on_event)
     check_model_size(narrow(settings, ModelSettings), len(dataset.items), widths_of(tables))
+    check_negatives_size(settings, len(dataset.histories.items))
     warn_of_broken_links(settings, dataset, folder, on_event)
     remove_leftovers(folder / settings.checkpoint_dir)
     results = []
@@ -247,6 +249,8 @@ def _train(
             parts = measure_model(model, histories, split, measuring, on_event=on_event)
             metrics = merge_parts(parts)
         runs.finish_run(run_dir, model, training, metrics)
+    except CannotWrite as error:
+        raise CannotWrite(f"{error}; `kgrec train --resume {run_dir.name}` resumes") from error
     except KeyboardInterrupt as error:
         raise Stopped(
             f"stopped; finished epochs are saved: `kgrec train --resume {run_dir.name}` resumes"

@@ -282,8 +282,18 @@ ITEMS, ENTITIES = "item_embedding.weight", "entity_embedding.weight"
             },
             "not the weights of a GRU4RecKG",
         ),
+        (
+            {ITEMS: torch.ones(13, 2), ENTITIES: torch.ones(13, 2),
+             "dense_layer.weight": torch.ones(1, 200_000)},
+            "other.pth: hidden_size: found 100000; input should be less than or equal to 65536",
+        ),
+        (
+            {ITEMS: torch.ones(13, 2), ENTITIES: torch.ones(13, 2),
+             "dense_layer.weight": torch.ones(0, 10**9)},
+            "other.pth: hidden_size: found 500000000; input should be less than or equal to 65536",
+        ),
     ],
-)
+)  # fmt: skip
 def test_weights_of_another_model_are_one_line(
     run_cli: RunCli, linked: Path, weights: dict, expected: str
 ) -> None:
@@ -309,3 +319,15 @@ def test_a_mistake_is_one_line(
     result = run_cli(*arguments)
     assert result.exit_code == code
     assert expected in result.error
+
+
+def test_weights_that_are_not_finite_are_not_imported(run_cli: RunCli, linked: Path) -> None:
+    run_cli("train", "--epochs", "1", *QUICK)
+    run_cli("export", "--out", "model.pth")
+    content = torch.load(linked / "model.pth")
+    content["state_dict"]["dense_layer.bias"][2] = torch.nan
+    torch.save(content, linked / "model.pth")
+    result = run_cli("import", "model.pth")
+    assert result.exit_code == 1
+    assert "not the weights of a GRU4RecKG: dense_layer.bias holds numbers that are" in result.error
+    assert not list((linked / "saved").glob("*imported*"))

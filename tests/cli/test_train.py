@@ -344,3 +344,24 @@ def test_ctrl_c_within_the_first_epoch_leaves_no_run(small_folder: Path) -> None
     with pytest.raises(Stopped, match="stopped before the first epoch was done: nothing is kept"):
         run_train(settings, small_folder, on_event=interrupt)
     assert not (small_folder / "saved").exists()
+
+
+@pytest.mark.parametrize(
+    ("assignments", "expected"),
+    [
+        (["embedding_size=1000000000000"], "embedding_size: found 1000000000000; input should be"),
+        (["hidden_size=65536", "num_layers=100"], "hidden_size 65,536, num_layers 100 and 13 item"),
+        (
+            ["loss_type=BPR", "train_neg_sample_args.sample_num=1000000", "embedding_size=65536",
+             "hidden_size=1"],
+            "1,000,000 negatives (sample_num) for each of 270 targets: would take",
+        ),
+    ],
+)  # fmt: skip
+def test_absurd_sizes_are_refused_before_the_memory_is_asked_for(
+    run_cli: RunCli, small_folder: Path, assignments: list[str], expected: str
+) -> None:
+    result = run_cli("train", *(f"--set={text}" for text in assignments))
+    assert result.exit_code in (1, 2)
+    assert expected in result.error
+    assert not (small_folder / "saved").exists()

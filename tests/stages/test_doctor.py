@@ -6,8 +6,11 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from kgrec_cli.errors import KgrecError
+from kgrec_cli.events import ignore_event
 from kgrec_cli.settings import Settings
 from kgrec_cli.stages.doctor import Diagnosis, inverse_relations, run_doctor
+from kgrec_cli.stages.train import run_train
 from tests.conftest import write_small_dataset
 
 
@@ -117,3 +120,22 @@ def test_inverse_relations_by_hand() -> None:
     columns = ["head_id", "relation_id", "tail_id"]
     triples = pl.DataFrame(rows, schema=columns, orient="row")
     assert inverse_relations(triples) == [("by", "directed"), ("likes", "odd")]
+
+
+@pytest.mark.parametrize(
+    ("number", "fault"), [("0", "all zeros"), ("1e38", "with numbers up to 1e+38")]
+)
+def test_vectors_of_a_training_that_diverged_are_bad_and_train_nothing(
+    folder: Path, number: str, fault: str
+) -> None:
+    rows = [f"e{n}\t{' '.join([number] * 8)}" for n in range(1, 11)]
+    path_of(folder, "ent_feature").write_text("\n".join(["ent_id:token\tent_vec:float_seq", *rows]))
+    diagnosis = diagnose(folder)
+    assert f".ent_feature vectors {'that are ' if number == '0' else ''}{fault}" in texts(
+        diagnosis, "bad"
+    )
+    assert diagnosis.is_bad
+    settings = Settings(dataset="small", embedding_size=8)
+    with pytest.raises(KgrecError, match=r"small\.ent_feature: vectors .*of which nothing can be"):
+        run_train(settings, folder, on_event=ignore_event)
+    assert not (folder / "saved").exists()

@@ -5,11 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from safetensors.torch import load_file
 
 from kgrec_cli.errors import KgrecError, Stopped
 from kgrec_cli.formats.atomic import read_entity_features
-from kgrec_cli.runs.run_files import read_run_items
+from kgrec_cli.runs.run_files import read_run_items, write_tensors
 from kgrec_cli.settings import Settings
 from kgrec_cli.stages.pretrain_kg import run_pretrain_kg
 
@@ -168,6 +169,46 @@ def test_what_was_there_stays_when_a_training_fails(folder: Path) -> None:
     with pytest.raises(KgrecError, match="is no finite number"):
         run_pretrain_kg(with_kg(method="DistMult", learning_rate=1e38), folder, on_event=ignore)
     assert features(folder) == before
+
+
+@pytest.mark.parametrize("learning_rate", [100, 1e19])
+def test_a_transe_that_diverges_writes_nothing(folder: Path, learning_rate: float) -> None:
+    diverging = with_kg(method="TransE", learning_rate=learning_rate, epochs=5)
+    path = folder / "dataset/small/small.ent_feature"
+    path.unlink(missing_ok=True)
+    with pytest.raises(
+        KgrecError, match=r"TransE: the (training has diverged|loss of).* smaller --"
+    ):
+        run_pretrain_kg(diverging, folder, on_event=ignore)
+    assert not path.exists()
+
+
+def test_a_loss_like_that_of_guessing_is_a_warning(folder: Path) -> None:
+    for learning_rate, is_told in ((1e-6, True), (0.1, False)):
+        events: list[object] = []
+        settings = with_kg(method="TransE", learning_rate=learning_rate, epochs=20)
+        run_pretrain_kg(settings, folder, on_event=events.append)
+        assert is_told == any(
+            "as high as that of guessing" in getattr(e, "text", "") for e in events
+        )
+
+
+def test_zeros_after_a_single_epoch_are_not_written(folder: Path) -> None:
+    """The loss of an epoch of one batch is that of the vectors before it."""
+    diverging = with_kg(method="TransE", learning_rate=1e38, epochs=1, batch_size=10_000)
+    with pytest.raises(KgrecError, match="diverged, it gives vectors that are all zeros; try a"):
+        run_pretrain_kg(diverging, folder, on_event=ignore)
+
+
+def test_a_damaged_checkpoint_is_one_line(folder: Path) -> None:
+    path = folder / "dataset/small/small.ent_feature.checkpoint.safetensors"
+    for content, meta in ((b"not tensors", None), (None, {"losses": []}), (None, [1])):
+        if content is None:
+            write_tensors(path, {"model.x": torch.zeros(1)}, meta)
+        else:
+            path.write_bytes(content)
+        with pytest.raises(KgrecError, match=r"checkpoint\.safetensors: .*remove it to start from"):
+            run_pretrain_kg(SETTINGS, folder, resume=True, on_event=ignore)
 
 
 def test_vectors_go_into_training(run_cli, folder: Path) -> None:

@@ -4,6 +4,7 @@
 """
 
 import gc
+import math
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -22,14 +23,14 @@ from torch.optim import Adam, Optimizer, SparseAdam
 from kgrec_cli.core.adam_state import pack_optimizer, unpack_optimizer
 from kgrec_cli.core.kg import quiet_pykeen
 from kgrec_cli.core.kg.methods import Ints, KGModel, build_factory, build_kg_model
-from kgrec_cli.core.kg.transe import SATURATED, set_up_transe, train_epoch
+from kgrec_cli.core.kg.transe import SATURATED, set_up_transe, train_epoch, untrained_loss
 from kgrec_cli.core.stored_tensors import find_misfit, find_optimizer_misfit
 from kgrec_cli.errors import KgrecError
 from kgrec_cli.settings import PretrainKGSettings
 
 NEGATIVES, SHARED_NEGATIVES = 16, 512  # defaults: per triple; TransE: per batch
-GREW = 2.0  # times the loss of the first epoch: no training that learns ends so high
-MOST_LOSS = 100.0  # of untrained vectors it is some 10 to 60, by their width
+GREW = 2.0  # times the loss of untrained vectors: no training that learns ends so high
+MOST_LOSS = 100.0  # of untrained vectors it is some 3 to 60, by their width
 
 
 @dataclass
@@ -88,6 +89,7 @@ def fit_kg(
     method = settings.method
     factory = build_factory(method, triples, n_entities=n_entities, n_relations=n_relations)
     losses = list(state.losses) if state else []
+    untrained: float | None = None
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(_epoch_seed(settings.seed, 0))
         model = build_kg_model(method, factory, embedding_size).to(device)
@@ -103,20 +105,20 @@ def fit_kg(
 
         try:
             if isinstance(model, TransE):
+                sizes = settings.batch_size, settings.negatives or SHARED_NEGATIVES
                 if not losses:
                     model.reset_parameters_()  # type: ignore[no-untyped-call]
+                    untrained = untrained_loss(model, factory.mapped_triples, *sizes)
                 while len(losses) < settings.epochs:
-                    n_negatives = settings.negatives or SHARED_NEGATIVES
-                    loss = train_epoch(
-                        model, factory.mapped_triples, optimizer, settings.batch_size, n_negatives
-                    )
+                    loss = train_epoch(model, factory.mapped_triples, optimizer, *sizes)
                     if loss > SATURATED:
-                        raise _diverged(settings, [*losses, loss])
+                        raise _diverged(settings, len(losses) + 1, loss)
                     after_epoch(loss, optimizer)
             else:
                 _run_pykeen(model, factory, optimizer, settings, len(losses), after_epoch)
-            if losses[-1] > min(max(GREW * losses[0], 1.0), MOST_LOSS):
-                raise _diverged(settings, losses)
+            untrained = losses[0] if untrained is None else untrained
+            if losses[-1] > min(max(GREW * untrained, 1.0), MOST_LOSS):
+                raise _diverged(settings, len(losses), losses[-1])
         except NonFiniteLossError as error:
             raise KgrecError(
                 f"{method}: the loss of epoch {len(losses) + 1} is no finite number; "
@@ -132,11 +134,17 @@ def fit_kg(
     return model, losses
 
 
-def _diverged(settings: PretrainKGSettings, losses: list[float]) -> KgrecError:
+def guess_loss(settings: PretrainKGSettings, n_entities: int) -> float:
+    """TransE's loss when all candidates are equally near: nothing is known of the graph."""
+    n_drawn = settings.negatives or SHARED_NEGATIVES
+    n_distinct = n_entities * (1 - (1 - 1 / n_entities) ** n_drawn)  # on average
+    return math.log(1 + n_distinct)
+
+
+def _diverged(settings: PretrainKGSettings, epoch: int, loss: float) -> KgrecError:
     return KgrecError(
-        f"{settings.method}: the training has diverged, the loss of epoch {len(losses)} is "
-        f"{losses[-1]:.4g} (of epoch 1 {losses[0]:.4g}); try a smaller --learning-rate than "
-        f"{settings.learning_rate:g}"
+        f"{settings.method}: the training has diverged, the loss of epoch {epoch} is {loss:.4g}; "
+        f"try a smaller --learning-rate than {settings.learning_rate:g}"
     )
 
 

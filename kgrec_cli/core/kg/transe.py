@@ -73,6 +73,17 @@ def train_epoch(
     return total / len(batches)
 
 
+def untrained_loss(model: KGModel, triples: Tensor, batch_size: int, n_negatives: int) -> float:
+    """The loss of a first batch before any step; draws nothing from torch's generator."""
+    generator = torch.Generator().manual_seed(0)
+    entities = torch.randint(model.num_entities, (n_negatives,), generator=generator)
+    negatives = entities.unique().to(model.device)  # type: ignore[no-untyped-call]
+    batch = triples[torch.randperm(len(triples), generator=generator)[:batch_size]]
+    with torch.no_grad():
+        loss = batch_loss(model, batch.to(model.device), negatives)
+    return loss.item()
+
+
 def batch_loss(model: KGModel, triples: Tensor, negatives: Tensor) -> Tensor:
     """Mean cross entropy of each triple's tail, and of its head, among the shared negatives.
 

@@ -11,6 +11,7 @@ from kgrec_cli.core.data.splits import split_all, split_leave_one_out
 from kgrec_cli.core.data.splits import test_targets as targets_of_test
 from kgrec_cli.core.evaluation.baselines import item_knn_score, popularity_score
 from kgrec_cli.core.evaluation.ranking import draw_candidates, rank_targets, top_places
+from kgrec_cli.errors import KgrecError
 from tests.core.data.test_histories import make_histories
 
 
@@ -146,3 +147,37 @@ def test_the_test_prefix_holds_the_validation_item() -> None:
 
     rank_targets(score, histories, targets_of_test(histories, split), n_items=6)
     assert asked == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize("place", [(0, 0), (0, 2), (1, 4)])
+def test_scores_that_are_not_finite_are_refused(bad: float, place: tuple[int, int]) -> None:
+    """NaN compares with nothing: its item would rank first, and NDCG would be infinite."""
+    scores = torch.zeros(2, 5)
+    scores[place] = bad
+    with pytest.raises(KgrecError, match="1 of 10 scores are not finite numbers: the training has"):
+        rank_targets(
+            lambda chunk: scores, make_histories([1, 2], [2, 3]), np.array([1, 3]), n_items=5
+        )
+
+
+def test_large_finite_scores_are_ranked_though_their_sum_is_not_finite() -> None:
+    scores = torch.full((2, 5), 3e38)
+    found = rank_targets(
+        lambda chunk: scores.clone(), make_histories([1, 2], [2, 3]), np.array([1, 3]), n_items=5
+    )
+    assert found.ranks.tolist() == [4, 4]
+
+
+def test_lists_are_no_longer_than_there_are_items() -> None:
+    found = rank_targets(
+        lambda chunk: torch.arange(10.0).view(2, 5), make_histories([1, 2], [2, 3]),
+        np.array([1, 3]), n_items=5, topk=10**9,
+    )  # fmt: skip
+    assert found.top_items.tolist() == [[4, 3, 2, 1, 0]] * 2
+
+
+def test_candidates_that_do_not_fit_into_the_memory_are_refused() -> None:
+    histories = make_histories(*[[1, 2]] * 1000)
+    with pytest.raises(KgrecError, match="mode uni999999999: would take 8,000 GB of memory"):
+        draw_candidates("uni999999999", histories, np.arange(1000), 3, 0)

@@ -7,6 +7,7 @@ import torch
 from kgrec_cli.core.evaluation import recommend
 from kgrec_cli.core.evaluation.recommend import recommend_items
 from kgrec_cli.core.model.gru4reckg import GRU4RecKG, SeenItems
+from kgrec_cli.errors import KgrecError
 from kgrec_cli.settings import Settings
 
 N_ITEMS = 301
@@ -56,3 +57,15 @@ def test_tiles_give_what_whole_rows_give(
             expected[listed.astype(np.int64)].numpy(), row_scores[: len(listed)], rtol=1e-5,
             atol=1e-7,
         )  # fmt: skip
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), 3e38])
+@pytest.mark.parametrize("name", ["item_embedding.weight", "dense_layer.bias"])
+def test_scores_that_are_not_finite_are_refused(bad: float, name: str) -> None:
+    model = GRU4RecKG(Settings(model="GRU4Rec", embedding_size=6, hidden_size=5), 20).eval()
+    with torch.no_grad():
+        for other in ("item_embedding.weight", "dense_layer.bias"):
+            model.get_parameter(other).fill_(100)  # 3e38 times it is no float32
+        model.get_parameter(name)[3] = bad
+    with pytest.raises(KgrecError, match="not finite numbers: the training has diverged"):
+        recommend_items(model, [np.array([3, 4], np.int32)], topk=3, max_length=20)

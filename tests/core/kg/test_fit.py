@@ -1,5 +1,7 @@
 """Training: a known answer, a golden curve, what a checkpoint holds, resume, no finite loss."""
 
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -112,3 +114,38 @@ def test_an_error_of_another_kind_stays_what_it_is() -> None:
 
     with pytest.raises(RuntimeError, match=r"^shapes differ$"):
         fit("TransE", on_epoch=fail)
+
+
+@pytest.mark.parametrize(
+    ("method", "learning_rate"),
+    [("TransE", 100), ("TransE", 1e4), ("TransE", 1e19), ("DistMult", 1e4), ("RotatE", 100),
+     ("ComplEx", 10)],
+)  # fmt: skip
+def test_a_training_that_diverges_is_an_error(method: str, learning_rate: float) -> None:
+    """TransE's loss then stands at 87.3366, the logarithm of the smallest float32."""
+    rate = re.escape(f"smaller --learning-rate than {learning_rate:g}")
+    with pytest.raises(KgrecError, match=f"{method}: the (training has diverged|loss of).*{rate}"):
+        fit(method, epochs=5, learning_rate=learning_rate)
+
+
+@pytest.mark.parametrize("method", ["TransE", "DistMult", "RotatE", "ComplEx"])
+@pytest.mark.parametrize("learning_rate", [1e-4, 0.01, 0.1])
+def test_a_training_that_learns_little_is_none(method: str, learning_rate: float) -> None:
+    _, losses = fit(method, epochs=3, learning_rate=learning_rate)
+    assert len(losses) == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "tensor", "expected"),
+    [
+        ("adam.0.exp_avg", torch.zeros(2), "the optimizer's state 0: exp_avg is 2 float32"),
+        ("model.x", torch.zeros(2), "x is not of this model"),
+        ("adam.7.step", torch.tensor(1), "the optimizer's state 7 is not of this model"),
+    ],
+)
+def test_a_state_of_another_model_is_one_line(name: str, tensor: torch.Tensor, expected: str):
+    states: list[KGState] = []
+    fit("TransE", on_epoch=lambda epoch, loss, capture: states.append(capture()))
+    state = KGState(states[0].losses, states[0].tensors | {name: tensor})
+    with pytest.raises(KgrecError, match=f"cannot be resumed: {expected}.*leave out --resume"):
+        fit("TransE", epochs=3, state=state)

@@ -231,3 +231,35 @@ def test_a_device_that_is_not_there_is_one_clear_line() -> None:
     assert choose_device("cpu") == CPU
     with pytest.raises(KgrecError, match="CUDA devices"):
         choose_device("cuda:99")
+
+
+def test_weights_that_the_last_step_spoils_end_the_training_before_they_are_kept(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The loss of the epoch is finite: it is computed before the step."""
+    kept = []
+    run = EpochRunner.run
+
+    def run_and_spoil(self: EpochRunner, epoch: int, *more: Any) -> float:
+        loss = run(self, epoch, *more)
+        if epoch == 3:
+            with torch.no_grad():
+                self.model.dense_layer.bias[1] = torch.nan
+        return loss
+
+    monkeypatch.setattr(EpochRunner, "run", run_and_spoil)
+    with pytest.raises(KgrecError, match=r"^epoch 3: weights .* not finite .* lower learning_rate"):
+        train(CYCLE, cycle(), on_epoch=lambda state, event: kept.append(state.epoch))
+    assert kept == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("epochs", "eval_step", "evaluated"), [(3, 5, [3]), (3, 3, [3]), (5, 2, [2, 4]), (1, 9, [1])]
+)
+def test_the_last_epoch_is_evaluated_when_eval_step_is_larger(
+    epochs: int, eval_step: int, evaluated: list[int]
+) -> None:
+    settings = CYCLE.model_copy(update={"epochs": epochs, "eval_step": eval_step})
+    state, _ = train(settings, cycle())
+    assert [row["epoch"] for row in state.history if row["valid"]] == evaluated
+    assert state.best_epoch in evaluated
