@@ -34,7 +34,7 @@ def describe(folder: Path, known_runs: frozenset[str]) -> dict[str, str]:
     names = {name: f"new{number}" for number, name in enumerate(new_runs)}
     for path in sorted(folder.rglob("*")):
         relative = path.relative_to(folder)
-        if path.is_dir() or path.name in NOT_COMPARED or path.name.startswith("."):
+        if path.is_dir() or path.name in NOT_COMPARED or "/." in f"/{relative}":
             continue
         parts = [names.get(part, part) for part in relative.parts]
         state["/".join(parts)] = hashlib.sha256(_content(path)).hexdigest()

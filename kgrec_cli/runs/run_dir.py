@@ -72,6 +72,7 @@ def new_run(
     ]
     table = pl.DataFrame(rows, dict.fromkeys(ITEM_TYPES, pl.String), orient="row")
     origin = {"inter_sha256": dataset.inter_sha256, **origin}
+    remove_leftovers(saved_dir)
     with ExitStack() as stack:
         run_dir = _choose_name(saved_dir, dataset.name, settings.model, suffix, stack)
         staging_dir = staging_path(run_dir)
@@ -154,9 +155,10 @@ def list_runs(saved_dir: Path) -> list[Path]:
 
     Removes what killed commands left.
     """
-    runs = [path for path in saved_dir.glob("*") if is_run(path)]
-    for folder in (saved_dir, *saved_dir.glob("[!.]*")):
+    folders = list(saved_dir.glob("[!.]*"))
+    for folder in (saved_dir, *folders):
         remove_leftovers(folder)
+    runs = [path for path in folders if is_run(path)]
     for run in filter(is_finished, runs):
         with suppress(OSError):
             (run / CHECKPOINT).unlink()

@@ -24,7 +24,7 @@ from kgrec_cli.dataset.load import Dataset, load_dataset, split_dataset
 from kgrec_cli.errors import KgrecError, Stopped
 from kgrec_cli.events import EpochDone, Note, OnEvent, Warn
 from kgrec_cli.formats.files import CannotWrite
-from kgrec_cli.formats.locks import only_writer, remove_leftovers
+from kgrec_cli.formats.locks import only_writer
 from kgrec_cli.runs import run_dir as runs
 from kgrec_cli.runs.model_fit import check_model_size, check_negatives_size, widths_of
 from kgrec_cli.runs.run_dir import choose_device, set_up_cpu
@@ -89,7 +89,6 @@ def run_train(
     check_model_size(narrow(settings, ModelSettings), len(dataset.items), widths_of(tables))
     check_negatives_size(settings, len(dataset.histories.items))
     warn_of_broken_links(settings, dataset, folder, on_event)
-    remove_leftovers(folder / settings.checkpoint_dir)
     results = []
     for number in range(n_seeds):
         seeded = settings.model_copy(update={"seed": settings.seed + number})
