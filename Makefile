@@ -2,6 +2,7 @@
 # make demo    the whole pipeline on the bundled sample data, in about a minute
 # make parity  the tests beside the real RecBole
 # make test    the quick tests (under two minutes)
+# make test-long  commands killed at every file event, and 100,000 damaged files (hours)
 PYTHON ?= python3
 # RecBole cannot be installed on Python 3.12 and later.
 RECBOLE_PYTHON ?= $(firstword $(shell command -v python3.11) $(PYTHON))
@@ -10,7 +11,7 @@ TORCH_PIP_ARGS ?=
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: setup demo test test-all check fmt lint types contract docs docs-check results-page picture parity clean
+.PHONY: setup demo test test-all test-long check fmt lint types contract docs docs-check results-page picture parity clean
 
 setup: .venv/installed
 
@@ -29,6 +30,11 @@ test: setup
 
 test-all: setup
 	$(BIN)/python -m pytest -m ''
+
+# Kills at every file event and 100,000 damaged files; the counts go into benchmarks/results.
+test-long: setup
+	$(BIN)/python -m benchmarks.reliability.kills --record
+	$(BIN)/python -m benchmarks.reliability.fuzz --record
 
 # Beside the real RecBole, in a virtual environment of its own (Python 3.11).
 parity: setup .venv-recbole/installed

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import typer
 
-from kgrec_cli import __version__, console
+from kgrec_cli import __version__, console, stopping
 from kgrec_cli.commands import mistakes
 from kgrec_cli.commands.compare import compare
 from kgrec_cli.commands.demo import demo
@@ -24,7 +24,7 @@ from kgrec_cli.commands.recommend import recommend
 from kgrec_cli.commands.runs import runs
 from kgrec_cli.commands.train import train
 from kgrec_cli.commands.tune import tune
-from kgrec_cli.errors import KgrecError
+from kgrec_cli.errors import KgrecError, Stopped
 
 SPIN_COUNT = "1000"
 """How long torch's threads spin for each other before they sleep: briefly.
@@ -74,16 +74,24 @@ def _kgrec(
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Runs the command line and exits: 0, 1 for a mistake, 2 for a usage error, 130 for Ctrl-C."""
+    """Runs the command line and exits.
+
+    The code is 0, 1 for a mistake, 2 for a usage error, 130 for Ctrl-C, 143 for SIGTERM.
+    """
+    stopping.install()
     os.environ.setdefault("GOMP_SPINCOUNT", SPIN_COUNT)  # read by OpenMP when torch is loaded
-    sys.exit(run(sys.argv[1:] if arguments is None else list(arguments)))
+    code = run(sys.argv[1:] if arguments is None else list(arguments))
+    signal_number = stopping.received()
+    sys.exit(code if signal_number is None else 128 + signal_number)
 
 
 def run(arguments: Sequence[str]) -> int:
     """Runs one command and returns its exit code; prints at most one line of error."""
     try:
-        code = app(args=list(arguments), prog_name="kgrec", standalone_mode=False)
-        return int(code or 0)
+        code = int(app(args=list(arguments), prog_name="kgrec", standalone_mode=False) or 0)
+        if code == Stopped.exit_code:  # what Typer makes of a KeyboardInterrupt
+            console.show_error("stopped")
+        return code
     except KgrecError as error:
         console.show_error(str(error))
         return error.exit_code
@@ -97,6 +105,11 @@ def run(arguments: Sequence[str]) -> int:
         return 1
     except KeyboardInterrupt:
         console.show_error("stopped")
+        return 130
+    except Exception:
+        if stopping.received() is None:
+            raise
+        console.show_error("stopped")  # a library made another error of the KeyboardInterrupt
         return 130
 
 

@@ -15,6 +15,7 @@ from rich.text import Text
 
 from kgrec_cli.events import EpochDone, Event, Note, OnEvent, Warn
 from kgrec_cli.events import Progress as ProgressEvent
+from kgrec_cli.stopping import working
 
 
 def out() -> Console:
@@ -98,7 +99,8 @@ def listening(quiet: bool = False) -> Iterator[OnEvent]:
     """Yields the listener for a stage: it draws bars, notes and epochs; `quiet`, only warnings."""
     display = _Display(quiet)
     try:
-        yield display
+        with working():
+            yield display
     finally:
         display.close()
 

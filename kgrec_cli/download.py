@@ -100,7 +100,7 @@ def is_available(
 
     def ask() -> None:
         try:
-            with urllib.request.urlopen(request, timeout=timeout_s):
+            with _open(request, timeout_s):
                 answers.append(True)
         except urllib.error.HTTPError as error:
             answers.append(error.code in (405, 501))
@@ -235,11 +235,13 @@ def _receive(address: str, task: str, part_path: Path, on_event: OnEvent) -> Non
     request = urllib.request.Request(address, headers=headers)
     try:
         with _noticing_cuts():
-            response = urllib.request.urlopen(request, timeout=_TIMEOUT_S)
+            response = _open(request)
     except urllib.error.HTTPError as error:
         if not start or error.code != http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
             raise
-        response = error
+        part_path.unlink()
+        _receive(address, task, part_path, on_event)
+        return
     with response:
         if response.status == http.HTTPStatus.OK:
             start = 0  # a server that knows no ranges sends all of it
@@ -265,6 +267,18 @@ def _receive(address: str, task: str, part_path: Path, on_event: OnEvent) -> Non
         raise _CutError(f"of {total:,}")
 
 
+def _open(
+    request: urllib.request.Request, timeout_s: float = _TIMEOUT_S
+) -> http.client.HTTPResponse:
+    """The response of a server. An HTTPError keeps its code; its connection is closed."""
+    try:
+        response: http.client.HTTPResponse = urllib.request.urlopen(request, timeout=timeout_s)
+    except urllib.error.HTTPError as error:
+        error.close()
+        raise
+    return response
+
+
 @contextmanager
 def _noticing_cuts() -> Iterator[None]:
     """Raises _CutError for what the server does wrong after the connection was made."""
@@ -282,7 +296,7 @@ def _remote_checksum(remote: RemoteFile, cache_dir: Path) -> str:
         raise ValueError(f"{remote.name}: no checksum registered")
     address = _address(remote.checksum_url)
     try:
-        with urllib.request.urlopen(address, timeout=_TIMEOUT_S) as response:
+        with _open(urllib.request.Request(address)) as response:
             text = response.read(_CHUNK_BYTES).decode("utf-8", errors="replace")
     except (OSError, http.client.HTTPException, ValueError) as error:
         raise _unreachable(remote, error, cache_dir, asked="its checksum: ") from error

@@ -17,6 +17,11 @@ from kgrec_cli.errors import KgrecError
 from kgrec_cli.events import Event, Note, Progress, Warn
 from kgrec_cli.stages.prepare.sources import DATASETS
 
+pytestmark = [  # no connection is left open
+    pytest.mark.filterwarnings("error::ResourceWarning"),
+    pytest.mark.filterwarnings("error::pytest.PytestUnraisableExceptionWarning"),
+]
+
 CONTENT = bytes(range(256)) * 2000  # 512,000 bytes
 MD5 = hashlib.md5(CONTENT).hexdigest()
 

@@ -37,7 +37,7 @@ from kgrec_cli.core.training.batches import Batch
 from kgrec_cli.core.training.epoch import EpochRunner, TrainingSettings
 from kgrec_cli.dataset.load import load_dataset
 from kgrec_cli.events import ignore_event
-from kgrec_cli.runs.run_dir import create_run, finish_run
+from kgrec_cli.runs.run_dir import finish_run, new_run
 from kgrec_cli.settings import Settings
 
 PARTS = ("CE", "SSM", "recommend")
@@ -96,8 +96,8 @@ def time_steps(folder: Path, loss_type: str, n_steps: int, threads: int) -> dict
     runner.batches = timed_batches  # type: ignore[method-assign]
     runner.run(1, 1, ignore_event)
     step_peak_gib = peak_gib()
-    run_dir = create_run(folder / "saved", settings, dataset, cpu, suffix=f"-{loss_type}")
-    finish_run(run_dir, model, {}, {})
+    with new_run(folder / "saved", settings, dataset, cpu, suffix=f"-{loss_type}") as run_dir:
+        finish_run(run_dir, model, {}, {})
     return {
         "load_s": load_s,
         "load_peak_gib": load_peak_gib,

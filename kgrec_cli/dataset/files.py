@@ -13,7 +13,7 @@ import polars as pl
 from kgrec_cli.errors import KgrecError
 from kgrec_cli.events import Note, OnEvent, ignore_event
 from kgrec_cli.formats.atomic import read_atomic, read_header
-from kgrec_cli.formats.files import read_json, sha256_of
+from kgrec_cli.formats.files import check_whole, read_json, sha256_of
 from kgrec_cli.settings import Settings
 
 ENTITY = "entity"
@@ -159,6 +159,34 @@ def made_from_another_kg(features_path: Path, kg_path: Path) -> bool:
     if not sidecar_path.is_file() or not kg_path.is_file():
         return False
     return read_json(sidecar_path).get("kg_sha256") not in (None, sha256_of(kg_path))
+
+
+def changed_files(settings: Settings, folder: Path) -> list[str]:
+    """A line for each file that is another one than `prepare` wrote. Checks that all is in place.
+
+    Files that are made by hand or edited may be used; so that no two that do not belong together
+    are used unnoticed, the next command says so.
+
+    Raises:
+        KgrecError: A command was killed while it replaced the files of the data set.
+    """
+    dataset_dir = atomic_path(settings, folder, "inter").parent
+    check_whole(dataset_dir)
+    try:
+        digests = dict(read_json(dataset_dir / REPORT_NAME)["files"])
+    except (KgrecError, OSError, KeyError, TypeError, ValueError):
+        return []  # of another program, or of an older kgrec
+    changed = [
+        path
+        for suffix in ("inter", "item", "kg", "link")
+        if (path := atomic_path(settings, folder, suffix)).is_file()
+        and digests.get(path.name) not in (None, sha256_of(path))
+    ]
+    return [
+        f"{path}: not as `kgrec prepare` wrote it ({REPORT_NAME} holds its digest); if you did not "
+        "change it, prepare the data set again"
+        for path in changed
+    ]
 
 
 def recorded_verdict(settings: Settings, folder: Path) -> tuple[str, str] | None:

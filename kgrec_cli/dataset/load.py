@@ -23,6 +23,7 @@ from kgrec_cli.core.data.splits import Split
 from kgrec_cli.dataset.checks import check_times, doubts, time_field
 from kgrec_cli.dataset.files import (
     atomic_path,
+    changed_files,
     check_filled,
     find_features,
     read_items,
@@ -117,6 +118,8 @@ def load_dataset(
     Raises:
         KgrecError: A missing or malformed file; the line names it.
     """
+    for line in changed_files(settings, folder):
+        on_event(Warn(line))
     _check_load_col(settings, folder)
     names = settings.benchmark_filename
     suffixes = [f"{name}.inter" for name in names] if names else ["inter"]

@@ -4,18 +4,21 @@ import hashlib
 import json
 import math
 import os
+import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kgrec_cli.errors import KgrecError, UsageError, shorten
+from kgrec_cli.formats.locks import TEMPORARY, in_use, remove_leftovers, staging_path
 
 if TYPE_CHECKING:  # loaded when a table is written
     import polars as pl
 
 TABLE_SUFFIXES = (".parquet", ".csv", ".tsv", ".jsonl")
+UNFINISHED = ".unfinished-"
 
 
 @contextmanager
@@ -30,17 +33,19 @@ def writing(path: Path) -> Iterator[Path]:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        remove_leftovers(path.parent)
+        handle, name = tempfile.mkstemp(TEMPORARY, f".{path.name}.", path.parent)
         os.close(handle)
         temporary_path = Path(name)
         temporary_path.chmod(0o666 & ~_umask())
     except OSError as error:
         raise cannot_write(path, error) from error
     try:
-        yield temporary_path
-        with temporary_path.open("rb+") as file:
-            os.fsync(file.fileno())
-        temporary_path.replace(path)
+        with in_use(temporary_path):
+            yield temporary_path
+            with temporary_path.open("rb+") as file:
+                os.fsync(file.fileno())
+            temporary_path.replace(path)
     except OSError as error:
         raise cannot_write(path, error) from error
     finally:
@@ -190,40 +195,75 @@ WriteFile = Callable[[Path], object]
 
 
 def write_together(
-    folder: Path, files: Mapping[str, WriteFile], remove: Iterable[str] = ()
+    folder: Path, files: Mapping[str, WriteFile], remove: Iterable[str] = (), *, by: str
 ) -> None:
     """Writes several files into `folder`, or leaves it as it was.
 
-    All are written into a new folder beside it first, then renamed one after the other.
+    All are written into a new folder beside it first, then renamed one after the other. As long as
+    that lasts a mark stands in the folder, so that `check_whole` knows of a command that was killed
+    in between. The caller is the `only_writer` of the folder.
 
     Args:
         folder: Made when it is not there.
         files: File name -> what writes it at a path.
         remove: Names of files that must not be there afterwards.
+        by: The command, for instance "prepare".
 
     Raises:
         KgrecError: The disk is full, or the folder cannot be written to.
     """
     if folder.parent.exists() and not folder.parent.is_dir():
         raise KgrecError(f"{folder.parent}: a file, expected a folder to write {folder.name}/ into")
-    staging_dir = None
+    staging_dir = staging_path(folder)
+    mark_path = folder / f"{UNFINISHED}{by}"
+
+    def put_in_place() -> None:
+        for name in files:
+            if (staging_dir / name).exists():
+                (staging_dir / name).replace(folder / name)
+        for name in remove:
+            (folder / name).unlink(missing_ok=True)
+        mark_path.unlink(missing_ok=True)
+
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        staging_dir = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+        shutil.rmtree(staging_dir, ignore_errors=True)
+        staging_dir.mkdir(parents=True)
         for name, write in files.items():
             write(staging_dir / name)
         folder.mkdir(exist_ok=True)
-        for name in files:
-            (staging_dir / name).replace(folder / name)
-        for name in remove:
-            (folder / name).unlink(missing_ok=True)
+        remove_leftovers(folder)
+        mark_path.touch()
+        try:
+            put_in_place()
+        except KeyboardInterrupt:
+            put_in_place()
+            raise
     except OSError as error:
         raise cannot_write(folder, error) from error
     except KgrecError as error:
         raise KgrecError(str(error).replace(str(staging_dir), str(folder))) from error
     finally:
-        if staging_dir is not None:
-            with suppress(OSError):
-                for left in staging_dir.iterdir():
-                    left.unlink()
-                staging_dir.rmdir()
+        shutil.rmtree(staging_dir, ignore_errors=True)
+
+
+def check_whole(folder: Path, *, but: str = "") -> None:
+    """Checks that no command was killed while it put its files into `folder`.
+
+    Removes what killed commands left there and beside it.
+
+    Args:
+        folder: Written to by `write_together`.
+        but: The command that is about to write its files anew.
+
+    Raises:
+        KgrecError: One was; the line says to run it again.
+    """
+    remove_leftovers(folder)
+    remove_leftovers(folder.parent)
+    for mark_path in folder.glob(f"{UNFINISHED}*"):
+        command = mark_path.name.removeprefix(UNFINISHED)
+        if command != but:
+            raise KgrecError(
+                f"{folder}: `kgrec {command}` was stopped while it replaced these files, so they "
+                "do not belong together; run it again"
+            )

@@ -202,8 +202,9 @@ def write_checkpoint(path: Path, weights: Mapping[str, "Tensor"], more: Mapping[
         **more,
         "state_dict": OrderedDict((name, tensor.cpu()) for name, tensor in weights.items()),
     }
-    with writing(path) as temporary_path:
+    # To an open file: torch writes the name of a path into it, and this one is a random name.
+    with writing(path) as temporary_path, temporary_path.open("wb") as file:
         try:
-            torch.save(value, temporary_path)
+            torch.save(value, file)
         except RuntimeError as error:  # how torch says that the disk is full
             raise cannot_write(path, OSError("is the disk full?")) from error

@@ -9,8 +9,8 @@ import platform
 import re
 import shutil
 import sys
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -26,6 +26,7 @@ from kgrec_cli.dataset.load import Dataset
 from kgrec_cli.errors import MAX_LISTED, KgrecError, unknown_name
 from kgrec_cli.formats.atomic import write_atomic
 from kgrec_cli.formats.files import cannot_write, write_json, write_text
+from kgrec_cli.formats.locks import InUse, only_writer, remove_leftovers, staging_path
 from kgrec_cli.runs.run_files import (
     CHECKPOINT,
     CONFIG,
@@ -39,52 +40,69 @@ from kgrec_cli.runs.run_files import (
 from kgrec_cli.settings import Settings
 
 
-def create_run(
+@contextmanager
+def new_run(
     saved_dir: Path,
     settings: Settings,
     dataset: Dataset,
     device: torch.device,
     *,
     suffix: str = "",
+    finish: Callable[[Path], object] = lambda run_dir: None,
     **origin: Any,
-) -> Path:
-    """A new run folder with what is known before any training: settings, items, environment.
+) -> Iterator[Path]:
+    """Yields a new run folder with what is known before any training; this process may write it.
 
-    `suffix` ends its name; `origin` are further values of `environment.json`, at least
-    `on_all_data`. `environment.json` is written last: a folder without it is no run yet.
+    It is filled under another name and then renamed, so that a kill leaves no half of a run.
+
+    Args:
+        saved_dir: The folder of the runs.
+        settings: Those of the run.
+        dataset: Its data set, for the items.
+        device: Where it will be trained.
+        suffix: Ends its name.
+        finish: Writes more into it before it is renamed.
+        origin: Further values of `environment.json`, at least `on_all_data`.
 
     Raises:
         KgrecError: It cannot be made; nothing of it is left.
     """
-    run_dir = _make_dir(saved_dir, dataset.name, settings.model, suffix)
     rows = [
         (token, dataset.titles.get(token), dataset.entities.get(token))
         for token in dataset.items.tokens[1:]
     ]
     table = pl.DataFrame(rows, dict.fromkeys(ITEM_TYPES, pl.String), orient="row")
     origin = {"inter_sha256": dataset.inter_sha256, **origin}
-    try:
-        write_text(run_dir / CONFIG, format_config(settings))
-        write_atomic(run_dir / ITEMS, table, ITEM_TYPES)
-        write_json(run_dir / ENVIRONMENT, {**describe_environment(device), **origin})
-    except KgrecError:
-        shutil.rmtree(run_dir, ignore_errors=True)
-        raise
-    return run_dir
+    remove_leftovers(saved_dir)
+    with ExitStack() as stack:
+        run_dir = _choose_name(saved_dir, dataset.name, settings.model, suffix, stack)
+        staging_dir = staging_path(run_dir)
+        try:
+            shutil.rmtree(staging_dir, ignore_errors=True)
+            staging_dir.mkdir()
+            write_text(staging_dir / CONFIG, format_config(settings))
+            write_atomic(staging_dir / ITEMS, table, ITEM_TYPES)
+            write_json(staging_dir / ENVIRONMENT, {**describe_environment(device), **origin})
+            finish(staging_dir)
+            staging_dir.rename(run_dir)
+        except OSError as error:
+            raise cannot_write(run_dir, error) from error
+        except KgrecError as error:
+            raise KgrecError(str(error).replace(str(staging_dir), str(run_dir))) from error
+        finally:
+            shutil.rmtree(staging_dir, ignore_errors=True)
+        yield run_dir
 
 
-def _make_dir(saved_dir: Path, dataset: str, model: str, suffix: str) -> Path:
-    """A new, empty run folder named after the data set, the model and the time."""
+def _choose_name(saved_dir: Path, dataset: str, model: str, suffix: str, stack: ExitStack) -> Path:
+    """A free name for a run: data set, model and time. `stack` holds the right to write there."""
     stem = f"{dataset}-{model}-{datetime.now():%Y%m%d-%H%M%S}{suffix}"
     for number in range(1, 100):
         run_dir = saved_dir / (stem if number == 1 else f"{stem}-{number}")
-        try:
-            run_dir.mkdir(parents=True)
-        except FileExistsError:
-            continue
-        except OSError as error:
-            raise cannot_write(run_dir, error) from error
-        return run_dir
+        if not run_dir.exists():
+            with suppress(InUse):
+                stack.enter_context(only_writer(run_dir))
+                return run_dir
     raise KgrecError(f"{saved_dir / stem}: a hundred runs of this second exist already")
 
 
@@ -134,8 +152,17 @@ def _holds(folder: Path, *names: str) -> bool:
 
 
 def list_runs(saved_dir: Path) -> list[Path]:
-    """All runs in a folder, oldest first by the time they were started."""
-    runs = [path for path in saved_dir.glob("*") if is_run(path)]
+    """All runs in a folder, oldest first by the time they were started.
+
+    Removes what killed commands left.
+    """
+    folders = list(saved_dir.glob("[!.]*"))
+    for folder in (saved_dir, *folders):
+        remove_leftovers(folder)
+    runs = [path for path in folders if is_run(path)]
+    for run in filter(is_finished, runs):
+        with suppress(OSError):
+            (run / CHECKPOINT).unlink()
     return sorted(runs, key=lambda path: ((path / ENVIRONMENT).stat().st_mtime_ns, path.name))
 
 

@@ -1,4 +1,4 @@
-"""`kgrec doctor`: what is odd about a data set, and what to do about it. Reads, writes nothing."""
+"""`kgrec doctor`: what is odd about a data set, and what to do about it. Changes no data."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
@@ -25,6 +25,7 @@ from kgrec_cli.dataset.files import (
     REPORT_NAME,
     Feature,
     atomic_path,
+    changed_files,
     check_kg,
     entity_suffix,
     find_features,
@@ -86,10 +87,15 @@ class Diagnosis:
 
 def run_doctor(settings: Settings, folder: Path) -> Diagnosis:
     """Looks at all files of a data set."""
-    findings: list[Finding] = []
+    try:
+        changed = changed_files(settings, folder)
+    except KgrecError as error:
+        return Diagnosis(str(settings.dataset), (Finding("bad", "files", str(error)),), None)
+    findings = [Finding("note", "files", line) for line in changed]
     events: list[Event] = []
     dataset = _try(findings, ".inter", lambda: load_dataset(settings, folder, events.append))
-    findings += _messages(settings, folder, events)
+    told = [event for event in events if getattr(event, "text", None) not in changed]
+    findings += _messages(settings, folder, told)
     if dataset is not None:
         findings += _interactions(dataset)
         split = split_dataset(settings, dataset)

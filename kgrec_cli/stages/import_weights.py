@@ -26,7 +26,7 @@ from kgrec_cli.formats.atomic import read_atomic
 from kgrec_cli.formats.files import sha256_of
 from kgrec_cli.formats.recbole_checkpoint import Checkpoint
 from kgrec_cli.runs.model_fit import expected_weights, widths_of
-from kgrec_cli.runs.run_dir import choose_device, create_run, finish_run
+from kgrec_cli.runs.run_dir import choose_device, finish_run, new_run
 from kgrec_cli.runs.run_files import merge_metrics
 from kgrec_cli.settings import Settings
 from kgrec_cli.stages.evaluate import measure_slices
@@ -129,21 +129,26 @@ def run_import(
     popularity = item_popularity(
         dataset.histories, split, len(dataset.items), targets_only=settings.recbole_compat
     )
-    run_dir = create_run(
+    slices = measure_slices(measured["test"], dataset, popularity, settings)
+    n_epochs = 1 if checkpoint.epoch is None else checkpoint.epoch + 1
+    training = {"best_epoch": n_epochs, "epochs": n_epochs, "on_all_data": False, "imported": True}
+
+    def finish(run_dir: Path) -> None:
+        finish_run(run_dir, model, training, metrics)
+        merge_metrics(run_dir, {"slices": slices})
+
+    with new_run(
         folder / settings.checkpoint_dir,
         settings,
         dataset,
         device,
         suffix="-imported",
+        finish=finish,
         on_all_data=False,
         imported_from=path.name,
         imported_sha256=sha256_of(path),
-    )
-    n_epochs = 1 if checkpoint.epoch is None else checkpoint.epoch + 1
-    training = {"best_epoch": n_epochs, "epochs": n_epochs, "on_all_data": False, "imported": True}
-    finish_run(run_dir, model, training, metrics)
-    slices = measure_slices(measured["test"], dataset, popularity, settings)
-    merge_metrics(run_dir, {"slices": slices})
+    ) as run_dir:
+        pass
     n_left_out = _count_left_out(checkpoint, settings, folder)
     _compare_score(checkpoint, settings, metrics.get("valid", {}), n_left_out, on_event)
     return Imported(run_dir, metrics, checkpoint.best_valid_score)

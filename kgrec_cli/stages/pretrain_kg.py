@@ -29,7 +29,8 @@ from kgrec_cli.dataset.files import atomic_path, read_kg, read_links
 from kgrec_cli.errors import KgrecError, Stopped
 from kgrec_cli.events import Note, OnEvent, Progress, Warn
 from kgrec_cli.formats.atomic import write_entity_features
-from kgrec_cli.formats.files import sha256_of, write_json, write_together
+from kgrec_cli.formats.files import check_whole, sha256_of, write_json, write_together
+from kgrec_cli.formats.locks import only_writer
 from kgrec_cli.runs.run_dir import choose_device, set_up_cpu
 from kgrec_cli.runs.run_files import (
     KGCheckpointMeta,
@@ -87,6 +88,20 @@ def run_pretrain_kg(
             diverges, a checkpoint that is damaged or of other settings.
         Stopped: Ctrl-C; the line says how to go on.
     """
+    dataset_dir = atomic_path(settings, folder, "kg").parent
+    with only_writer(dataset_dir):
+        check_whole(dataset_dir, but="pretrain-kg")
+        return _pretrain(settings, folder, validate, resume, save_every_s, on_event)
+
+
+def _pretrain(
+    settings: Settings,
+    folder: Path,
+    validate: bool,
+    resume: bool,
+    save_every_s: float,
+    on_event: OnEvent,
+) -> Pretrained:
     began = time.perf_counter()
     width = settings.pretrain_kg.embedding_size or settings.embedding_size
     method = check_method(settings.pretrain_kg.method, width)
@@ -191,6 +206,7 @@ def run_pretrain_kg(
             f"{features_path.name}.json": lambda path: write_json(path, sidecar),
         },
         remove=[checkpoint.path.name],
+        by="pretrain-kg",
     )
     return Pretrained(
         features_path=features_path,

@@ -1,5 +1,6 @@
 """`kgrec train`: atomic files and entity vectors in, a run folder out."""
 
+import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,7 @@ from kgrec_cli.dataset.load import Dataset, load_dataset, split_dataset
 from kgrec_cli.errors import KgrecError, Stopped
 from kgrec_cli.events import EpochDone, Note, OnEvent, Warn
 from kgrec_cli.formats.files import CannotWrite
+from kgrec_cli.formats.locks import only_writer
 from kgrec_cli.runs import run_dir as runs
 from kgrec_cli.runs.model_fit import check_model_size, check_negatives_size, widths_of
 from kgrec_cli.runs.run_dir import choose_device, set_up_cpu
@@ -90,16 +92,25 @@ def run_train(
     results = []
     for number in range(n_seeds):
         seeded = settings.model_copy(update={"seed": settings.seed + number})
-        run_dir = runs.create_run(
+        with runs.new_run(
             folder / settings.checkpoint_dir,
             seeded,
             dataset,
             device,
             suffix=f"-seed{seeded.seed}" if n_seeds > 1 else "",
             on_all_data=on_all_data,
-        )
-        on_event(Note(f"training {settings.model} on {dataset.name} -> {run_dir}"))
-        results.append(_train(run_dir, seeded, dataset, tables, None, on_all_data, began, on_event))
+        ) as run_dir:
+            on_event(Note(f"training {settings.model} on {dataset.name} -> {run_dir}"))
+            try:
+                result = _train(
+                    run_dir, seeded, dataset, tables, None, on_all_data, began, on_event
+                )
+            except Stopped as error:
+                if (run_dir / CHECKPOINT).is_file():
+                    raise
+                shutil.rmtree(run_dir, ignore_errors=True)
+                raise Stopped("stopped before the first epoch was done: nothing is kept") from error
+        results.append(result)
         began = time.perf_counter()
     return results
 
@@ -158,9 +169,14 @@ def resume_train(
     """Resumes a stopped run, to the same result as an uninterrupted one.
 
     Raises:
-        KgrecError: The run is finished, or its data set has changed since.
+        KgrecError: The run is finished, another process trains it, or its data set has changed.
         Stopped: Ctrl-C; the line says how to resume.
     """
+    with only_writer(run_dir):
+        return _resume(run_dir, folder, threads, on_event)
+
+
+def _resume(run_dir: Path, folder: Path, threads: int | None, on_event: OnEvent) -> TrainedRun:
     began = time.perf_counter()
     if runs.is_finished(run_dir):
         raise KgrecError(f"{run_dir}: this run is finished; there is nothing to resume")
@@ -176,6 +192,7 @@ def resume_train(
     state = None
     if (run_dir / CHECKPOINT).is_file():
         state = unpack_state(*read_checkpoint(run_dir))
+        write_history(run_dir, state.history)  # a kill may have come between the two files
         on_event(Note(f"resuming {run_dir.name} after epoch {state.epoch}"))
     else:
         on_event(Note(f"{run_dir.name} was stopped within its first epoch: it starts again"))
@@ -209,6 +226,7 @@ def _train(
         write_history(run_dir, state.history)
         on_event(event)
 
+    metrics: dict[str, dict[str, float]] = {}
     try:
         state = fit(
             model,
@@ -221,23 +239,23 @@ def _train(
             on_event=on_event,
             validate=not on_all_data,
         )
+        training: dict[str, Any] = {
+            "best_epoch": state.best_epoch,
+            "epochs": state.epoch,
+            "on_all_data": on_all_data,
+            "train_s": round(sum(row["elapsed_s"] for row in state.history), 3),
+        }
+        if not on_all_data:
+            measuring = narrow(settings, MeasureSettings)
+            parts = measure_model(model, histories, split, measuring, on_event=on_event)
+            metrics = merge_parts(parts)
+        runs.finish_run(run_dir, model, training, metrics)
     except CannotWrite as error:
         raise CannotWrite(f"{error}; `kgrec train --resume {run_dir.name}` resumes") from error
     except KeyboardInterrupt as error:
         raise Stopped(
             f"stopped; finished epochs are saved: `kgrec train --resume {run_dir.name}` resumes"
         ) from error
-    training: dict[str, Any] = {
-        "best_epoch": state.best_epoch,
-        "epochs": state.epoch,
-        "on_all_data": on_all_data,
-        "train_s": round(sum(row["elapsed_s"] for row in state.history), 3),
-    }
-    metrics: dict[str, dict[str, float]] = {}
-    if not on_all_data:
-        measuring = narrow(settings, MeasureSettings)
-        metrics = merge_parts(measure_model(model, histories, split, measuring, on_event=on_event))
-    runs.finish_run(run_dir, model, training, metrics)
     return TrainedRun(
         run_dir=run_dir,
         seed=settings.seed,

@@ -41,6 +41,7 @@ from kgrec_cli.errors import Stopped
 from kgrec_cli.events import EpochDone, Note, OnEvent, Progress, ignore_event
 from kgrec_cli.formats.files import cannot_write, write_table, write_text
 from kgrec_cli.formats.hyper_test import SearchSpace, check_parameter_names, read_hyper_test
+from kgrec_cli.formats.locks import only_writer
 from kgrec_cli.runs.run_dir import choose_device, set_up_cpu
 from kgrec_cli.settings import Settings
 
@@ -87,7 +88,7 @@ def run_tune(
 
     Raises:
         KgrecError: A file that cannot be used, a parameter that is no setting, a study made with
-            another space or other settings.
+            another space or other settings, or searched by another process now.
         Stopped: Ctrl-C; finished trials are saved.
     """
     space = read_hyper_test(space_path)
@@ -101,27 +102,28 @@ def run_tune(
     warn_of_broken_links(settings, dataset, folder, on_event)
     study_name = f"{dataset.name}-{settings.model}-{space_path.stem}"
     study_dir = folder / "studies" / study_name
-    try:
-        study_dir.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise cannot_write(study_dir, error) from error
     # A study resumes only with the same: what the scores depend on beside the point.
     shared = settings.model_dump(mode="json", exclude={*NOT_TUNED, *space.ranges})
     shared["inter_sha256"] = dataset.inter_sha256
-    result = run_search(
-        space.ranges,
-        _choose_executor(settings, dataset, folder, jobs, on_event),
-        storage_url=storage or f"sqlite:///{study_dir / 'study.db'}",
-        study_name=study_name,
-        search=search,
-        max_trials=max_trials,
-        seed=settings.seed,
-        pruner=pruner,
-        early_stop=early_stop,
-        settings=shared,
-        on_event=on_event,
-    )
-    leaderboard = _write_outcome(study_dir, settings, result.trials)
+    with only_writer(study_dir):
+        try:
+            study_dir.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise cannot_write(study_dir, error) from error
+        result = run_search(
+            space.ranges,
+            _choose_executor(settings, dataset, folder, jobs, on_event),
+            storage_url=storage or f"sqlite:///{study_dir / 'study.db'}",
+            study_name=study_name,
+            search=search,
+            max_trials=max_trials,
+            seed=settings.seed,
+            pruner=pruner,
+            early_stop=early_stop,
+            settings=shared,
+            on_event=on_event,
+        )
+        leaderboard = _write_outcome(study_dir, settings, result.trials)
     if result.stopped == "interrupted":
         raise Stopped(
             f"stopped after {len(result.trials)} trials, all saved in {study_dir}; "

@@ -134,3 +134,12 @@ def test_threads_spin_briefly_unless_told_otherwise(given: str | None, expected:
     env |= {} if given is None else {"GOMP_SPINCOUNT": given}
     told = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True)
     assert told.stdout.split()[-2:] == [expected, "False"]
+
+
+def test_ctrl_c_is_one_line(run_cli: RunCli, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("kgrec_cli.config.resolve_settings", interrupt)
+    result = run_cli("train")
+    assert (result.exit_code, result.stdout, result.stderr) == (130, "", "error: stopped\n")

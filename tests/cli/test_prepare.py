@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from kgrec_cli.formats.locks import only_writer
 from tests.conftest import RunCli
 
 LOG = "user,item,rating,time\nu,a,5,1\nu,b,3,2\nv,a,1,3\nv,c,4,4\n"
@@ -242,3 +243,31 @@ def test_a_path_that_is_too_long_is_one_line(run_cli: RunCli, folder: Path):
         result = run_cli("prepare", "toy", "--raw", "log.csv", option, "a" * 5000)
         assert (result.exit_code, "no such file or folder" in result.stderr) == (1, True)
         assert len(result.stderr) < 300
+
+
+def test_a_data_set_that_is_being_prepared_is_refused(run_cli: RunCli, folder: Path) -> None:
+    assert run_cli("prepare", "toy", "--raw", "log.csv").exit_code == 0
+    with only_writer(folder / "dataset" / "toy"):
+        for command in (["prepare", "toy", "--raw", "log.csv"], ["pretrain-kg", "--dataset=toy"]):
+            result = run_cli(*command)
+            assert result.exit_code == 1
+            assert "dataset/toy: another kgrec command is at work on it" in result.error
+
+
+def test_files_that_do_not_belong_together_are_said(run_cli: RunCli, folder: Path) -> None:
+    arguments = ("--raw", "log.csv", "--kg", "kg.tsv", "--links", "links.tsv")
+    assert run_cli("prepare", "toy", *arguments).exit_code == 0
+    link_path = folder / "dataset" / "toy" / "toy.link"
+    link_path.write_text("item_id:token\tentity_id:token\na\te2\n")
+    line = f"{link_path.relative_to(folder)}: not as `kgrec prepare` wrote it"
+    assert line in run_cli("doctor").stdout
+    assert line in run_cli("train", "--model", "GRU4Rec").stderr
+    (folder / "dataset" / "toy" / ".unfinished-prepare").touch()
+    said = "dataset/toy: `kgrec prepare` was stopped while it replaced these files"
+    assert said in run_cli("train").error
+    assert said in run_cli("tune", "hyper.test").error
+    assert said in run_cli("pretrain-kg").error
+    doctor = run_cli("doctor")
+    assert (doctor.exit_code, said in doctor.stdout) == (1, True)
+    assert run_cli("prepare", "toy", *arguments).exit_code == 0
+    assert "not as" not in run_cli("doctor").stdout

@@ -8,7 +8,11 @@ import pytest
 import yaml
 from safetensors.numpy import load_file
 
+from kgrec_cli.config import build_settings
 from kgrec_cli.core.training import fit as training
+from kgrec_cli.errors import KgrecError, Stopped
+from kgrec_cli.events import EpochDone, Progress
+from kgrec_cli.stages.train import run_train
 from tests.conftest import QUICK, RunCli
 
 RUN_FILES = {
@@ -303,10 +307,51 @@ def test_a_spoilt_file_is_one_line(run_cli: RunCli, small_folder: Path, spoil, e
     assert not (small_folder / "saved").exists()
 
 
+def test_the_history_lost_by_a_kill_after_the_last_checkpoint_is_back_on_resume(
+    run_cli: RunCli, small_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*_: object) -> None:
+        raise KgrecError("killed here")
+
+    with monkeypatch.context() as patches:
+        patches.setattr("kgrec_cli.stages.train.write_history", killed)
+        assert run_cli("train", "--epochs", "1", *QUICK).exit_code == 1
+    (run_dir,) = (small_folder / "saved").iterdir()
+    assert not (run_dir / "history.jsonl").exists()
+    assert run_cli("train", "--resume", run_dir.name).exit_code == 0
+    assert [json.loads(row)["epoch"] for row in (run_dir / "history.jsonl").open()] == [1]
+
+
+def test_a_run_that_is_being_trained_is_not_resumed_twice(
+    run_cli: RunCli, small_folder: Path
+) -> None:
+    def resume(_: object) -> None:
+        raise KgrecError(run_cli("train", "--resume", "small").error)
+
+    settings = build_settings({"dataset": "small", "epochs": 1, "threads": 1}, "test")
+    with pytest.raises(KgrecError, match="another kgrec command is at work on it"):
+        run_train(
+            settings,
+            small_folder,
+            on_event=lambda event: resume(event) if isinstance(event, EpochDone) else None,
+        )
+
+
+def test_ctrl_c_within_the_first_epoch_leaves_no_run(small_folder: Path) -> None:
+    def interrupt(event: object) -> None:
+        if isinstance(event, Progress):
+            raise KeyboardInterrupt
+
+    settings = build_settings({"dataset": "small", "epochs": 2, "threads": 1}, "test")
+    with pytest.raises(Stopped, match="stopped before the first epoch was done: nothing is kept"):
+        run_train(settings, small_folder, on_event=interrupt)
+    assert not (small_folder / "saved").exists()
+
+
 @pytest.mark.parametrize(
     ("assignments", "expected"),
     [
-        (["embedding_size=1000000000000"], "embedding_size: found 1000000000000, expected at most 65536"),
+        (["embedding_size=1000000000000"], "found 1000000000000, expected at most 65536"),
         (["hidden_size=65536", "num_layers=100"], "hidden_size 65,536, num_layers 100 and 13 item"),
         (
             ["loss_type=BPR", "train_neg_sample_args.sample_num=1000000", "embedding_size=65536",

@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from kgrec_cli.config import build_settings
+from kgrec_cli.formats.locks import only_writer
 from tests.conftest import QUICK, RunCli
 
 SPACE = "learning_rate choice [0.02, 0.002]\nnum_layers choice [1,2]\n"
@@ -176,3 +177,10 @@ def test_a_missing_space_is_one_line(run_cli: RunCli, folder: Path) -> None:
     result = run_cli("tune", "hyper.tset")
     assert result.exit_code == 1
     assert "hyper.tset: no such file" in result.error
+
+
+def test_a_study_that_is_being_searched_is_refused(run_cli: RunCli, folder: Path) -> None:
+    with only_writer(folder / STUDY):
+        result = run_cli("tune", "hyper.test", *ONE_EPOCH)
+    assert result.exit_code == 1
+    assert f"{STUDY}: another kgrec command is at work on it" in result.error

@@ -143,7 +143,8 @@ def test_a_file_that_changed_is_looked_at_anew(tmp_path: Path, suffix: str) -> N
     path = tmp_path / f"dataset/toy/toy.{suffix}"
     head, first, *others = path.read_text().splitlines()
     path.write_text("\n".join([head, *others, first, ""]))
-    assert warnings(tmp_path) == []
+    (line,) = warnings(tmp_path)  # none of a broken verdict
+    assert line.startswith(f"{path}: not as `kgrec prepare` wrote it")
 
 
 @pytest.mark.parametrize(

@@ -2,12 +2,14 @@
 
 import json
 import os
+import shutil
 from pathlib import Path
 
 import pytest
 
 from kgrec_cli.errors import KgrecError
-from kgrec_cli.runs.run_dir import find_run, list_half_begun
+from kgrec_cli.formats.locks import only_writer, staging_path
+from kgrec_cli.runs.run_dir import find_run, list_half_begun, list_runs
 from tests.conftest import RunCli
 
 
@@ -113,3 +115,18 @@ def test_without_runs_the_list_says_what_makes_one(run_cli: RunCli, tmp_path: Pa
         0,
         "no run under saved/: `kgrec train` makes one\n",
     )
+
+
+def test_a_run_that_is_being_made_is_none_and_goes_when_its_maker_is_gone(
+    trained_folder: Path, tmp_path: Path
+) -> None:
+    """What a kill leaves just before the rename: a whole run under a hidden name."""
+    (run_dir,) = (trained_folder / "saved").glob("[!.]*")
+    saved_dir = tmp_path / "saved"
+    staging_dir = staging_path(saved_dir / run_dir.name)
+    shutil.copytree(run_dir, staging_dir)
+    with only_writer(saved_dir / run_dir.name):
+        assert list_runs(saved_dir) == []
+        assert staging_dir.is_dir()
+    assert list_runs(saved_dir) == []
+    assert not staging_dir.exists()

@@ -27,6 +27,7 @@ from kgrec_cli.errors import KgrecError, UsageError, unknown_name
 from kgrec_cli.events import Event, Note, OnEvent, Warn
 from kgrec_cli.formats.atomic import write_atomic
 from kgrec_cli.formats.files import WriteFile, sha256_of, write_json, write_together
+from kgrec_cli.formats.locks import only_writer, remove_leftovers
 from kgrec_cli.formats.raw.choice import ColumnChoice
 from kgrec_cli.formats.raw.files import RawFile, describe_sources, is_pattern, is_there
 from kgrec_cli.formats.raw.interactions import OnBadRow, read_raw_interactions
@@ -110,6 +111,11 @@ def run_prepare(request: PrepareRequest, *, on_event: OnEvent) -> PrepareResult:
     """
     check_name(request)
     check_kg(request.kg, request.name)
+    with only_writer(request.folder / request.data_path / request.name):
+        return _prepare(request, on_event)
+
+
+def _prepare(request: PrepareRequest, on_event: OnEvent) -> PrepareResult:
     warnings: list[Warn] = []
 
     def tell(event: Event) -> None:
@@ -347,5 +353,6 @@ def _write(
 
     files[REPORT_NAME] = write_report  # last, when the others lie beside it
     remove = () if raw.bad_rows.height else (bad_rows_name,)
-    write_together(dataset_dir, files, remove)
+    remove_leftovers(dataset_dir.parent)
+    write_together(dataset_dir, files, remove, by="prepare")
     return dataset_dir / bad_rows_name if raw.bad_rows.height else None
