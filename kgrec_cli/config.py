@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import yaml
 from pydantic import ValidationError
 
-from kgrec_cli.errors import KgrecError, UsageError, nearest, unknown_name
+from kgrec_cli.bounded_yaml import MAX_DEPTH, parse_yaml, read_yaml, yaml_problem
+from kgrec_cli.errors import KgrecError, UsageError, nearest, shorten, unknown_name
 from kgrec_cli.recbole_keys import IGNORED, REFUSED, RENEWED, OnNote, translate
 from kgrec_cli.settings import BLOCKS, PretrainKGSettings, Settings, with_preset
 
@@ -37,53 +38,6 @@ def known_names() -> tuple[str, ...]:
     return (*setting_names(), *IGNORED, *REFUSED)
 
 
-def read_yaml(path: Path) -> dict[str, Any]:
-    """The mapping in a YAML file; an empty file is an empty mapping.
-
-    Raises:
-        KgrecError: The file is missing, not YAML or not a mapping.
-    """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError as error:
-        raise KgrecError(f"{path}: no such settings file") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise KgrecError(f"{path}: cannot be read as UTF-8 text ({error})") from error
-    try:
-        values = parse_yaml(text)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f", line {mark.line + 1}" if mark else ""
-        problem = getattr(error, "problem", None) or "cannot be parsed"
-        raise KgrecError(f"{path}{line}: not valid YAML: {problem}") from error
-    if values is None:
-        return {}
-    if not isinstance(values, dict):
-        raise KgrecError(f"{path}: expected lines of 'key: value', found {type(values).__name__}")
-    return values
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML's safe loader, with floats like 1e-3 read as floats, as RecBole does."""
-
-
-_Loader.yaml_implicit_resolvers = {
-    first: list(resolvers) for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
-
-
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?(\d[\d_]*)(\.\d*)?[eE][-+]?\d+$"),
-    list("-+0123456789"),
-)
-
-
-def parse_yaml(text: str) -> Any:
-    """The value of a YAML text, read safely; `1e-3` is a float."""
-    return yaml.load(text, Loader=_Loader)
-
-
 def parse_assignments(assignments: Iterable[str]) -> dict[str, Any]:
     """The mapping that `--set key=value ...` gives; values are YAML, `a.b=1` reaches into a block.
 
@@ -94,17 +48,21 @@ def parse_assignments(assignments: Iterable[str]) -> dict[str, Any]:
     for assignment in assignments:
         key, separator, text = assignment.partition("=")
         if not separator or not key.strip():
-            raise UsageError(f"--set {assignment}: expected key=value")
+            raise UsageError(f"--set {shorten(assignment)}: expected key=value")
         try:
             value = parse_yaml(text)
         except yaml.YAMLError as error:
-            raise UsageError(f"--set {assignment}: the value is not valid YAML") from error
+            problem = f"the value is not valid YAML: {yaml_problem(error)}"
+            raise UsageError(f"--set {shorten(assignment)}: {problem}") from error
         block = values
         *parents, last = key.strip().split(".")
+        if len(parents) > MAX_DEPTH:
+            raise UsageError(f"--set {shorten(assignment)}: over {MAX_DEPTH} levels")
         for parent in parents:
             inner = block.setdefault(parent, {})
             if not isinstance(inner, dict):
-                raise UsageError(f"--set {assignment}: '{parent}' is set to a single value too")
+                problem = f"'{shorten(parent)}' is set to a single value too"
+                raise UsageError(f"--set {shorten(assignment)}: {problem}")
             block = inner
         block[last] = value
     return values
@@ -213,16 +171,17 @@ def _explain(error: ValidationError) -> str:
         names = setting_names() if len(location) == 1 else BLOCKS[location[0]].model_fields
         return unknown_name("key", location[-1], names)
     message = problem["msg"].removeprefix("Value error, ").partition(", unable to parse")[0]
+    found = f"found {shorten(repr(problem['input']))}"
     if problem["type"] == "literal_error":
         expected = str(problem.get("ctx", {}).get("expected", ""))
         guess = nearest(str(problem["input"]), re.findall("'([^']*)'", expected))
         hint = f"; did you mean {guess}?" if guess else ""
-        return f"{key}: found {problem['input']!r}, expected {expected}{hint}"
+        return f"{key}: {found}, expected {expected}{hint}"
     if problem["type"] == "string_pattern_mismatch":  # `device` is the one setting with a pattern
-        return f"{key}: found {problem['input']!r}, expected auto, cpu, cuda or cuda:N"
+        return f"{key}: {found}, expected auto, cpu, cuda or cuda:N"
     if problem["type"] == "value_error":
         return f"{key}: {message}" if key else message
-    return f"{key}: found {problem['input']!r}; {message[0].lower()}{message[1:]}"
+    return f"{key}: {found}; {message[0].lower()}{message[1:]}"
 
 
 def narrow(settings: Settings, kind: type[Narrow]) -> Narrow:

@@ -40,6 +40,7 @@ def unknown_name(kind: str, name: str, valid: Iterable[str]) -> str:
     """
     choices = sorted(valid)
     guess = nearest(name, choices)
+    name = shorten(name)
     if guess is not None:
         return f"unknown {kind} '{name}': did you mean '{guess}'?"
     if len(choices) > MAX_LISTED or sum(map(len, choices)) > MAX_LISTED_CHARS:
@@ -48,6 +49,12 @@ def unknown_name(kind: str, name: str, valid: Iterable[str]) -> str:
             "leave it out"
         )
     return f"unknown {kind} '{name}': choose one of {', '.join(choices)}"
+
+
+def shorten(text: str, width: int = 40) -> str:
+    """Text of a file as an error quotes it: on one line, at most `width` characters."""
+    line = " ".join(text[: 20 * width].split())
+    return line if len(line) <= width else line[: width - 3] + "..."
 
 
 class Stopped(KgrecError):

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from kgrec_cli.core.tuning.space import Choice, LogUniform, QUniform, Range, Uniform
-from kgrec_cli.errors import KgrecError, nearest, unknown_name
+from kgrec_cli.errors import KgrecError, nearest, shorten, unknown_name
 
 MAX_LOG_BOUND = 700.0  # exp() of more is no float
 KINDS = ("choice", "uniform", "loguniform", "quniform")
@@ -114,7 +114,7 @@ def _parse_range(kind: str, text: str, where: str) -> Range:
             low, high = _parse_bounds(text, "low,high", where)
             if max(abs(low), abs(high)) > MAX_LOG_BOUND:
                 raise KgrecError(
-                    f"{where}: found loguniform '{_shorten(text)}', expected natural logarithms "
+                    f"{where}: found loguniform '{shorten(text)}', expected natural logarithms "
                     f"of the bounds, within {-MAX_LOG_BOUND:.0f},{MAX_LOG_BOUND:.0f}"
                 )
             return LogUniform(low, high)
@@ -126,7 +126,7 @@ def _parse_range(kind: str, text: str, where: str) -> Range:
     guess = nearest(kind, KINDS)
     hint = f"did you mean '{guess}'?" if guess else "RecBole's format has these four"
     raise KgrecError(
-        f"{where}: found type '{_shorten(kind)}', expected one of {', '.join(KINDS)}; {hint}"
+        f"{where}: found type '{shorten(kind)}', expected one of {', '.join(KINDS)}; {hint}"
     )
 
 
@@ -144,7 +144,7 @@ def _parse_bounds(text: str, expected: str, where: str) -> list[float]:
     elif len(numbers) == 3 and not 0 < numbers[2] <= numbers[1] - numbers[0]:
         problem = "with a step q above 0 and no wider than high - low"
     if problem:
-        raise KgrecError(f"{where}: found range '{_shorten(text)}', expected {expected} {problem}")
+        raise KgrecError(f"{where}: found range '{shorten(text)}', expected {expected} {problem}")
     return numbers
 
 
@@ -154,12 +154,12 @@ def _parse_choice(text: str, where: str) -> tuple[Any, ...]:
         values = _literal(text)
     except ValueError as error:
         raise KgrecError(
-            f"{where}: found choice {_shorten(text)}, expected a Python list of plain values "
+            f"{where}: found choice {shorten(text)}, expected a Python list of plain values "
             "such as [1, 2] or ['CE', 'BPR'] (nothing is calculated, texts need quotes)"
         ) from error
     if not isinstance(values, list | tuple) or not values:
         raise KgrecError(
-            f"{where}: found choice {_shorten(text)}, expected a list of at least one value "
+            f"{where}: found choice {shorten(text)}, expected a list of at least one value "
             "such as [1, 2]"
         )
     parsed: list[Any] = []
@@ -168,12 +168,12 @@ def _parse_choice(text: str, where: str) -> tuple[Any, ...]:
             plain = _plain(value)
         except ValueError as error:
             raise KgrecError(
-                f"{where}: found choice value {_shorten(repr(value))}, expected None, True, False, "
+                f"{where}: found choice value {shorten(repr(value))}, expected None, True, False, "
                 "a finite number, a text, or a list or mapping of these"
             ) from error
         if plain in parsed:
             raise KgrecError(
-                f"{where}: choice value {_shorten(repr(value))} equals one before it; keep one"
+                f"{where}: choice value {shorten(repr(value))} equals one before it; keep one"
             )
         parsed.append(plain)
     return tuple(parsed)
@@ -209,9 +209,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, dict) and all(isinstance(key, str) for key in value):
         return {key: _plain(item) for key, item in value.items()}
     raise ValueError(value)
-
-
-def _shorten(text: str, width: int = 60) -> str:
-    """`text` on one line of at most `width` characters."""
-    line = " ".join(text.split())
-    return line if len(line) <= width else line[: width - 3] + "..."

@@ -24,7 +24,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from kgrec_cli import __version__
-from kgrec_cli.config import build_settings, format_config, read_yaml, resolve_settings
+from kgrec_cli.bounded_yaml import read_yaml
+from kgrec_cli.config import build_settings, format_config, resolve_settings
 from kgrec_cli.core.model.gru4reckg import GRU4RecKG
 from kgrec_cli.dataset.load import Dataset
 from kgrec_cli.errors import MAX_LISTED, KgrecError, unknown_name
