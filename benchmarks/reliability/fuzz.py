@@ -38,7 +38,7 @@ from kgrec_cli.cli import run
 INPUTS = 7_200
 """For each of the readers: above 100,000 in all."""
 CHUNK = 40
-COSTLY = {"history": 8, "checkpoint": 2, "metrics.json": 2, "environment.json": 2, "config": 2}
+COSTLY = {"history": 8, "study": 8, "checkpoint": 2, "metrics.json": 2, "environment.json": 2}
 """Readers whose commands train: in a sample they get this many times fewer inputs."""
 
 _fork = multiprocessing.get_context("fork")

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from random import Random
 
-from benchmarks.reliability.corpus import USER
+from benchmarks.reliability.corpus import TINY, USER
 from benchmarks.reliability.mutations import Form, damage
 
 Command = tuple[str, ...]
@@ -34,6 +34,8 @@ TUNE_ONE: Command = (
     "tune", IN, "--dataset", "tiny", "--search", "random", "--max-trials", "1", "--set", "epochs=1",
     "--threads", "1",
 )  # fmt: skip
+STUDY = "tiny-GRU4RecKG-one"
+TUNE_AGAIN: Command = ("tune", "one.test", *(f"--set={text}" for text in TINY), "--dataset", "tiny")
 
 
 @dataclass(frozen=True)
@@ -120,6 +122,7 @@ READERS: dict[str, tuple[Source, ...]] = {
     ),
     "hyper.test": (Source("space.test", "text", (*[TUNE] * 40, TUNE_ONE)),),
     "history": _run_files(("open/history.jsonl", "jsonl", (RESUME,))),
+    "study": (Source(f"studies/{STUDY}/study.db", "binary", (TUNE_AGAIN,), in_place=True),),
 }
 """By name, in the words of the reports; drawn with equal chances within one."""
 

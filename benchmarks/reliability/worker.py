@@ -132,7 +132,8 @@ class Worker:
             if command != "import":
                 shutil.copytree(self.corpus_dir / "saved", "saved", dirs_exist_ok=True)
         elif command == "tune":
-            shutil.rmtree("studies", ignore_errors=True)
+            shutil.rmtree("studies")
+            shutil.copytree(self.corpus_dir / "studies", "studies")
         Path("out.pth").unlink(missing_ok=True)
 
 
