@@ -30,7 +30,7 @@ os.environ.update(POLARS_MAX_THREADS="1", OMP_NUM_THREADS="1", COLUMNS="120")
 
 from benchmarks.record import machine_words, package_commit
 from benchmarks.reliability import corpus
-from benchmarks.reliability.readers import READERS, draw_input
+from benchmarks.reliability.readers import READERS, draw_input, read_corpus
 from benchmarks.reliability.results import record
 from benchmarks.reliability.worker import MAX_WALL_S, Fault, Worker
 from kgrec_cli.cli import run
@@ -94,7 +94,8 @@ def fuzz(n_inputs: Mapping[str, int], jobs: int, folder: Path) -> Report:
     n_started = 0
     while chunks or running:
         while chunks and len(running) < jobs:
-            running.append(_Process(corpus_dir, folder / f"worker-{n_started}", chunks.pop()))
+            worker_dir = folder / f"worker-{n_started}"
+            running.append(_Process(corpus_dir, worker_dir, list(n_inputs), chunks.pop()))
             n_started += 1
         ready = wait([process.connection for process in running], timeout=1)
         for process in running[:]:
@@ -126,12 +127,15 @@ class _Process:
     survive a fork.
     """
 
-    def __init__(self, corpus_dir: Path, folder: Path, chunk: Chunk) -> None:
+    def __init__(
+        self, corpus_dir: Path, folder: Path, readers: Sequence[str], chunk: Chunk
+    ) -> None:
         self.rest: Chunk | None = None
         self.connection, theirs = _fork.Pipe()
         self.at = _fork.RawValue("q", -1)
         self.folder = folder
-        self.process = _fork.Process(target=_work, args=(theirs, self.at, corpus_dir, folder))
+        arguments = (theirs, self.at, corpus_dir, folder, readers)
+        self.process = _fork.Process(target=_work, args=arguments)
         self.process.start()
         theirs.close()
         self.is_worn = False
@@ -184,9 +188,11 @@ class _Process:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def _work(connection: Connection, at: Any, corpus_dir: Path, folder: Path) -> None:
+def _work(
+    connection: Connection, at: Any, corpus_dir: Path, folder: Path, readers: Sequence[str]
+) -> None:
     """A worker's process: chunks come in; faults go out, then the number of results."""
-    worker = Worker(corpus_dir, folder)
+    worker = Worker(corpus_dir, folder, readers)
     with suppress(EOFError, ConnectionError):
         while True:
             reader, begin, end = connection.recv()
@@ -222,10 +228,7 @@ def _quietly_build(folder: Path) -> None:
 def run_again(reader: str, seed: int, keep: Path | None, folder: Path) -> None:
     """Makes the input of a seed again, shows its command and how it ends."""
     _build_corpus(folder / "corpus")
-    paths = {source.path for sources in READERS.values() for source in sources}
-    made = draw_input(
-        reader, seed, {path: (folder / "corpus" / path).read_bytes() for path in paths}
-    )
+    made = draw_input(reader, seed, read_corpus(folder / "corpus"))
     print(f"kgrec {' '.join(made.command)!a}\n{len(made.data)} bytes: {made.data[:300]!r}")
     if keep is not None:
         keep.write_bytes(made.data)

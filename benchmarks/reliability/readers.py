@@ -1,6 +1,7 @@
 """Which command reads which file: where a damaged one is put, and what is run on it."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from random import Random
 
 from benchmarks.reliability.corpus import TINY, USER
@@ -139,6 +140,12 @@ class Input:
     def path(self) -> str:
         """Where it is put."""
         return self.source.path if self.source.in_place else f"in/{self.source.path.split('/')[-1]}"
+
+
+def read_corpus(folder: Path) -> dict[str, bytes]:
+    """The whole files of all sources, by path."""
+    paths = {source.path for sources in READERS.values() for source in sources}
+    return {path: (folder / path).read_bytes() for path in paths}
 
 
 def draw_input(reader: str, seed: int, corpus: dict[str, bytes]) -> Input:

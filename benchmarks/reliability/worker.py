@@ -12,12 +12,13 @@ import signal
 import time
 import traceback
 import unicodedata
+from collections.abc import Collection
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
-from benchmarks.reliability.readers import READERS, Input, draw_input
+from benchmarks.reliability.readers import READERS, Input, draw_input, read_corpus
 from kgrec_cli.cli import run
 
 MAX_CPU_S = 2.0
@@ -55,21 +56,25 @@ class TooSlow(BaseException):
 class Worker:
     """A folder of its own with the corpus, and the limits of this process."""
 
-    def __init__(self, corpus_dir: Path, folder: Path) -> None:
+    def __init__(self, corpus_dir: Path, folder: Path, readers: Collection[str]) -> None:
         self.corpus_dir, self.folder = corpus_dir, folder
         shutil.copytree(corpus_dir, folder)
-        paths = {source.path for sources in READERS.values() for source in sources}
-        self.corpus = {path: (corpus_dir / path).read_bytes() for path in paths}
+        self.corpus = read_corpus(corpus_dir)
         os.chdir(folder)
         self.printed = os.memfd_create("stderr")  # what native code prints past sys.stderr
         os.dup2(self.printed, 1)
         os.dup2(self.printed, 2)
         for name in (signal.SIGPROF, signal.SIGALRM):
             signal.signal(name, _stop)
-        for reader in READERS:  # what is loaded late is loaded now
-            for source in READERS[reader]:
-                for command in dict.fromkeys(source.commands):
-                    self._run(Input(source, self.corpus[source.path], command))
+        commands = {
+            command[0]: Input(source, b"", command)
+            for reader in readers
+            for source in READERS[reader]
+            for command in source.commands
+        }
+        for made in commands.values():  # what is loaded late is loaded now
+            made = Input(made.source, self.corpus[made.source.path], made.command)
+            self._run(made)
         mapped = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
         limit = mapped + ADDRESS_SPACE
         resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
