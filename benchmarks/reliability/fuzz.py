@@ -59,12 +59,14 @@ class Report:
     Attributes:
         inputs: Number of inputs by reader.
         results: Of these, how many were read: the others ended in one line of error.
+        cpu_ms: Processor time by reader.
         faults: All faults.
         elapsed_s: Wall time.
     """
 
     inputs: Counter[str] = field(default_factory=Counter)
     results: Counter[str] = field(default_factory=Counter)
+    cpu_ms: Counter[str] = field(default_factory=Counter)
     faults: list[Fault] = field(default_factory=list)
     elapsed_s: float = 0.0
 
@@ -176,8 +178,9 @@ class _Process:
             report.faults.append(message)
             return False
         report.inputs[reader] += end - begin
-        n_results, self.is_worn = message
+        n_results, cpu_ms, self.is_worn = message
         report.results[reader] += n_results
+        report.cpu_ms[reader] += cpu_ms
         return True
 
     def end(self) -> None:
@@ -196,7 +199,7 @@ def _work(
     with suppress(EOFError, ConnectionError):
         while True:
             reader, begin, end = connection.recv()
-            n_results = 0
+            n_results, began = 0, time.process_time()
             for seed in range(begin, end):
                 at.value = seed
                 outcome = worker.try_input(reader, seed)
@@ -204,7 +207,8 @@ def _work(
                     connection.send(outcome)
                 else:
                     n_results += outcome == 0
-            connection.send((n_results, worker.is_worn))
+            cpu_ms = round(1000 * (time.process_time() - began))
+            connection.send((n_results, cpu_ms, worker.is_worn))
 
 
 def _build_corpus(folder: Path) -> None:
@@ -275,7 +279,8 @@ def show(report: Report) -> None:
     by_reader = Counter(fault.reader for fault in report.faults)
     for reader, count in report.inputs.items():
         n_read, n_faults = report.results[reader], by_reader[reader]
-        print(f"{reader:18}{count:8,} inputs{n_read:8,} read{n_faults:6,} faults")
+        line = f"{reader:18}{count:8,} inputs{n_read:8,} read{n_faults:6,} faults"
+        print(f"{line}{report.cpu_ms[reader] / count:8.1f} ms each")
     print(
         f"{'all':18}{report.inputs.total():8,} inputs{report.results.total():8,} read"
         f"{len(report.faults):6,} faults, {report.elapsed_s:.0f} s"

@@ -68,7 +68,7 @@ class Worker:
             signal.signal(name, _stop)
         commands = {
             command[0]: Input(source, b"", command)
-            for reader in readers
+            for reader in {*readers, "history"}  # whose command trains
             for source in READERS[reader]
             for command in source.commands
         }
