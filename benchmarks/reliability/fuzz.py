@@ -38,8 +38,11 @@ from kgrec_cli.cli import run
 INPUTS = 7_200
 """For each of the readers: above 100,000 in all."""
 CHUNK = 40
-COSTLY = {"history": 8, "study": 8, "checkpoint": 2, "metrics.json": 2, "environment.json": 2}
-"""Readers whose commands train: in a sample they get this many times fewer inputs."""
+COSTLY = {
+    "history": 8, "study": 16, ".inter": 3, "item lists": 3, "run items": 2, "metrics.json": 2,
+    "environment.json": 2, "config": 2,
+}  # fmt: skip
+"""Readers whose commands train or measure: in a sample they get this many times fewer inputs."""
 
 _fork = multiprocessing.get_context("fork")
 
@@ -245,7 +248,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line; returns 1 when there is a fault."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.reliability.fuzz")
     parser.add_argument("--inputs", type=int, default=INPUTS, help="for each reader")
-    parser.add_argument("--total", type=int, help="in all instead, few where commands train")
+    parser.add_argument("--total", type=int, help="in all instead, fewer where commands take long")
     parser.add_argument("--readers", help="only these, separated by commas")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--record", action="store_true", help="into benchmarks/results")

@@ -24,7 +24,7 @@ GRAPH: tuple[Command, ...] = (
 )
 LINKS: tuple[Command, ...] = ((*_PREPARE, "--kg", "kg.tsv", "--links", IN),)
 RECOMMEND: Command = ("recommend", "done", "--user", USER, "--threads", "1")
-EVALUATE: Command = ("evaluate", "done", "--threads", "1")
+EVALUATE: Command = ("evaluate", "done", "--threads", "1", "--no-baselines")
 EXPORT: Command = ("export", "done", "--out", "out.pth")
 RESUME: Command = ("train", "--resume", "open", "--threads", "1")
 DOCTOR: Command = ("doctor", "tiny")
@@ -35,8 +35,10 @@ TUNE_ONE: Command = (
     "tune", IN, "--dataset", "tiny", "--search", "random", "--max-trials", "1", "--set", "epochs=1",
     "--threads", "1",
 )  # fmt: skip
+_SETTINGS = tuple(f"--set={text}" for text in TINY)
+TRAIN: Command = ("train", "--dataset", "tiny", *_SETTINGS, "--set", TEXT, "--set", "epochs=1")
 STUDY = "tiny-GRU4RecKG-one"
-TUNE_AGAIN: Command = ("tune", "one.test", *(f"--set={text}" for text in TINY), "--dataset", "tiny")
+TUNE_AGAIN: Command = ("tune", "one.test", *_SETTINGS, "--dataset", "tiny")
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,9 @@ READERS: dict[str, tuple[Source, ...]] = {
         ),
     ),
     "run items": _run_files(("done/items.tsv", "text", (RECOMMEND, EVALUATE, EXPORT))),
-    "--set": (Source("set.txt", "set", ((*DOCTOR, "--set", TEXT), (*EVALUATE, "--set", TEXT))),),
+    "--set": (
+        Source("set.txt", "set", ((*DOCTOR, "--set", TEXT), (*EVALUATE, "--set", TEXT), TRAIN)),
+    ),
     "item lists": (
         Source("items.csv", "text", LIST),
         Source("movies.csv", "text", LIST),
