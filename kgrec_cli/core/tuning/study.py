@@ -46,12 +46,6 @@ def open_study(
             warnings.simplefilter("ignore", ExperimentalWarning)
             try:
                 storage = RDBStorage(storage_url)
-            except (RuntimeError, ImportError) as error:  # made by another Optuna; no driver
-                hint = "; install its driver" if isinstance(error, ImportError) else ""
-                raise KgrecError(
-                    f"{where}: cannot open the study's database ({_reason(error)}){hint}"
-                ) from error
-            try:
                 study = optuna.create_study(
                     storage=storage,
                     sampler=samplers.RandomSampler(),  # idle: every point is queued
@@ -62,6 +56,11 @@ def open_study(
                 _check_made_with(study, made_with)
                 _retry_interrupted(study)
                 trials = _finished_trials(study)
+            except (RuntimeError, ImportError) as error:  # made by another Optuna; no driver
+                hint = "; install its driver" if isinstance(error, ImportError) else ""
+                raise KgrecError(
+                    f"{where}: cannot open the study's database ({_reason(error)}){hint}"
+                ) from error
             except (AttributeError, LookupError, TypeError, ValueError) as error:
                 raise KgrecError(
                     f"{where}: the study is damaged ({shorten(_reason(error))}); restore its "

@@ -463,7 +463,8 @@ def test_a_trial_without_a_number_in_an_older_study_is_not_its_best(tmp_path):
 
 
 DAMAGES = {
-    "no database": None,
+    "cut short": lambda data: data[:9000],
+    "no UTF-8": lambda data: data.replace(b"CREATE TABLE", b"CR\xe9ATE TABL"),
     "another schema": "ALTER TABLE trials RENAME COLUMN state TO x",
     "no JSON": "UPDATE study_user_attributes SET value_json = '{'",
     "another kind": "UPDATE study_user_attributes SET value_json = '[1]'",
@@ -477,16 +478,16 @@ DAMAGES = {
 }
 
 
-@pytest.mark.parametrize("statement", DAMAGES.values(), ids=DAMAGES)
-def test_a_damaged_study_is_one_line(tmp_path, statement):
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
+def test_a_damaged_study_is_one_line(tmp_path, damage):
     space = {"a": Choice((1, 2))}
     search(space, Visits(), storage_url=file_url(tmp_path))
     path = tmp_path / "study.db"
-    if statement is None:
-        path.write_bytes(path.read_bytes()[:9000])
-    else:
+    if isinstance(damage, str):
         with sqlite3.connect(path) as database:
-            database.execute(statement)
+            database.execute(damage)
+    else:
+        path.write_bytes(damage(path.read_bytes()))
     with pytest.raises(KgrecError) as caught:
         search(space, Visits(), storage_url=file_url(tmp_path))
     message = str(caught.value)
