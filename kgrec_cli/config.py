@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import yaml
 from pydantic import ValidationError
 
-from kgrec_cli.errors import KgrecError, UsageError, nearest, unknown_name
+from kgrec_cli.bounded_yaml import MAX_DEPTH, parse_yaml, read_yaml, yaml_problem
+from kgrec_cli.errors import KgrecError, UsageError, nearest, shorten, unknown_name
 from kgrec_cli.recbole_keys import IGNORED, OTHER_NAMES, REFUSED, RENEWED, OnNote, translate
 from kgrec_cli.settings import BLOCKS, PretrainKGSettings, Settings, with_preset
 
@@ -47,74 +48,6 @@ def known_names() -> tuple[str, ...]:
     return (*setting_names(), *IGNORED, *REFUSED)
 
 
-def read_yaml(path: Path) -> dict[str, Any]:
-    """The mapping in a YAML file; an empty file is an empty mapping.
-
-    Raises:
-        KgrecError: The file is missing, not YAML or not a mapping.
-    """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError as error:
-        raise KgrecError(f"{path}: no such settings file") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise KgrecError(f"{path}: cannot be read as UTF-8 text ({error})") from error
-    try:
-        values = parse_yaml(text)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f", line {mark.line + 1}" if mark else ""
-        problem = getattr(error, "problem", None) or "cannot be parsed"
-        raise KgrecError(
-            f"{path}{line}: not valid YAML: {problem}{_interval_hint(text, error)}"
-        ) from error
-    if values is None:
-        return {}
-    if not isinstance(values, dict):
-        raise KgrecError(f"{path}: expected lines of 'key: value', found {type(values).__name__}")
-    return values
-
-
-def _interval_hint(text: str, error: yaml.YAMLError) -> str:
-    """A cure for [5,inf) without quotes: to YAML a list that does not end."""
-    start = getattr(error, "context_mark", None)
-    line = "".join(text.splitlines()[start.line : start.line + 1]) if start is not None else ""
-    found = re.search(r"[\[(][^\[\](){}'\"]{1,40},[^\[\](){}'\"]{1,40}[)\]]", line)
-    return f'; an interval stands in quotes: "{found[0]}"' if found else ""
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML's safe loader; floats like 1e-3 are floats, as in RecBole, and no key stands twice."""
-
-    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
-        node = super().compose_mapping_node(anchor)
-        seen: set[str] = set()
-        for key, _ in node.value:
-            if isinstance(key, yaml.ScalarNode):
-                if key.value in seen:
-                    text = f"the key '{key.value[:40]}' stands twice"
-                    raise yaml.MarkedYAMLError(problem=text, problem_mark=key.start_mark)
-                seen.add(key.value)
-        return node
-
-
-_Loader.yaml_implicit_resolvers = {
-    first: list(resolvers) for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
-
-
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?(\d[\d_]*)(\.\d*)?[eE][-+]?\d+$"),
-    list("-+0123456789"),
-)
-
-
-def parse_yaml(text: str) -> Any:
-    """The value of a YAML text, read safely; `1e-3` is a float."""
-    return yaml.load(text, Loader=_Loader)
-
-
 def parse_assignments(assignments: Iterable[str]) -> dict[str, Any]:
     """The mapping that `--set key=value ...` gives; values are YAML, `a.b=1` reaches into a block.
 
@@ -128,20 +61,23 @@ def parse_assignments(assignments: Iterable[str]) -> dict[str, Any]:
     for assignment in assignments:
         key, separator, text = assignment.partition("=")
         if not separator or not key.strip():
-            raise UsageError(f"--set {assignment}: expected key=value")
+            raise UsageError(f"--set {shorten(assignment)}: expected key=value")
         *parents, last = key.strip().split(".")
+        if len(parents) > MAX_DEPTH:
+            raise UsageError(f"--set {shorten(assignment)}: over {MAX_DEPTH} levels")
         try:
             value = _parse_value((*parents, last), text)
         except yaml.YAMLError as error:
-            shown = f"{key.strip()}={text}"[:MAX_SHOWN]
+            problem = f"the value is not valid YAML: {yaml_problem(error)}"
             raise UsageError(
-                f"--set {shown}: the value is not valid YAML (text with brackets stands in quotes)"
+                f"--set {shorten(assignment)}: {problem} (text with brackets stands in quotes)"
             ) from error
         block = values
         for parent in parents:
             inner = block.setdefault(parent, {})
             if not isinstance(inner, dict):
-                raise UsageError(f"--set {assignment}: '{parent}' is set to a single value too")
+                problem = f"'{shorten(parent)}' is set to a single value too"
+                raise UsageError(f"--set {shorten(assignment)}: {problem}")
             block = inner
         block[last] = value
     return values

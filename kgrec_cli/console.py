@@ -1,10 +1,15 @@
-"""The only printer. Results go to standard output; progress, notes and errors to standard error."""
+"""The only printer. Results go to standard output; progress, notes and errors to standard error.
 
+Files may hold control codes, which terminals obey: texts are printed by `visible` alone.
+"""
+
+import io
 import json
+import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TextIO
 
 from rich import box
 from rich.console import Console
@@ -17,63 +22,103 @@ from kgrec_cli.events import EpochDone, Event, Note, OnEvent, Warn
 from kgrec_cli.events import Progress as ProgressEvent
 from kgrec_cli.stopping import working
 
+MAX_ERROR, MAX_NOTE = 300, 1000
+"""Characters of a line at most; of a longer one the middle, where files are quoted, is cut."""
+
+# C0 and C1 codes, marks of direction, invisible characters, line separators, half characters. The
+# two joiners of Persian and of emoji (U+200C, U+200D) stay.
+_UNSEEN = re.compile(
+    "[\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff"
+    "\ufff9-\ufffb\ud800-\udfff\U000e0000-\U000e007f]"
+)
+
+
+def visible(text: str) -> str:
+    """The text with its control and invisible characters as Python's escapes."""
+    return _UNSEEN.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
+
+
+def as_line(text: str, width: int = MAX_ERROR) -> str:
+    """The text as one visible line of at most `width` characters: begin and end are kept."""
+    line = visible(text)
+    if len(line) <= width:
+        return line
+    n_last = width // 3
+    return f"{line[: width - n_last - 5]} ... {line[-n_last:]}"
+
+
+def stream(file: TextIO) -> TextIO:
+    """Standard output or error, so that characters which its encoding lacks become escapes."""
+    if isinstance(file, io.TextIOWrapper):
+        file.reconfigure(errors="backslashreplace")
+    return file
+
 
 def out() -> Console:
     """Standard output as it is now (tests replace it)."""
-    return Console(file=sys.stdout, highlight=False, soft_wrap=False)
+    return Console(file=stream(sys.stdout), highlight=False, soft_wrap=False)
 
 
 def err() -> Console:
     """Standard error, as it is now."""
-    return Console(file=sys.stderr, highlight=False)
+    return Console(file=stream(sys.stderr), highlight=False)
 
 
 def say(text: str) -> None:
     """Prints a line on standard output; not wrapped, so that it can be piped and copied."""
-    out().print(text, markup=False, soft_wrap=True)
+    out().print(visible(text), markup=False, soft_wrap=True)
 
 
 def heading(text: str) -> None:
     """Prints a line in bold."""
-    out().print(Text(text, style="bold"), soft_wrap=True)
+    out().print(Text(visible(text), style="bold"), soft_wrap=True)
 
 
 def show_error(text: str) -> None:
     """Prints the one line of an error on standard error."""
-    err().print(Text.assemble(("error: ", "bold red"), text), soft_wrap=True)
+    err().print(Text.assemble(("error: ", "bold red"), as_line(text)), soft_wrap=True)
 
 
 def note(text: str) -> None:
     """Prints a note on standard error."""
-    err().print(text, markup=False, soft_wrap=True)
+    err().print(as_line(text, MAX_NOTE), markup=False, soft_wrap=True)
 
 
 def finding(level: str, about: str, text: str, cure: str) -> None:
     """Prints one finding of `doctor`, its cure below it."""
     style = {"ok": "green", "note": "", "warn": "yellow", "bad": "bold red"}[level]
-    out().print(Text.assemble((f"{level:5}", style), f"{about:13}", text), soft_wrap=True)
+    line = f"{about:13}{text}"
+    out().print(Text.assemble((f"{level:5}", style), as_line(line, MAX_NOTE)), soft_wrap=True)
     if cure:
-        out().print(Text(f"{'':18}-> {cure}"), soft_wrap=True)
+        out().print(Text(f"{'':18}-> {visible(cure)}"), soft_wrap=True)
 
 
 def emit_json(value: Any) -> None:
-    """Prints `value` as JSON, the only thing on standard output."""
-    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    """Prints `value` as JSON, the only thing on standard output. Control characters are escaped."""
+    file = stream(sys.stdout)
+    is_unicode = (file.encoding or "utf-8").lower().startswith("utf")
+    text = json.dumps(value, indent=2, ensure_ascii=not is_unicode, allow_nan=False)
+    # Only the texts in it can hold such characters, and JSON reads the escapes as what they were.
+    file.writelines(
+        _UNSEEN.sub(lambda match: json.dumps(match[0])[1:-1], line) + "\n"
+        for line in text.split("\n")
+    )
 
 
 def table(title: str | None, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
     """Prints a table; numbers are right-aligned. Cells that are no text are shown by `str`."""
+    title = None if title is None else escape(visible(title))
     drawn = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     for index, name in enumerate(columns):
         numeric = bool(rows) and all(_is_number(row[index]) for row in rows)
         drawn.add_column(
-            escape(name),
+            escape("\n".join(map(visible, name.split("\n")))),
             justify="right" if numeric else "left",
             overflow="fold",
             no_wrap=numeric or index == 0,
         )
     for row in rows:
-        drawn.add_row(*(escape(format_cell(cell)) for cell in row))
+        drawn.add_row(*(escape(visible(format_cell(cell))) for cell in row))
     out().print(drawn)
 
 
@@ -122,9 +167,10 @@ class _Display:
                 pass  # `compare` loads the data set of each run
             case Warn(text):
                 self.warnings.add(text)
-                self.console.print(Text.assemble(("warning: ", "yellow"), text), soft_wrap=True)
+                line = Text.assemble(("warning: ", "yellow"), as_line(text, MAX_NOTE))
+                self.console.print(line, soft_wrap=True)
             case Note(text) if not self.quiet:
-                self.console.print(Text(text), soft_wrap=True)
+                self.console.print(Text(as_line(text, MAX_NOTE)), soft_wrap=True)
             case ProgressEvent() if not self.quiet:
                 self.draw_bar(event)
             case EpochDone() if not self.quiet:
@@ -133,35 +179,36 @@ class _Display:
     def draw_bar(self, event: ProgressEvent) -> None:
         """Moves the bar of a task; in a log only its end is a line."""
         finished = event.total is not None and event.done >= event.total
+        task, detail = visible(event.task), visible(event.detail)
         if not self.console.is_terminal:
             if finished and not event.passing:
-                detail = f" ({event.detail})" if event.detail else ""
+                detail = f" ({detail})" if detail else ""
                 amount = _amount(event.done, event.unit)
-                self.console.print(Text(f"{event.task}: {amount}{detail}"), soft_wrap=True)
+                self.console.print(Text(f"{task}: {amount}{detail}"), soft_wrap=True)
             return
         if self.bars is None:
             self.bars = Progress(
-                TextColumn("{task.description}"),
+                TextColumn("{task.description}", markup=False),
                 BarColumn(bar_width=28),
-                TextColumn("{task.fields[amount]}"),
-                TextColumn("{task.fields[detail]}", style="dim"),
+                TextColumn("{task.fields[amount]}", markup=False),
+                TextColumn("{task.fields[detail]}", style="dim", markup=False),
                 TimeRemainingColumn(compact=True),
                 console=self.console,
                 transient=event.passing,
             )
             self.bars.start()
         amount = _amount(event.done, event.unit, event.total)
-        if event.task not in self.tasks:
-            self.tasks[event.task] = self.bars.add_task(event.task, amount=amount, detail="")
+        if task not in self.tasks:
+            self.tasks[task] = self.bars.add_task(task, amount=amount, detail="")
         self.bars.update(
-            self.tasks[event.task],
+            self.tasks[task],
             completed=event.done,
             total=event.total,
             amount=amount,
-            detail=event.detail,
+            detail=detail,
         )
         if finished:
-            del self.tasks[event.task]
+            del self.tasks[task]
             if not self.tasks:
                 self.close()
 

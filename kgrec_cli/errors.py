@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 
 MAX_LISTED = 60
+MAX_LISTED_CHARS = 200
 
 
 class KgrecError(Exception):
@@ -39,9 +40,10 @@ def unknown_name(kind: str, name: str, valid: Iterable[str]) -> str:
     """
     choices = sorted(valid)
     guess = nearest(name, choices)
+    name = shorten(name)
     if guess is not None:
         return f"unknown {kind} '{name}': did you mean '{guess}'?"
-    if len(choices) > MAX_LISTED:
+    if len(choices) > MAX_LISTED or sum(map(len, choices)) > MAX_LISTED_CHARS:
         return (
             f"unknown {kind} '{name}': none of the {len(choices)} known ones is spelled like it; "
             "leave it out"

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from kgrec_cli import config
+from kgrec_cli.bounded_yaml import parse_yaml
 from kgrec_cli.config import build_settings, parse_assignments, resolve_settings
 from kgrec_cli.descriptions import DESCRIPTIONS, KGREC_ONLY, RECBOLE
 from kgrec_cli.errors import KgrecError, UsageError, nearest
@@ -97,7 +98,7 @@ def test_settings_of_a_preset_read_back_the_same() -> None:
     text = config.format_config(settings)
     assert "preset: best\n" in text
     assert "seen_bias: true\n" in text
-    assert build_settings(config.parse_yaml(text), "test") == settings
+    assert build_settings(parse_yaml(text), "test") == settings
 
 
 def test_a_preset_that_needs_another_loss_says_what_to_set(tmp_path: Path) -> None:
@@ -163,7 +164,7 @@ def test_written_settings_read_back_the_same() -> None:
         "metrics": ["NDCG", "GiniIndex"],
     }
     settings = build_settings(values, "test")
-    assert build_settings(config.parse_yaml(config.format_config(settings)), "test") == settings
+    assert build_settings(parse_yaml(config.format_config(settings)), "test") == settings
 
 
 @pytest.mark.parametrize("text", ["1e-3", "1.0e-3", "0.001", "+1E-3"])

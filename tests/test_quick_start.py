@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from kgrec_cli import run_hyper
-from kgrec_cli.config import read_yaml
+from kgrec_cli.bounded_yaml import read_yaml
 from kgrec_cli.core.evaluation.ranking import rank_targets, score_by
 from kgrec_cli.errors import KgrecError
 from kgrec_cli.quick_start import load_data_and_model, run, run_recbole

@@ -13,29 +13,39 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from kgrec_cli.errors import KgrecError
+from kgrec_cli.errors import KgrecError, shorten
 from kgrec_cli.formats.files import writing
 
 TYPES = ("token", "token_seq", "float", "float_seq")
 PART_BYTES = 2**20
+MAX_HEADER_BYTES = 2**16
 
 
 def read_header(path: Path, separator: str = "\t") -> dict[str, str]:
     """The columns of an atomic file, name to type, in the file's order.
 
     Raises:
-        KgrecError: No such file, not UTF-8, an empty file, or a header without types.
+        KgrecError: It cannot be read, is not UTF-8 or empty, has no line ends, or a header without
+            types.
     """
     try:
         with path.open("rb") as file:
-            line = file.readline().decode("utf-8-sig")
+            line = file.readline(MAX_HEADER_BYTES + 1).decode("utf-8-sig")
     except FileNotFoundError as error:
         raise KgrecError(f"{path}: no such file") from error
     except IsADirectoryError as error:
         raise KgrecError(f"{path}: a folder, expected a file") from error
     except UnicodeDecodeError as error:
         raise KgrecError(f"{path}, line 1: not UTF-8 (byte {error.start})") from error
+    except OSError as error:
+        raise KgrecError(f"{path}: cannot be read ({error.strerror or error})") from error
+    if len(line) > MAX_HEADER_BYTES:
+        raise KgrecError(f"{path}, line 1: over {MAX_HEADER_BYTES:,} bytes, expected a header")
     line = line.rstrip("\r\n")
+    if "\r" in line:
+        raise KgrecError(
+            f"{path}, line 1: a carriage return within the line; save the file with LF line ends"
+        )
     if not line:
         raise KgrecError(f"{path}: empty, expected a header such as user_id:token")
     columns: dict[str, str] = {}
@@ -50,11 +60,11 @@ def read_header(path: Path, separator: str = "\t") -> dict[str, str]:
             )
         if not colon or kind not in TYPES:
             raise KgrecError(
-                f"{path}, line 1: column '{field}' has no type; "
+                f"{path}, line 1: column '{shorten(field)}' has no type; "
                 f"expected name:type with type one of {', '.join(TYPES)}"
             )
         if name in columns:
-            raise KgrecError(f"{path}, line 1: column '{name}' stands twice")
+            raise KgrecError(f"{path}, line 1: column '{shorten(name)}' stands twice")
         columns[name] = kind
     return columns
 
@@ -99,7 +109,8 @@ def read_parts(
     wanted = list(header) if columns is None else list(columns)
     for name in wanted:
         if name not in header:
-            raise KgrecError(f"{path}: no column '{name}'; its header has {', '.join(header)}")
+            found = shorten(", ".join(header), 120)
+            raise KgrecError(f"{path}: no column '{shorten(name)}'; its header has {found}")
     with path.open("rb") as file:
         file.readline()
         first_line, more = 2, True
@@ -132,9 +143,9 @@ def _parse(
             raise_if_empty=False,
         )
     except pl.exceptions.PolarsError as error:
-        raise KgrecError(
-            _find_bad_line(path, text, first_line, len(header), separator) or f"{path}: {error}"
-        ) from error
+        bad_line = _find_bad_line(path, text, first_line, len(header), separator)
+        reason = f"{path}, from line {first_line} on: cannot be read ({shorten(str(error), 120)})"
+        raise KgrecError(bad_line or reason) from error
     table = table.select(wanted)
     if any(column.null_count() for column in table):
         bad_line = _find_bad_line(path, text, first_line, len(header), separator)
@@ -146,17 +157,18 @@ def _parse(
 
 
 def _numbers(path: Path, first_line: int, column: pl.Series) -> pl.Series:
-    """A text column as Int64 where that is exact, else Float64."""
+    """A text column as Int64 where that is exact, else finite Float64."""
     column = column.str.strip_chars()
     whole = column.cast(pl.Int64, strict=False)
     if whole.null_count() == column.null_count():
         return whole
     numbers = column.cast(pl.Float64, strict=False)
-    if numbers.null_count() > column.null_count():
-        row = int((numbers.is_null() & column.is_not_null()).arg_max() or 0)
+    is_bad = column.is_not_null() & ~numbers.is_finite().fill_null(False)
+    if is_bad.any():
+        row = int(is_bad.arg_max() or 0)
         raise KgrecError(
-            f"{path}, line {row + first_line}, column {column.name}: "
-            f"found '{column[row]}', expected a number"
+            f"{path}, line {row + first_line}, column {shorten(column.name)}: "
+            f"found '{shorten(column[row])}', expected a number"
         )
     return numbers
 
@@ -255,7 +267,7 @@ def read_entity_features(
     header = read_header(path, field_separator)
     for name, kind in ((id_field, "token"), (vec_field, "float_seq")):
         if header.get(name) != kind:
-            found = "\t".join(f"{column}:{its_kind}" for column, its_kind in header.items())
+            found = shorten(" ".join(f"{column}:{its_kind}" for column, its_kind in header.items()))
             raise KgrecError(f"{path}, line 1: found '{found}', expected a column {name}:{kind}")
     table = read_atomic(path, [id_field, vec_field], field_separator)
     if table.is_empty():
@@ -267,7 +279,7 @@ def read_entity_features(
         entity = entities.filter(entities.is_duplicated())[0]
         first, second = (entities == entity).arg_true()[:2]
         raise KgrecError(
-            f"{path}, lines {first + 2} and {second + 2}: entity '{entity}' stands twice, "
+            f"{path}, lines {first + 2} and {second + 2}: entity '{shorten(entity)}' stands twice, "
             "expected one vector each"
         )
     if seq_separator != " ":
@@ -294,14 +306,14 @@ def _as_numbers(path: Path, entities: pl.Series, words: pl.Series) -> NDArray[np
         row = int(np.searchsorted(np.cumsum(widths.to_numpy()), at, side="right"))
         expected = "a finite number" if numbers[at] is not None else "a number"
         raise KgrecError(
-            f"{path}, line {row + 2}, entity '{entities[row]}': found '{flat[at]}', "
-            f"expected {expected}"
+            f"{path}, line {row + 2}, entity '{shorten(entities[row])}': "
+            f"found '{shorten(flat[at])}', expected {expected}"
         )
     uneven = widths != widths[0]
     if uneven.any():
         row = int(uneven.arg_max() or 0)
         raise KgrecError(
-            f"{path}, line {row + 2}, entity '{entities[row]}': {widths[row]} numbers, "
+            f"{path}, line {row + 2}, entity '{shorten(entities[row])}': {widths[row]} numbers, "
             f"expected {widths[0]} as in line 2"
         )
     return numbers.to_numpy().reshape(len(words), -1)

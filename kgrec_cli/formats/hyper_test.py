@@ -16,9 +16,13 @@ from pathlib import Path
 from typing import Any
 
 from kgrec_cli.core.tuning.space import Choice, LogUniform, QUniform, Range, Uniform
-from kgrec_cli.errors import KgrecError, nearest, unknown_name
+from kgrec_cli.errors import KgrecError, nearest, shorten, unknown_name
 
+MAX_BYTES = 2**18
+MAX_CHOICES = 1_000
 MAX_LOG_BOUND = 700.0  # exp() of more is no float
+MAX_BOUND = 1e100  # the difference of more may be no float
+MAX_STEPS = 2**53  # a float counts no further
 KINDS = ("choice", "uniform", "loguniform", "quniform")
 
 
@@ -43,8 +47,8 @@ def read_hyper_test(path: Path) -> SearchSpace:
     """The search space in a `hyper.test` file.
 
     Raises:
-        KgrecError: No such file, not UTF-8, no parameter in it, an unknown type, a range that
-            cannot be read, or a parameter that stands twice; with file and line.
+        KgrecError: No such file, not UTF-8, too large, no parameter in it, an unknown type, a range
+            that cannot be read, or a parameter that stands twice; with file and line.
     """
     ranges: dict[str, Range] = {}
     line_numbers: dict[str, int] = {}
@@ -60,8 +64,8 @@ def read_hyper_test(path: Path) -> SearchSpace:
         where = f"{path}, line {number}"
         if name in ranges:
             raise KgrecError(
-                f"{where}: parameter '{name}' stands already on line {line_numbers[name]}; "
-                "keep one of the two"
+                f"{where}: parameter '{shorten(name)}' stands already on line "
+                f"{line_numbers[name]}; keep one of the two"
             )
         ranges[name] = _parse_range(kind, text, where)
         line_numbers[name] = number
@@ -87,15 +91,19 @@ def check_parameter_names(space: SearchSpace, valid_names: Iterable[str]) -> Non
 
 def _read_lines(path: Path) -> list[str]:
     try:
-        data = path.read_bytes()
+        with path.open("rb") as file:
+            data = file.read(MAX_BYTES + 1)  # some files have no end
     except FileNotFoundError as error:
         raise KgrecError(
             f"{path}: no such file; `kgrec prepare` leaves a hyper.test to start from"
         ) from error
     except IsADirectoryError as error:
         raise KgrecError(f"{path}: a folder, expected a file") from error
-    except OSError as error:
-        raise KgrecError(f"{path}: cannot read ({error.strerror or error})") from error
+    except (OSError, ValueError) as error:  # ValueError: a path with NUL
+        reason = getattr(error, "strerror", None) or error
+        raise KgrecError(f"{path}: cannot be read ({reason})") from error
+    if len(data) > MAX_BYTES:
+        raise KgrecError(f"{path}: over {MAX_BYTES:,} bytes; expected lines of `name type range`")
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -114,7 +122,7 @@ def _parse_range(kind: str, text: str, where: str) -> Range:
             low, high = _parse_bounds(text, "low,high", where)
             if max(abs(low), abs(high)) > MAX_LOG_BOUND:
                 raise KgrecError(
-                    f"{where}: found loguniform '{_shorten(text)}', expected natural logarithms "
+                    f"{where}: found loguniform '{shorten(text)}', expected natural logarithms "
                     f"of the bounds, within {-MAX_LOG_BOUND:.0f},{MAX_LOG_BOUND:.0f}"
                 )
             return LogUniform(low, high)
@@ -126,7 +134,7 @@ def _parse_range(kind: str, text: str, where: str) -> Range:
     guess = nearest(kind, KINDS)
     hint = f"did you mean '{guess}'?" if guess else "RecBole's format has these four"
     raise KgrecError(
-        f"{where}: found type '{_shorten(kind)}', expected one of {', '.join(KINDS)}; {hint}"
+        f"{where}: found type '{shorten(kind)}', expected one of {', '.join(KINDS)}; {hint}"
     )
 
 
@@ -141,10 +149,14 @@ def _parse_bounds(text: str, expected: str, where: str) -> list[float]:
         problem = "as plain numbers"
     elif numbers[0] >= numbers[1]:
         problem = "with low below high"
+    elif max(map(abs, numbers)) > MAX_BOUND:
+        problem = f"within {-MAX_BOUND:g},{MAX_BOUND:g}"
     elif len(numbers) == 3 and not 0 < numbers[2] <= numbers[1] - numbers[0]:
         problem = "with a step q above 0 and no wider than high - low"
+    elif len(numbers) == 3 and max(map(abs, numbers)) > MAX_STEPS * numbers[2]:
+        problem = "with a step q that is no tiny part of low and high"
     if problem:
-        raise KgrecError(f"{where}: found range '{_shorten(text)}', expected {expected} {problem}")
+        raise KgrecError(f"{where}: found range '{shorten(text)}', expected {expected} {problem}")
     return numbers
 
 
@@ -154,26 +166,28 @@ def _parse_choice(text: str, where: str) -> tuple[Any, ...]:
         values = _literal(text)
     except ValueError as error:
         raise KgrecError(
-            f"{where}: found choice {_shorten(text)}, expected a Python list of plain values "
+            f"{where}: found choice {shorten(text)}, expected a Python list of plain values "
             "such as [1, 2] or ['CE', 'BPR'] (nothing is calculated, texts need quotes)"
         ) from error
     if not isinstance(values, list | tuple) or not values:
         raise KgrecError(
-            f"{where}: found choice {_shorten(text)}, expected a list of at least one value "
+            f"{where}: found choice {shorten(text)}, expected a list of at least one value "
             "such as [1, 2]"
         )
+    if len(values) > MAX_CHOICES:
+        raise KgrecError(f"{where}: {len(values):,} choices, expected {MAX_CHOICES:,} at most")
     parsed: list[Any] = []
     for value in values:
         try:
             plain = _plain(value)
         except ValueError as error:
             raise KgrecError(
-                f"{where}: found choice value {_shorten(repr(value))}, expected None, True, False, "
+                f"{where}: found choice value {shorten(repr(value))}, expected None, True, False, "
                 "a finite number, a text, or a list or mapping of these"
             ) from error
         if plain in parsed:
             raise KgrecError(
-                f"{where}: choice value {_shorten(repr(value))} equals one before it; keep one"
+                f"{where}: choice value {shorten(repr(value))} equals one before it; keep one"
             )
         parsed.append(plain)
     return tuple(parsed)
@@ -190,7 +204,10 @@ def _literal(text: str) -> Any:
 
 
 def _plain(value: Any) -> Any:
-    """`value` as JSON holds it, quoted inner lists read; ValueError for what JSON cannot hold."""
+    """`value` as JSON holds it, quoted inner lists read; ValueError for what JSON cannot hold.
+
+    Nor is a number of more than 64 bits taken.
+    """
     if isinstance(value, str):
         value.encode()  # refuses half characters: UnicodeEncodeError is a ValueError
         if value.strip()[:1] in {"[", "(", "{"}:
@@ -200,7 +217,7 @@ def _plain(value: Any) -> Any:
                 return value
             return _plain(inner) if isinstance(inner, list | tuple | dict) else value
         return value
-    if value is None or isinstance(value, bool | int):
+    if value is None or (isinstance(value, bool | int) and value.bit_length() <= 64):
         return value
     if isinstance(value, float) and math.isfinite(value):
         return value
@@ -209,9 +226,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, dict) and all(isinstance(key, str) for key in value):
         return {key: _plain(item) for key, item in value.items()}
     raise ValueError(value)
-
-
-def _shorten(text: str, width: int = 60) -> str:
-    """`text` on one line of at most `width` characters."""
-    line = " ".join(text.split())
-    return line if len(line) <= width else line[: width - 3] + "..."

@@ -52,3 +52,40 @@ def test_an_error_in_a_later_part_names_the_line_of_the_file(
 def test_a_header_alone_is_a_table_without_rows(tmp_path: Path) -> None:
     """The columns are there."""
     assert atomic.read_atomic(_write(tmp_path)).schema == {"user_id": pl.String, "at": pl.Int64}
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (b"at:float\n1\nNaN\n", "line 3, column at: found 'NaN', expected a number"),
+        (b"at:float\n1\n-inf\n", "line 3, column at: found '-inf', expected a number"),
+        (b"at:float\n1e999\n", "line 2, column at: found '1e999', expected a number"),
+        (b"at:float\n" + b"x" * 5000, "line 2, column at: found '" + "x" * 37 + "...', expected"),
+        (b"user_id:token\tat:float\r1\t2\r", "line 1: a carriage return within the line; save"),
+        (b"user_id:token\tat:float", ""),
+        (b"x" * 70_000, "line 1: over 65,536 bytes, expected a header"),
+        (b"x" * 5000, "line 1: column '" + "x" * 37 + "...' has no type; expected name:type"),
+        (b"a:token\xff\n1\n", "line 1: not UTF-8"),
+        (b"a:token\n1\n2\xff\n", "line 3: not UTF-8"),
+        (b"a:token\tb:token\n1\t2\n3\t\xff\n", "line 3: not UTF-8"),
+    ],
+)
+def test_damage_is_one_short_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, data: bytes, said: str
+) -> None:
+    monkeypatch.setattr(atomic, "PART_BYTES", 2**20)
+    path = tmp_path / "log.inter"
+    path.write_bytes(data)
+    if not said:
+        assert atomic.read_atomic(path).is_empty()
+        return
+    with pytest.raises(KgrecError) as caught:
+        atomic.read_atomic(path)
+    message = str(caught.value)
+    assert message.startswith(f"{path}, {said}")
+    assert len(message) - len(str(path)) < 200
+
+
+def test_a_header_without_an_end_is_not_read_to_it() -> None:
+    with pytest.raises(KgrecError, match="/dev/zero, line 1: over 65,536 bytes, expected a header"):
+        atomic.read_header(Path("/dev/zero"))

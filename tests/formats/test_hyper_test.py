@@ -93,6 +93,11 @@ def test_short_lines_are_skipped_and_told(tmp_path):
         ("x choice ['\\ud800']", "ud800", "a text"),
         ("x choice [0.1, 0.2, 0.10]", "0.1", "equals one before"),
         ("x choice " + "[" * 500 + "]" * 500, "[[[", "a Python list"),
+        ("x choice [1" + "0" * 30 + "]", "value 100", "a finite number"),
+        ("x choice [" + "1," * 1001 + "]", "1,001 choices", "1,000 at most"),
+        ("x choice [" + "-" * 20_000 + "1]", "[---", "a Python list"),
+        ("x uniform -1e300,1e300", "'-1e300,1e300'", "within -1e+100,1e+100"),
+        ("x quniform 0,1,1e-300", "'0,1,1e-300'", "no tiny part"),
         ("x uniform 1", "'1'", "low,high"),
         ("x uniform 1,2,3", "'1,2,3'", "low,high"),
         ("x uniform [1,2]", "'[1,2]'", "plain numbers"),
@@ -131,6 +136,18 @@ def test_a_missing_file(tmp_path):
         read_hyper_test(tmp_path / "hyper.test")
 
 
+def test_a_file_without_an_end():
+    with pytest.raises(KgrecError, match="/dev/zero: over 262,144 bytes; expected lines of"):
+        read_hyper_test(Path("/dev/zero"))
+
+
+def test_long_texts_are_cut_where_they_are_quoted(tmp_path):
+    for line in (f"{'x' * 5000} choice [1]\n" * 2, f"x {'y' * 5000} 1", f"x choice {'z' * 5000}"):
+        with pytest.raises(KgrecError) as caught:
+            read_text(tmp_path, line)
+        assert len(str(caught.value)) - len(str(tmp_path)) < 300
+
+
 def test_a_folder(tmp_path):
     with pytest.raises(KgrecError, match="a folder, expected a file"):
         read_hyper_test(tmp_path)
@@ -156,7 +173,7 @@ bounds = st.tuples(numbers, numbers).map(sorted).filter(lambda pair: pair[0] < p
 scalars = st.one_of(
     st.none(),
     st.booleans(),
-    st.integers(),
+    st.integers(-(2**63), 2**63),
     st.floats(allow_nan=False, allow_infinity=False),
     st.text(st.characters(exclude_categories=["Cs"])).filter(
         lambda text: text.strip()[:1] not in {"[", "(", "{"}

@@ -5,6 +5,7 @@
 
 import html
 import json
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -64,6 +65,15 @@ def best_trial(
     """The complete trial with the best score, the first of equals; None when none is complete."""
     ranked = rank_trials(trials, direction)
     return ranked[0] if ranked and ranked[0].state == "complete" else None
+
+
+def not_finite(score: float | None, valid: Mapping[str, float], test: Mapping[str, float]) -> str:
+    """Which number of a trial is not finite, so that it can be no best one; "" when all are."""
+    numbers = [("the score", 0.0 if score is None else score), *valid.items(), *test.items()]
+    for name, number in numbers:
+        if not math.isfinite(number):
+            return f"{name} is {number}, expected a finite number"
+    return ""
 
 
 def describe_trial(trial: SearchTrial) -> str:

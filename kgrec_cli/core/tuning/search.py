@@ -16,27 +16,25 @@ Kept here by ask and tell, because Optuna 5 does not keep it:
   grace period; RetryHeartbeatStaleTrialCallback is called without them.
 """
 
-import json
-import math
 import random
-import re
-import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
 
 import optuna
 from optuna import pruners, samplers
-from optuna.exceptions import ExperimentalWarning, StorageInternalError, UpdateFinishedTrialError
-from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback
 from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from kgrec_cli.core.tuning.executors import Outcome, Pruned, RunTrials, TrialResult
-from kgrec_cli.core.tuning.report import Direction, SearchTrial, best_trial, describe_trial
+from kgrec_cli.core.tuning.report import (
+    Direction,
+    SearchTrial,
+    best_trial,
+    describe_trial,
+    not_finite,
+)
 from kgrec_cli.core.tuning.space import (
     Params,
     Space,
@@ -45,6 +43,7 @@ from kgrec_cli.core.tuning.space import (
     decode_point,
     to_distributions,
 )
+from kgrec_cli.core.tuning.study import open_study, read_trial
 from kgrec_cli.errors import KgrecError, UsageError, unknown_name
 from kgrec_cli.events import Note, OnEvent, Progress, Warn, ignore_event
 
@@ -138,10 +137,8 @@ def run_search(
         "space": {name: str(range_) for name, range_ in space.items()},
         "settings": {**(settings or {}), "direction": direction},
     }
-    with _open_study(storage_url, study_name, direction, made_with) as study:
+    with open_study(storage_url, study_name, direction, made_with) as (study, trials):
         study.pruner = PRUNERS[pruner]()
-        _retry_interrupted(study)
-        trials = _finished_trials(study)
         n_before = len(trials)
         running: dict[int, optuna.Trial] = {}
 
@@ -179,7 +176,7 @@ def run_search(
                     for number, outcome in outcomes:
                         at_once = max(at_once, len(running))
                         ended = _end_trial(study, running.pop(number), outcome)
-                        trials.append(_read_trial(ended, len(trials) + 1))
+                        trials.append(read_trial(ended, len(trials) + 1))
                         line = describe_trial(trials[-1])
                         if trials[-1].state != "failed":
                             on_event(Note(line))
@@ -238,25 +235,11 @@ def _start_trial(study: optuna.Study, space: Space, search: str, seed: str) -> o
     return study.ask(to_distributions(space))
 
 
-def _retry_interrupted(study: optuna.Study) -> None:
-    """Marks trials that were running when their process ended as failed, and queues their points.
-
-    The queue comes first: ending between the two loses nothing.
-    """
-    waiting = study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
-    queued = [trial.user_attrs["params"] for trial in waiting]
-    for trial in study.get_trials(states=(TrialState.RUNNING,)):
-        point = trial.user_attrs["params"]
-        if point not in queued and "error" not in trial.user_attrs:
-            trial.user_attrs = {"params": point}  # of a copy: without metrics that were noted
-            RetryHeartbeatStaleTrialCallback()(study, trial)
-        study.tell(trial.number, state=TrialState.FAIL)
-
-
 def _end_trial(study: optuna.Study, trial: optuna.Trial, outcome: Outcome) -> FrozenTrial:
     """Writes down how a trial ended."""
-    if isinstance(outcome, TrialResult) and not math.isfinite(outcome.score):
-        outcome = KgrecError(f"the score is {outcome.score}, expected a finite number")
+    if isinstance(outcome, TrialResult):
+        problem = not_finite(outcome.score, outcome.valid, outcome.test)
+        outcome = KgrecError(problem) if problem else outcome
     if isinstance(outcome, Pruned):
         return study.tell(trial, state=TrialState.PRUNED)
     if isinstance(outcome, KgrecError):
@@ -265,114 +248,6 @@ def _end_trial(study: optuna.Study, trial: optuna.Trial, outcome: Outcome) -> Fr
     trial.set_user_attr("valid", dict(outcome.valid))
     trial.set_user_attr("test", dict(outcome.test))
     return study.tell(trial, outcome.score)
-
-
-def _finished_trials(study: optuna.Study) -> list[SearchTrial]:
-    """Complete, pruned and failed trials in the order of ending, without interrupted ones."""
-    ended = [
-        (trial.datetime_complete, trial.number, trial)
-        for trial in study.get_trials(deepcopy=False)
-        if trial.datetime_complete
-        and (trial.state != TrialState.FAIL or "error" in trial.user_attrs)
-    ]
-    return [_read_trial(trial, place) for place, (*_, trial) in enumerate(sorted(ended), start=1)]
-
-
-def _read_trial(trial: FrozenTrial, number: int) -> SearchTrial:
-    is_pruned = trial.state == TrialState.PRUNED
-    return SearchTrial(
-        number=number,
-        state="pruned" if is_pruned else "failed" if trial.value is None else "complete",
-        params=trial.user_attrs["params"],
-        score=trial.value,
-        valid=trial.user_attrs.get("valid", {}),
-        test=trial.user_attrs.get("test", {}),
-        n_reports=len(trial.intermediate_values),
-        elapsed_s=trial.duration.total_seconds() if trial.duration else 0.0,
-        error=trial.user_attrs.get("error", ""),
-    )
-
-
-@contextmanager
-def _open_study(
-    storage_url: str,
-    study_name: str,
-    direction: Direction,
-    made_with: Mapping[str, Mapping[str, Any]],
-) -> Iterator[optuna.Study]:
-    """The study, made if it is not there; what the database says becomes a line."""
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    storage = None
-    where = re.sub(r"/.*@", "/***@", storage_url)  # a password stays unseen
-    try:
-        where = make_url(storage_url).render_as_string().removeprefix("sqlite:///")
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ExperimentalWarning)
-            try:
-                storage = RDBStorage(storage_url)
-            except (RuntimeError, ImportError) as error:  # made by another Optuna; no driver
-                hint = "; install its driver" if isinstance(error, ImportError) else ""
-                raise KgrecError(
-                    f"{where}: cannot open the study's database ({_reason(error)}){hint}"
-                ) from error
-            study = optuna.create_study(
-                storage=storage,
-                sampler=samplers.RandomSampler(),  # idle: every point is queued
-                study_name=study_name,
-                direction=direction,
-                load_if_exists=True,
-            )
-            _check_made_with(study, made_with)
-            yield study
-    except ArgumentError as error:
-        raise KgrecError(
-            f"storage '{where}': {_reason(error)}; expected for instance sqlite:///study.db or "
-            "postgresql://user@host/name"
-        ) from error
-    except UpdateFinishedTrialError as error:
-        raise KgrecError(
-            f"{where}: another process ended this trial; run one search of a study at a time"
-        ) from error
-    except (StorageInternalError, SQLAlchemyError) as error:
-        raise KgrecError(
-            f"{where}: the study's database failed ({_reason(error)}); finished trials stay in it"
-        ) from error
-    finally:
-        if storage is not None:
-            storage.remove_session()
-            storage.engine.dispose()
-
-
-def _check_made_with(study: optuna.Study, made_with: Mapping[str, Mapping[str, Any]]) -> None:
-    """Notes in a new study what its scores depend on; an old one must be made with the same.
-
-    Values are compared as JSON holds them (a tuple is a list).
-    """
-    if "made_with" not in study.user_attrs:
-        if study.get_trials(deepcopy=False):
-            raise KgrecError(f"study '{study.study_name}' was not made by kgrec; choose another")
-        study.set_user_attr("made_with", made_with)
-    for section, new in made_with.items():
-        old = study.user_attrs["made_with"][section]
-        for name in sorted(old.keys() | new.keys()):
-            was, now = (_show(values.get(name, "absent")) for values in (old, new))
-            if was != now:
-                raise KgrecError(
-                    f"study '{study.study_name}' was made with {name} = {was}, found {now}: "
-                    "go back to the first, or start a new study (rename the search file, or "
-                    "remove the old study)"
-                )
-
-
-def _show(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, sort_keys=True)
-
-
-def _reason(error: BaseException) -> str:
-    """The first line of the error at the bottom of the chain."""
-    while error.__cause__ is not None:
-        error = error.__cause__
-    return str(error).strip().partition("\n")[0] or type(error).__name__
 
 
 def _check_arguments(

@@ -7,7 +7,8 @@ from typing import Any
 
 import yaml
 
-from kgrec_cli.config import CONFIG_NAME, read_yaml
+from kgrec_cli.bounded_yaml import read_yaml
+from kgrec_cli.config import CONFIG_NAME
 from kgrec_cli.descriptions import DESCRIPTIONS
 from kgrec_cli.errors import KgrecError
 from kgrec_cli.formats.files import write_text

@@ -1,6 +1,7 @@
 import json
 import math
 import signal
+import sqlite3
 import statistics
 import subprocess
 import sys
@@ -429,6 +430,70 @@ def test_a_score_that_is_no_number_fails_its_trial():
     assert [trial.state for trial in result.trials] == ["complete", "failed", "complete"]
     assert "the score is nan" in result.trials[1].error
     assert result.best.score == 2
+
+
+@pytest.mark.parametrize("number", [math.nan, math.inf])
+@pytest.mark.parametrize("part", ["valid", "test"])
+def test_a_metric_that_is_no_number_fails_its_trial(part, number):
+    results = iter(
+        [
+            score(0.1),
+            TrialResult(**{"valid": {}, "test": {}, part: {"ndcg@10": number}}, score=1.0),
+            score(0.2),
+        ]
+    )
+    result = search({"a": Choice((1, 2, 3))}, lambda point, report: next(results))
+    assert [trial.state for trial in result.trials] == ["complete", "failed", "complete"]
+    assert result.trials[1].error == f"ndcg@10 is {number}, expected a finite number"
+    assert result.best.score == 0.2
+
+
+def test_a_trial_without_a_number_in_an_older_study_is_not_its_best(tmp_path):
+    search({"a": Choice((1, 2))}, Visits(lambda p: p["a"]), storage_url=file_url(tmp_path))
+    with sqlite3.connect(tmp_path / "study.db") as database:
+        database.execute(
+            "UPDATE trial_user_attributes SET value_json = '{\"ndcg@10\": NaN}' "
+            "WHERE key = 'valid' AND trial_id = "
+            "(SELECT trial_id FROM trial_values ORDER BY value DESC LIMIT 1)"
+        )
+    result = search({"a": Choice((1, 2))}, Visits(), storage_url=file_url(tmp_path))
+    assert result.n_new == 0
+    assert sorted(trial.state for trial in result.trials) == ["complete", "failed"]
+    assert result.best.score == 1
+
+
+DAMAGES = {
+    "cut short": lambda data: data[:9000],
+    "no UTF-8": lambda data: data.replace(b"CREATE TABLE", b"CR\xe9ATE TABL"),
+    "another schema": "ALTER TABLE trials RENAME COLUMN state TO x",
+    "no JSON": "UPDATE study_user_attributes SET value_json = '{'",
+    "another kind": "UPDATE study_user_attributes SET value_json = '[1]'",
+    "no section": "UPDATE study_user_attributes SET value_json = '{}'",
+    "no point": "DELETE FROM trial_user_attributes WHERE key = 'params'",
+    "a point that is none": "UPDATE trial_user_attributes SET value_json = '3'",
+    "metrics that are none": 'UPDATE trial_user_attributes SET value_json = \'{"a": "b"}\'',
+    "no state": "UPDATE trials SET state = 'x'",
+    "a time that is none": "UPDATE trials SET datetime_complete = 'x'",
+    "a distribution that is none": "UPDATE trial_params SET distribution_json = '{}'",
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
+def test_a_damaged_study_is_one_line(tmp_path, damage):
+    space = {"a": Choice((1, 2))}
+    search(space, Visits(), storage_url=file_url(tmp_path))
+    path = tmp_path / "study.db"
+    if isinstance(damage, str):
+        with sqlite3.connect(path) as database:
+            database.execute(damage)
+    else:
+        path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(KgrecError) as caught:
+        search(space, Visits(), storage_url=file_url(tmp_path))
+    message = str(caught.value)
+    assert message.startswith(f"{path}: ")
+    assert "\n" not in message
+    assert len(message) - len(str(path)) < 300
 
 
 def test_an_error_before_any_success_ends_the_search():
