@@ -9,7 +9,7 @@ import pytest
 from kgrec_cli.bounded_yaml import parse_yaml, read_yaml
 from kgrec_cli.config import parse_assignments, resolve_settings
 from kgrec_cli.errors import KgrecError, UsageError
-from kgrec_cli.runs.run_dir import read_run_settings
+from kgrec_cli.runs.run_files import read_run_settings
 
 BOMB = "a0: &a0 [" + ", ".join("x" * 10) + "]\n"
 BOMB += "".join(f"a{n}: &a{n} [" + ", ".join([f"*a{n - 1}"] * 10) + "]\n" for n in range(1, 30))
@@ -58,7 +58,7 @@ def test_damaged_yaml_is_one_line_at_once(
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("dataset=2024-02-30", "'2024-02-30' is no valid timestamp"),
+        ("seed=2024-02-30", "'2024-02-30' is no valid timestamp"),
         ("seed=0b_", "'0b_' is no valid int"),
         ("topk=" + "[" * 5000, "over 10,000 values or 20 levels"),
         ("topk=&a [*a]", "aliases written out"),
@@ -99,5 +99,5 @@ def test_a_long_value_is_cut_where_it_is_quoted(tmp_path: Path) -> None:
         resolve_settings(folder=tmp_path)
     message = str(caught.value).removeprefix(str(tmp_path))
     assert message.startswith("/kgrec.yaml: loss_type: found 'xxx")
-    assert message.endswith("xxx..., expected 'CE', 'BPR' or 'SSM'")
+    assert message.endswith("...xxxxxxxxxxxxx', expected 'CE', 'BPR' or 'SSM'")
     assert len(message) < 120

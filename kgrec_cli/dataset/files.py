@@ -10,7 +10,6 @@ from pathlib import Path
 
 import polars as pl
 
-from kgrec_cli.core.data.histories import PADDING
 from kgrec_cli.errors import KgrecError
 from kgrec_cli.events import Note, OnEvent, ignore_event
 from kgrec_cli.formats.atomic import read_atomic, read_header
@@ -138,7 +137,7 @@ def _read(settings: Settings, path: Path, fields: Mapping[str, str]) -> pl.DataF
 
 
 def check_filled(table: pl.DataFrame, path: Path, fields: Mapping[str, str]) -> None:
-    """Checks that no field of a file is empty, or the name of the padding.
+    """Checks that no field of a file is empty.
 
     Args:
         table: A row for each line of the file after its header.
@@ -152,12 +151,6 @@ def check_filled(table: pl.DataFrame, path: Path, fields: Mapping[str, str]) -> 
         if table[name].null_count():
             row = int(table[name].is_null().arg_max() or 0)
             raise KgrecError(f"{path}, line {row + 2}, column {field}: empty")
-        if not table[name].dtype.is_numeric() and (table[name] == PADDING).any():
-            row = int((table[name] == PADDING).arg_max() or 0)
-            raise KgrecError(
-                f"{path}, line {row + 2}, column {field}: '{PADDING}' is what padding is called "
-                "within RecBole and kgrec; give this id another name"
-            )
 
 
 def made_from_another_kg(features_path: Path, kg_path: Path) -> bool:

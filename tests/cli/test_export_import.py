@@ -317,12 +317,12 @@ ITEMS, ENTITIES = "item_embedding.weight", "entity_embedding.weight"
         (
             {ITEMS: torch.ones(13, 2), ENTITIES: torch.ones(13, 2),
              "dense_layer.weight": torch.ones(1, 200_000)},
-            "other.pth: hidden_size: found 100000; expected at most 65536",
+            "other.pth: hidden_size: found 100000, expected at most 65536",
         ),
         (
             {ITEMS: torch.ones(13, 2), ENTITIES: torch.ones(13, 2),
              "dense_layer.weight": torch.ones(0, 10**9)},
-            "other.pth: hidden_size: found 500000000; expected at most 65536",
+            "other.pth: hidden_size: found 500000000, expected at most 65536",
         ),
     ],
 )  # fmt: skip

@@ -129,11 +129,3 @@ def test_vectors_and_the_kg_that_they_were_made_from(tmp_path: Path) -> None:
     assert made_from_another_kg(features_path, kg_path)
     kg_path.unlink()
     assert not made_from_another_kg(features_path, kg_path)
-
-
-@pytest.mark.parametrize(("row", "field"), [("a\t[PAD]\t1", "item_id"), ("[PAD]\tx\t1", "user_id")])
-def test_the_name_of_the_padding_is_no_id(tmp_path: Path, row: str, field: str) -> None:
-    path = write(tmp_path, "inter", "user_id:token\titem_id:token\ttimestamp:float", "a\tx\t1", row)
-    with pytest.raises(KgrecError) as caught:
-        load_dataset(Settings(dataset="toy"), tmp_path, lambda event: None)
-    assert str(caught.value).startswith(f"{path}, line 3, column {field}: '[PAD]' is what padding")
