@@ -174,9 +174,12 @@ def json_texts(
 
 
 def _parse(line: str) -> Any:
-    """The value of a JSON text, numbers as their text; None where it is none."""
+    """The value of a JSON text, numbers as their text; None for none, or half characters."""
     try:
-        return json.loads(line, parse_int=str, parse_float=str, parse_constant=str)
+        value = json.loads(line, parse_int=str, parse_float=str, parse_constant=str)
+        if "\\u" in line:
+            json.dumps(value, ensure_ascii=False).encode()
+        return value
     except (ValueError, RecursionError):
         return None
 

@@ -68,6 +68,18 @@ def test_a_bad_json_line_is_named(tmp_path: Path):
         read_raw_interactions(deep, ColumnChoice())
 
 
+def test_half_a_character_in_json_is_a_bad_line(tmp_path: Path):
+    """ "\\ud800" is JSON, but no text: it is the first half of a character."""
+    bad = '{"user_id": "\\ud800", "item_id": "x", "timestamp": 6}\n'
+    path = write(tmp_path / "x.jsonl", LINES.replace("\n\n", f"\n{bad}", 1))
+    with pytest.raises(KgrecError, match=r"x\.jsonl, line 2: found"):
+        read_raw_interactions(path, ColumnChoice())
+    rows = read_raw_interactions(path, ColumnChoice(), on_bad_row="skip")
+    assert rows.table.rows() == ROWS
+    whole = write(tmp_path / "y.jsonl", LINES.replace("a b", "\\ud83d\\ude00"))
+    assert read_raw_interactions(whole, ColumnChoice()).table.rows()[0][1] == "\U0001f600"
+
+
 def test_a_bad_first_json_line_is_a_bad_row(tmp_path: Path):
     path = write(tmp_path / "x.json", '{"user": "u", "it\n{"user": "v", "item": "i"}\n[3]\n')
     rows = read_raw_interactions(path, ColumnChoice(), on_bad_row="skip")
