@@ -125,7 +125,7 @@ def _show_reasons(
         ]
         console.indented(f"{item.rank:>2}. {item.title or item.item} [{item.item}]", 0)
         console.indented(f"rests on: {'; '.join(shares) or 'no item of the history'}", 4)
-        console.indented(f"graph: {_graph_line(reason, name, recommender.path_finder)}", 4)
+        console.indented(_graph_line(reason, name, recommender.path_finder), 4)
         console.indented(f"score {item.score:.2f}: {', '.join(parts)}", 4)
     console.say("(+: how far the score falls when that item is left out of the history)")
 
@@ -135,16 +135,16 @@ def _graph_line(
 ) -> str:
     """The strongest paths, those through one value together; or why there is none."""
     if finder is None:
-        return "there is none"
+        return "graph: there is none"
     if reason.entity is None:
-        return "the item has no entity in it"
+        return "graph: the item has no entity in it"
     by_value: dict[str, list[str]] = {}
-    for path in reason.paths:
+    borne_out = [path for path in reason.paths if path.is_borne_out]
+    for path in borne_out or reason.paths:
         what = f"{path.relation} {path.label}," if path.history_relation else path.relation
         if path.history_relation:
             what += " as" if path.history_relation == path.relation else f" {path.history_relation}"
-        what = what or "the same entity as"
-        what = what if path.is_borne_out else f"(the score does not rest on it) {what}"
-        by_value.setdefault(what, []).append(name(path.item))
-    lines = [f"{what} {', '.join(titles)}" for what, titles in by_value.items()]
-    return "; ".join(lines[:SHOWN_PATHS]) or "nothing in common with the history"
+        by_value.setdefault(what or "the same entity as", []).append(name(path.item))
+    shown = [f"{what} {', '.join(titles)}" for what, titles in by_value.items()][:SHOWN_PATHS]
+    mark = "graph" if borne_out else "graph only, the score does not rest on it"
+    return f"{mark}: {'; '.join(shown)}" if shown else "graph: nothing shared with the history"
