@@ -93,6 +93,10 @@ def test_nothing_leads_to_an_item_without_an_entity_or_from_itself(finder: PathF
     assert empty.find(["1"], ["4"], [[]]) == [[]]
 
 
+def test_an_equal_name_is_nothing_in_common(finder: PathFinder) -> None:
+    assert [path.label for path in finder.find(["1"], ["2"], [[]])[0]] == ["Film"]
+
+
 @pytest.mark.parametrize(
     ("outward", "relation", "words"),
     [
