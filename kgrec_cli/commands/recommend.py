@@ -127,7 +127,7 @@ def _show_reasons(
         console.indented(f"rests on: {'; '.join(shares) or 'no item of the history'}", 4)
         console.indented(_graph_line(reason, name, recommender.path_finder), 4)
         console.indented(f"score {item.score:.2f}: {', '.join(parts)}", 4)
-    console.say("(+: how far the score falls when that item is left out of the history)")
+    console.indented("(+: how far the score falls when that item is left out of the history)", 0)
 
 
 def _graph_line(
@@ -143,7 +143,8 @@ def _graph_line(
     for path in borne_out or reason.paths:
         what = f"{path.relation} {path.label}," if path.history_relation else path.relation
         if path.history_relation:
-            what += " as" if path.history_relation == path.relation else f" {path.history_relation}"
+            is_same = path.history_relation == path.relation
+            what += " as" if is_same else f" {path.history_relation.removesuffix(' of')} of"
         by_value.setdefault(what or "the same entity as", []).append(name(path.item))
     shown = [f"{what} {', '.join(titles)}" for what, titles in by_value.items()][:SHOWN_PATHS]
     mark = "graph" if borne_out else "graph only, the score does not rest on it"
