@@ -69,6 +69,13 @@ def say(text: str) -> None:
     out().print(visible(text), markup=False, soft_wrap=True)
 
 
+def indented(text: str, indent: int) -> None:
+    """Prints a text on standard output, wrapped between words; `indent` blanks before each line."""
+    console = out()
+    for line in Text(visible(text)).wrap(console, console.width - indent):
+        console.print(Text(" " * indent) + line, soft_wrap=True)
+
+
 def heading(text: str) -> None:
     """Prints a line in bold."""
     out().print(Text(visible(text), style="bold"), soft_wrap=True)

@@ -1,5 +1,6 @@
 """`kgrec recommend`: users or histories in, lists with titles out."""
 
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,9 +12,12 @@ from kgrec_cli.commands import options as opt
 from kgrec_cli.errors import UsageError
 
 if TYPE_CHECKING:
-    from kgrec_cli.runs.recommender import Recommendations
+    from kgrec_cli.core.linking.paths import PathFinder
+    from kgrec_cli.runs.recommender import Explanation, Recommendations, Recommender
 
 SHOWN_HISTORY = 5
+SHOWN_PATHS = 2
+SHOWN_AMOUNT = 0.005
 
 
 def recommend(
@@ -34,6 +38,10 @@ def recommend(
         typer.Option(metavar="FILE", help="File to write (.parquet, .csv, .tsv or .jsonl)."),
     ] = None,
     topk: Annotated[int, typer.Option(min=1, metavar="N", help="Items per list.")] = 10,
+    explain: Annotated[
+        bool,
+        typer.Option("--explain", help="Say for each item which history items carry its score."),
+    ] = False,
     device: opt.Device = None,
     threads: opt.Threads = None,
     json_output: opt.Json = False,
@@ -47,6 +55,8 @@ def recommend(
         raise UsageError("give one of --user USER, --items ITEM,ITEM,... and --all-users")
     if all_users != (out is not None):
         raise UsageError("--all-users and --out FILE go together")
+    if all_users and explain:
+        raise UsageError("--explain goes with --user and --items, not with --all-users")
     history = [token.strip() for token in (items or "").split(",") if token.strip()]
     if items is not None and not history:
         raise UsageError("--items: no item in it; expected ITEM,ITEM,...")
@@ -66,22 +76,76 @@ def recommend(
             run_dir, folder, device=device, threads=threads, on_event=on_event
         )
         lists = recommender.recommend(user, [history] if history else None, topk=topk)
+        reasons = [recommender.explain(each) if explain else [] for each in lists]
     if json_output:
-        console.emit_json([_as_json(each) for each in lists])
+        console.emit_json([_as_json(*pair) for pair in zip(lists, reasons, strict=True)])
         return
-    for each in lists:
+    for each, of_list in zip(lists, reasons, strict=True):
         _show(each)
+        if explain:
+            _show_reasons(each, of_list, recommender)
+        else:
+            _show_items(each)
 
 
-def _as_json(of_user: "Recommendations") -> dict[str, Any]:
+def _as_json(of_user: "Recommendations", reasons: "list[Explanation]") -> dict[str, Any]:
     history = [{"item": item, "title": title} for item, title in of_user.history]
     items = [asdict(item) for item in of_user.items]
+    for item, reason in zip(items, reasons, strict=False):  # no reason where none is asked for
+        item["explanation"] = {k: v for k, v in asdict(reason).items() if k not in item}
     return {"user": of_user.user, "history": history, "items": items}
 
 
 def _show(of_user: "Recommendations") -> None:
     recent = [title or item for item, title in of_user.history[-SHOWN_HISTORY:]]
     who = "this history" if of_user.user is None else f"user {of_user.user}"
-    console.say(f"{who}: {len(of_user.history)} items, the last ones: {'; '.join(recent)}")
+    last = "; ".join(recent)
+    console.indented(f"{who}: {len(of_user.history)} items, the last ones: {last}", 0)
+
+
+def _show_items(of_user: "Recommendations") -> None:
     rows = [[item.rank, item.item, item.title, item.score] for item in of_user.items]
     console.table(None, ["", "item", "title", "score"], rows)
+
+
+def _show_reasons(
+    of_user: "Recommendations", reasons: "list[Explanation]", recommender: "Recommender"
+) -> None:
+    """Under each item: the history items that carry its score, what the graph says, the parts."""
+
+    def name(token: str) -> str:
+        return recommender.titles.get(token, token)
+
+    for item, reason in zip(of_user.items, reasons, strict=True):
+        shares = [f"{name(token)} +{reason.drops[token]:.2f}" for token in reason.carriers]
+        parts = [
+            f"{part.replace('_gru', ' GRU')} {value:+.2f}"
+            for part, value in reason.parts.items()
+            if abs(value) >= SHOWN_AMOUNT
+        ]
+        console.indented(f"{item.rank:>2}. {item.title or item.item} [{item.item}]", 0)
+        console.indented(f"rests on: {'; '.join(shares) or 'no item of the history'}", 4)
+        console.indented(_graph_line(reason, name, recommender.path_finder), 4)
+        console.indented(f"score {item.score:.2f}: {', '.join(parts)}", 4)
+    console.indented("(+: how far the score falls when that item is left out of the history)", 0)
+
+
+def _graph_line(
+    reason: "Explanation", name: Callable[[str], str], finder: "PathFinder | None"
+) -> str:
+    """The strongest paths, those through one value together; or why there is none."""
+    if finder is None:
+        return "graph: there is none"
+    if reason.entity is None:
+        return "graph: the item has no entity in it"
+    by_value: dict[str, list[str]] = {}
+    borne_out = [path for path in reason.paths if path.is_borne_out]
+    for path in borne_out or reason.paths:
+        what = f"{path.relation} {path.label}," if path.history_relation else path.relation
+        if path.history_relation:
+            is_same = path.history_relation == path.relation
+            what += " as" if is_same else f" {path.history_relation.removesuffix(' of')} of"
+        by_value.setdefault(what or "the same entity as", []).append(name(path.item))
+    shown = [f"{what} {', '.join(titles)}" for what, titles in by_value.items()][:SHOWN_PATHS]
+    mark = "graph" if borne_out else "graph only, the score does not rest on it"
+    return f"{mark}: {'; '.join(shown)}" if shown else "graph: nothing shared with the history"

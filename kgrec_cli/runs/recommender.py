@@ -16,13 +16,17 @@ from numpy.typing import NDArray
 
 from kgrec_cli.config import narrow
 from kgrec_cli.core.data.histories import Vocabulary, vocabulary_of
+from kgrec_cli.core.evaluation.explain import attribute
 from kgrec_cli.core.evaluation.ranking import MAX_CHUNK_ROWS
 from kgrec_cli.core.evaluation.recommend import check_scorable, read_histories, recommend_items
+from kgrec_cli.core.linking.paths import Path as GraphPath
+from kgrec_cli.core.linking.paths import PathFinder, build_path_finder
 from kgrec_cli.core.model.gru4reckg import GRU4RecKG, ModelSettings, build_model
 from kgrec_cli.core.stored_tensors import find_misfit
+from kgrec_cli.dataset.files import atomic_path, read_kg
 from kgrec_cli.dataset.load import Dataset, load_dataset
 from kgrec_cli.errors import KgrecError
-from kgrec_cli.events import OnEvent, Progress, ignore_event
+from kgrec_cli.events import Note, OnEvent, Progress, ignore_event
 from kgrec_cli.runs.model_fit import branch_tables, expected_weights, widths_of
 from kgrec_cli.runs.run_dir import choose_device, set_up_cpu
 from kgrec_cli.runs.run_files import (
@@ -37,6 +41,8 @@ from kgrec_cli.runs.run_files import (
 from kgrec_cli.settings import Settings
 
 ItemIds = NDArray[np.int32]
+N_CARRIERS = 3
+"""History items that count as those that carry a score: a path from one of them is borne out."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +68,30 @@ class Recommendations:
     user: str | None
     history: list[tuple[str, str | None]]
     items: list[RecommendedItem]
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Why one item has its score after one history.
+
+    Attributes:
+        item: The item's token.
+        entity: Its entity; None when it has none in the graph, so that no path can lead to it.
+        score: The model's score.
+        parts: The score's parts by name, which sum to it (see `core.evaluation.explain`).
+        drops: By token of each history item that the model reads, how far the score falls when that
+            item is left out; the largest first.
+        carriers: The first three of them, of those that make the score fall.
+        paths: The strongest paths through the graph from the history to the item.
+    """
+
+    item: str
+    entity: str | None
+    score: float
+    parts: dict[str, float]
+    drops: dict[str, float]
+    carriers: list[str]
+    paths: list[GraphPath]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -151,6 +181,57 @@ class Recommender:
             )
             for user, row, ids, values in zip(owners, rows, best, scores, strict=True)
         ]
+
+    def explain(self, found: Recommendations, *, n_paths: int | None = 3) -> list[Explanation]:
+        """Why each item of a list is in it: what the model says, and paths through the graph.
+
+        The score is taken apart exactly, and computed anew without each history item. Paths are
+        what the graph says; those whose history item is not among the carriers come last, with
+        `is_borne_out` False.
+
+        Args:
+            found: A list of `recommend`.
+            n_paths: Paths for an item at most; None for all.
+
+        Raises:
+            KgrecError: A malformed `.kg`. Without a `.kg` there are no paths.
+        """
+        if not found.items:
+            return []
+        history = [token for token, _ in found.history]
+        items = [each.item for each in found.items]
+        (read, of_list) = self._encode([history, items])
+        why = attribute(self.model, read, of_list, self.settings.MAX_ITEM_LIST_LENGTH)
+        names = [self.items.tokens[item_id] for item_id in why.history]
+        drops = [
+            {names[place]: float(row[place]) for place in np.argsort(-row, kind="stable")}
+            for row in why.drops
+        ]
+        carriers = [[token for token in row if row[token] > 0][:N_CARRIERS] for row in drops]
+        finder = self.path_finder
+        paths = finder.find(history, items, carriers, n_paths) if finder else [[] for _ in items]
+        return [
+            Explanation(
+                item=item,
+                entity=self.entities.get(item) if finder and item in finder.entities else None,
+                score=float(why.scores[row]),
+                parts={name: float(part[row]) for name, part in why.parts.items()},
+                drops=drops[row],
+                carriers=carriers[row],
+                paths=paths[row],
+            )
+            for row, item in enumerate(items)
+        ]
+
+    @cached_property
+    def path_finder(self) -> PathFinder | None:
+        """The graph of the data set around the run's items; None when there is no `.kg`."""
+        path = atomic_path(self.settings, self.folder, "kg")
+        if not path.is_file():
+            self.on_event(Note(f"{path}: no such file, so no path through a graph is shown"))
+            return None
+        triples = read_kg(self.settings, self.folder)
+        return build_path_finder(self.entities, triples, self.titles)
 
     def recommend_all(
         self, *, topk: int = 10, hide_seen: bool = True, on_event: OnEvent = ignore_event

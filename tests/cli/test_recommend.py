@@ -1,6 +1,7 @@
 """`kgrec recommend` as typed."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -35,6 +36,42 @@ def test_a_list_needs_the_run_alone(run_cli: RunCli, trained_folder: Path, tmp_p
     result = run_cli("recommend", "--items", "i4,i5", "--topk", "2")
     assert result.exit_code == 0, result.stderr
     assert "this history: 2 items, the last ones: Film No 4; Film No 5" in result.stdout
+
+
+def test_reasons_stand_under_each_item(
+    run_cli: RunCli, trained_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments = ("recommend", "--items", "i4,i5,i6", "--explain", "--topk", "12")
+    (found,) = json.loads(run_cli(*arguments, "--json", cwd=trained_folder).stdout)
+    reasons = {row["item"]: row["explanation"] for row in found["items"]}
+    for row in found["items"]:
+        assert sum(row["explanation"]["parts"].values()) == pytest.approx(row["score"], rel=1e-5)
+    path = next(path for path in reasons["i7"]["paths"] if path["item"] == "i6")
+    assert path["triples"] == [["e6", "follows", "e7"]]
+    assert path["is_borne_out"] == ("i6" in reasons["i7"]["carriers"])
+    assert reasons["i11"]["entity"] is None
+    assert reasons["i11"]["paths"] == []
+    monkeypatch.setenv("COLUMNS", "80")
+    screen = run_cli(*arguments, cwd=trained_folder).stdout
+    assert all(len(line) <= 80 for line in screen.splitlines())
+    blocks = re.split(r"\n(?= ?\d+\. )", screen)[1:]
+    of_items = {block.split("[")[1].split("]")[0]: block for block in blocks}
+    assert "rests on: Film No 6 +" in of_items["i7"]
+    assert "graph: follows of Film No 6" in of_items["i7"]
+    assert "graph: the item has no entity in it" in of_items["i11"]
+    assert "item GRU" in of_items["i7"]
+    assert "entity GRU" in of_items["i7"]
+
+
+def test_reasons_without_a_graph_name_the_history(
+    run_cli: RunCli, trained_folder: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(trained_folder / "saved", tmp_path / "saved")
+    result = run_cli("recommend", "--items", "i4,i5", "--topk", "1", "--explain")
+    assert result.exit_code == 0, result.stderr
+    assert "small.kg: no such file, so no path through a graph is shown" in result.stderr
+    assert "rests on: Film No" in result.stdout
+    assert "graph: there is none" in result.stdout
 
 
 @pytest.mark.parametrize("suffix", ["parquet", "csv", "tsv", "jsonl"])
@@ -86,6 +123,7 @@ def test_new_events_of_known_items_are_used(
         (("--user", "u1", "--all-users"), 2, "give one of --user"),
         (("--all-users",), 2, "go together"),
         (("--user", "u1", "--out", "x.csv"), 2, "go together"),
+        (("--all-users", "--out", "x.csv", "--explain"), 2, "--explain goes with --user"),
         (("--all-users", "--out", "x.xlsx"), 2, "must end in one of"),
         (("--user", "nobody"), 1, "no user 'nobody'; its users are u0, u1, u2"),
         (("--items", "i1,i99"), 1, "knows no item 'i99'"),

@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from kgrec_cli.errors import KgrecError
-from kgrec_cli.runs.recommender import Recommender, load_recommender
+from kgrec_cli.runs.recommender import Recommendations, Recommender, load_recommender
 
 TOKENS = [f"i{item}" for item in range(1, 13)]
 
@@ -56,6 +56,22 @@ def test_a_user_is_their_whole_history(recommender: Recommender) -> None:
     everyone = pl.concat(recommender.recommend_all(topk=3))
     rows = everyone.filter(pl.col("user") == "u3").drop("user").rows(named=True)
     assert [row["item"] for row in rows] == [item.item for item in of_users[0].items]
+
+
+def test_reasons_are_what_scores_say(recommender: Recommender) -> None:
+    history = ["i4", "i12", "i5", "i6"]
+    (found,) = recommender.recommend(histories=[history], topk=3)
+    rows = [history, *([t for t in history if t != left_out] for left_out in history)]
+    scores = recommender.scores(rows)
+    for item, reason in zip(found.items, recommender.explain(found), strict=True):
+        own = scores[:, recommender.item_tokens.index(item.item)]
+        assert reason.item == item.item
+        assert reason.score == pytest.approx(item.score, rel=1e-5)
+        expected = dict(zip(history, own[0] - own[1:], strict=True))
+        assert reason.drops == pytest.approx(expected, abs=1e-5)
+        assert list(reason.drops.values()) == sorted(reason.drops.values(), reverse=True)
+        assert reason.carriers == [t for t, drop in reason.drops.items() if drop > 0][:3]
+    assert recommender.explain(Recommendations(None, [("i1", None)], [])) == []
 
 
 def test_item_vectors_score_the_items(recommender: Recommender) -> None:

@@ -11,7 +11,7 @@ import polars as pl
 from kgrec_cli.core.linking.oddities import count_self_loops
 
 _NO_GENRE = r"\(no genres listed\)"
-_PREFIXES = {
+METADATA_PREFIXES = {
     "has_genre": "genre",
     "released_in": "year",
     "released_in_decade": "decade",
@@ -151,12 +151,12 @@ def is_metadata() -> pl.Expr:
     """Whether a triple (relation_id, tail_id) is one that `build_metadata_kg` makes."""
     return pl.any_horizontal(
         (pl.col("relation_id") == relation) & pl.col("tail_id").str.starts_with(f"{prefix}:")
-        for relation, prefix in _PREFIXES.items()
+        for relation, prefix in METADATA_PREFIXES.items()
     )
 
 
 def _facts(table: pl.DataFrame, relation: str, tail: pl.Expr) -> pl.DataFrame:
-    name = pl.format(f"{_PREFIXES[relation]}:{{}}", tail)
+    name = pl.format(f"{METADATA_PREFIXES[relation]}:{{}}", tail)
     return table.select(
         "item_id", pl.lit(relation).alias("relation_id"), name.alias("tail_id")
     ).unique(maintain_order=True)
