@@ -37,6 +37,7 @@ def recommend(
     device: opt.Device = None,
     threads: opt.Threads = None,
     json_output: opt.Json = False,
+    quiet: opt.Quiet = False,
 ) -> None:
     """Recommend items: to users by their whole histories, or after any list of items."""
     from kgrec_cli.runs.recommender import load_recommender

@@ -35,6 +35,9 @@ def train(
     seeds: Annotated[
         int, typer.Option(min=1, metavar="N", help="Train this many runs, with consecutive seeds.")
     ] = 1,
+    name: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Name of the run, of its folder too.")
+    ] = None,
     resume: Annotated[str | None, typer.Option(metavar="RUN", help="Resume a stopped run.")] = None,
     on_all_data: Annotated[
         bool,
@@ -52,6 +55,7 @@ def train(
     device: opt.Device = None,
     threads: opt.Threads = None,
     json_output: opt.Json = False,
+    quiet: opt.Quiet = False,
 ) -> None:
     """Train GRU4RecKG (or GRU4Rec) and measure it on the validation and test parts."""
     from kgrec_cli.config import resolve_settings
@@ -70,7 +74,7 @@ def train(
         raise UsageError("--like goes with --on-all-data")
     if resume is not None:
         typed = [value for value in options.values() if value is not None]
-        if typed or config or assignments or on_all_data or seeds > 1:
+        if typed or config or assignments or on_all_data or seeds > 1 or name:
             raise UsageError("--resume uses the settings of the run: give it alone")
         settings = resolve_settings(folder=folder)
         run_dir = find_run(folder, resume, finished=False)
@@ -92,7 +96,12 @@ def train(
         )
         with console.listening(json_output) as on_event:
             results = run_train(
-                settings, folder, n_seeds=seeds, on_all_data=on_all_data, on_event=on_event
+                settings,
+                folder,
+                n_seeds=seeds,
+                name=name,
+                on_all_data=on_all_data,
+                on_event=on_event,
             )
     _show(results, settings.shown_cutoff, json_output)
 
@@ -105,7 +114,7 @@ def _show(results: "list[TrainedRun]", cutoff: int, json_output: bool) -> None:
     if len(results) == 1 and last.metrics:
         seconds = console.duration(last.elapsed_s)
         title = f"{last.run_dir.name}: best epoch {last.best_epoch} of {last.epochs}, {seconds}"
-        console.metric_table(title, last.metrics, cutoff)
+        console.metric_table(title, last.metrics, [cutoff])
     elif last.metrics:
         console.table("Mean and spread over seeds", *_spread(results, cutoff))
     for result in results:
