@@ -14,6 +14,7 @@ from kgrec_cli import __version__, console, stopping
 from kgrec_cli.commands import mistakes
 from kgrec_cli.commands.command import Command, Group
 from kgrec_cli.commands.compare import compare
+from kgrec_cli.commands.config import config
 from kgrec_cli.commands.demo import demo
 from kgrec_cli.commands.doctor import doctor
 from kgrec_cli.commands.evaluate import evaluate
@@ -63,6 +64,7 @@ _commands: dict[str, Callable[..., None]] = {
 for _name, _function in _commands.items():
     app.command(_name, cls=Command)(_function)
 app.add_typer(runs, name="runs")
+app.add_typer(config, name="config")
 
 
 def _show_version(wanted: bool) -> None:
