@@ -40,7 +40,6 @@ app = typer.Typer(
     cls=Group,
     help="From raw interactions and a knowledge graph to a trained, measured GRU4RecKG.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={

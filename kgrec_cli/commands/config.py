@@ -9,6 +9,7 @@ import typer
 from kgrec_cli import console
 from kgrec_cli.commands import options as opt
 from kgrec_cli.commands.command import Command, Group
+from kgrec_cli.commands.completion import complete_run
 
 config = typer.Typer(
     cls=Group, no_args_is_help=True, help="Show, check and compare settings (docs/settings.md)."
@@ -73,9 +74,20 @@ def validate(
 @config.command(cls=Command)
 def diff(
     first: Annotated[
-        str, typer.Argument(metavar="A", help="A run, or a settings file.", show_default=False)
+        str,
+        typer.Argument(
+            metavar="A",
+            help="A run, or a settings file.",
+            show_default=False,
+            autocompletion=complete_run,
+        ),
     ],
-    second: Annotated[str, typer.Argument(metavar="B", help="Another one.", show_default=False)],
+    second: Annotated[
+        str,
+        typer.Argument(
+            metavar="B", help="Another one.", show_default=False, autocompletion=complete_run
+        ),
+    ],
     json_output: opt.Json = False,
 ) -> None:
     """Show the settings in which two runs, or settings files, differ."""

@@ -10,10 +10,16 @@ import typer
 from kgrec_cli import console
 from kgrec_cli.commands import options as opt
 from kgrec_cli.commands.command import Command, Group
+from kgrec_cli.commands.completion import complete_dataset, complete_run
 from kgrec_cli.errors import KgrecError, UsageError
 
 runs = typer.Typer(cls=Group, help="List the runs; show, rename, remove them; name the best one.")
-ARun = Annotated[str, typer.Argument(metavar="RUN", help=opt.RUN_HELP, show_default=False)]
+ARun = Annotated[
+    str,
+    typer.Argument(
+        metavar="RUN", help=opt.RUN_HELP, show_default=False, autocompletion=complete_run
+    ),
+]
 
 
 @runs.callback(invoke_without_command=True)
@@ -112,7 +118,10 @@ def rename(
 @runs.command(cls=Command)
 def remove(
     names: Annotated[
-        list[str], typer.Argument(metavar="RUN...", help="Whole names.", show_default=False)
+        list[str],
+        typer.Argument(
+            metavar="RUN...", help="Whole names.", show_default=False, autocompletion=complete_run
+        ),
     ],
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only say what would be removed.")
@@ -143,7 +152,13 @@ def remove(
 @runs.command(cls=Command)
 def best(
     dataset: Annotated[
-        str | None, typer.Argument(metavar="DATASET", help="Of which data set.", show_default=False)
+        str | None,
+        typer.Argument(
+            metavar="DATASET",
+            help="Of which data set.",
+            show_default=False,
+            autocompletion=complete_dataset,
+        ),
     ] = None,
     json_output: opt.Json = False,
 ) -> None:

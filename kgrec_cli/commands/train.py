@@ -7,6 +7,7 @@ import typer
 
 from kgrec_cli import console
 from kgrec_cli.commands import options as opt
+from kgrec_cli.commands.completion import complete_run
 from kgrec_cli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -38,7 +39,10 @@ def train(
     name: Annotated[
         str | None, typer.Option(metavar="NAME", help="Name of the run, of its folder too.")
     ] = None,
-    resume: Annotated[str | None, typer.Option(metavar="RUN", help="Resume a stopped run.")] = None,
+    resume: Annotated[
+        str | None,
+        typer.Option(metavar="RUN", help="Resume a stopped run.", autocompletion=complete_run),
+    ] = None,
     on_all_data: Annotated[
         bool,
         typer.Option(
@@ -48,7 +52,11 @@ def train(
     ] = False,
     like: Annotated[
         str | None,
-        typer.Option(metavar="RUN", help="The run --on-all-data follows; default: the newest."),
+        typer.Option(
+            metavar="RUN",
+            help="The run --on-all-data follows; default: the newest.",
+            autocompletion=complete_run,
+        ),
     ] = None,
     config: opt.Config = None,
     assignments: opt.Assignments = None,
