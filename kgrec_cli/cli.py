@@ -44,6 +44,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={
         "help_option_names": ["-h", "--help"],
+        "max_content_width": 120,
         "token_normalize_func": lambda name: name.replace("_", "-"),  # --learning_rate
     },
 )

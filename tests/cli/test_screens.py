@@ -68,15 +68,15 @@ def draw(output: str, width: int) -> tuple[list[str], list[str]]:
     return ["".join(each).rstrip() for each in rows], too_long
 
 
-def show(folder: Path, width: int, screens: dict[str, Sequence[str]]) -> tuple[str, list[str]]:
-    """Runs commands in a terminal of `width` columns; see `draw`."""
+def run_in_terminal(folder: Path, width: int, screens: dict[str, Sequence[str]]) -> str:
+    """What commands write to a terminal of `width` columns, control codes included."""
     primary, secondary = pty.openpty()
     fcntl.ioctl(secondary, termios.TIOCSWINSZ, struct.pack("HHHH", 40, width, 0, 0))
     environment = {name: value for name, value in os.environ.items() if name != "COLUMNS"}
     child = subprocess.Popen(
         [sys.executable, "-c", DRIVER, json.dumps(screens)],
         stdin=secondary, stdout=secondary, stderr=secondary, cwd=folder, start_new_session=True,
-        env={**environment, "TERM": "xterm", "NO_COLOR": "1", "OMP_NUM_THREADS": "1"},
+        env={**environment, "TERM": "xterm", "OMP_NUM_THREADS": "1"},
     )  # fmt: skip
     os.close(secondary)
     output = b""
@@ -87,7 +87,12 @@ def show(folder: Path, width: int, screens: dict[str, Sequence[str]]) -> tuple[s
         pass
     os.close(primary)
     assert child.wait() == 0, output
-    rows, too_long = draw(output.decode(), width)
+    return output.decode()
+
+
+def show(folder: Path, width: int, screens: dict[str, Sequence[str]]) -> tuple[str, list[str]]:
+    """What then stands there, and the lines that were too long; see `draw`."""
+    rows, too_long = draw(run_in_terminal(folder, width, screens), width)
     return "\n".join(rows), too_long
 
 
@@ -133,3 +138,14 @@ def test_every_screen_is_whole(
 def test_a_stacked_row_names_each_cell(folder: Path) -> None:
     shown, _ = show(folder, 20, {"recommend": ["recommend", "first", "--user", "u1", "-q"]})
     assert re.search(r"\n1\nitem: i11\ntitle: Film No 11\nscore: \d", shown)
+
+
+@pytest.mark.parametrize("has_color", [True, False])
+def test_no_color_is_honoured(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, has_color: bool
+) -> None:
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    if not has_color:
+        monkeypatch.setenv("NO_COLOR", "1")
+    output = run_in_terminal(folder, 80, {"doctor": ["doctor"], "mistake": ["trian"]})
+    assert bool(re.search(r"\x1b\[[0-9;]*3[0-9]m", output)) == has_color
