@@ -6,13 +6,15 @@ command's body.
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import typer
 
 from kgrec_cli import __version__, console, stopping
 from kgrec_cli.commands import mistakes
+from kgrec_cli.commands.command import Command, Group
 from kgrec_cli.commands.compare import compare
+from kgrec_cli.commands.config import config
 from kgrec_cli.commands.demo import demo
 from kgrec_cli.commands.doctor import doctor
 from kgrec_cli.commands.evaluate import evaluate
@@ -35,27 +37,34 @@ OpenMP's default is long: beside another busy program TransE took over 20 times 
 
 app = typer.Typer(
     name="kgrec",
+    cls=Group,
     help="From raw interactions and a knowledge graph to a trained, measured GRU4RecKG.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,
     context_settings={
         "help_option_names": ["-h", "--help"],
+        "max_content_width": 120,
         "token_normalize_func": lambda name: name.replace("_", "-"),  # --learning_rate
     },
 )
-app.command("prepare")(prepare)
-app.command("pretrain-kg")(pretrain_kg)
-app.command("train")(train)
-app.command("evaluate")(evaluate)
-app.command("compare")(compare)
-app.command("tune")(tune)
-app.command("recommend")(recommend)
-app.command("runs")(runs)
-app.command("export")(export)
-app.command("import")(import_weights)
-app.command("doctor")(doctor)
-app.command("demo")(demo)
+_commands: dict[str, Callable[..., None]] = {
+    "prepare": prepare,
+    "pretrain-kg": pretrain_kg,
+    "train": train,
+    "evaluate": evaluate,
+    "compare": compare,
+    "tune": tune,
+    "recommend": recommend,
+    "export": export,
+    "import": import_weights,
+    "doctor": doctor,
+    "demo": demo,
+}
+for _name, _function in _commands.items():
+    app.command(_name, cls=Command)(_function)
+app.add_typer(runs, name="runs")
+app.add_typer(config, name="config")
 
 
 def _show_version(wanted: bool) -> None:
@@ -87,6 +96,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def run(arguments: Sequence[str]) -> int:
     """Runs one command and returns its exit code; prints at most one line of error."""
+    console.set_quiet(False)
     try:
         code = int(app(args=list(arguments), prog_name="kgrec", standalone_mode=False) or 0)
         if code == Stopped.exit_code:  # what Typer makes of a KeyboardInterrupt
@@ -114,6 +124,9 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _show_usage_error(error: typer.TyperException, arguments: Sequence[str]) -> int:
+    if type(error).__name__ == "NoArgsIsHelpError":  # its text is the whole help
+        console.err().print(str(error), markup=False, soft_wrap=True)
+        return 2
     line = mistakes.explain(error, arguments)
     if line:
         console.show_error(line)

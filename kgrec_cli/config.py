@@ -271,6 +271,9 @@ def unknown_key(name: str) -> str:
         return f"unknown key '{name}': name settings files by --config FILE"
     if meant is not None:
         return f"unknown key '{name}': did you mean '{meant}'?"
+    begins_so = sorted(key for key in setting_names() if key[:4] == name[:4])
+    if nearest(name, setting_names()) is None and begins_so:
+        return f"unknown key '{shorten(name)}': did you mean {' or '.join(begins_so[:3])}?"
     return unknown_name("key", name, setting_names())
 
 
@@ -285,6 +288,40 @@ def narrow(settings: Settings, kind: type[Narrow]) -> Narrow:
 def format_config(settings: Settings) -> str:
     """Settings as YAML text that `--config` reads back to the same settings."""
     return yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def flatten(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings by name, those of a block as `block.key`."""
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        if key in BLOCKS and isinstance(value, Mapping):
+            flat |= {f"{key}.{inner}": of_inner for inner, of_inner in value.items()}
+        else:
+            flat[key] = value
+    return flat
+
+
+def find_origins(
+    folder: Path, config_paths: Iterable[Path] = (), assignments: Iterable[str] = ()
+) -> dict[str, str]:
+    """Where each setting that is no default comes from: name, as of `flatten`, to file or `--set`.
+
+    Raises:
+        KgrecError: As `resolve_settings`, which says more.
+    """
+    local_path = folder / CONFIG_NAME
+    paths = [local_path] if local_path.is_file() else []
+    sources = {str(path): read_yaml(path) for path in (*paths, *config_paths)}
+    sources["--set"] = parse_assignments(assignments)
+    explicit: dict[str, Any] = {}
+    origins: dict[str, str] = {}
+    for source, values in sources.items():
+        values = translate(values, source, lambda text: None)
+        explicit = merge(explicit, values)
+        origins |= dict.fromkeys(flatten(values), source)
+    preset = explicit.get("preset")
+    of_preset = dict.fromkeys(flatten(with_preset(explicit)), f"preset {preset}")
+    return of_preset | origins
 
 
 def choose_dataset(settings: Settings, folder: Path) -> Settings:

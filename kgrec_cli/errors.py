@@ -24,10 +24,14 @@ class UsageError(KgrecError):
 
 
 def nearest(name: str, valid: Iterable[str]) -> str | None:
-    """The valid name most like `name`, case aside, or None when none is close."""
-    by_fold = {choice.casefold(): choice for choice in valid}
-    matches = get_close_matches(name.casefold(), by_fold, n=1, cutoff=0.6)
-    return by_fold[matches[0]] if matches else None
+    """The valid name with the fewest changes from `name`, case aside; None if none is close."""
+    from rapidfuzz.distance import OSA  # late: only a mistake needs it
+
+    folded, by_fold = name.casefold(), {choice.casefold(): choice for choice in valid}
+    matches = get_close_matches(folded, by_fold, n=5, cutoff=0.6)
+    if not matches:
+        return None
+    return by_fold[min(matches, key=lambda match: OSA.distance(folded, match))]
 
 
 def unknown_name(kind: str, name: str, valid: Iterable[str]) -> str:

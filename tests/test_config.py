@@ -117,6 +117,12 @@ def test_every_setting_is_described_once() -> None:
     assert all(preset in DESCRIPTIONS["preset"] for preset in PRESETS)
 
 
+def test_a_key_that_is_like_none_gets_those_that_begin_like_it(tmp_path: Path) -> None:
+    meant = "unknown key 'evaluatoin': did you mean eval_args or eval_batch_size or eval_step?"
+    with pytest.raises(UsageError, match=meant.replace("?", r"\?")):
+        resolve_settings(folder=tmp_path, assignments=["evaluatoin=3"])
+
+
 @pytest.mark.parametrize("key", ["ports", "worker_", "state_", "tresholds", "show_progres"])
 def test_a_suggestion_has_an_effect(tmp_path: Path, key: str) -> None:
     """Each is nearest to a key of RecBole's that does nothing here."""

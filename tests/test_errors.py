@@ -2,7 +2,7 @@
 
 import pytest
 
-from kgrec_cli.errors import shorten, unknown_name
+from kgrec_cli.errors import nearest, shorten, unknown_name
 
 
 def test_a_short_list_of_names_is_shown_whole() -> None:
@@ -34,3 +34,10 @@ def test_a_long_name_is_cut() -> None:
 )
 def test_a_text_is_quoted_on_one_line_of_forty_characters(text: str, shown: str) -> None:
     assert shorten(text) == shown
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"), [("GRU4Rek", "GRU4Rec"), ("gru4reckgg", "GRU4RecKG"), ("lstm", None)]
+)
+def test_the_nearest_name_is_the_one_with_fewest_changes(typed: str, meant: str | None) -> None:
+    assert nearest(typed, ["GRU4RecKG", "GRU4Rec"]) == meant

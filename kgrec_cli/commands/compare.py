@@ -8,6 +8,7 @@ import typer
 
 from kgrec_cli import console
 from kgrec_cli.commands import options as opt
+from kgrec_cli.commands.completion import complete_run
 
 if TYPE_CHECKING:
     from kgrec_cli.stages.compare import Comparison
@@ -20,6 +21,7 @@ def compare(
             metavar="RUN",
             help="Run folders or their names under saved/. All are compared with the first.",
             show_default=False,
+            autocompletion=complete_run,
         ),
     ],
     group: Annotated[
@@ -32,6 +34,7 @@ def compare(
     device: opt.Device = None,
     threads: opt.Threads = None,
     json_output: opt.Json = False,
+    quiet: opt.Quiet = False,
 ) -> None:
     """Compare finished runs on the same test targets, with intervals by paired bootstrap."""
     from kgrec_cli.runs.run_dir import find_run

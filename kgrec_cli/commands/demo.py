@@ -18,6 +18,7 @@ def demo(
         Path, typer.Option(metavar="FOLDER", help="Working folder; it is not removed.")
     ] = Path("kgrec-demo"),
     threads: opt.Threads = None,
+    quiet: opt.Quiet = False,
 ) -> None:
     """Run the whole pipeline on the bundled sample data, in a minute or two."""
     from kgrec_cli.commands.evaluate import evaluate

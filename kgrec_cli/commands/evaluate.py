@@ -35,6 +35,7 @@ def evaluate(
     device: opt.Device = None,
     threads: opt.Threads = None,
     json_output: opt.Json = False,
+    quiet: opt.Quiet = False,
 ) -> None:
     """Measure a run by full ranking, seen items masked and not, beside two baselines."""
     from kgrec_cli.config import parse_assignments
@@ -61,16 +62,19 @@ def evaluate(
         values = {"run": result.run_dir.name, **result.metrics}
         console.emit_json({**values, "baselines": result.baselines, "slices": result.slices})
         return
-    cutoff = settings.shown_cutoff
-    console.metric_table(result.run_dir.name, result.metrics, cutoff)
-    if "test" in result.metrics:
+    cutoffs = sorted(settings.topk) if topk else [settings.shown_cutoff]
+    console.metric_table(result.run_dir.name, result.metrics, cutoffs)
+    for cutoff in cutoffs if "test" in result.metrics else ():
+        at = f" (at {cutoff})" if len(cutoffs) > 1 else ""
         systems = {"this run": result.metrics, **result.baselines}
-        _show_side_by_side("Test targets: this run and the baselines", systems, cutoff)
+        _show_side_by_side(f"Test targets: this run and the baselines{at}", systems, cutoff)
+        for line in _below(systems, cutoff):
+            console.say(line)
         slices = {
             name: {view: result.slices[view][name] for view in ("test", "test_masked")}
             for name in result.slices["test"]
         }
-        _show_side_by_side("Test targets, by target item", slices, cutoff)
+        _show_side_by_side(f"Test targets, by target item{at}", slices, cutoff)
     if per_user is not None:
         console.say(f"ranks of the test targets: {per_user}")
     if result.is_kept:
@@ -79,6 +83,23 @@ def evaluate(
 
 def _split(text: str | None) -> list[str] | None:
     return [name.strip() for name in text.split(",")] if text else None
+
+
+def _below(systems: Mapping[str, Mapping[str, Mapping[str, float]]], cutoff: int) -> list[str]:
+    """A line for each baseline that ranks better than the run, by NDCG or else Hit."""
+    lines = []
+    (run, values), *baselines = systems.items()
+    for name, of_baseline in baselines:
+        worse = [
+            f"{metric}{view.removeprefix('test').replace('_', ' ')} "
+            f"{values[view][metric]:.4f} against {of_baseline[view][metric]:.4f}"
+            for metric in [f"ndcg@{cutoff}", f"hit@{cutoff}"]
+            for view in ("test", "test_masked")
+            if metric in of_baseline[view] and values[view][metric] < of_baseline[view][metric]
+        ]
+        if worse:
+            lines.append(f"{run} is below {name}: {', '.join(worse)}")
+    return lines
 
 
 def _show_side_by_side(

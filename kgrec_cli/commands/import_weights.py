@@ -16,6 +16,7 @@ def import_weights(
     config: opt.Config = None,
     assignments: opt.Assignments = None,
     json_output: opt.Json = False,
+    quiet: opt.Quiet = False,
 ) -> None:
     """Make a run of a RecBole checkpoint and measure it. No code in the file is run."""
     from kgrec_cli.config import resolve_settings
@@ -40,6 +41,6 @@ def import_weights(
         values = {"run": str(result.run_dir), "checkpoint_valid_score": score, "metrics": metrics}
         console.emit_json(values)
         return
-    console.metric_table(result.run_dir.name, result.metrics, settings.shown_cutoff)
+    console.metric_table(result.run_dir.name, result.metrics, [settings.shown_cutoff])
     console.say(f"run: {result.run_dir}")
     console.say("next: kgrec evaluate    or: kgrec recommend --user USER")

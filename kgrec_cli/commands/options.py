@@ -5,6 +5,12 @@ from typing import Annotated, Any
 
 import typer
 
+from kgrec_cli import console
+from kgrec_cli.commands.completion import (
+    complete_assignment,
+    complete_dataset,
+    complete_run,
+)
 from kgrec_cli.descriptions import DESCRIPTIONS
 from kgrec_cli.errors import UsageError
 
@@ -26,10 +32,17 @@ DatasetArgument = Annotated[
         help="A data set under data_path, or any folder with one (NAME/NAME.inter). "
         "Default: the only one under data_path.",
         show_default=False,
+        autocompletion=complete_dataset,
     ),
 ]
 DatasetOption = Annotated[
-    str | None, typer.Option("--dataset", metavar="DATASET", help="The data set, as an option.")
+    str | None,
+    typer.Option(
+        "--dataset",
+        metavar="DATASET",
+        help="The data set, as an option.",
+        autocompletion=complete_dataset,
+    ),
 ]
 Model = Annotated[str | None, setting("model")]
 Preset = Annotated[str | None, setting("preset")]
@@ -43,16 +56,40 @@ Config = Annotated[
 ]
 Assignments = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Any setting; may be repeated."),
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Any setting; may be repeated.",
+        autocompletion=complete_assignment,
+    ),
 ]
+RUN_HELP = (
+    "A run: its name under saved/ or how it begins, a folder, a data set (its newest run), latest, "
+    "best."
+)
 Run = Annotated[
     str | None,
-    typer.Argument(help="Run folder or its name under saved/; default: the newest finished run."),
+    typer.Argument(
+        help=f"{RUN_HELP} Default: latest.", show_default=False, autocompletion=complete_run
+    ),
 ]
 Device = Annotated[str | None, setting("device")]
 Threads = Annotated[int | None, count("threads")]
 Seed = Annotated[int | None, count("seed", min=0)]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON, nothing else.")]
+
+
+def _be_quiet(quiet: bool) -> None:
+    if quiet:
+        console.set_quiet(True)
+
+
+Quiet = Annotated[
+    bool,
+    typer.Option(
+        "--quiet", "-q", callback=_be_quiet, help="No progress and no notes; warnings stay."
+    ),
+]
 
 
 def one_dataset(argument: str | None, option: str | None) -> str | None:

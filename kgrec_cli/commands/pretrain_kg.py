@@ -7,11 +7,14 @@ import typer
 
 from kgrec_cli import console
 from kgrec_cli.commands import options as opt
+from kgrec_cli.commands.completion import complete_method
 
 
 def pretrain_kg(
     dataset: opt.DatasetArgument = None,
-    method: Annotated[str | None, opt.setting("pretrain_kg.method")] = None,
+    method: Annotated[
+        str | None, opt.setting("pretrain_kg.method", autocompletion=complete_method)
+    ] = None,
     embedding_size: Annotated[int | None, opt.count("pretrain_kg.embedding_size")] = None,
     epochs: Annotated[int | None, opt.count("pretrain_kg.epochs")] = None,
     batch_size: Annotated[int | None, opt.count("pretrain_kg.batch_size")] = None,
@@ -31,6 +34,7 @@ def pretrain_kg(
     device: opt.Device = None,
     threads: opt.Threads = None,
     json_output: opt.Json = False,
+    quiet: opt.Quiet = False,
 ) -> None:
     """Train a vector for every entity of the knowledge graph, with PyKEEN."""
     from kgrec_cli.config import resolve_settings

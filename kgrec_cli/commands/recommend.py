@@ -30,6 +30,12 @@ def recommend(
         str | None,
         typer.Option(metavar="ITEM,ITEM,...", help="A history of any items, oldest first."),
     ] = None,
+    item: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="ITEM", help="An item of a history, by id or title; may be repeated, in order."
+        ),
+    ] = None,
     all_users: Annotated[
         bool, typer.Option("--all-users", help="All users of the data set, to --out.")
     ] = False,
@@ -45,18 +51,20 @@ def recommend(
     device: opt.Device = None,
     threads: opt.Threads = None,
     json_output: opt.Json = False,
+    quiet: opt.Quiet = False,
 ) -> None:
     """Recommend items: to users by their whole histories, or after any list of items."""
+    from kgrec_cli.runs.item_search import find_item
     from kgrec_cli.runs.recommender import load_recommender
     from kgrec_cli.runs.run_dir import find_run
     from kgrec_cli.stages.recommend import run_recommend_all
 
-    if sum([bool(user), items is not None, all_users]) != 1:
-        raise UsageError("give one of --user USER, --items ITEM,ITEM,... and --all-users")
+    if sum([bool(user), items is not None, bool(item), all_users]) != 1:
+        raise UsageError("give one of --user USER, --item ITEM, --items ITEM,... and --all-users")
     if all_users != (out is not None):
         raise UsageError("--all-users and --out FILE go together")
     if all_users and explain:
-        raise UsageError("--explain goes with --user and --items, not with --all-users")
+        raise UsageError("--explain goes with --user, --item and --items, not with --all-users")
     history = [token.strip() for token in (items or "").split(",") if token.strip()]
     if items is not None and not history:
         raise UsageError("--items: no item in it; expected ITEM,ITEM,...")
@@ -75,6 +83,9 @@ def recommend(
         recommender = load_recommender(
             run_dir, folder, device=device, threads=threads, on_event=on_event
         )
+        if item:
+            tokens, titles = recommender.items.tokens[1:], recommender.titles
+            history = [find_item(each, tokens, titles) for each in item]
         lists = recommender.recommend(user, [history] if history else None, topk=topk)
         reasons = [recommender.explain(each) if explain else [] for each in lists]
     if json_output:

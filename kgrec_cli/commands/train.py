@@ -7,6 +7,7 @@ import typer
 
 from kgrec_cli import console
 from kgrec_cli.commands import options as opt
+from kgrec_cli.commands.completion import complete_run
 from kgrec_cli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -35,7 +36,13 @@ def train(
     seeds: Annotated[
         int, typer.Option(min=1, metavar="N", help="Train this many runs, with consecutive seeds.")
     ] = 1,
-    resume: Annotated[str | None, typer.Option(metavar="RUN", help="Resume a stopped run.")] = None,
+    name: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Name of the run, of its folder too.")
+    ] = None,
+    resume: Annotated[
+        str | None,
+        typer.Option(metavar="RUN", help="Resume a stopped run.", autocompletion=complete_run),
+    ] = None,
     on_all_data: Annotated[
         bool,
         typer.Option(
@@ -45,13 +52,18 @@ def train(
     ] = False,
     like: Annotated[
         str | None,
-        typer.Option(metavar="RUN", help="The run --on-all-data follows; default: the newest."),
+        typer.Option(
+            metavar="RUN",
+            help="The run --on-all-data follows; default: the newest.",
+            autocompletion=complete_run,
+        ),
     ] = None,
     config: opt.Config = None,
     assignments: opt.Assignments = None,
     device: opt.Device = None,
     threads: opt.Threads = None,
     json_output: opt.Json = False,
+    quiet: opt.Quiet = False,
 ) -> None:
     """Train GRU4RecKG (or GRU4Rec) and measure it on the validation and test parts."""
     from kgrec_cli.config import resolve_settings
@@ -70,7 +82,7 @@ def train(
         raise UsageError("--like goes with --on-all-data")
     if resume is not None:
         typed = [value for value in options.values() if value is not None]
-        if typed or config or assignments or on_all_data or seeds > 1:
+        if typed or config or assignments or on_all_data or seeds > 1 or name:
             raise UsageError("--resume uses the settings of the run: give it alone")
         settings = resolve_settings(folder=folder)
         run_dir = find_run(folder, resume, finished=False)
@@ -92,7 +104,12 @@ def train(
         )
         with console.listening(json_output) as on_event:
             results = run_train(
-                settings, folder, n_seeds=seeds, on_all_data=on_all_data, on_event=on_event
+                settings,
+                folder,
+                n_seeds=seeds,
+                name=name,
+                on_all_data=on_all_data,
+                on_event=on_event,
             )
     _show(results, settings.shown_cutoff, json_output)
 
@@ -105,7 +122,7 @@ def _show(results: "list[TrainedRun]", cutoff: int, json_output: bool) -> None:
     if len(results) == 1 and last.metrics:
         seconds = console.duration(last.elapsed_s)
         title = f"{last.run_dir.name}: best epoch {last.best_epoch} of {last.epochs}, {seconds}"
-        console.metric_table(title, last.metrics, cutoff)
+        console.metric_table(title, last.metrics, [cutoff])
     elif last.metrics:
         console.table("Mean and spread over seeds", *_spread(results, cutoff))
     for result in results:

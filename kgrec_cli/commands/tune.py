@@ -51,6 +51,7 @@ def tune(
     device: opt.Device = None,
     threads: opt.Threads = None,
     json_output: opt.Json = False,
+    quiet: opt.Quiet = False,
 ) -> None:
     """Search for the best settings. The same command resumes a stopped search."""
     from kgrec_cli.config import resolve_settings
@@ -105,7 +106,7 @@ def tune(
     ]
     names = ["rank", "trial", *parameters, f"valid_{metric}", f"test_{metric}", "epochs"]
     rows = [
-        [row.get(name) for name in names]
+        [str(row[name]) if name in parameters else row.get(name) for name in names]
         for row in result.leaderboard[:SHOWN_TRIALS]
         if row["state"] == "complete"
     ]

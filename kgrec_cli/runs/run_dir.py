@@ -23,7 +23,7 @@ from kgrec_cli import __version__
 from kgrec_cli.config import format_config, resolve_settings
 from kgrec_cli.core.model.gru4reckg import GRU4RecKG
 from kgrec_cli.dataset.load import Dataset
-from kgrec_cli.errors import MAX_LISTED, KgrecError, unknown_name
+from kgrec_cli.errors import MAX_LISTED, KgrecError, UsageError, shorten, unknown_name
 from kgrec_cli.formats.atomic import write_atomic
 from kgrec_cli.formats.files import cannot_write, write_json, write_text
 from kgrec_cli.formats.locks import InUse, only_writer, remove_leftovers, staging_path
@@ -35,9 +35,13 @@ from kgrec_cli.runs.run_files import (
     ITEMS,
     METRICS,
     MODEL,
+    read_metrics,
     write_tensors,
 )
 from kgrec_cli.settings import Settings
+
+LATEST, BEST = "latest", "best"
+"""Names that mean a run by what it is."""
 
 
 @contextmanager
@@ -47,6 +51,7 @@ def new_run(
     dataset: Dataset,
     device: torch.device,
     *,
+    name: str | None = None,
     suffix: str = "",
     finish: Callable[[Path], object] = lambda run_dir: None,
     **origin: Any,
@@ -60,6 +65,7 @@ def new_run(
         settings: Those of the run.
         dataset: Its data set, for the items.
         device: Where it will be trained.
+        name: Its name; None for one of data set, model and time.
         suffix: Ends its name.
         finish: Writes more into it before it is renamed.
         origin: Further values of `environment.json`, at least `on_all_data`.
@@ -75,7 +81,11 @@ def new_run(
     origin = {"inter_sha256": dataset.inter_sha256, **origin}
     remove_leftovers(saved_dir)
     with ExitStack() as stack:
-        run_dir = _choose_name(saved_dir, dataset.name, settings.model, suffix, stack)
+        if name is None:
+            run_dir = _choose_name(saved_dir, dataset.name, settings.model, suffix, stack)
+        else:
+            run_dir = check_new_name(saved_dir, name + suffix)
+            stack.enter_context(only_writer(run_dir))
         staging_dir = staging_path(run_dir)
         try:
             shutil.rmtree(staging_dir, ignore_errors=True)
@@ -104,6 +114,23 @@ def _choose_name(saved_dir: Path, dataset: str, model: str, suffix: str, stack: 
                 stack.enter_context(only_writer(run_dir))
                 return run_dir
     raise KgrecError(f"{saved_dir / stem}: a hundred runs of this second exist already")
+
+
+def check_new_name(saved_dir: Path, name: str) -> Path:
+    """The folder of a run to be named so.
+
+    Raises:
+        UsageError: It is no name of a folder, means something else, or is there already.
+    """
+    kind = name.partition(":")[0]
+    if not re.fullmatch(r"[\w][\w.+=-]*", name) or kind in (LATEST, BEST) or name.endswith(".pth"):
+        raise UsageError(
+            f"run name '{shorten(name)}': expected letters, digits, '-', '_' and '.', and neither "
+            f"{LATEST} nor {BEST}"
+        )
+    if (saved_dir / name).exists():
+        raise UsageError(f"{saved_dir / name}: is there already; choose another name")
+    return saved_dir / name
 
 
 def finish_run(
@@ -189,7 +216,7 @@ def find_run(folder: Path, name: str | Path | None, *, finished: bool = True) ->
     Args:
         folder: The working folder; its runs are in `checkpoint_dir`.
         name: A run folder, its name or the beginning of a single name; of a data set its newest
-            run; None for the newest run.
+            run; None or `latest` for the newest run; `best` or `best:DATASET` (see `best_run`).
         finished: Whether the run must be finished.
 
     Raises:
@@ -197,7 +224,9 @@ def find_run(folder: Path, name: str | Path | None, *, finished: bool = True) ->
     """
     saved_dir = folder / resolve_settings(folder=folder).checkpoint_dir
     runs = list_runs(saved_dir)
-    if name is None:
+    if isinstance(name, str) and name.partition(":")[0] == BEST:
+        return best_run(folder, name.partition(":")[2] or None)
+    if name is None or name == LATEST:
         candidates = [run for run in runs if is_finished(run)] if finished else runs
         if candidates:
             return candidates[-1]
@@ -211,10 +240,8 @@ def find_run(folder: Path, name: str | Path | None, *, finished: bool = True) ->
     if name.endswith(".pth"):
         raise KgrecError(f"{name}: a RecBole checkpoint; `kgrec import {name}` makes a run of it")
     matches = [run for run in runs if run.name.startswith(name)]
-    if len(matches) > 1:  # of a data set the newest one: runs are named after it
-        of_dataset = [
-            run for run in matches if re.match(r"-GRU4Rec(KG)?-\d", run.name[len(name) :])
-        ]
+    if all(run.name != name for run in runs):  # of a data set the newest one
+        of_dataset = [run for run in runs if dataset_of(run) == name]
         matches = [run for run in of_dataset if is_finished(run) or not finished][-1:] or matches
     for run_dir in [Path(name), saved_dir / name, *(matches if len(matches) == 1 else [])]:
         if is_run(run_dir):
@@ -235,7 +262,51 @@ def find_run(folder: Path, name: str | Path | None, *, finished: bool = True) ->
     if matches:
         listed = ", ".join(run.name for run in matches[-MAX_LISTED:])
         raise KgrecError(f"run '{name}': {len(matches)} names begin so: {listed}")
-    raise KgrecError(unknown_name("run", name, [run.name for run in runs]))
+    raise KgrecError(unknown_name("run", name, [*(run.name for run in runs), LATEST, BEST]))
+
+
+def dataset_of(run_dir: Path) -> str | None:
+    """The name of a run's data set; None where its `config.yaml` cannot be read."""
+    with suppress(OSError, UnicodeDecodeError):
+        for line in (run_dir / CONFIG).read_text(encoding="utf-8").splitlines():
+            if line.startswith("dataset: "):
+                return line.removeprefix("dataset: ").strip("'\"")
+    return None
+
+
+def masked_metric(run_dir: Path, part: str, metric: str) -> float | None:
+    """A metric of a run's `valid` or `test` part with seen items masked; None if not measured."""
+    try:
+        values = (read_metrics(run_dir).model_extra or {}).get(f"{part}_masked") or {}
+        return float(values[metric])
+    except (KgrecError, KeyError, TypeError, ValueError):
+        return None
+
+
+def best_run(folder: Path, dataset: str | None = None) -> Path:
+    """The finished run of a data set with the best masked `valid_metric` on validation.
+
+    Args:
+        folder: The working folder; its settings say `checkpoint_dir` and `valid_metric`.
+        dataset: Its name; None for that of the settings, else the only one that has runs.
+
+    Raises:
+        KgrecError: No run with that metric, or runs of several data sets.
+    """
+    settings = resolve_settings(folder=folder)
+    metric = settings.valid_metric.casefold()
+    saved_dir = folder / settings.checkpoint_dir
+    scores = {run: masked_metric(run, "valid", metric) for run in list_runs(saved_dir)}
+    runs = [run for run, score in scores.items() if score is not None and is_finished(run)]
+    names = sorted({dataset_of(run) or "" for run in runs})
+    dataset = dataset or settings.dataset or (names[0] if len(names) == 1 else None)
+    if runs and dataset is None:
+        raise KgrecError(f"runs of several data sets: give {BEST}:NAME ({', '.join(names)})")
+    candidates = [run for run in runs if dataset_of(run) == dataset]
+    if not candidates:
+        of = f" of {dataset}" if dataset else ""
+        raise KgrecError(f"no finished run{of} under {saved_dir.name}/ with a masked {metric}")
+    return max(candidates, key=lambda run: scores[run] or 0.0)
 
 
 def choose_device(name: str) -> torch.device:

@@ -68,11 +68,13 @@ def run_train(
     folder: Path,
     *,
     n_seeds: int = 1,
+    name: str | None = None,
     on_all_data: bool = False,
     on_event: OnEvent,
 ) -> list[TrainedRun]:
     """Trains one run, or one for each of `n_seeds` seeds from `settings.seed` on.
 
+    `name` is that of the run's folder; None for one of data set, model and time.
     With `on_all_data` (a final fit) nothing is held out, and all of `settings.epochs` are trained.
 
     Raises:
@@ -80,6 +82,8 @@ def run_train(
         Stopped: Ctrl-C; the line says how to resume.
     """
     began = time.perf_counter()
+    if name is not None:
+        runs.check_new_name(folder / settings.checkpoint_dir, name)
     set_up_cpu(settings)
     device = choose_device(settings.device)
     dataset = load_dataset(settings, folder, on_event)
@@ -97,6 +101,7 @@ def run_train(
             seeded,
             dataset,
             device,
+            name=name,
             suffix=f"-seed{seeded.seed}" if n_seeds > 1 else "",
             on_all_data=on_all_data,
         ) as run_dir:

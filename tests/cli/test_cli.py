@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from kgrec_cli import __version__
-from kgrec_cli.cli import app
+from kgrec_cli.cli import app, run
 from tests.conftest import QUICK, RunCli, write_small_dataset
 
 
@@ -143,3 +143,30 @@ def test_ctrl_c_is_one_line(run_cli: RunCli, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr("kgrec_cli.config.resolve_settings", interrupt)
     result = run_cli("train")
     assert (result.exit_code, result.stdout, result.stderr) == (130, "", "error: stopped\n")
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("kgrec evaluate sm", "small-GRU4RecKG-"),
+        ("kgrec runs show be", "best"),
+        ("kgrec doctor s", "small"),
+        ("kgrec train --set learning_r", "learning_rate="),
+        ("kgrec pretrain-kg --method Rot", "RotatE"),
+    ],
+)
+def test_the_shell_completes(
+    trained_folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    line: str,
+    expected: str,
+) -> None:
+    monkeypatch.chdir(trained_folder)
+    monkeypatch.setenv("_KGREC_COMPLETE", "complete_bash")
+    monkeypatch.setenv("COMP_WORDS", line)
+    monkeypatch.setenv("COMP_CWORD", str(len(line.split()) - 1))
+    with pytest.raises(SystemExit):
+        run([])
+    (found,) = capsys.readouterr().out.split()
+    assert found.startswith(expected)

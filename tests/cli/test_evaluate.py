@@ -123,3 +123,31 @@ def test_no_run_is_one_line(run_cli: RunCli, tmp_path: Path) -> None:
     result = run_cli("evaluate")
     assert result.exit_code == 1
     assert "`kgrec train` makes one" in result.error
+
+
+def test_all_typed_cutoffs_are_shown_and_one_number_stands_once(
+    run_cli: RunCli, trained_folder: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(trained_folder, tmp_path, dirs_exist_ok=True)
+    shown = run_cli("evaluate", "--topk", "5,20").stdout
+    rows = [line.split("  ")[0].strip() for line in shown.splitlines()]
+    expected = ["recall = hit@5", "mrr = map@5", "ndcg@5", "precision@5", "itemcoverage@5"]
+    assert [row for row in rows if row.endswith("@5")][:5] == expected
+    assert "recall = hit@20" in rows
+    assert "Test targets: this run and the baselines (at 20)" in rows
+    values = json.loads(run_cli("evaluate", "--topk", "5,20", "--json").stdout)
+    assert values["test"]["hit@5"] == values["test"]["recall@5"]
+
+
+def test_a_run_below_a_baseline_is_told_so(
+    run_cli: RunCli, trained_folder: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(trained_folder, tmp_path, dirs_exist_ok=True)
+    assert "this run is below" not in run_cli("evaluate", "--topk", "1").stdout
+    assert run_cli("train", "--epochs", "1", *QUICK, "--set=learning_rate=1e-7").exit_code == 0
+    (line,) = [
+        line
+        for line in run_cli("evaluate", "--topk", "1").stdout.splitlines()
+        if line.startswith("this run is below ItemKNN: ")
+    ]
+    assert "ndcg@1 masked 0." in line

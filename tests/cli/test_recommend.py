@@ -31,6 +31,13 @@ def test_the_next_item_of_the_round_comes_first(run_cli: RunCli, trained_folder:
     assert found["items"][0]["item"] == "i7"
 
 
+def test_items_are_named_by_id_or_title(run_cli: RunCli, trained_folder: Path) -> None:
+    typed = ("--item", "no 4 FILM", "--item", "i5", "--item", "film no 6")
+    (found,) = json.loads(run_cli("recommend", *typed, "--json", cwd=trained_folder).stdout)
+    assert [row["item"] for row in found["history"]] == ["i4", "i5", "i6"]
+    assert found["items"][0]["item"] == "i7"
+
+
 def test_a_list_needs_the_run_alone(run_cli: RunCli, trained_folder: Path, tmp_path: Path) -> None:
     shutil.copytree(trained_folder / "saved", tmp_path / "saved")
     result = run_cli("recommend", "--items", "i4,i5", "--topk", "2")
@@ -127,6 +134,9 @@ def test_new_events_of_known_items_are_used(
         (("--all-users", "--out", "x.xlsx"), 2, "must end in one of"),
         (("--user", "nobody"), 1, "no user 'nobody'; its users are u0, u1, u2"),
         (("--items", "i1,i99"), 1, "knows no item 'i99'"),
+        (("--item", "film"), 2, "--item 'film': 12 items, give an id: i1 Film No 1; i2 Film No 2"),
+        (("--item", "filn no 3"), 2, "no item with this id or title; did you mean 'Film No 3'?"),
+        (("--item", "i1", "--items", "i2"), 2, "give one of --user"),
         (("--items", ","), 2, "--items: no item in it"),
         (("--user", "u1", "--topk", "0"), 2, "Invalid value for '--topk'"),
     ],

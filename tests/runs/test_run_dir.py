@@ -21,6 +21,7 @@ def saved_dir(tmp_path: Path) -> Path:
         (saved_dir / name).mkdir(parents=True)
         for file in ("config.yaml", "environment.json", "metrics.json", "model.safetensors"):
             (saved_dir / name / file).touch()
+        (saved_dir / name / "config.yaml").write_text("dataset: ml\n")
         os.utime(saved_dir / name / "environment.json", (started, started))
     (saved_dir / "ml-GRU4Rec-2/metrics.json").unlink()
     return saved_dir

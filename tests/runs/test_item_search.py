@@ -1,0 +1,51 @@
+"""An item by id or title: the right one, or a list of all that may be meant."""
+
+import pytest
+
+from kgrec_cli.errors import UsageError
+from kgrec_cli.runs.item_search import find_item
+
+TITLES = {
+    "50": "Star Wars (1977)",
+    "172": "Empire Strikes Back, The (1980)",
+    "1": "Matrix, The (1999)",
+    "2": "Amélie (2001)",
+    "3": "Heat",
+    "4": "Heat and Dust (1983)",
+    "5": "50",
+    "6": "Star Trek (1979)",
+    "8": "七人の侍 (1954)",
+}
+TOKENS = [*TITLES, "7"]
+
+
+@pytest.mark.parametrize(
+    ("text", "token"),
+    [
+        ("172", "172"), ("7", "7"), ("star wars", "50"), ("STAR  WARS (1977)", "50"),
+        ("the matrix", "1"), ("amelie", "2"), ("heat", "3"), ("empire strikes", "172"),
+        ("七人の侍", "8"), ("matri", "1"),
+    ],
+)  # fmt: skip
+def test_the_one_item_that_is_meant(text: str, token: str) -> None:
+    assert find_item(text, TOKENS, TITLES) == token
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("star", "--item 'star': 2 items, give an id: 50 Star Wars (1977); 6 Star Trek (1979)"),
+        ("50", "--item '50': 2 items, give an id: 50 Star Wars (1977); 5 50"),
+        ("hea", "--item 'hea': 2 items, give an id: 3 Heat; 4 Heat and Dust (1983)"),
+        (
+            "star warz (1977)",
+            "--item 'star warz (1977)': no item with this id or title; "
+            "did you mean 'Star Wars (1977)'?",
+        ),
+        ("", "--item '': no item with this id or title"),
+    ],
+)
+def test_several_or_none_are_told_and_nothing_is_guessed(text: str, line: str) -> None:
+    with pytest.raises(UsageError) as raised:
+        find_item(text, TOKENS, TITLES)
+    assert str(raised.value) == line
