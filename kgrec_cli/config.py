@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 CONFIG_NAME = "kgrec.yaml"
-MAX_SHOWN = 60
 TEXT_SETTINGS = {
     name for name, field in Settings.model_fields.items() if field.annotation in (str, str | None)
 }

@@ -115,11 +115,7 @@ def is_available(
 
 
 def fetch(
-    remote: RemoteFile,
-    *,
-    on_event: OnEvent,
-    cache_dir: Path | None = None,
-    pause_s: float = 1.0,
+    remote: RemoteFile, *, on_event: OnEvent, cache_dir: Path | None = None, pause_s: float = 1.0
 ) -> Path:
     """The path of the file in the cache, downloaded first when it is not there.
 

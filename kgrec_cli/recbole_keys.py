@@ -186,11 +186,7 @@ def _renew_negatives(values: dict[str, Any]) -> None:
     for distribution in ("uniform", "popularity"):
         if distribution in chosen:  # {uniform: N}, as in RecBole 1.0
             rest = {key: value for key, value in chosen.items() if key != distribution}
-            chosen = {
-                "distribution": distribution,
-                "sample_num": chosen[distribution],
-                **rest,
-            }
+            chosen = {"distribution": distribution, "sample_num": chosen[distribution], **rest}
     is_none = chosen.get("distribution", "uniform") in (None, "none")
     values["train_neg_sample_args"] = None if is_none else chosen
 

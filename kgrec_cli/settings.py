@@ -91,7 +91,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "kg_items": True,
         "ema_decay": 0.999,
         "stopping_step": 20,
-    },
+    }
 }
 """Values of each preset: those that did best in the study of docs/studies/2026-11-accuracy.md."""
 

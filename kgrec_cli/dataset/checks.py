@@ -9,14 +9,11 @@ from pathlib import Path
 
 import polars as pl
 
-from kgrec_cli.core.data.sanity import missing_id_warnings, sanity_warnings
+from kgrec_cli.core.data.sanity import LARGEST_FLOAT_TIME, missing_id_warnings, sanity_warnings
 from kgrec_cli.dataset.files import recorded_warnings
-from kgrec_cli.errors import KgrecError
+from kgrec_cli.errors import KgrecError, shorten
 from kgrec_cli.formats.atomic import read_atomic, read_header
 from kgrec_cli.settings import Settings
-
-LARGEST_FLOAT_TIME = 2.0**53
-"""From here on different whole numbers are one float, and their order is lost."""
 
 
 def time_field(path: Path, header: Mapping[str, str], settings: Settings) -> str | None:
@@ -36,8 +33,8 @@ def time_field(path: Path, header: Mapping[str, str], settings: Settings) -> str
         if name not in (None, default, *header):
             cure = "; null takes the rows' order" if field == "TIME_FIELD" else ""
             raise KgrecError(
-                f"{path}: no column '{name}'; its header has {', '.join(header)[:150]} ({field} "
-                f"names it{cure})"
+                f"{path}: no column '{name}'; its header has "
+                f"{shorten(', '.join(header), 150)} ({field} names it{cure})"
             )
     name = settings.TIME_FIELD
     if name is None or name not in header:

@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from kgrec_cli.errors import KgrecError, shorten
+from kgrec_cli.errors import KgrecError, cannot_read, shorten
 from kgrec_cli.formats.files import writing
 
 TYPES = ("token", "token_seq", "float", "float_seq")
@@ -31,14 +31,10 @@ def read_header(path: Path, separator: str = "\t") -> dict[str, str]:
     try:
         with path.open("rb") as file:
             line = file.readline(MAX_HEADER_BYTES + 1).decode("utf-8-sig")
-    except FileNotFoundError as error:
-        raise KgrecError(f"{path}: no such file") from error
-    except IsADirectoryError as error:
-        raise KgrecError(f"{path}: a folder, expected a file") from error
     except UnicodeDecodeError as error:
         raise KgrecError(f"{path}, line 1: not UTF-8 (byte {error.start})") from error
     except OSError as error:
-        raise KgrecError(f"{path}: cannot be read ({error.strerror or error})") from error
+        raise cannot_read(path, error) from error
     if len(line) > MAX_HEADER_BYTES:
         raise KgrecError(f"{path}, line 1: over {MAX_HEADER_BYTES:,} bytes, expected a header")
     line = line.rstrip("\r\n")

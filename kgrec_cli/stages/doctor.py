@@ -1,7 +1,6 @@
 """`kgrec doctor`: what is odd about a data set, and what to do about it. Changes no data."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -11,18 +10,12 @@ import numpy as np
 import polars as pl
 
 from kgrec_cli.core.data.splits import check_targets
-from kgrec_cli.core.linking.oddities import (
-    count_self_loops,
-    fit_links,
-    graph_oddities,
-    turned_text,
-)
+from kgrec_cli.core.linking.oddities import count_self_loops, fit_links, graph_oddities, turned_text
 from kgrec_cli.core.linking.verdict import LinkVerdict, link_verdict
 from kgrec_cli.core.vectors import find_fault
 from kgrec_cli.dataset.features import CURE, CURE_VECTORS, other_kind_of_ids, token_of_item
 from kgrec_cli.dataset.files import (
     ENTITY,
-    REPORT_NAME,
     Feature,
     atomic_path,
     changed_files,
@@ -33,12 +26,12 @@ from kgrec_cli.dataset.files import (
     read_items,
     read_kg,
     read_links,
+    read_report,
 )
 from kgrec_cli.dataset.load import Dataset, load_dataset, split_dataset
-from kgrec_cli.errors import KgrecError
+from kgrec_cli.errors import KgrecError, shorten
 from kgrec_cli.events import Event, Note, Warn
 from kgrec_cli.formats.atomic import read_entity_features
-from kgrec_cli.formats.files import read_json
 from kgrec_cli.settings import Settings
 
 Level = Literal["ok", "note", "warn", "bad"]
@@ -126,10 +119,7 @@ def run_doctor(settings: Settings, folder: Path) -> Diagnosis:
 
 def _messages(settings: Settings, folder: Path, events: list[Event]) -> Iterator[Finding]:
     """The warnings that `prepare` recorded, and what reading the interactions told."""
-    path = atomic_path(settings, folder, "inter").with_name(REPORT_NAME)
-    recorded = []
-    with suppress(KgrecError, OSError, TypeError, AttributeError):  # a report of other versions
-        recorded = [str(text) for text in read_json(path).get("warnings", [])]
+    recorded = read_report(atomic_path(settings, folder, "inter")).warnings
     for text in recorded:
         yield Finding("warn", "prepare", text)
     for event in events:
@@ -219,8 +209,8 @@ def _links(
     if n_unknown:
         text = f"{n_unknown:,} of {n_linked:,} linked entities stand in no triple"
         if n_unknown == n_linked:
-            text += f": 0 match; they are like '{linked[0]:.40}', the graph's like "
-            text += f"'{entities[0]:.40}'"
+            text += f": 0 match; they are like '{shorten(linked[0])}', the graph's like "
+            text += f"'{shorten(entities[0])}'"
         cure = "are the links another graph's?" if 2 * n_unknown > n_linked else ""
         findings.append(Finding("bad" if n_unknown == n_linked else "note", ".link", text, cure))
     catalogue = read_items(settings, folder) if dataset is None else dataset.catalogue
@@ -250,7 +240,8 @@ def _coverage(
     text = f"{n_linked:,} of {n_items:,} items are linked, {covered:.1%} of the interactions"
     if n_linked == 0:
         text += f": 0 of {all_links['item_id'].n_unique():,} item ids match; those of the links "
-        text += f"are like '{all_links['item_id'][0]:.40}', the data set's like '{tokens[0]:.40}'"
+        theirs, ours = shorten(all_links["item_id"][0]), shorten(tokens[0])
+        text += f"are like '{theirs}', the data set's like '{ours}'"
         level: Level = "bad" if needs_links else "note"
         yield Finding(level, ".link", text, "are its item ids another catalogue's?")
         return

@@ -25,7 +25,7 @@ from kgrec_cli.core.kg.methods import (
 )
 from kgrec_cli.core.memory import check_memory
 from kgrec_cli.core.vectors import find_fault
-from kgrec_cli.dataset.files import atomic_path, read_kg, read_links
+from kgrec_cli.dataset.files import atomic_path, check_kg, read_kg, read_links
 from kgrec_cli.errors import KgrecError, Stopped
 from kgrec_cli.events import Note, OnEvent, Progress, Warn
 from kgrec_cli.formats.atomic import write_entity_features
@@ -111,7 +111,8 @@ def _pretrain(
     set_up_cpu(settings)
     device = choose_device(settings.device)
     kg_path = atomic_path(settings, folder, "kg")
-    table = read_kg(settings, folder, refuse_empty=True)
+    table = read_kg(settings, folder)
+    check_kg(settings, folder, table)
     if table.is_empty():
         cure = "give a graph to `kgrec prepare NAME --kg FILE --links FILE`"
         raise KgrecError(f"{kg_path}: no triples; {cure}")
@@ -287,12 +288,7 @@ class _Checkpoint:
 
 
 def _measure(
-    model: KGModel,
-    held: Ints,
-    known: Ints,
-    width: int,
-    device: torch.device,
-    on_event: OnEvent,
+    model: KGModel, held: Ints, known: Ints, width: int, device: torch.device, on_event: OnEvent
 ) -> dict[str, float]:
     """Filtered MRR and Hits@k of held-out triples, heads and tails alike."""
     from kgrec_cli.core.kg.holdout import rank_held_out, summarise_ranks

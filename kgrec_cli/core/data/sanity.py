@@ -8,11 +8,15 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from kgrec_cli.errors import shorten
+
 MISSING_MARKS = ("na", "nan", "null", "none", "n/a", "#n/a", "#na", "<na>", "-nan", "\\n")
 """Texts for a missing value in lower case: of pandas (its default `na_values`), R and SQL."""
 
 KEPT_MARK = "stands for a missing value, and each such text counts as one id"
 
+LARGEST_FLOAT_TIME = 2.0**53
+"""From here on different whole numbers are one float, and their order is lost."""
 MIN_SORTED_SHARE = 0.9
 MIN_SORTED_SHARE_OF_TIMES = 0.99
 """Of users in the file's order, and in an order by times: in these items may well ascend."""
@@ -21,7 +25,6 @@ MIN_EVENTS = 10
 CHECKED_ROWS = 2_000_000
 """Of larger tables, the order is checked for a part of the users."""
 MAX_LOG_CHANCE = np.log(1e-5)
-SHOWN_CHARS = 40
 
 _UNITS = {"seconds": 1.0, "milliseconds": 1e3, "microseconds": 1e6, "nanoseconds": 1e9}
 _EPOCH_S = (1e8, 4.2e9)
@@ -216,7 +219,7 @@ def _concentration(table: pl.DataFrame) -> list[str]:
         token, count = counts.row(0)
         if 2 * count > table.height >= MIN_EVENTS:
             warnings.append(
-                f"{role} '{str(token)[:SHOWN_CHARS]}' has {count:,} of {table.height:,} "
+                f"{role} '{shorten(token)}' has {count:,} of {table.height:,} "
                 f"interactions ({count / table.height:.0%}): is its column that of the {role}s?"
             )
     return warnings

@@ -7,12 +7,13 @@ from typing import NamedTuple
 
 import polars as pl
 
+from kgrec_cli.core.data.sanity import missing_marks
+
 MIN_RELATIONS = 5
 """With fewer relations a small graph may well have as few heads or tails."""
 BETTER_FIT = 0.1
 MIN_SHARE = 0.01
 """A few self-loops, or a film called None, are not worth a warning."""
-MISSING = ("na", "n/a", "nan", "none", "null", r"\n")
 
 
 class LinkFit(NamedTuple):
@@ -106,7 +107,7 @@ def graph_oddities(triples: pl.DataFrame) -> list[str]:
         found.append(f"{text} (self-loops): they say nothing of other entities")
     for end in ("head", "tail"):
         tokens = triples[f"{end}_id"]
-        missing = tokens.filter(tokens.str.to_lowercase().is_in(list(MISSING)))
+        missing = tokens.filter(tokens.is_in(missing_marks(tokens)))
         if len(missing) >= max(1, MIN_SHARE * triples.height):
             found.append(
                 f"{len(missing):,} of {triples.height:,} triples have the {end} '{missing[0]}': if "

@@ -29,7 +29,6 @@ from optuna.trial import FrozenTrial, TrialState
 
 from kgrec_cli.core.tuning.executors import Outcome, Pruned, RunTrials, TrialResult
 from kgrec_cli.core.tuning.report import (
-    Direction,
     SearchTrial,
     best_trial,
     describe_trial,
@@ -91,7 +90,6 @@ def run_search(
     max_trials: int | None = None,
     seed: int = 2020,
     pruner: str = "none",
-    direction: Direction = "maximize",
     early_stop: int | None = None,
     settings: Mapping[str, Any] | None = None,
     on_event: OnEvent = ignore_event,
@@ -118,7 +116,6 @@ def run_search(
             after five trials; `asha` is asynchronous successive halving (Li et al. 2020): of the
             trials that come to epoch 1, 4, 16, ... the best quarter goes on; `hyperband` runs it at
             several widths.
-        direction: Whether a high or a low score is good.
         early_stop: Trials in a row without a better score that end the search (RecBole: 10).
         settings: What else the scores depend on, as JSON values; an existing study must agree.
         on_event: Told of each trial.
@@ -126,7 +123,7 @@ def run_search(
     Raises:
         UsageError: An unknown search or pruner, or limits below 1.
         KgrecError: A space unfit for an exhaustive search; a study made with another space,
-            settings or direction; an unusable database; the objective's own error while no trial
+            or settings; an unusable database; the objective's own error while no trial
             has completed.
     """
     _check_arguments(space, search, pruner, max_trials, early_stop)
@@ -135,16 +132,16 @@ def run_search(
     total = min(n for n in (limit, n_points) if n is not None)
     made_with = {
         "space": {name: str(range_) for name, range_ in space.items()},
-        "settings": {**(settings or {}), "direction": direction},
+        "settings": {**(settings or {}), "direction": "maximize"},
     }
-    with open_study(storage_url, study_name, direction, made_with) as (study, trials):
+    with open_study(storage_url, study_name, made_with) as (study, trials):
         study.pruner = PRUNERS[pruner]()
         n_before = len(trials)
         running: dict[int, optuna.Trial] = {}
 
         def stop_reason() -> StopReason | None:
             n_started = len(trials) + len(running)
-            best = best_trial(trials, direction)
+            best = best_trial(trials)
             if n_points is not None and n_started >= n_points:
                 return "exhausted"
             if limit is not None and n_started >= limit:
@@ -164,7 +161,7 @@ def run_search(
             return running[number].should_prune()
 
         def tell_progress() -> None:
-            best = best_trial(trials, direction)
+            best = best_trial(trials)
             detail = "" if best is None else f"best {best.score:.4f}"
             on_event(Progress("tune", min(len(trials), total), total, "trials", detail))
 
@@ -180,14 +177,14 @@ def run_search(
                         line = describe_trial(trials[-1])
                         if trials[-1].state != "failed":
                             on_event(Note(line))
-                        elif best_trial(trials, direction) or len(trials) < at_once:
+                        elif best_trial(trials) or len(trials) < at_once:
                             on_event(Warn(line))
                         else:
                             raise KgrecError(line)
                         tell_progress()
         except KeyboardInterrupt:
             stopped = "interrupted"
-    best = best_trial(trials, direction)
+    best = best_trial(trials)
     return SearchResult(tuple(trials), best, len(trials) - n_before, stopped)
 
 

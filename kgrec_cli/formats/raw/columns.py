@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 
-from kgrec_cli.errors import UsageError, nearest
+from kgrec_cli.errors import UsageError, nearest, shorten
 
 _NAMES = {
     # of interactions
@@ -33,7 +33,6 @@ A name with a question mark may stand in a row of data, too: alone it does not m
 COLUMN_NAMES = {kind: names.replace("?", "").split() for kind, names in _NAMES.items()}
 _ALSO_DATA = {name[:-1] for name in " ".join(_NAMES.values()).split() if name[-1] == "?"}
 
-SHOWN_CHARS = 40
 _VALUE = re.compile(
     r"\b\d{4}-\d{1,2}-\d{1,2}(?!\d)|\b\d{1,2}[/.]\d{1,2}[/.]\d{2,4}\b|\b\d{4}/\d{1,2}/\d{1,2}\b"
     r"|\b\d{1,2}:\d{2}\b|^<?https?://"
@@ -154,19 +153,17 @@ def named_column(wanted: str, names: Sequence[str], *, where: str, option: str) 
             return candidates.index(wanted)
     if wanted.isdigit() and 1 <= int(wanted) <= len(names):
         return int(wanted) - 1
-    guess = nearest(wanted, [name for name in plain if len(name) <= SHOWN_CHARS])
+    guess = nearest(wanted, [name for name in plain if len(name) <= 40])
     hint = f": did you mean '{guess}'?" if guess else ""
-    shown = show_names(names)
-    wanted = wanted[:SHOWN_CHARS]
-    raise UsageError(f"{option}: unknown column '{wanted}'{hint} (columns: {shown}) in {where}")
+    shown = f"{hint} (columns: {show_names(names)}) in {where}"
+    raise UsageError(f"{option}: unknown column '{shorten(wanted)}'{shown}")
 
 
 def show_names(names: Sequence[str]) -> str:
     """The names of columns for an error, cut where they would fill the screen."""
-    plain = [plain_name(name) for name in names]
-    shown = [" ".join(name[:SHOWN_CHARS].split()) for name in plain]
+    shown = [shorten(plain_name(name)) for name in names]
     n_shown = 1
-    while n_shown < len(shown) and len(", ".join(shown[: n_shown + 1])) <= 3 * SHOWN_CHARS:
+    while n_shown < len(shown) and len(", ".join(shown[: n_shown + 1])) <= 120:
         n_shown += 1
     more = f" and {len(shown) - n_shown:,} more" if n_shown < len(shown) else ""
     return ", ".join(shown[:n_shown]) + more

@@ -12,36 +12,17 @@ from typing import Literal
 
 import polars as pl
 
-from kgrec_cli.errors import KgrecError
+from kgrec_cli.core.data.sanity import LARGEST_FLOAT_TIME
+from kgrec_cli.errors import KgrecError, shorten
 from kgrec_cli.events import Note, OnEvent, ignore_event
-from kgrec_cli.formats.raw.choice import (
-    KINDS,
-    ColumnChoice,
-    choose_columns,
-    time_like_columns,
-)
+from kgrec_cli.formats.raw.choice import KINDS, ColumnChoice, choose_columns, time_like_columns
 from kgrec_cli.formats.raw.columns import plain_name
 from kgrec_cli.formats.raw.layout import detect_table
 from kgrec_cli.formats.raw.logs import find_log
-from kgrec_cli.formats.raw.missing_ids import (
-    OnMissingId,
-    ask_for_other_column,
-    settle_missing_ids,
-)
-from kgrec_cli.formats.raw.tables import (
-    BAD_ROW_SCHEMA,
-    EXTRA,
-    RawTable,
-    find_lines,
-    read_columns,
-    shorten,
-)
-from kgrec_cli.formats.raw.times import (
-    FORMAT_HINT,
-    LARGEST_FLOAT_TIME,
-    add_offsets,
-    parse_times,
-)
+from kgrec_cli.formats.raw.missing_ids import OnMissingId, ask_for_other_column, settle_missing_ids
+from kgrec_cli.formats.raw.tables import BAD_ROW_SCHEMA, RawTable, find_lines, read_columns
+from kgrec_cli.formats.raw.times import FORMAT_HINT, add_offsets, parse_times
+from kgrec_cli.formats.raw.typed import EXTRA
 
 OnBadRow = Literal["error", "skip"]
 

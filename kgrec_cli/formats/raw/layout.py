@@ -15,7 +15,7 @@ from pathlib import Path, PurePath
 
 import polars as pl
 
-from kgrec_cli.errors import KgrecError
+from kgrec_cli.errors import KgrecError, shorten
 from kgrec_cli.events import Note, OnEvent, Warn, ignore_event
 from kgrec_cli.formats.raw.columns import header_sign, is_numbered
 from kgrec_cli.formats.raw.files import RawFile, content, first_lines, is_parquet
@@ -25,16 +25,9 @@ from kgrec_cli.formats.raw.tables import (
     Line,
     Quotes,
     RawTable,
-    shorten,
     show_separator,
 )
-from kgrec_cli.formats.raw.typed import (
-    EXTRA,
-    check_parquet,
-    json_names,
-    json_texts,
-    read_parquet,
-)
+from kgrec_cli.formats.raw.typed import EXTRA, check_parquet, json_names, json_texts, read_parquet
 
 SEPARATORS = (("\t",), (",", ";", "|", "::"), (" ",))
 """A tab goes before the others, for texts hold none; a space is tried where none of them fits."""
@@ -80,7 +73,7 @@ def detect_table(
     table, *others = tables
     folders = sorted({PurePath(each.folder).name for each in files})
     if len(folders) > 1 and all("=" in name for name in folders):
-        text = f"{file.where}: the folders name a column ('{folders[0][:40]}') that is not read"
+        text = f"{file.where}: the folders name a column ('{shorten(folders[0])}') that is not read"
         on_event(Warn(text))
     if others:
         table = _join_parts(table, others)
@@ -145,11 +138,7 @@ def _detect_json(file: RawFile, number: int, lines: Sequence[str]) -> RawTable:
 
 
 def _check_separator(
-    file: RawFile,
-    number: int,
-    separator: str,
-    lines: Sequence[str],
-    rows: Sequence[Sequence[str]],
+    file: RawFile, number: int, separator: str, lines: Sequence[str], rows: Sequence[Sequence[str]]
 ) -> None:
     """Checks that the lines are separated by what kgrec knows, and all by the same."""
     if separator == "|" and not any("|" in line.replace("||", "") for line in lines):

@@ -23,7 +23,7 @@ from kgrec_cli.core.data.filters import (
 )
 from kgrec_cli.core.linking.graph import ItemLinks
 from kgrec_cli.dataset.files import REPORT_NAME
-from kgrec_cli.errors import KgrecError, UsageError, unknown_name
+from kgrec_cli.errors import KgrecError, UsageError, shorten, unknown_name
 from kgrec_cli.events import Event, Note, OnEvent, Warn
 from kgrec_cli.formats.atomic import write_atomic
 from kgrec_cli.formats.files import WriteFile, sha256_of, write_json, write_together
@@ -199,7 +199,7 @@ def _locate_raw(request: PrepareRequest, on_event: OnEvent) -> Path:
     """The raw data that the user named, else downloaded."""
     for option, path in (("--raw", request.raw_path), ("--items", request.items_path)):
         if path is not None and not is_there(path) and not is_pattern(path):
-            raise KgrecError(f"{option} {str(path)[:200]}: no such file or folder")
+            raise KgrecError(f"{option} {shorten(str(path), 200)}: no such file or folder")
     if request.raw_path is not None:
         return request.raw_path
     from kgrec_cli.download import fetch

@@ -50,11 +50,6 @@ def test_a_trial_says_how_long_it_took():
     assert trial.elapsed_s >= 0.05
 
 
-def test_minimize():
-    result = search(GRID, Visits(lambda p: p["a"]), direction="minimize")
-    assert result.best.score == 1
-
-
 def points_in_memory(space, name, n_points, seed, score_of=lambda point: 0.0) -> list:
     """The first points of a search, each with its score known before the next."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
