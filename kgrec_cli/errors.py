@@ -31,13 +31,7 @@ def nearest(name: str, valid: Iterable[str]) -> str | None:
 
 
 def unknown_name(kind: str, name: str, valid: Iterable[str]) -> str:
-    """One line for a name nobody knows: the nearest valid one, else the list if it can be read.
-
-    Args:
-        kind: What the name should have been, for instance "metric".
-        name: What was given.
-        valid: The names that would have been right.
-    """
+    """One line for a name no `kind` (such as "metric") has: the nearest, else the list if short."""
     choices = sorted(valid)
     guess = nearest(name, choices)
     name = shorten(name)

@@ -19,11 +19,6 @@ from kgrec_cli.settings import Settings
 def time_field(path: Path, header: Mapping[str, str], settings: Settings) -> str | None:
     """The column of times in a file; None where the settings name none or only by their default.
 
-    Args:
-        path: The file.
-        header: Its columns, name to type.
-        settings: The names of its fields.
-
     Raises:
         KgrecError: The settings name a column that is not there, or one that holds no numbers; the
             same for a column of ratings.

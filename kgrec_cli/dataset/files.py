@@ -161,10 +161,7 @@ def _read(settings: Settings, path: Path, fields: Mapping[str, str]) -> pl.DataF
 def check_filled(table: pl.DataFrame, path: Path, fields: Mapping[str, str]) -> None:
     """Checks that no field of a file is empty.
 
-    Args:
-        table: A row for each line of the file after its header.
-        path: The file.
-        fields: By name of a field in the file, its name in the table.
+    The table has a row for each line after the header; `fields` gives the name of each field in it.
 
     Raises:
         KgrecError: Names the first line with such a field.

@@ -227,9 +227,8 @@ def _read_interactions(path: Path, settings: Settings, on_event: OnEvent) -> pl.
         return table.with_columns(pl.int_range(pl.len()).alias(TIME))
     chosen = (settings.load_col or {}).get("inter")
     if chosen not in (None, "*") and settings.TIME_FIELD not in (chosen or ()):
-        on_event(
-            Note(f"load_col does not name {settings.TIME_FIELD}; it is read anyway, for the order")
-        )
+        text = f"load_col does not name {settings.TIME_FIELD}; it is read anyway, for the order"
+        on_event(Note(text))
     return table
 
 

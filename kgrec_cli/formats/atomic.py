@@ -86,10 +86,7 @@ def read_parts(
 ) -> Iterator[pl.DataFrame]:
     """The table in an atomic file, a few megabytes at a time: at least one part.
 
-    Args:
-        path: The file.
-        columns: Names to read; None reads all.
-        separator: Between two fields (RecBole's field_separator).
+    Without `columns` all are read; `separator` is RecBole's field_separator.
 
     Returns:
         token: String. token_seq: String, spaces kept. float: Int64 where every value is a whole
@@ -244,13 +241,8 @@ def read_entity_features(
 ) -> tuple[list[str], NDArray[np.float32]]:
     """The entities of an `.ent_feature` file and their vectors.
 
-    Args:
-        path: The file; other columns than the two named are not read.
-        expected_width: D, when only that width will do.
-        id_field: The column of tokens.
-        vec_field: The column of vectors.
-        field_separator: Between two fields.
-        seq_separator: Between two numbers.
+    Columns other than `id_field` and `vec_field` are not read. `expected_width` is D, when no
+    other width will do.
 
     Returns:
         The n entity tokens, and float32 (n, D); rows keep the file's order.

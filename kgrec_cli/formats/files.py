@@ -248,11 +248,8 @@ def write_together(
 def check_whole(folder: Path, *, but: str = "") -> None:
     """Checks that no command was killed while it put its files into `folder`.
 
-    Removes what killed commands left there and beside it.
-
-    Args:
-        folder: Written to by `write_together`.
-        but: The command that is about to write its files anew.
+    Removes what killed commands left there and beside it. The command `but` is about to write its
+    files anew.
 
     Raises:
         KgrecError: One was; the line says to run it again.

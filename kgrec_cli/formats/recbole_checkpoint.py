@@ -97,12 +97,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
 
 
 class _Archive:
-    """The zip archive of a checkpoint. At most the bytes of the file are read from it in all.
-
-    Args:
-        archive: Open.
-        file_size: Of the archive, in bytes.
-    """
+    """The zip archive of a checkpoint. At most the bytes of the file are read from it in all."""
 
     def __init__(self, archive: zipfile.ZipFile, file_size: int) -> None:
         self.archive = archive

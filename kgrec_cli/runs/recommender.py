@@ -187,9 +187,6 @@ class Recommender:
     def scores(self, histories: Sequence[Sequence[str]]) -> NDArray[np.float32]:
         """The model's score of every item after each history, seen items included.
 
-        Args:
-            histories: B lists of item tokens, oldest first.
-
         Returns:
             float32 (B, n_items), a column for each of `item_tokens`.
 

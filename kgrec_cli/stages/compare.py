@@ -161,9 +161,8 @@ def _measure(held_out: HeldOut, on_event: OnEvent) -> Side:
     """One run, measured on its test targets."""
     recommender, dataset = held_out.recommender, held_out.dataset
     run_dir, settings = recommender.run_dir, recommender.settings
-    on_event(
-        Note(f"{run_dir.name}: ranking the test targets among {len(dataset.items) - 1:,} items")
-    )
+    n_items = len(dataset.items) - 1
+    on_event(Note(f"{run_dir.name}: ranking the test targets among {n_items:,} items"))
     measured = held_out.measure("test")
     if not measured.metrics:
         raise KgrecError(f"{run_dir}: its test part is empty, so there is nothing to compare")
@@ -253,12 +252,8 @@ def _add_seed(side: Side, new: Side) -> Side:
 
 def _compare(first: Side, other: Side, on_event: OnEvent) -> Pair:
     if first.items != other.items or first.mode != other.mode:
-        on_event(
-            Warn(
-                f"{other.name} ranks among {other.candidates}, {first.name} among "
-                f"{first.candidates}: other candidates alone make metrics differ"
-            )
-        )
+        text = f"{other.name} ranks among {other.candidates}, {first.name} among {first.candidates}"
+        on_event(Warn(f"{text}: other candidates alone make metrics differ"))
     places = {user: row for row, user in enumerate(other.targets)}
     users = [
         (row, places[user])

@@ -25,9 +25,6 @@ class Vocabulary:
     """The tokens of one field in id order; `tokens[0]` is the padding.
 
     A token of the data may be spelled like the padding; it has an id of its own.
-
-    Attributes:
-        tokens: Token of each id.
     """
 
     tokens: Sequence[str]

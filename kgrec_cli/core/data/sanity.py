@@ -68,12 +68,7 @@ def missing_marks(tokens: pl.Series) -> list[str]:
 
 
 def count_marks(tokens: pl.Series, n_rows: int) -> str:
-    """For instance "'NA' in 4 and 'nan' in 3 of 32 rows (22%)"; of many marks three.
-
-    Args:
-        tokens: A token of each row whose id is missing.
-        n_rows: All rows.
-    """
+    """For instance "'NA' in 4 and 'nan' in 3 of 32 rows (22%)"; `tokens` are the missing ids."""
     counts = tokens.value_counts(sort=True).sort("count", tokens.name, descending=[True, False])
     shown = [f"'{token}' in {count:,}" for token, count in counts.head(3).iter_rows()]
     shown += [f"{counts.height - 3} more texts"] if counts.height > 3 else []

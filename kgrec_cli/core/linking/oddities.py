@@ -57,16 +57,10 @@ def fit_links(
     return fit("item_id", "entity_id"), fit("entity_id", "item_id")
 
 
-def is_turned(read: LinkFit, turned: LinkFit) -> bool:
-    """Whether links fit better turned round: they link items, and to entities of one kind."""
-    is_better = turned.at_one_place >= read.at_one_place + BETTER_FIT
-    fits = turned.items_linked > 0 and turned.at_one_place > 0
-    return fits and (is_better or read.items_linked == 0)
-
-
 def turned_text(read: LinkFit, turned: LinkFit, n_items: int) -> str:
-    """A line on links that seem to be turned round; "" where they do not."""
-    if not is_turned(read, turned):
+    """A line on links that fit better turned round: to entities of one kind; "" where not."""
+    is_better = turned.at_one_place >= read.at_one_place + BETTER_FIT or not read.items_linked
+    if not (is_better and turned.items_linked and turned.at_one_place):
         return ""
     cure = "name them in the first line: entity_id, item_id"
     if not (read.items_linked and read.at_one_place):

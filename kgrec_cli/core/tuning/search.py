@@ -4,16 +4,10 @@ Optuna's samplers propose points, its pruners stop bad trials early, its databas
 `run_search` knows no model: an executor (`executors.py`) runs the trials, `report.py` makes tables
 and a chart.
 
-Kept here by ask and tell, because Optuna 5 does not keep it:
-- A killed search goes on to the points of an uninterrupted one. A sampler starts its random numbers
-  anew in each process, and GridSampler goes by trial numbers, which a retry shifts. So each point
-  comes from a new sampler, seeded by how many points came before it.
-- No point is run twice. RandomSampler and TPESampler repeat points, so a copy of the study in
-  memory is asked until it proposes a new one.
-- `max_trials` and `early_stop` also count in an executor of ours. MaxTrialsCallback and Study.stop
-  work within Study.optimize alone, which runs the trials itself.
-- An interrupted trial is run again at once. Heartbeats need Study.optimize too, and wait for a
-  grace period; RetryHeartbeatStaleTrialCallback is called without them.
+Optuna 5 keeps three things only within Study.optimize, or not at all, so they are kept here by ask
+and tell. A killed search resumes to the points of an uninterrupted one: each point comes from a new
+sampler, seeded by how many came before. No point is run twice: a copy of the study in memory is
+asked until it proposes a new one. An interrupted trial is run again at once.
 """
 
 import random

@@ -58,9 +58,7 @@ def guess_column(kind: str, names: Sequence[str]) -> int | None:
 def guess_columns(kinds: Sequence[str], names: Sequence[str]) -> dict[str, int]:
     """Kind -> number of its column, for the kinds that have one; no column twice.
 
-    Args:
-        kinds: Keys of COLUMN_NAMES; the first takes its column first.
-        names: The columns' names.
+    Kinds are keys of COLUMN_NAMES; the first takes its column first.
     """
     folded = [_fold(name) for name in names]
     columns: dict[str, int] = {}
@@ -102,10 +100,6 @@ def header_sign(rows: Sequence[Sequence[str]], kinds: Sequence[str]) -> bool | N
     texts or far larger numbers (True; above others None, or of two columns False); one of its
     fields is a number, a date, a time or an address (False); it holds two names of columns (True);
     a column is whole numbers but for it (True); one of its fields is empty (False).
-
-    Args:
-        rows: The fields of the first rows.
-        kinds: The columns that are looked for, keys of COLUMN_NAMES.
     """
     first, rest = rows[0], rows[1:]
     columns = guess_columns(kinds, first)

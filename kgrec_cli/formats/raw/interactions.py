@@ -249,17 +249,14 @@ def _problem(
     ):
         return names["offset"], _quoted(values["offset"]), "HH:MM:SS or a number from 0"
     number = pl.Series([text]).cast(pl.Float64, strict=False).item()
+    expected = "a time in range, written as in the other rows"
     if number is None:
-        return (
-            names["timestamp"],
-            _quoted(text),
-            "a number that grows, or a date as in the other rows",
-        )
-    if not abs(number) < 2.0**63:
-        return names["timestamp"], _quoted(text), "a time in range: a finite number of 64 bits"
-    if abs(number) < LARGEST_FLOAT_TIME:
-        return names["timestamp"], _quoted(text), "a date as in the other rows"
-    return names["timestamp"], _quoted(text), "a time in range, written as in the other rows"
+        expected = "a number that grows, or a date as in the other rows"
+    elif not abs(number) < 2.0**63:
+        expected = "a time in range: a finite number of 64 bits"
+    elif abs(number) < LARGEST_FLOAT_TIME:
+        expected = "a date as in the other rows"
+    return names["timestamp"], _quoted(text), expected
 
 
 def _columns(number: int) -> str:

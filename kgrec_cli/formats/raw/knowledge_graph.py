@@ -15,7 +15,7 @@ from kgrec_cli.core.data.sanity import MISSING_MARKS
 from kgrec_cli.errors import KgrecError, shorten
 from kgrec_cli.formats.raw.columns import known_columns, plain_name
 from kgrec_cli.formats.raw.files import RawFile, first_lines, is_parquet
-from kgrec_cli.formats.raw.layout import detect_table
+from kgrec_cli.formats.raw.layout import detect_table, without_header
 from kgrec_cli.formats.raw.tables import (
     SAMPLE_LINES,
     RawTable,
@@ -163,10 +163,7 @@ def _detect(
         is_named = len(known_columns(kinds, table.names)) >= min(len(kinds), len(table.names))
         if is_named or not any(name in values for name, values in columns):
             return table
-        sample = [table.names, *table.sample]
-        numbers = tuple(map(str, range(1, len(table.names) + 1)))
-        n_skipped = table.n_skipped - 1
-        return replace(table, names=numbers, has_header=False, n_skipped=n_skipped, sample=sample)
+        return without_header(table)
     first, *rest = table.sample
     below = zip(*rest, strict=True)
     if any(_WEIGHT.fullmatch(t) and _are_numbers(v) for t, v in zip(first, below, strict=False)):

@@ -176,21 +176,22 @@ def _join_parts(table: RawTable, others: Sequence[RawTable]) -> RawTable:
     first = table.first.text.strip()
     again = [other.first.text.strip() == first for other in others]
     if table.has_header and not table.is_sure and not all(again):
-        table = _without_header(table)  # parts of one table have one header
+        table = without_header(table)  # parts of one table have one header
     parts: list[RawTable] = []
     for other, is_again in zip(others, again, strict=True):
         has_own = other.has_header and other.is_sure and table.has_header
         if other.separator != table.separator or (has_own and not is_again):
             raise _several(table, other)
         if other.has_header and not (table.has_header and is_again):
-            other = _without_header(other)
+            other = without_header(other)
         if len(other.names) != len(table.names):
             raise _several(table, other)
         parts.append(replace(other, names=table.names))
     return replace(table, parts=tuple(parts))
 
 
-def _without_header(table: RawTable) -> RawTable:
+def without_header(table: RawTable) -> RawTable:
+    """The table, its first line a row of data."""
     names = tuple(map(str, range(1, len(table.names) + 1)))
     sample = [table.names, *table.sample]
     n_skipped = table.n_skipped - 1

@@ -37,7 +37,6 @@ TRIALS = [
 def test_ranks_by_hand():
     assert [t.number for t in rank_trials(TRIALS)] == [4, 5, 1, 3, 2]
     assert best_trial(TRIALS).number == 4
-    assert best_trial(TRIALS, "minimize").number == 1
     assert best_trial(TRIALS[1:3]) is None
 
 
