@@ -33,14 +33,9 @@ ITEM_TEXTS = {
 
 @dataclass(frozen=True)
 class Feature:
-    """One feature file.
+    """One feature file: its columns of tokens (items if `of_items`, else entities) and of vectors.
 
-    Attributes:
-        name: Of its branch: "entity" for the first file of entities, else its suffix.
-        path: The file.
-        id_field: Its column of tokens.
-        vec_field: Its column of vectors.
-        of_items: True when its tokens are items, False when they are entities.
+    `name` is that of its branch: "entity" for the first file of entities, else the file's suffix.
     """
 
     name: str

@@ -28,13 +28,10 @@ KINDS = ("choice", "uniform", "loguniform", "quniform")
 
 @dataclass(frozen=True)
 class SearchSpace:
-    """What the `hyper.test` file at `path` says.
+    """What the `hyper.test` file at `path` says: by parameter its range and the line it stands on.
 
-    Attributes:
-        ranges: Parameter name to its range, in the order of the file.
-        line_numbers: Parameter name to the line it stands on, from 1.
-        skipped_lines: Numbers of the lines that had fewer than three parts and are neither blank
-            nor comments: RecBole skips them in silence.
+    `skipped_lines` had fewer than three parts and are neither blank nor comments: RecBole skips
+    them in silence.
     """
 
     path: Path

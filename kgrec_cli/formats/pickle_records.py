@@ -39,9 +39,7 @@ def read_pickle(pickled: bytes) -> Any:
     is what is added to a `Record`.
 
     Raises:
-        ValueError: The bytes are no pickle, or one that does what no checkpoint needs.
-        IndexError: As above.
-        KeyError: As above.
+        ValueError, IndexError, KeyError: No pickle, or one that does what no checkpoint needs.
     """
     reader = _Reader()
     for opcode, argument, _ in pickletools.genops(pickled):

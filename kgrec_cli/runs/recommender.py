@@ -68,17 +68,9 @@ class Recommendations:
 class Recommender:
     """A finished run in memory, from `load_run`.
 
-    Attributes:
-        run_dir: Its folder.
-        settings: Those of its training, with the device and threads of now.
-        items: Its item vocabulary.
-        titles: Title by item token.
-        entities: Entity token by item token.
-        inter_sha256: SHA-256 of the `.inter` that it was trained on.
-        on_all_data: True when nothing was held out.
-        model: The best weights, in evaluation mode.
-        folder: The working folder, where its data set is.
-        on_event: Gets notes and warnings while the data set is read.
+    Its settings have the device and threads of now; titles and entities are by item token; the
+    model has the best weights, in evaluation mode. `inter_sha256` is that of the `.inter` that it
+    was trained on. `on_event` gets notes and warnings while the data set is read from `folder`.
     """
 
     run_dir: Path

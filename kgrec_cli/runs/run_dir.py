@@ -125,13 +125,22 @@ def finish_run(
 
 
 def is_run(path: Path) -> bool:
-    """Whether a folder is a run, finished or not."""
+    """Whether a folder is a run, finished or not. One that was killed while it was made is none."""
     return _holds(path, CONFIG, ENVIRONMENT)
 
 
 def is_finished(run_dir: Path) -> bool:
     """Whether a run was trained to its end."""
     return _holds(run_dir, CONFIG, ENVIRONMENT, METRICS, MODEL)
+
+
+def is_half_begun(path: Path) -> bool:
+    """Whether a folder is what a `train` left that was killed while it made the run's folder."""
+    try:
+        names = {entry.name for entry in path.iterdir()}
+    except OSError:  # a file, or a folder that may not be read
+        return False
+    return all(name in (CONFIG, ITEMS) or name.startswith(".") for name in names)
 
 
 def _holds(folder: Path, *names: str) -> bool:
@@ -155,6 +164,23 @@ def list_runs(saved_dir: Path) -> list[Path]:
         with suppress(OSError):
             (run / CHECKPOINT).unlink()
     return sorted(runs, key=lambda path: ((path / ENVIRONMENT).stat().st_mtime_ns, path.name))
+
+
+def list_half_begun(saved_dir: Path) -> list[Path]:
+    """The folders beside the runs that are no runs yet; see `is_half_begun`."""
+    return [path for path in sorted(saved_dir.glob("[!.]*")) if is_half_begun(path)]
+
+
+def remove_half_begun(path: Path) -> None:
+    """Removes a folder that `is_half_begun`.
+
+    Raises:
+        KgrecError: It cannot be removed.
+    """
+    try:
+        shutil.rmtree(path)
+    except OSError as error:
+        raise KgrecError(f"{path}: cannot be removed ({error.strerror})") from error
 
 
 def find_run(folder: Path, name: str | Path | None, *, finished: bool = True) -> Path:
@@ -197,6 +223,11 @@ def find_run(folder: Path, name: str | Path | None, *, finished: bool = True) ->
                     f"{run_dir}: not finished; `kgrec train --resume {run_dir.name}` resumes it"
                 )
             return run_dir
+        if is_half_begun(run_dir):
+            raise KgrecError(
+                f"{run_dir}: half-begun, its training was killed before it was ready; "
+                "`kgrec runs --remove-half-begun` removes it"
+            )
     if not runs:
         raise KgrecError(
             f"no run '{name}': nothing under {saved_dir.name}/; `kgrec train` makes one"

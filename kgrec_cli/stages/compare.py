@@ -75,13 +75,10 @@ class Side:
 
 @dataclass(frozen=True)
 class Pair:
-    """A run beside the first one.
+    """A run beside the first one: differences by view, then by metric.
 
-    Attributes:
-        n_users: Users compared: those with the same test targets and histories in both.
-        n_changed: Users of both who are not compared, since a target or a history differs.
-        n_in_one: Users with test targets in only one of the two.
-        differences: By view, then by metric.
+    `n_users` are compared: those with the same test targets and histories in both. `n_changed` have
+    others, `n_in_one` have test targets in only one of the two.
     """
 
     n_users: int
@@ -92,14 +89,7 @@ class Pair:
 
 @dataclass(frozen=True)
 class Comparison:
-    """The result of `compare`.
-
-    Attributes:
-        sides: The runs as they are compared, each with the first.
-        pairs: One for each side but the first.
-        settings: Those that differ: name to the value of each side.
-        cutoff: The cutoff to show.
-    """
+    """The runs as they are compared, a pair for each but the first, and settings that differ."""
 
     sides: list[Side]
     pairs: list[Pair]

@@ -47,14 +47,10 @@ RANKING_NUMBERS = 2**22  # scores x width computed at a time when ranking: 16 MB
 
 @dataclass(frozen=True)
 class Pretrained:
-    """What a pre-training made.
+    """What a pre-training made: an `.ent_feature` with a vector of `width` numbers for each entity.
 
-    Attributes:
-        features_path: The `.ent_feature`: a vector of `width` numbers for each entity.
-        method: The PyKEEN model.
-        n_triples: Triples trained on.
-        losses: Mean loss of each epoch.
-        metrics: mrr, hits@1, hits@3, hits@10 of held-out triples; empty without `validate`.
+    `losses` has the mean of each epoch. `metrics` are mrr, hits@1, hits@3, hits@10 of held-out
+    triples; empty without `validate`.
     """
 
     features_path: Path

@@ -52,13 +52,9 @@ NOT_TUNED = ("dataset", "data_path", "checkpoint_dir", "device", "threads", "pre
 class Tuning:
     """The outcome of a search so far.
 
-    Attributes:
-        study_dir: leaderboard.csv, best.yaml, result.txt, chart.html and, unless `storage` names
-            another database, study.db are there.
-        leaderboard: One mapping a trial, best first (see `core/tuning/report.py`).
-        best: The best trial; None when none is complete.
-        n_new: Trials that this call ran.
-        stopped: Why it ended: exhausted, max_trials or early_stop.
+    In `study_dir` are leaderboard.csv, best.yaml, result.txt, chart.html and, unless `storage`
+    names another database, study.db. `best` is None when no trial is complete, `n_new` counts those
+    of this call. `stopped` is exhausted, max_trials or early_stop.
     """
 
     study_dir: Path

@@ -9,7 +9,7 @@ import pytest
 
 from kgrec_cli.errors import KgrecError
 from kgrec_cli.formats.locks import only_writer, staging_path
-from kgrec_cli.runs.run_dir import find_run, list_runs
+from kgrec_cli.runs.run_dir import find_run, list_half_begun, list_runs
 from tests.conftest import RunCli
 
 
@@ -69,17 +69,44 @@ def test_a_folder_is_taken_before_the_beginning_of_a_name(
     assert find_run(Path(), "ml") == Path("ml")
 
 
-def test_a_folder_that_is_no_run_breaks_no_other(run_cli: RunCli, saved_dir: Path) -> None:
-    """As an older kgrec left it when its training was killed before it began."""
-    (saved_dir / "ml-GRU4Rec-3").mkdir()
-    (saved_dir / "ml-GRU4Rec-3" / "config.yaml").touch()
+@pytest.fixture
+def half_begun(saved_dir: Path) -> Path:
+    """Beside the three runs a folder of a training that was killed before it began."""
+    folder = saved_dir / "ml-GRU4Rec-3"
+    folder.mkdir()
+    (folder / "config.yaml").touch()
+    (folder / ".items.tsv.x7").touch()
+    return folder
+
+
+def test_a_half_begun_folder_breaks_no_other_run(saved_dir: Path, half_begun: Path) -> None:
     assert find_run(saved_dir.parent, None) == saved_dir / "ml-GRU4Rec-11"
-    with pytest.raises(KgrecError, match="unknown run 'ml-GRU4Rec-3'"):
-        find_run(saved_dir.parent, "ml-GRU4Rec-3")
-    listed = json.loads(run_cli("runs", "--json", cwd=saved_dir.parent).stdout)
-    assert {row["run"]: row["state"] for row in listed} == {
+    assert find_run(saved_dir.parent, "ml-GRU4Rec-11") == saved_dir / "ml-GRU4Rec-11"
+    assert find_run(saved_dir.parent, None, finished=False) == saved_dir / "ml-GRU4Rec-11"
+    for name in ("ml-GRU4Rec-3", half_begun):
+        with pytest.raises(KgrecError, match=r"half-begun.*`kgrec runs --remove-half-begun`"):
+            find_run(saved_dir.parent, name)
+    assert list_half_begun(saved_dir) == [half_begun]
+
+
+def test_the_half_begun_are_listed_and_removed(
+    run_cli: RunCli, saved_dir: Path, half_begun: Path
+) -> None:
+    (saved_dir / "empty").mkdir()
+    (saved_dir / "notes").mkdir()
+    (saved_dir / "notes" / "mine.txt").touch()
+    states = {
         "ml-GRU4Rec-1": "finished", "ml-GRU4Rec-2": "stopped", "ml-GRU4Rec-11": "finished",
+        "empty": "half-begun", "ml-GRU4Rec-3": "half-begun",
     }  # fmt: skip
+    listed = json.loads(run_cli("runs", "--json", cwd=saved_dir.parent).stdout)
+    assert {row["run"]: row["state"] for row in listed} == states
+    shown = run_cli("runs", cwd=saved_dir.parent).stdout
+    assert "ml-GRU4Rec-3 " in shown
+    assert "`kgrec runs --remove-half-begun` removes what is half-begun" in shown
+    assert run_cli("runs", "--remove-half-begun", cwd=saved_dir.parent).exit_code == 0
+    left = {path.name for path in saved_dir.iterdir()}
+    assert left == {"ml-GRU4Rec-1", "ml-GRU4Rec-2", "ml-GRU4Rec-11", "notes"}
 
 
 def test_without_runs_the_list_says_what_makes_one(run_cli: RunCli, tmp_path: Path) -> None:

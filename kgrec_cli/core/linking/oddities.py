@@ -19,10 +19,8 @@ MIN_SHARE = 0.01
 class LinkFit(NamedTuple):
     """How well a table of links fits, its columns read in one order.
 
-    Attributes:
-        items_linked: Items that it links.
-        at_one_place: Share of its entities that the graph has in the same role: as the head, or as
-            the tail, of the same relation. The entities of items have one in common.
+    `at_one_place` is the share of its entities that the graph has in the same role: as the head, or
+    as the tail, of the same relation. The entities of items have one in common.
     """
 
     items_linked: int

@@ -20,16 +20,10 @@ MIN_IMPORTANCE_TRIALS = 20
 
 @dataclass(frozen=True)
 class SearchTrial:
-    """One finished trial.
+    """One finished trial, `number` from 1 in the order of ending.
 
-    Attributes:
-        number: Its place in the order of ending, from 1.
-        state: `pruned` was stopped early, `failed` ended with `error`.
-        params: The point: setting name to value.
-        score: The objective's score; of a pruned trial the last one reported; None if none.
-        valid, test: Metrics; empty unless complete.
-        n_reports: Scores reported on the way (evaluated epochs).
-        error: The line it failed with.
+    `pruned` was stopped early and has the last score reported, `failed` ended with `error`. Metrics
+    are empty unless complete; `n_reports` counts the scores reported on the way (evaluated epochs).
     """
 
     number: int

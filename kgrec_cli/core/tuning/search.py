@@ -61,11 +61,8 @@ StopReason = Literal["exhausted", "max_trials", "early_stop", "interrupted"]
 class SearchResult:
     """The state of a study after `run_search`.
 
-    Attributes:
-        trials: All finished trials, those of earlier calls included, in the order of ending.
-        best: The complete trial with the best score (the first of equals), or None.
-        n_new: How many of `trials` this call ran.
-        stopped: Every point visited, `max_trials` reached, no progress, or Ctrl-C.
+    `trials` are all finished ones in the order of ending, `n_new` of them run by this call; `best`
+    is the complete one with the best score, the first of equals.
     """
 
     trials: tuple[SearchTrial, ...]

@@ -34,12 +34,7 @@ _GLOB = re.compile(r"[*?\[]")
 
 @dataclass(frozen=True)
 class RawFile:
-    """One raw file.
-
-    Attributes:
-        path: The file on disk; the zip when `member` is set.
-        member: Its name inside the zip, else None.
-    """
+    """One raw file: on disk, or the `member` of that name inside the zip at `path`."""
 
     path: Path
     member: str | None = None
