@@ -68,9 +68,17 @@ class Recommendations:
 class Recommender:
     """A finished run in memory, from `load_run`.
 
-    Its settings have the device and threads of now; titles and entities are by item token; the
-    model has the best weights, in evaluation mode. `inter_sha256` is that of the `.inter` that it
-    was trained on. `on_event` gets notes and warnings while the data set is read from `folder`.
+    Attributes:
+        run_dir: Its folder.
+        settings: Those of its training, with the device and threads of now.
+        items: Its item vocabulary.
+        titles: Title by item token.
+        entities: Entity token by item token.
+        inter_sha256: SHA-256 of the `.inter` that it was trained on.
+        on_all_data: True when nothing was held out.
+        model: The best weights, in evaluation mode.
+        folder: The working folder, where its data set is.
+        on_event: Gets notes and warnings while the data set is read.
     """
 
     run_dir: Path
@@ -178,6 +186,9 @@ class Recommender:
     @torch.inference_mode()
     def scores(self, histories: Sequence[Sequence[str]]) -> NDArray[np.float32]:
         """The model's score of every item after each history, seen items included.
+
+        Args:
+            histories: B lists of item tokens, oldest first.
 
         Returns:
             float32 (B, n_items), a column for each of `item_tokens`.

@@ -31,14 +31,8 @@ from kgrec_cli.events import Note, OnEvent, Progress, Warn
 from kgrec_cli.formats.atomic import write_entity_features
 from kgrec_cli.formats.files import check_whole, sha256_of, write_json, write_together
 from kgrec_cli.formats.locks import only_writer
+from kgrec_cli.runs import run_files
 from kgrec_cli.runs.run_dir import choose_device, set_up_cpu
-from kgrec_cli.runs.run_files import (
-    KGCheckpointMeta,
-    check_shape,
-    naming_the_cure,
-    read_tensors,
-    write_tensors,
-)
 from kgrec_cli.settings import Settings
 
 HELD_OUT_SHARE, HELD_OUT_AT_MOST = 0.05, 2000
@@ -263,7 +257,7 @@ class _Checkpoint:
             return
         state = capture()
         meta = {"made_from": self.made_from, "losses": state.losses}
-        write_tensors(self.path, state.tensors, meta)
+        run_files.write_tensors(self.path, state.tensors, meta)
         self.saved_at = time.perf_counter()
 
     def read(self, on_event: OnEvent) -> KGState | None:
@@ -271,9 +265,9 @@ class _Checkpoint:
         if not self.path.is_file():
             on_event(Note("nothing to resume: starting anew"))
             return None
-        with naming_the_cure(self.path):
-            tensors, value = read_tensors(self.path)
-            meta = check_shape(KGCheckpointMeta, value, self.path)
+        with run_files.naming_the_cure(self.path):
+            tensors, value = run_files.read_tensors(self.path)
+            meta = run_files.check_shape(run_files.KGCheckpointMeta, value, self.path)
         if meta.made_from != self.made_from:
             raise KgrecError(
                 f"{self.path}: of a training with other settings or another .kg; "
