@@ -133,9 +133,7 @@ _TOO_MUCH = f"over {MAX_VALUES:,} values or {MAX_DEPTH} levels"
 def _measure(node: yaml.Node, known: dict[int, tuple[int, int]]) -> tuple[int, int]:
     """How many values a node stands for, aliases written out, and how deep they lie.
 
-    Args:
-        node: The node.
-        known: What came out for nodes (by id) before it; none yet for those that it is part of.
+    `known` has what came out for nodes (by id) before it, none yet for those that it is part of.
 
     Raises:
         yaml.YAMLError: More than settings have, or a node that holds itself.

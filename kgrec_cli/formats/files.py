@@ -202,11 +202,8 @@ def write_together(
     that lasts a mark stands in the folder, so that `check_whole` knows of a command that was killed
     in between. The caller is the `only_writer` of the folder.
 
-    Args:
-        folder: Made when it is not there.
-        files: File name -> what writes it at a path.
-        remove: Names of files that must not be there afterwards.
-        by: The command, for instance "prepare".
+    `files` has what writes each file at a path, by its name; those in `remove` must not be there
+    afterwards. `by` is the command, for instance "prepare".
 
     Raises:
         KgrecError: The disk is full, or the folder cannot be written to.

@@ -19,7 +19,7 @@ from kgrec_cli.events import Event, Note
 from kgrec_cli.intervals import parse_intervals
 from kgrec_cli.runs.run_files import read_run_items
 from kgrec_cli.settings import Settings
-from tests.dataset.small import INTER, ROWS, histories, load, write, write_samples
+from tests.dataset.conftest import INTER, ROWS, histories, load, write, write_samples
 
 
 def test_histories_are_in_time_order(folder: Path) -> None:

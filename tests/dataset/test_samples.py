@@ -14,7 +14,7 @@ from kgrec_cli.errors import KgrecError
 from kgrec_cli.events import Event, Note
 from kgrec_cli.settings import Settings
 from tests.core.training.test_batches import rows_of
-from tests.dataset.small import INTER, ROWS, SAMPLES, load, write, write_samples
+from tests.dataset.conftest import INTER, ROWS, SAMPLES, load, write, write_samples
 
 
 def test_parts_that_are_samples(tmp_path: Path) -> None:

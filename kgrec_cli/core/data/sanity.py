@@ -180,10 +180,8 @@ def _sorted(owners: NDArray[np.int64], values: NDArray[np.generic], share: float
     The chance of one group is that of its permutations, equal values being no difference; all
     groups together must stay below MAX_LOG_CHANCE.
 
-    Args:
-        owners: int64 (n,), ascending: the group of each value.
-        values: (n,) numbers in the order that is looked at.
-        share: Of the groups whose values differ.
+    `owners` int64 (n,), ascending, gives the group of each of `values` (n,), which stand in the
+    order that is looked at. `share` is of the groups whose values differ.
     """
     same = np.diff(owners) == 0
     steps, owner_of_step = np.diff(values)[same], owners[1:][same]

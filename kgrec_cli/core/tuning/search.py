@@ -97,16 +97,15 @@ def run_search(
             and which points TPE proposes depends on who ends first.
         storage_url: SQLAlchemy URL of the study's database; a SQLite file's folder must exist.
         study_name: The study's name in it. One search of a study at a time.
-        search: `exhaustive` visits every point of choices once, in an order shuffled by `seed`
-            (so that a search cut short has seen all of the space); `random` draws points without
-            repeats; `tpe` is Optuna's tree-structured Parzen estimator after ten random points.
+        search: `exhaustive` visits every point of choices once, shuffled by `seed` (so that a
+            search cut short has seen all of the space); `random` draws without repeats; `tpe` is
+            Optuna's tree-structured Parzen estimator after ten random points.
         max_trials: Finished trials at most, those of earlier calls included. None: all points of
             an exhaustive search, else 100.
         seed: Seed of the order or the draws.
         pruner: `none`; `median` gives up below the median of earlier trials at the same step,
-            after five trials; `asha` is asynchronous successive halving (Li et al. 2020): of the
-            trials that come to epoch 1, 4, 16, ... the best quarter goes on; `hyperband` runs it at
-            several widths.
+            after five trials; `asha` is asynchronous successive halving (Li et al. 2020) at epochs
+            1, 4, 16, ...; `hyperband` runs it at several widths.
         early_stop: Trials in a row without a better score that end the search (RecBole: 10).
         settings: What else the scores depend on, as JSON values; an existing study must agree.
         on_event: Told of each trial.

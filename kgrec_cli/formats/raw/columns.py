@@ -132,11 +132,7 @@ def is_numbered(names: Sequence[str]) -> bool:
 def named_column(wanted: str, names: Sequence[str], *, where: str, option: str) -> int:
     """The number of the column that the user named.
 
-    Args:
-        wanted: Its name, or its number from 1.
-        names: The columns' names; "1", "2", ... where the file names none.
-        where: The file, for the error.
-        option: The command line option that names the column, for the error.
+    `wanted` is its name, or its number from 1; `where` and `option` are named in the error.
 
     Raises:
         UsageError: No such column, with the nearest name.
