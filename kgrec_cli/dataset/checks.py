@@ -43,11 +43,7 @@ def time_field(path: Path, header: Mapping[str, str], settings: Settings) -> str
 
 
 def check_times(times: pl.Series, path: Path) -> None:
-    """Checks that times can be ordered exactly.
-
-    Args:
-        times: Int64 or Float64, one for each line of the file after its header.
-        path: The file.
+    """Checks that times (Int64 or Float64, from line 2 of the file on) can be ordered exactly.
 
     Raises:
         KgrecError: The first line whose time is not finite, or too large for a float.
@@ -68,11 +64,8 @@ def doubts(
 ) -> list[str]:
     """Lines on what results rest on: of `prepare`, where it made the file, else of its checks.
 
-    Args:
-        table: Columns user_id, item_id, timestamp: the rows of all files, unfiltered.
-        paths: The files.
-        digests: Their SHA-256.
-        settings: The names of their fields.
+    The table has user_id, item_id, timestamp: the rows of all files, unfiltered. The digests are
+    the SHA-256 of the files.
     """
     header = read_header(paths[0], settings.field_separator)
     has_times = time_field(paths[0], header, settings) is not None

@@ -31,13 +31,9 @@ def filter_interactions(
 ) -> pl.DataFrame:
     """The interactions that the filters of the settings leave.
 
-    Args:
-        table: Columns user_id, item_id (String or Categorical), timestamp, and those of `.inter`
-            that `val_interval` names, each as `value_column` of it.
-        settings: The filters, and where the files are.
-        folder: The working folder.
-        on_event: Gets a line for each filter that drops something.
-        known_items: The items of a trained run, if it is to read these interactions.
+    The table has user_id, item_id (String or Categorical), timestamp, and those columns of `.inter`
+    that `val_interval` names, each as `value_column` of it. `known_items` are those of a trained
+    run, if it is to read these interactions.
 
     Raises:
         KgrecError: A column that no file has, a filter that does not fit it, no interaction left.

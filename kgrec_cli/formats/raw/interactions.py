@@ -101,14 +101,9 @@ def parse_interactions(
     A row is bad when it has too many or too few fields, no user, no item, a rating that is no
     finite number, or a time that is neither a number in range nor a date as in the other rows.
 
-    Args:
-        source: The table.
-        columns: user_id, item_id, rating, timestamp, offset -> number from 0; the last three
-            are optional.
-        on_bad_row: "error" stops at the first bad row, "skip" sets bad rows aside.
-        on_missing_id: What to do with ids such as "NA", see `settle_missing_ids`.
-        time_format: As for `strptime`; None goes by what the times look like.
-        on_event: Is told what was guessed of the values.
+    `columns` maps user_id, item_id and perhaps rating, timestamp, offset to numbers from 0. "error"
+    stops at the first bad row, "skip" sets bad rows aside. `time_format` is as for `strptime`; None
+    goes by what the times look like.
 
     Raises:
         KgrecError: The first bad row, if `on_bad_row` is "error"; ids that stand for a missing

@@ -49,13 +49,9 @@ def detect_table(
 ) -> RawTable:
     """How a file is laid out, as its first lines and its quotes show.
 
-    Args:
-        file: Text, gzipped or not, JSON lines or Parquet; the content tells which.
-        what: What the file should hold, for the error when it is empty.
-        kinds: Columns that are looked for, keys of `columns.COLUMN_NAMES`: they tell a header.
-        if_unsure: Whether a first line is a header that might as well be data.
-        parts: Files that go on where the first one ends. Empty ones do not count.
-        on_event: Is told what was guessed and might be wrong.
+    The content tells text (gzipped or not), JSON lines and Parquet apart. `kinds`, keys of
+    `columns.COLUMN_NAMES`, tell a header; `if_unsure` says whether a first line is one that might
+    as well be data. `parts` go on where the first file ends; empty ones do not count.
 
     Raises:
         KgrecError: The file cannot be read, is empty, or is neither text nor Parquet; its parts do

@@ -28,14 +28,8 @@ def settle_missing_ids(
 ) -> pl.Series | None:
     """The rows to drop because their user or item is missing, as a mask; None for none.
 
-    Args:
-        source: The table.
-        columns: user_id, item_id -> number from 0, among others.
-        ids: Categorical user_id and item_id of all rows.
-        n_rows: The rows that are not blank, for the share.
-        on_missing_id: "error" stops, "skip" drops the rows, "keep" takes the texts for ids; the
-            last two with a warning.
-        on_event: Gets the warnings.
+    `ids` are Categorical user_id and item_id of all rows, `n_rows` counts those that are not blank.
+    "error" stops; "skip" drops the rows and "keep" takes the texts for ids, with a warning.
 
     Raises:
         KgrecError: A text that stands for a missing value, if it is to stop; names it, its count

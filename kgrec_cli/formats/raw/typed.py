@@ -135,12 +135,9 @@ def json_texts(
 ) -> Iterator[pl.DataFrame]:
     """The wanted fields of JSON lines as text, some rows at a time; "" where there is none.
 
-    Args:
-        lines: String, one object each.
-        columns: Name to give -> name in the objects.
-        where: The file, for the error.
-        lists: Names whose values may be lists, which become text joined by "|".
-        may_nest: Whether other lists and objects become their JSON; else they are an error.
+    `columns` maps the name to give to that in the objects. Values of `lists` may be lists, which
+    are joined by "|"; with `may_nest` other lists and objects become their JSON, else they are an
+    error.
 
     Returns:
         A String column for each name, and `_extra`: the line, where it is no JSON object.
