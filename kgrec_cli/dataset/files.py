@@ -46,15 +46,15 @@ class Feature:
 
 
 class _Verdict(BaseModel):
-    verdict: str
-    summary: str
+    verdict: str = ""
+    summary: str = ""  # an older kgrec recorded none
 
 
 class Report(BaseModel):
     """`prepare.json` as far as commands read it: digests, the verdict on the links, warnings."""
 
     files: dict[str, str] = {}
-    links: _Verdict | None = None
+    links: _Verdict = _Verdict()
     warnings: list[str] = []
     warnings_on_results: list[str] | None = None
 
@@ -202,7 +202,7 @@ def recorded_verdict(settings: Settings, folder: Path) -> tuple[str, str] | None
     """
     paths = [atomic_path(settings, folder, suffix) for suffix in ("item", "kg", "link")]
     report = read_report(paths[0])
-    if report.links is None or not all(map(report.wrote, paths)):
+    if not report.links.summary or not all(map(report.wrote, paths)):
         return None
     return report.links.verdict, report.links.summary
 
