@@ -67,7 +67,6 @@ def test_a_damaged_study_is_one_line(tmp_path, damage):
         ({"space": GRID | {"d": Choice((1, 2))}}, r"d = absent, found choice \[1, 2\]"),
         ({"settings": {"epochs": 30, "topk": (5, 10)}}, "epochs = 20, found 30"),
         ({"settings": {"epochs": 20}}, r"topk = \[5, 10\], found absent"),
-        ({"direction": "minimize"}, "direction = maximize, found minimize"),
     ],
 )
 def test_a_study_made_with_something_else_is_refused(tmp_path, change, message):
