@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from kgrec_cli.errors import KgrecError, shorten
+from kgrec_cli.errors import KgrecError, cannot_read, shorten
 
 MAX_BYTES = 2**18
 MAX_DEPTH = 20
@@ -23,22 +23,9 @@ def read_yaml(path: Path) -> dict[str, Any]:
     Raises:
         KgrecError: The file is missing, not YAML, not a mapping, or larger than settings are.
     """
+    text = read_bounded(path, "a settings file", "no such settings file")
     try:
-        with path.open("rb") as file:
-            data = file.read(MAX_BYTES + 1)  # some files have no end
-    except FileNotFoundError as error:
-        raise KgrecError(f"{path}: no such settings file") from error
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise KgrecError(f"{path}: cannot be read ({reason})") from error
-    if len(data) > MAX_BYTES:
-        raise KgrecError(f"{path}: over {MAX_BYTES:,} bytes; expected a settings file")
-    try:
-        text = data.decode("utf-8-sig")
         values = parse_yaml(text)
-    except UnicodeDecodeError as error:
-        number = data.count(b"\n", 0, error.start) + 1
-        raise KgrecError(f"{path}, line {number}: not UTF-8; save the file as UTF-8") from error
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         number = mark.line if mark else text.count("\n", 0, getattr(error, "position", 0))
@@ -50,6 +37,27 @@ def read_yaml(path: Path) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise KgrecError(f"{path}: expected lines of 'key: value', found {type(values).__name__}")
     return values
+
+
+def read_bounded(path: Path, expected: str, missing: str) -> str:
+    """The text of a UTF-8 file of at most `MAX_BYTES`; errors say what was expected, or missing.
+
+    Raises:
+        KgrecError: The file is missing, cannot be read, too large or not UTF-8.
+    """
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_BYTES + 1)  # some files have no end
+        if len(data) > MAX_BYTES:
+            raise KgrecError(f"{path}: over {MAX_BYTES:,} bytes; expected {expected}")
+        return data.decode("utf-8-sig")
+    except FileNotFoundError as error:
+        raise KgrecError(f"{path}: {missing}") from error
+    except UnicodeDecodeError as error:
+        number = data.count(b"\n", 0, error.start) + 1
+        raise KgrecError(f"{path}, line {number}: not UTF-8; save the file as UTF-8") from error
+    except (OSError, ValueError) as error:  # ValueError: a path with NUL
+        raise cannot_read(path, error) from error
 
 
 def _interval_hint(text: str, error: yaml.YAMLError) -> str:
@@ -125,9 +133,7 @@ _TOO_MUCH = f"over {MAX_VALUES:,} values or {MAX_DEPTH} levels"
 def _measure(node: yaml.Node, known: dict[int, tuple[int, int]]) -> tuple[int, int]:
     """How many values a node stands for, aliases written out, and how deep they lie.
 
-    Args:
-        node: The node.
-        known: What came out for nodes (by id) before it; none yet for those that it is part of.
+    `known` has what came out for nodes (by id) before it, none yet for those that it is part of.
 
     Raises:
         yaml.YAMLError: More than settings have, or a node that holds itself.

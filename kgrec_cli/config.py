@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 CONFIG_NAME = "kgrec.yaml"
-MAX_SHOWN = 60
 TEXT_SETTINGS = {
     name for name, field in Settings.model_fields.items() if field.annotation in (str, str | None)
 }
@@ -191,27 +190,18 @@ def build_settings(values: Mapping[str, Any], where: str) -> Settings:
 
 
 EXPECTED = {
-    "string_type": "text; put it in quotes",
-    "bool_type": "true or false",
-    "bool_parsing": "true or false",
-    "int_type": "a whole number",
-    "int_parsing": "a whole number",
-    "int_from_float": "a whole number",
-    "float_type": "a number",
-    "float_parsing": "a number",
-    "tuple_type": "a list such as [a, b]",
-    "dict_type": "a mapping such as {a: b}",
-    "finite_number": "a number that is not infinite",
+    "string": "text; put it in quotes",
+    "bool": "true or false",
+    "int": "a whole number",
+    "float": "a number",
+    "tuple": "a list such as [a, b]",
+    "dict": "a mapping such as {a: b}",
+    "finite": "a number that is not infinite",
 }
-"""What a setting takes, by the type of pydantic's error."""
+"""What a setting takes, by the first word of the type of pydantic's error."""
 
-BOUNDS = {
-    "greater_than_equal": ("ge", "at least"),
-    "greater_than": ("gt", "more than"),
-    "less_than_equal": ("le", "at most"),
-    "less_than": ("lt", "less than"),
-}
-"""The same for bounds: the name of the bound there, and words for it."""
+BOUNDS = {"ge": "at least", "gt": "more than", "le": "at most", "lt": "less than"}
+"""The same for bounds, by their name in the error."""
 
 
 def _explain(error: ValidationError) -> str:
@@ -247,11 +237,11 @@ def _explain(error: ValidationError) -> str:
 def expected_of(problem: Mapping[str, Any]) -> str:
     """What pydantic found and what was expected, without the place."""
     found, message = f"found {reprlib.repr(problem['input'])}", problem["msg"]
-    if problem["type"] in EXPECTED:
-        return f"{found}, expected {EXPECTED[problem['type']]}"
-    if problem["type"] in BOUNDS:
-        name, words = BOUNDS[problem["type"]]
-        return f"{found}, expected {words} {problem['ctx'][name]:g}"
+    if expected := EXPECTED.get(problem["type"].partition("_")[0]):
+        return f"{found}, expected {expected}"
+    for name, words in BOUNDS.items():
+        if name in problem.get("ctx", {}):
+            return f"{found}, expected {words} {problem['ctx'][name]:g}"
     return f"{found}; {message[0].lower()}{message[1:]}"
 
 

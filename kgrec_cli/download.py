@@ -43,16 +43,10 @@ class _CutError(Exception):
 
 @dataclass(frozen=True)
 class RemoteFile:
-    """A file at a public address.
+    """A file at a public address, called `name` in the download cache too.
 
-    Attributes:
-        name: Its file name, also in the download cache.
-        url: Its address.
-        what: What it is, in a few words.
-        option: The option of `kgrec prepare` that takes a copy fetched by other means.
-        algorithm: That of the checksum.
-        checksum: Hex digest; None when only the file at `checksum_url` has it.
-        checksum_url: The address of a text that holds the digest.
+    `what` it is in a few words, `option` of `kgrec prepare` takes a copy fetched by other means.
+    The checksum is a hex digest; None when only the text at `checksum_url` has it.
     """
 
     name: str
@@ -115,11 +109,7 @@ def is_available(
 
 
 def fetch(
-    remote: RemoteFile,
-    *,
-    on_event: OnEvent,
-    cache_dir: Path | None = None,
-    pause_s: float = 1.0,
+    remote: RemoteFile, *, on_event: OnEvent, cache_dir: Path | None = None, pause_s: float = 1.0
 ) -> Path:
     """The path of the file in the cache, downloaded first when it is not there.
 

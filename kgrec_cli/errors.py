@@ -35,13 +35,7 @@ def nearest(name: str, valid: Iterable[str]) -> str | None:
 
 
 def unknown_name(kind: str, name: str, valid: Iterable[str]) -> str:
-    """One line for a name nobody knows: the nearest valid one, else the list if it can be read.
-
-    Args:
-        kind: What the name should have been, for instance "metric".
-        name: What was given.
-        valid: The names that would have been right.
-    """
+    """One line for a name no `kind` (such as "metric") has: the nearest, else the list if short."""
     choices = sorted(valid)
     guess = nearest(name, choices)
     name = shorten(name)
@@ -56,9 +50,24 @@ def unknown_name(kind: str, name: str, valid: Iterable[str]) -> str:
 
 
 def shorten(text: str, width: int = 40) -> str:
-    """Text of a file as an error quotes it: on one line, at most `width` characters."""
-    line = " ".join(text[: 20 * width].split())
+    """Text of a file as an error quotes it: one line of at most `width` characters, tabs shown."""
+    line = " ".join(text[: 20 * width].replace("\t", "<TAB>").split())
     return line if len(line) <= width else line[: width - 3] + "..."
+
+
+def reason(error: Exception) -> str:
+    """Why a file could not be read: the system's words, else the first line of the error's text."""
+    words = getattr(error, "strerror", None) or str(error)
+    return shorten(words.partition("\n")[0], 120) or type(error).__name__
+
+
+def cannot_read(where: object, error: Exception) -> KgrecError:
+    """The one-line error for a file that could not be read."""
+    if isinstance(error, FileNotFoundError):
+        return KgrecError(f"{where}: no such file")
+    if isinstance(error, IsADirectoryError):
+        return KgrecError(f"{where}: a folder, expected a file")
+    return KgrecError(f"{where}: cannot be read ({reason(error)})")
 
 
 class Stopped(KgrecError):

@@ -17,11 +17,7 @@ IGNORED = {
     "encoding": "atomic files are UTF-8; raw files may be latin-1 too",
     "reproducibility": "the same seed and machine always give the same numbers",
     "worker": "batches are made in the training process, without copies",
-    "nproc": "one process trains",
-    "world_size": "one process trains",
-    "offset": "one process trains",
-    "ip": "one process trains",
-    "port": "one process trains",
+    **dict.fromkeys(("nproc", "world_size", "offset", "ip", "port"), "one process trains"),
     "save_dataset": "atomic files are read in a moment, so nothing is cached",
     "dataset_save_path": "atomic files are read in a moment, so nothing is cached",
     "save_dataloaders": "atomic files are read in a moment, so nothing is cached",
@@ -96,43 +92,27 @@ RENEWED = {
 }
 """Key of older files -> what `translate` makes of it."""
 
-OTHER_NAMES = {
-    "lr": "learning_rate",
-    "batch_size": "train_batch_size",
-    "bs": "train_batch_size",
-    "optimizer": "learner",
-    "optim": "learner",
-    "loss": "loss_type",
-    "dropout": "dropout_prob",
-    "patience": "stopping_step",
-    "early_stop": "stopping_step",
-    "emb_size": "embedding_size",
-    "emb_dim": "embedding_size",
-    "dim": "embedding_size",
-    "hidden_dim": "hidden_size",
-    "n_layers": "num_layers",
-    "layers": "num_layers",
-    "n_epochs": "epochs",
-    "num_epochs": "epochs",
-    "max_epochs": "epochs",
-    "max_len": "MAX_ITEM_LIST_LENGTH",
-    "max_seq_length": "MAX_ITEM_LIST_LENGTH",
-    "top_k": "topk",
-    "k": "topk",
-    "wd": "weight_decay",
-    "l2": "weight_decay",
-    "gpu": "device",
-    "cuda": "device",
-    "gpu_id": "device",
-    "use_gpu": "device",
-    "random_seed": "seed",
-    "num_threads": "threads",
-    "n_threads": "threads",
-    "data_dir": "data_path",
-    "config_files": "config",
-    "config_file_list": "config",
-    "config_file": "config",
+_ALSO_CALLED = {
+    "learning_rate": "lr",
+    "train_batch_size": "batch_size bs",
+    "learner": "optimizer optim",
+    "loss_type": "loss",
+    "dropout_prob": "dropout",
+    "stopping_step": "patience early_stop",
+    "embedding_size": "emb_size emb_dim dim",
+    "hidden_size": "hidden_dim",
+    "num_layers": "n_layers layers",
+    "epochs": "n_epochs num_epochs max_epochs",
+    "MAX_ITEM_LIST_LENGTH": "max_len max_seq_length",
+    "topk": "top_k k",
+    "weight_decay": "wd l2",
+    "device": "gpu cuda gpu_id use_gpu",
+    "seed": "random_seed",
+    "threads": "num_threads n_threads",
+    "data_path": "data_dir",
+    "config": "config_files config_file_list config_file",
 }
+OTHER_NAMES = {other: name for name, others in _ALSO_CALLED.items() for other in others.split()}
 """What other programs, and people, call a setting or an option -> its name here."""
 
 
@@ -186,11 +166,7 @@ def _renew_negatives(values: dict[str, Any]) -> None:
     for distribution in ("uniform", "popularity"):
         if distribution in chosen:  # {uniform: N}, as in RecBole 1.0
             rest = {key: value for key, value in chosen.items() if key != distribution}
-            chosen = {
-                "distribution": distribution,
-                "sample_num": chosen[distribution],
-                **rest,
-            }
+            chosen = {"distribution": distribution, "sample_num": chosen[distribution], **rest}
     is_none = chosen.get("distribution", "uniform") in (None, "none")
     values["train_neg_sample_args"] = None if is_none else chosen
 

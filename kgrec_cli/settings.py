@@ -91,7 +91,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "kg_items": True,
         "ema_decay": 0.999,
         "stopping_step": 20,
-    },
+    }
 }
 """Values of each preset: those that did best in the study of docs/studies/2026-11-accuracy.md."""
 
@@ -269,11 +269,13 @@ class Settings(_Strict):
         "alias_of_user_id",
         "alias_of_relation_id",
         "benchmark_filename",
+        "topk",
+        "metrics",
         mode="before",
     )
     @classmethod
-    def _one_name(cls, value: Any) -> Any:
-        return (value,) if isinstance(value, str) else value
+    def _one_value(cls, value: Any) -> Any:
+        return (value,) if isinstance(value, int | str) else value
 
     @field_validator("benchmark_filename")
     @classmethod
@@ -334,11 +336,6 @@ class Settings(_Strict):
         if isinstance(value, dict):
             return {suffix: columns or () for suffix, columns in value.items()}
         return value
-
-    @field_validator("topk", "metrics", mode="before")
-    @classmethod
-    def _one_value(cls, value: Any) -> Any:
-        return (value,) if isinstance(value, int | str) else value
 
     @field_validator("metrics")
     @classmethod

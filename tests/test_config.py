@@ -1,7 +1,6 @@
 """Settings: where a value comes from, and what each mistake is answered with."""
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -29,83 +28,6 @@ def test_later_sources_win(tmp_path: Path) -> None:
     assert (settings.seed, settings.embedding_size, settings.dropout_prob) == (4, 5, 0.1)
 
 
-BEST = {
-    "seen_bias": True, "shuffle_ties": True, "layer_norm": True, "kg_items": True,
-    "ema_decay": 0.999, "stopping_step": 20,
-}  # fmt: skip
-
-
-def changed(settings: Settings) -> dict[str, Any]:
-    """What is not at its default."""
-    defaults = Settings().model_dump()
-    return {name: value for name, value in settings.model_dump().items() if value != defaults[name]}
-
-
-@pytest.mark.parametrize("source", ["kgrec.yaml", "--config", "option", "--set", "base"])
-def test_a_preset_changes_the_same_settings_wherever_it_is_named(
-    tmp_path: Path, source: str
-) -> None:
-    path = tmp_path / ("kgrec.yaml" if source == "kgrec.yaml" else "my.yaml")
-    path.write_text("preset: best\n")
-    more: dict[str, Any] = {
-        "kgrec.yaml": {},
-        "--config": {"config_paths": [path]},
-        "option": {"options": {"preset": "best"}},
-        "--set": {"assignments": ["preset=best"]},
-        "base": {"base": {"preset": "best"}},
-    }[source]
-    settings = resolve_settings(folder=tmp_path, **more)
-    assert changed(settings) == {"preset": "best", **BEST}
-
-
-def test_a_preset_gives_way_to_every_value_that_is_set(tmp_path: Path) -> None:
-    (tmp_path / "kgrec.yaml").write_text("stopping_step: 3\nhidden_size: 7\n")
-    path = tmp_path / "my.yaml"
-    path.write_text("seen_bias: false\n")
-    settings = resolve_settings(
-        folder=tmp_path,
-        config_paths=[path],
-        options={"preset": "best", "kg_items": False},
-        assignments=["ema_decay=0.5"],
-    )
-    expected = {"preset": "best", "stopping_step": 3, "ema_decay": 0.5, "hidden_size": 7}
-    assert changed(settings) == {**expected, "shuffle_ties": True, "layer_norm": True}
-
-
-def test_a_preset_can_be_switched_off(tmp_path: Path) -> None:
-    (tmp_path / "kgrec.yaml").write_text("preset: best\n")
-    assert changed(resolve_settings(folder=tmp_path, assignments=["preset=null"])) == {}
-
-
-def test_a_preset_lies_over_the_run_that_is_followed(tmp_path: Path) -> None:
-    run = Settings(stopping_step=3, hidden_size=7).model_dump(mode="json")
-    settings = resolve_settings(
-        folder=tmp_path, base=run, options={"preset": "best", "layer_norm": False}
-    )
-    expected = {"preset": "best", **BEST, "hidden_size": 7}
-    del expected["layer_norm"]
-    assert changed(settings) == expected
-
-
-def test_the_run_that_is_followed_stands_in_place_of_kgrec_yaml(tmp_path: Path) -> None:
-    (tmp_path / "kgrec.yaml").write_text("hidden_size: 1\nepochs: 1\npreset: best\n")
-    run = Settings(hidden_size=7).model_dump(mode="json")
-    assert resolve_settings(folder=tmp_path, base=run) == Settings(hidden_size=7)
-
-
-def test_settings_of_a_preset_read_back_the_same() -> None:
-    settings = build_settings({"preset": "best", "stopping_step": 5, "kg_items": False}, "test")
-    text = config.format_config(settings)
-    assert "preset: best\n" in text
-    assert "seen_bias: true\n" in text
-    assert build_settings(parse_yaml(text), "test") == settings
-
-
-def test_a_preset_that_needs_another_loss_says_what_to_set(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="found BPR; set seen_bias: false or loss_type: CE"):
-        resolve_settings(folder=tmp_path, options={"preset": "best", "loss_type": "BPR"})
-
-
 def test_every_setting_is_described_once() -> None:
     fields = [f"{block}.{name}" for block, model in BLOCKS.items() for name in model.model_fields]
     assert sorted([*RECBOLE, *KGREC_ONLY]) == sorted([*Settings.model_fields, *fields])
@@ -131,17 +53,6 @@ def test_a_suggestion_has_an_effect(tmp_path: Path, key: str) -> None:
     with pytest.raises(UsageError, match=f"unknown key '{key}'") as caught:
         resolve_settings(folder=tmp_path, assignments=[f"{key}=1"])
     assert not any(f"'{name}'" in str(caught.value) for name in without_effect)
-
-
-def test_defaults_are_recboles() -> None:
-    settings = Settings()
-    expected = {
-        "embedding_size": 64, "hidden_size": 128, "num_layers": 1, "dropout_prob": 0.1,
-        "freeze_kg": True, "loss_type": "CE", "learning_rate": 1e-3, "train_batch_size": 2048,
-        "MAX_ITEM_LIST_LENGTH": 50, "eval_step": 1, "stopping_step": 10, "epochs": 300,
-        "seed": 2020, "weight_decay": 0.0, "eval_batch_size": 4096, "metric_decimal_place": 4,
-    }  # fmt: skip
-    assert {name: getattr(settings, name) for name in expected} == expected
 
 
 def test_blocks_merge_by_key(tmp_path: Path) -> None:
@@ -176,166 +87,6 @@ def test_written_settings_read_back_the_same() -> None:
 @pytest.mark.parametrize("text", ["1e-3", "1.0e-3", "0.001", "+1E-3"])
 def test_numbers_with_an_exponent_are_numbers(text: str) -> None:
     assert parse_assignments([f"learning_rate={text}"]) == {"learning_rate": 0.001}
-
-
-def test_older_spellings_are_renewed(tmp_path: Path) -> None:
-    (tmp_path / "kgrec.yaml").write_text(
-        "loss_type: BPR\ntraining_neg_sample_num: 2\nuse_gpu: False\n"
-        "fields_in_same_space: [[vec_id, entity_id], [a, b], [relation_id, rel_id]]\n"
-    )
-    settings = resolve_settings(folder=tmp_path)
-    assert settings.negatives.sample_num == 2
-    assert settings.negatives.distribution == "uniform"
-    assert settings.device == "cpu"
-    assert settings.alias_of_entity_id == ("vec_id",)
-    assert settings.alias_of_relation_id == ("rel_id",)
-    assert settings.alias_of_item_id == ()
-
-
-def test_keys_without_an_effect_are_left_out_with_a_line(tmp_path: Path) -> None:
-    (tmp_path / "kgrec.yaml").write_text("show_progress: False\nnormalize_all: True\n")
-    notes: list[str] = []
-    settings = resolve_settings(folder=tmp_path, on_note=notes.append)
-    assert [note.partition(" is ignored: ")[0] for note in notes] == [
-        f"{tmp_path / 'kgrec.yaml'}: show_progress",
-        f"{tmp_path / 'kgrec.yaml'}: normalize_all",
-    ]
-    assert changed(settings) == {}
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("threshold: {rating: 4}", "threshold is not supported: filter by val_interval"),
-        ("leave_one_out_num: 2", "an older spelling: write eval_args"),
-        ("fields_in_same_space: ent_id", r"takes \[\[ent_id, entity_id\]\]"),
-        ("clip_grad_norm: 5", "clip_grad_norm takes"),
-        ("learner: sgd", "learner: found 'sgd'"),
-        ("eval_args: {order: RO}", "eval_args.order: found 'RO', expected 'TO'"),
-        ("eval_args: {mode: uni}", "expected full, uniN or popN"),
-        ("eval_args: {mode: {'valid:full': }}", "takes one mode, or {valid: MODE, test: MODE}"),
-        ("eval_args: {mode: {valid: 3}}", "expected full, uniN or popN"),
-    ],
-)
-def test_keys_that_cannot_be_followed_are_refused(tmp_path: Path, text: str, expected: str) -> None:
-    (tmp_path / "kgrec.yaml").write_text(text)
-    with pytest.raises(KgrecError, match=expected):
-        resolve_settings(folder=tmp_path)
-
-
-def test_refused_keys_at_recboles_default_are_taken(tmp_path: Path) -> None:
-    (tmp_path / "kgrec.yaml").write_text("threshold: ~\nentity_kg_num_interval: '[0,inf)'\n")
-    assert changed(resolve_settings(folder=tmp_path)) == {}
-    (tmp_path / "kgrec.yaml").write_text("entity_kg_num_interval: '[5,inf)'\n")
-    with pytest.raises(KgrecError, match=r"filter the \.kg before"):
-        resolve_settings(folder=tmp_path)
-
-
-def test_every_key_of_recboles_settings_is_known() -> None:
-    """The keys of its overall, data set and model files (read off release 1.2.1)."""
-    names = [
-        "gpu_id",
-        "worker",
-        "use_gpu",
-        "seed",
-        "state",
-        "encoding",
-        "reproducibility",
-        "data_path",
-        "checkpoint_dir",
-        "show_progress",
-        "save_dataset",
-        "dataset_save_path",
-        "save_dataloaders",
-        "dataloaders_save_path",
-        "log_wandb",
-        "wandb_project",
-        "shuffle",
-        "epochs",
-        "train_batch_size",
-        "learner",
-        "learning_rate",
-        "train_neg_sample_args",
-        "eval_step",
-        "stopping_step",
-        "clip_grad_norm",
-        "weight_decay",
-        "loss_decimal_place",
-        "require_pow",
-        "enable_amp",
-        "enable_scaler",
-        "transform",
-        "eval_args",
-        "repeatable",
-        "metrics",
-        "topk",
-        "valid_metric",
-        "valid_metric_bigger",
-        "eval_batch_size",
-        "metric_decimal_place",
-        "field_separator",
-        "seq_separator",
-        "USER_ID_FIELD",
-        "ITEM_ID_FIELD",
-        "RATING_FIELD",
-        "TIME_FIELD",
-        "seq_len",
-        "LABEL_FIELD",
-        "threshold",
-        "NEG_PREFIX",
-        "load_col",
-        "unload_col",
-        "unused_col",
-        "additional_feat_suffix",
-        "rm_dup_inter",
-        "val_interval",
-        "filter_inter_by_user_or_item",
-        "user_inter_num_interval",
-        "item_inter_num_interval",
-        "alias_of_user_id",
-        "alias_of_item_id",
-        "alias_of_entity_id",
-        "alias_of_relation_id",
-        "preload_weight",
-        "normalize_field",
-        "normalize_all",
-        "discretization",
-        "benchmark_filename",
-        "ITEM_LIST_LENGTH_FIELD",
-        "LIST_SUFFIX",
-        "MAX_ITEM_LIST_LENGTH",
-        "POSITION_FIELD",
-        "HEAD_ENTITY_ID_FIELD",
-        "TAIL_ENTITY_ID_FIELD",
-        "RELATION_ID_FIELD",
-        "ENTITY_ID_FIELD",
-        "kg_reverse_r",
-        "entity_kg_num_interval",
-        "relation_kg_num_interval",
-        "fields_in_same_space",
-        "model",
-        "dataset",
-        "embedding_size",
-        "hidden_size",
-        "num_layers",
-        "dropout_prob",
-        "freeze_kg",
-        "loss_type",
-        "training_neg_sample_num",
-    ]
-    assert set(names) <= set(config.known_names())
-
-
-def test_recbole_compat_sets_recboles_defaults_but_what_is_given() -> None:
-    settings = build_settings({"recbole_compat": True, "topk": [5]}, "test")
-    assert changed(settings) == {
-        "recbole_compat": True,
-        "train_batching": "prefix",
-        "valid_metric": "MRR@10",
-        "metrics": ("Recall", "MRR", "NDCG", "Hit", "Precision"),
-        "topk": (5,),
-    }
-    assert build_settings({"recbole_compat": True}, "test").topk == (10,)
 
 
 def test_names_of_metrics_are_taken_in_any_case() -> None:
@@ -444,69 +195,6 @@ def test_no_clear_data_set_is_one_line(
     make_datasets(tmp_path, *names)
     with pytest.raises(KgrecError, match=expected):
         config.choose_dataset(Settings(dataset=wanted), tmp_path)
-
-
-@pytest.mark.parametrize(
-    ("text", "name", "expected"),
-    [
-        ("user_inter_num_interval: [20, 1500]", "user_inter_num_interval", "[20,1500]"),
-        ("item_inter_num_interval: [5, .inf]", "item_inter_num_interval", "[5,inf]"),
-        ("val_interval: {rating: [4, 5]}", "val_interval", {"rating": ("4", "5")}),
-        ("val_interval: {gender: [F, 2]}", "val_interval", {"gender": ("F", "2")}),
-        ("neg_sampling: ~", "train_neg_sample_args", None),
-        ("train_neg_sample_args: None", "train_neg_sample_args", None),
-        ("dataset: 2019", "dataset", "2019"),
-        ("min_user_inter_num: 0", "user_inter_num_interval", None),
-        *((f"{name}: ~", name, default) for name, default in (
-            ("USER_ID_FIELD", "user_id"), ("ITEM_ID_FIELD", "item_id"), ("RATING_FIELD", "rating"),
-            ("TIME_FIELD", None), ("HEAD_ENTITY_ID_FIELD", "head_id"),
-            ("TAIL_ENTITY_ID_FIELD", "tail_id"), ("RELATION_ID_FIELD", "relation_id"),
-            ("ENTITY_ID_FIELD", "entity_id"), ("checkpoint_dir", "saved"), ("epochs", 300),
-            ("eval_args", Settings().eval_args), ("topk", (5, 10, 20)),
-        )),
-    ],
-)  # fmt: skip
-def test_values_as_recbole_users_write_them(
-    tmp_path: Path, text: str, name: str, expected: object
-) -> None:
-    (tmp_path / "kgrec.yaml").write_text(text)
-    assert getattr(resolve_settings(folder=tmp_path), name) == expected
-
-
-def test_a_python_tuple_is_an_open_interval(tmp_path: Path) -> None:
-    """As in RecBole, which reads the text of whatever it is given."""
-    values = {"user_inter_num_interval": (2, 5), "val_interval": {"rating": (1, 4)}}
-    settings = resolve_settings(folder=tmp_path, values=values)
-    assert settings.user_inter_num_interval == "(2,5)"
-    assert settings.val_interval == {"rating": "(1,4)"}
-
-
-def test_null_in_a_block_and_under_recbole_compat_is_the_default(tmp_path: Path) -> None:
-    values = {"recbole_compat": True, "topk": None, "pretrain_kg": {"epochs": None}}
-    settings = resolve_settings(folder=tmp_path, values=values)
-    assert settings.topk == (10,)
-    assert settings.pretrain_kg.epochs == 30
-
-
-@pytest.mark.parametrize(
-    ("negatives", "distribution", "number"),
-    [
-        ("neg_sampling: {uniform: 3}", "uniform", 3),
-        ("neg_sampling: {popularity: 2}", "popularity", 2),
-        ("train_neg_sample_args: {uniform: 4}", "uniform", 4),
-        ("train_neg_sample_args: {uniform: 4, dynamic: false}", "uniform", 4),
-        ("neg_sampling: {uniform: 3}\ntrain_neg_sample_args: {sample_num: 7}", "uniform", 7),
-        ("neg_sampling: ~", "uniform", 1),
-        ("train_neg_sample_args: {distribution: none}", "uniform", 1),
-    ],
-)
-def test_older_negatives_are_renewed(
-    tmp_path: Path, negatives: str, distribution: str, number: int
-) -> None:
-    (tmp_path / "kgrec.yaml").write_text(f"loss_type: BPR\n{negatives}\n")
-    settings = resolve_settings(folder=tmp_path)
-    found = settings.negatives
-    assert (found.distribution, found.sample_num) == (distribution, number)
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ def test_a_long_name_is_cut() -> None:
 @pytest.mark.parametrize(
     ("text", "shown"),
     [
-        ("a\tb\r\n  c", "a b c"),
+        ("a\tb\r\n  c", "a<TAB>b c"),
         ("x" * 40, "x" * 40),
         ("x" * 41, "x" * 37 + "..."),
         ("x" * 10**7, "x" * 37 + "..."),

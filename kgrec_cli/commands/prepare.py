@@ -124,32 +124,16 @@ def prepare(
     quiet: opt.Quiet = False,
 ) -> None:
     """Turn raw interactions and a knowledge graph into RecBole's atomic files."""
-    from kgrec_cli.config import resolve_settings
-    from kgrec_cli.formats.raw.choice import ColumnChoice
-    from kgrec_cli.formats.raw.item_lists import ListColumns
-    from kgrec_cli.stages.prepare.graph import KGRequest
-    from kgrec_cli.stages.prepare.run import PrepareRequest, run_prepare
+    from kgrec_cli import api
 
-    folder = Path()
-    settings = resolve_settings(folder=folder, options={"data_path": data_path})
-    request = PrepareRequest(
-        name=name,
-        raw_path=raw,
-        folder=folder,
-        data_path=settings.data_path,
-        kg=KGRequest(kg, links, link_by, catalog, add_metadata),
-        items_path=items,
-        columns=ColumnChoice(user_col, item_col, rating_col, time_col, offset_col, time_format),
-        list_columns=ListColumns(id_col, title_col, year_col, genre_col),
-        min_rating=min_rating,
-        min_user_inter=min_user_inter,
-        min_item_inter=min_item_inter,
-        duplicates=duplicates,
-        on_bad_row=on_bad_row,
-        on_missing_id=missing_ids,
-    )
-    with console.listening(quiet=as_json) as on_event:
-        result = run_prepare(request, on_event=on_event)
+    result = api.prepare(
+        name, raw=raw, items=items, id_col=id_col, title_col=title_col, year_col=year_col,
+        genre_col=genre_col, user_col=user_col, item_col=item_col, rating_col=rating_col,
+        time_col=time_col, offset_col=offset_col, time_format=time_format, on_bad_row=on_bad_row,
+        missing_ids=missing_ids, kg=kg, links=links, link_by=link_by, catalog=catalog,
+        add_metadata=add_metadata, min_rating=min_rating, min_user_inter=min_user_inter,
+        min_item_inter=min_item_inter, duplicates=duplicates, data_path=data_path, quiet=as_json,
+    )  # fmt: skip
     if as_json:
         console.emit_json(result.report)
         return

@@ -13,9 +13,7 @@ CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
 def check_memory(n_bytes: int, what: str) -> None:
     """Checks that something fits into the memory of the machine.
 
-    Args:
-        n_bytes: What it takes at least.
-        what: What takes it and what to set smaller, for the error.
+    `what` says what takes it and what to set smaller.
 
     Raises:
         KgrecError: The machine, or what the process may take of it, has less.

@@ -9,23 +9,15 @@ from pathlib import Path
 
 import polars as pl
 
-from kgrec_cli.core.data.sanity import missing_id_warnings, sanity_warnings
+from kgrec_cli.core.data.sanity import LARGEST_FLOAT_TIME, missing_id_warnings, sanity_warnings
 from kgrec_cli.dataset.files import recorded_warnings
-from kgrec_cli.errors import KgrecError
+from kgrec_cli.errors import KgrecError, shorten
 from kgrec_cli.formats.atomic import read_atomic, read_header
 from kgrec_cli.settings import Settings
-
-LARGEST_FLOAT_TIME = 2.0**53
-"""From here on different whole numbers are one float, and their order is lost."""
 
 
 def time_field(path: Path, header: Mapping[str, str], settings: Settings) -> str | None:
     """The column of times in a file; None where the settings name none or only by their default.
-
-    Args:
-        path: The file.
-        header: Its columns, name to type.
-        settings: The names of its fields.
 
     Raises:
         KgrecError: The settings name a column that is not there, or one that holds no numbers; the
@@ -36,8 +28,8 @@ def time_field(path: Path, header: Mapping[str, str], settings: Settings) -> str
         if name not in (None, default, *header):
             cure = "; null takes the rows' order" if field == "TIME_FIELD" else ""
             raise KgrecError(
-                f"{path}: no column '{name}'; its header has {', '.join(header)[:150]} ({field} "
-                f"names it{cure})"
+                f"{path}: no column '{name}'; its header has "
+                f"{shorten(', '.join(header), 150)} ({field} names it{cure})"
             )
     name = settings.TIME_FIELD
     if name is None or name not in header:
@@ -51,11 +43,7 @@ def time_field(path: Path, header: Mapping[str, str], settings: Settings) -> str
 
 
 def check_times(times: pl.Series, path: Path) -> None:
-    """Checks that times can be ordered exactly.
-
-    Args:
-        times: Int64 or Float64, one for each line of the file after its header.
-        path: The file.
+    """Checks that times (Int64 or Float64, from line 2 of the file on) can be ordered exactly.
 
     Raises:
         KgrecError: The first line whose time is not finite, or too large for a float.
@@ -76,11 +64,8 @@ def doubts(
 ) -> list[str]:
     """Lines on what results rest on: of `prepare`, where it made the file, else of its checks.
 
-    Args:
-        table: Columns user_id, item_id, timestamp: the rows of all files, unfiltered.
-        paths: The files.
-        digests: Their SHA-256.
-        settings: The names of their fields.
+    The table has user_id, item_id, timestamp: the rows of all files, unfiltered. The digests are
+    the SHA-256 of the files.
     """
     header = read_header(paths[0], settings.field_separator)
     has_times = time_field(paths[0], header, settings) is not None

@@ -11,15 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kgrec_cli.core.vectors import find_fault
-from kgrec_cli.dataset.files import (
-    ENTITY,
-    Feature,
-    atomic_path,
-    find_features,
-    made_from_another_kg,
-    read_kg,
-    recorded_verdict,
-)
+from kgrec_cli.dataset import files
 from kgrec_cli.dataset.load import Dataset
 from kgrec_cli.errors import KgrecError
 from kgrec_cli.events import Note, OnEvent, Warn
@@ -46,23 +38,17 @@ def load_feature_tables(
     if settings.model == "GRU4Rec":
         return {}
     tables = {}
-    for feature in find_features(settings, folder, on_event):
-        if feature.name == ENTITY:
-            kg_path = atomic_path(settings, folder, "kg")
-            if made_from_another_kg(feature.path, kg_path):
+    for feature in files.find_features(settings, folder, on_event):
+        if feature.name == files.ENTITY:
+            kg_path = files.atomic_path(settings, folder, "kg")
+            if files.made_from_another_kg(feature.path, kg_path):
                 raise KgrecError(
                     f"{feature.path}: made from another {kg_path.name} than the one beside it; "
                     "run `kgrec pretrain-kg` again"
                 )
-        of_recbole = settings.recbole_compat and feature.name == ENTITY
-        tokens, vectors = read_entity_features(
-            feature.path,
-            expected_width=settings.embedding_size if of_recbole else None,
-            id_field=feature.id_field,
-            vec_field=feature.vec_field,
-            field_separator=settings.field_separator,
-            seq_separator=settings.seq_separator,
-        )
+        of_recbole = settings.recbole_compat and feature.name == files.ENTITY
+        width = settings.embedding_size if of_recbole else None
+        tokens, vectors = read_vectors(settings, feature, width)
         fault = find_fault(vectors)
         if fault:
             raise KgrecError(
@@ -71,16 +57,31 @@ def load_feature_tables(
         if text := other_kind_of_ids(feature, dataset, tokens):
             raise KgrecError(text)
         if not feature.of_items and not dataset.entities:
+            path = files.atomic_path(settings, folder, "link")
             raise KgrecError(
-                f"{atomic_path(settings, folder, 'link')}: no item is linked to an entity, so the "
-                "vectors belong to nothing; `kgrec prepare NAME --kg FILE --links FILE` makes links"
+                f"{path}: no item is linked to an entity, so the vectors belong to nothing; "
+                "`kgrec prepare NAME --kg FILE --links FILE` makes links"
             )
         tables[feature.name] = _align(feature, dataset, tokens, vectors, on_event)
     return tables
 
 
+def read_vectors(
+    settings: Settings, feature: files.Feature, expected_width: int | None = None
+) -> tuple[list[str], NDArray[np.float32]]:
+    """The n tokens of a feature file and their vectors, float32 (n, D)."""
+    return read_entity_features(
+        feature.path,
+        expected_width=expected_width,
+        id_field=feature.id_field,
+        vec_field=feature.vec_field,
+        field_separator=settings.field_separator,
+        seq_separator=settings.seq_separator,
+    )
+
+
 def _align(
-    feature: Feature,
+    feature: files.Feature,
     dataset: Dataset,
     tokens: list[str],
     vectors: NDArray[np.float32],
@@ -92,18 +93,22 @@ def _align(
     aligned, n_with_vector = align_vectors(items, links, tokens, vectors)
     n_items = len(items) - 1
     if n_with_vector < n_items:
-        what = "an entity vector" if feature.name == ENTITY else f"a vector in {feature.path.name}"
+        what = (
+            "an entity vector"
+            if feature.name == files.ENTITY
+            else f"a vector in {feature.path.name}"
+        )
         text = f"{n_with_vector:,} of {n_items:,} items have {what}; the others read zeros"
         on_event(Note(text))
     return aligned
 
 
-def token_of_item(feature: Feature, dataset: Dataset) -> Mapping[str, str]:
+def token_of_item(feature: files.Feature, dataset: Dataset) -> Mapping[str, str]:
     """By item token, the token that its vector has in a feature file: itself, or its entity."""
     return {i: i for i in dataset.items.tokens[1:]} if feature.of_items else dataset.entities
 
 
-def other_kind_of_ids(feature: Feature, dataset: Dataset, tokens: Sequence[str]) -> str:
+def other_kind_of_ids(feature: files.Feature, dataset: Dataset, tokens: Sequence[str]) -> str:
     """A line on a feature file whose ids are items where entities are expected, or the reverse.
 
     "" where an id is of the expected kind, or none is of the other one.
@@ -191,13 +196,13 @@ def warn_of_broken_links(
     """
     if settings.model == "GRU4Rec":
         return
-    if not all(atomic_path(settings, folder, suffix).is_file() for suffix in ("link", "kg")):
+    if not all(files.atomic_path(settings, folder, suffix).is_file() for suffix in ("link", "kg")):
         return
-    recorded = recorded_verdict(settings, folder)
+    recorded = files.recorded_verdict(settings, folder)
     if recorded is None:  # only then is the title matcher needed
         from kgrec_cli.core.linking.verdict import link_verdict
 
-        triples = read_kg(settings, folder).drop_nulls()
+        triples = files.read_kg(settings, folder).drop_nulls()
         links = link_verdict(dataset.catalogue, dataset.links, triples)
         recorded = links.verdict, links.summary
     verdict, summary = recorded

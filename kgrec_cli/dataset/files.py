@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
+from pydantic import BaseModel, ValidationError
 
 from kgrec_cli.errors import KgrecError
 from kgrec_cli.events import Note, OnEvent, ignore_event
@@ -32,14 +33,9 @@ ITEM_TEXTS = {
 
 @dataclass(frozen=True)
 class Feature:
-    """One feature file.
+    """One feature file: its columns of tokens (items if `of_items`, else entities) and of vectors.
 
-    Attributes:
-        name: Of its branch: "entity" for the first file of entities, else its suffix.
-        path: The file.
-        id_field: Its column of tokens.
-        vec_field: Its column of vectors.
-        of_items: True when its tokens are items, False when they are entities.
+    `name` is that of its branch: "entity" for the first file of entities, else the file's suffix.
     """
 
     name: str
@@ -47,6 +43,32 @@ class Feature:
     id_field: str
     vec_field: str
     of_items: bool
+
+
+class _Verdict(BaseModel):
+    verdict: str = ""
+    summary: str = ""  # an older kgrec recorded none
+
+
+class Report(BaseModel):
+    """`prepare.json` as far as commands read it: digests, the verdict on the links, warnings."""
+
+    files: dict[str, str] = {}
+    links: _Verdict = _Verdict()
+    warnings: list[str] = []
+    warnings_on_results: list[str] | None = None
+
+    def wrote(self, path: Path) -> bool:
+        """Whether `prepare` wrote a file as it is now."""
+        return path.is_file() and self.files.get(path.name) == sha256_of(path)
+
+
+def read_report(path: Path) -> Report:
+    """The report of `prepare` beside a file; an empty one of other programs and versions."""
+    try:
+        return Report.model_validate(read_json(path.with_name(REPORT_NAME)))
+    except (KgrecError, ValidationError):
+        return Report()
 
 
 def atomic_path(settings: Settings, folder: Path, suffix: str) -> Path:
@@ -96,10 +118,8 @@ def read_links(settings: Settings, folder: Path) -> pl.DataFrame:
     return _read(settings, path, fields).drop_nulls()
 
 
-def read_kg(settings: Settings, folder: Path, *, refuse_empty: bool = False) -> pl.DataFrame:
-    """The rows of `.kg`, repeated ones too: String columns head_id, relation_id, tail_id.
-
-    With `refuse_empty` an empty field is an error; else it is null.
+def read_kg(settings: Settings, folder: Path) -> pl.DataFrame:
+    """The rows of `.kg`, repeated ones too: String columns head_id, relation_id, tail_id or null.
 
     Raises:
         KgrecError: A missing or malformed file.
@@ -107,10 +127,7 @@ def read_kg(settings: Settings, folder: Path, *, refuse_empty: bool = False) -> 
     path = atomic_path(settings, folder, "kg")
     if not path.is_file():
         raise KgrecError(f"{path}: no such file; `kgrec prepare` makes it")
-    table = _read(settings, path, _kg_fields(settings))
-    if refuse_empty:
-        check_kg(settings, folder, table)
-    return table
+    return _read(settings, path, _kg_fields(settings))
 
 
 def check_kg(settings: Settings, folder: Path, table: pl.DataFrame) -> None:
@@ -139,10 +156,7 @@ def _read(settings: Settings, path: Path, fields: Mapping[str, str]) -> pl.DataF
 def check_filled(table: pl.DataFrame, path: Path, fields: Mapping[str, str]) -> None:
     """Checks that no field of a file is empty.
 
-    Args:
-        table: A row for each line of the file after its header.
-        path: The file.
-        fields: By name of a field in the file, its name in the table.
+    The table has a row for each line after the header; `fields` gives the name of each field in it.
 
     Raises:
         KgrecError: Names the first line with such a field.
@@ -170,22 +184,14 @@ def changed_files(settings: Settings, folder: Path) -> list[str]:
     Raises:
         KgrecError: A command was killed while it replaced the files of the data set.
     """
-    dataset_dir = atomic_path(settings, folder, "inter").parent
-    check_whole(dataset_dir)
-    try:
-        digests = dict(read_json(dataset_dir / REPORT_NAME)["files"])
-    except (KgrecError, OSError, KeyError, TypeError, ValueError):
-        return []  # of another program, or of an older kgrec
-    changed = [
-        path
-        for suffix in ("inter", "item", "kg", "link")
-        if (path := atomic_path(settings, folder, suffix)).is_file()
-        and digests.get(path.name) not in (None, sha256_of(path))
-    ]
+    paths = [atomic_path(settings, folder, suffix) for suffix in ("inter", "item", "kg", "link")]
+    check_whole(paths[0].parent)
+    report = read_report(paths[0])
     return [
         f"{path}: not as `kgrec prepare` wrote it ({REPORT_NAME} holds its digest); if you did not "
         "change it, prepare the data set again"
-        for path in changed
+        for path in paths
+        if path.name in report.files and path.is_file() and not report.wrote(path)
     ]
 
 
@@ -195,14 +201,10 @@ def recorded_verdict(settings: Settings, folder: Path) -> tuple[str, str] | None
     None when `prepare` did not make these files, or when one that the verdict needs has changed.
     """
     paths = [atomic_path(settings, folder, suffix) for suffix in ("item", "kg", "link")]
-    try:
-        report = read_json(paths[0].with_name(REPORT_NAME))
-        verdict, summary = report["links"]["verdict"], report["links"]["summary"]
-        if all(report["files"][path.name] == sha256_of(path) for path in paths):
-            return verdict, summary
-    except (KgrecError, OSError, KeyError, TypeError):
-        pass  # an older report, none, or a file less
-    return None
+    report = read_report(paths[0])
+    if not report.links.summary or not all(map(report.wrote, paths)):
+        return None
+    return report.links.verdict, report.links.summary
 
 
 def recorded_warnings(inter_path: Path, inter_sha256: str) -> list[str] | None:
@@ -210,13 +212,9 @@ def recorded_warnings(inter_path: Path, inter_sha256: str) -> list[str] | None:
 
     None when `prepare` did not make this `.inter`, or an earlier kgrec, which recorded none.
     """
-    try:
-        report = read_json(inter_path.with_name(REPORT_NAME))
-        if report["files"][inter_path.name] == inter_sha256:
-            return [str(line) for line in report["warnings_on_results"]]
-    except (KgrecError, OSError, KeyError, TypeError):
-        pass
-    return None
+    report = read_report(inter_path)
+    is_same = report.files.get(inter_path.name) == inter_sha256
+    return report.warnings_on_results if is_same else None
 
 
 def find_features(

@@ -31,13 +31,9 @@ def filter_interactions(
 ) -> pl.DataFrame:
     """The interactions that the filters of the settings leave.
 
-    Args:
-        table: Columns user_id, item_id (String or Categorical), timestamp, and those of `.inter`
-            that `val_interval` names, each as `value_column` of it.
-        settings: The filters, and where the files are.
-        folder: The working folder.
-        on_event: Gets a line for each filter that drops something.
-        known_items: The items of a trained run, if it is to read these interactions.
+    The table has user_id, item_id (String or Categorical), timestamp, and those columns of `.inter`
+    that `val_interval` names, each as `value_column` of it. `known_items` are those of a trained
+    run, if it is to read these interactions.
 
     Raises:
         KgrecError: A column that no file has, a filter that does not fit it, no interaction left.
@@ -117,18 +113,18 @@ class _Side:
 
     def tell_unlisted(self, table: pl.DataFrame, on_event: OnEvent) -> None:
         """Tells what RecBole would drop."""
+        n, lacking = self.count_unlisted(table)
+        if n:
+            text = f"RecBole would drop their {n:,} interactions, kgrec keeps them"
+            on_event(Note(f"{lacking}: {text} (filter_inter_by_user_or_item: true)"))
+
+    def count_unlisted(self, table: pl.DataFrame) -> tuple[int, str]:
+        """The interactions of users or items without a row, and how many of these there are."""
         tokens = table[self.column].unique().cast(pl.String)
-        unlisted = tokens.filter(~tokens.is_in(self.listed.implode()))
-        if len(unlisted):
-            n = table.filter(pl.col(self.column).is_in(unlisted.to_list())).height
-            what = f"{self.column.removesuffix('_id')}s"
-            on_event(
-                Note(
-                    f"{self.path.name} lacks {len(unlisted):,} of {len(tokens):,} {what}: RecBole "
-                    f"would drop their {n:,} interactions, kgrec keeps them "
-                    "(filter_inter_by_user_or_item: true)"
-                )
-            )
+        unlisted = tokens.filter(~tokens.is_in(self.listed.implode())).to_list()
+        what = f"{len(unlisted):,} of {len(tokens):,} {self.column.removesuffix('_id')}s"
+        n = table.filter(pl.col(self.column).is_in(unlisted)).height
+        return n, f"{self.path.name} lacks {what}"
 
     def keep_listed(
         self, table: pl.DataFrame, on_event: OnEvent, known_items: Sequence[str] | None
@@ -143,18 +139,13 @@ class _Side:
         if self.column == ITEM and known_items and not gone.is_in(list(known_items)).any():
             on_event(Note(f"{n_dropped:,} {UNKNOWN_TO_RUN}"))
             return rest
-        unlisted = gone.filter(~gone.is_in(self.listed.implode()))
-        n_unlisted = table.filter(pl.col(self.column).is_in(unlisted.to_list())).height
-        what = f"{self.column.removesuffix('_id')}s"
+        n_unlisted, lacking = self.count_unlisted(table)
         if n_unlisted:
-            on_event(
-                Warn(
-                    f"{self.path.name} lacks {len(unlisted):,} of {len(tokens):,} {what}: "
-                    f"{n_unlisted:,} interactions dropped, as in RecBole "
-                    "(filter_inter_by_user_or_item: false keeps them)"
-                )
-            )
-        rule = f"{len(gone) - len(unlisted):,} {what} that val_interval drops from {self.path.name}"
+            text = f"{n_unlisted:,} interactions dropped, as in RecBole"
+            on_event(Warn(f"{lacking}: {text} (filter_inter_by_user_or_item: false keeps them)"))
+        n_filtered = int(gone.is_in(self.listed.implode()).sum())
+        what = f"{n_filtered:,} {self.column.removesuffix('_id')}s"
+        rule = f"{what} that val_interval drops from {self.path.name}"
         report_dropped(rule, n_dropped - n_unlisted, on_event)
         return rest
 

@@ -20,16 +20,8 @@ from kgrec_cli.core.data.histories import (
     build_vocabulary,
 )
 from kgrec_cli.core.data.splits import Split
+from kgrec_cli.dataset import files
 from kgrec_cli.dataset.checks import check_times, doubts, time_field
-from kgrec_cli.dataset.files import (
-    atomic_path,
-    changed_files,
-    check_filled,
-    find_features,
-    read_items,
-    read_kg,
-    read_links,
-)
 from kgrec_cli.dataset.filtering import (
     ITEM,
     TIME,
@@ -118,12 +110,12 @@ def load_dataset(
     Raises:
         KgrecError: A missing or malformed file; the line names it.
     """
-    for line in changed_files(settings, folder):
+    for line in files.changed_files(settings, folder):
         on_event(Warn(line))
     _check_load_col(settings, folder)
     names = settings.benchmark_filename
     suffixes = [f"{name}.inter" for name in names] if names else ["inter"]
-    paths = [atomic_path(settings, folder, suffix) for suffix in suffixes]
+    paths = [files.atomic_path(settings, folder, suffix) for suffix in suffixes]
     for path in paths:
         if not path.is_file():
             prepare = f"`kgrec prepare {settings.dataset}` makes it"
@@ -142,7 +134,7 @@ def load_dataset(
     if TIME in table.columns:  # not of samples, which have an order and no times
         for line in doubts(table, paths, file_digests, settings):
             on_event(Warn(line))
-    links = read_links(settings, folder)
+    links = files.read_links(settings, folder)
     known_items = None if items is None else items.tokens
     if known_items and not table[ITEM].unique().cast(pl.String).is_in(list(known_items)).any():
         raise KgrecError(
@@ -169,7 +161,7 @@ def load_dataset(
         users=users,
         items=items,
         histories=histories,
-        catalogue=read_items(settings, folder),
+        catalogue=files.read_items(settings, folder),
         links=links,
         split=split if names else None,
     )
@@ -220,16 +212,15 @@ def _read_interactions(path: Path, settings: Settings, on_event: OnEvent) -> pl.
     if TIME in table.columns:
         check_times(table[TIME], path)
     if settings.benchmark_filename:
-        check_filled(table, path, fields)
+        files.check_filled(table, path, fields)
     else:
         table = _drop_unnamed(table, path, settings, on_event)
     if TIME not in table.columns:
         return table.with_columns(pl.int_range(pl.len()).alias(TIME))
     chosen = (settings.load_col or {}).get("inter")
     if chosen not in (None, "*") and settings.TIME_FIELD not in (chosen or ()):
-        on_event(
-            Note(f"load_col does not name {settings.TIME_FIELD}; it is read anyway, for the order")
-        )
+        text = f"load_col does not name {settings.TIME_FIELD}; it is read anyway, for the order"
+        on_event(Note(text))
     return table
 
 
@@ -244,7 +235,7 @@ def _drop_unnamed(
     is_whole = table[USER].is_not_null() & table[ITEM].is_not_null()
     if TIME in table.columns:
         times = table.select(pl.when(is_whole).then(pl.col(TIME)).otherwise(0).alias(TIME))
-        check_filled(times, path, {str(settings.TIME_FIELD): TIME})
+        files.check_filled(times, path, {str(settings.TIME_FIELD): TIME})
     n_dropped = int((~is_whole).sum())
     if not n_dropped:
         return table
@@ -259,7 +250,7 @@ def _drop_unnamed(
 def _check_load_col(settings: Settings, folder: Path) -> None:
     """Refuses columns that the files do not have. Which ones are read, kgrec decides."""
     for suffix, columns in {**(settings.load_col or {}), **(settings.unload_col or {})}.items():
-        path = atomic_path(settings, folder, suffix)
+        path = files.atomic_path(settings, folder, suffix)
         if columns == "*" or not path.is_file():
             continue
         header = read_header(path, settings.field_separator)
@@ -286,9 +277,9 @@ def _keep_linked(
 
 def items_in_graph(settings: Settings, folder: Path, entities: dict[str, str]) -> set[str]:
     """The item tokens that RecBole keeps: their entity stands in a triple or has a vector."""
-    triples = read_kg(settings, folder)
+    triples = files.read_kg(settings, folder)
     known = set(triples["head_id"].to_list()) | set(triples["tail_id"].to_list())
-    for feature in find_features(settings, folder):
+    for feature in files.find_features(settings, folder):
         if not feature.of_items:
             table = read_atomic(feature.path, [feature.id_field], settings.field_separator)
             known |= set(table[feature.id_field].to_list())

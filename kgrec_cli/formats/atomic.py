@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from kgrec_cli.errors import KgrecError, shorten
+from kgrec_cli.errors import KgrecError, cannot_read, shorten
 from kgrec_cli.formats.files import writing
 
 TYPES = ("token", "token_seq", "float", "float_seq")
@@ -31,14 +31,10 @@ def read_header(path: Path, separator: str = "\t") -> dict[str, str]:
     try:
         with path.open("rb") as file:
             line = file.readline(MAX_HEADER_BYTES + 1).decode("utf-8-sig")
-    except FileNotFoundError as error:
-        raise KgrecError(f"{path}: no such file") from error
-    except IsADirectoryError as error:
-        raise KgrecError(f"{path}: a folder, expected a file") from error
     except UnicodeDecodeError as error:
         raise KgrecError(f"{path}, line 1: not UTF-8 (byte {error.start})") from error
     except OSError as error:
-        raise KgrecError(f"{path}: cannot be read ({error.strerror or error})") from error
+        raise cannot_read(path, error) from error
     if len(line) > MAX_HEADER_BYTES:
         raise KgrecError(f"{path}, line 1: over {MAX_HEADER_BYTES:,} bytes, expected a header")
     line = line.rstrip("\r\n")
@@ -90,10 +86,7 @@ def read_parts(
 ) -> Iterator[pl.DataFrame]:
     """The table in an atomic file, a few megabytes at a time: at least one part.
 
-    Args:
-        path: The file.
-        columns: Names to read; None reads all.
-        separator: Between two fields (RecBole's field_separator).
+    Without `columns` all are read; `separator` is RecBole's field_separator.
 
     Returns:
         token: String. token_seq: String, spaces kept. float: Int64 where every value is a whole
@@ -248,13 +241,8 @@ def read_entity_features(
 ) -> tuple[list[str], NDArray[np.float32]]:
     """The entities of an `.ent_feature` file and their vectors.
 
-    Args:
-        path: The file; other columns than the two named are not read.
-        expected_width: D, when only that width will do.
-        id_field: The column of tokens.
-        vec_field: The column of vectors.
-        field_separator: Between two fields.
-        seq_separator: Between two numbers.
+    Columns other than `id_field` and `vec_field` are not read. `expected_width` is D, when no
+    other width will do.
 
     Returns:
         The n entity tokens, and float32 (n, D); rows keep the file's order.

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kgrec_cli.errors import KgrecError, UsageError, shorten
+from kgrec_cli.errors import KgrecError, UsageError, cannot_read, reason, shorten
 from kgrec_cli.formats.locks import TEMPORARY, in_use, remove_leftovers, staging_path
 
 if TYPE_CHECKING:  # loaded when a table is written
@@ -58,8 +58,9 @@ class CannotWrite(KgrecError):
 
 def cannot_write(path: Path, error: OSError) -> CannotWrite:
     """The one-line error for a file that could not be written."""
-    reason = shorten(error.strerror or str(error), 80)
-    return CannotWrite(f"{path}: cannot write ({reason}); nothing that was there has changed")
+    return CannotWrite(
+        f"{path}: cannot write ({reason(error)}); nothing that was there has changed"
+    )
 
 
 def _umask() -> int:
@@ -88,10 +89,8 @@ def read_json(path: Path) -> Any:
     """
     try:
         return parse_json(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise KgrecError(f"{path}: no such file") from error
     except OSError as error:
-        raise KgrecError(f"{path}: cannot be read ({error.strerror})") from error
+        raise cannot_read(path, error) from error
     except ValueError as error:
         raise KgrecError(f"{path}: not a JSON file ({shorten(str(error), 80)})") from error
 
@@ -203,11 +202,8 @@ def write_together(
     that lasts a mark stands in the folder, so that `check_whole` knows of a command that was killed
     in between. The caller is the `only_writer` of the folder.
 
-    Args:
-        folder: Made when it is not there.
-        files: File name -> what writes it at a path.
-        remove: Names of files that must not be there afterwards.
-        by: The command, for instance "prepare".
+    `files` has what writes each file at a path, by its name; those in `remove` must not be there
+    afterwards. `by` is the command, for instance "prepare".
 
     Raises:
         KgrecError: The disk is full, or the folder cannot be written to.
@@ -249,11 +245,8 @@ def write_together(
 def check_whole(folder: Path, *, but: str = "") -> None:
     """Checks that no command was killed while it put its files into `folder`.
 
-    Removes what killed commands left there and beside it.
-
-    Args:
-        folder: Written to by `write_together`.
-        but: The command that is about to write its files anew.
+    Removes what killed commands left there and beside it. The command `but` is about to write its
+    files anew.
 
     Raises:
         KgrecError: One was; the line says to run it again.

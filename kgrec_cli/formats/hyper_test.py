@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from kgrec_cli.bounded_yaml import read_bounded
 from kgrec_cli.core.tuning.space import Choice, LogUniform, QUniform, Range, Uniform
 from kgrec_cli.errors import KgrecError, nearest, shorten, unknown_name
 
-MAX_BYTES = 2**18
 MAX_CHOICES = 1_000
 MAX_LOG_BOUND = 700.0  # exp() of more is no float
 MAX_BOUND = 1e100  # the difference of more may be no float
@@ -28,13 +28,10 @@ KINDS = ("choice", "uniform", "loguniform", "quniform")
 
 @dataclass(frozen=True)
 class SearchSpace:
-    """What the `hyper.test` file at `path` says.
+    """What the `hyper.test` file at `path` says: by parameter its range and the line it stands on.
 
-    Attributes:
-        ranges: Parameter name to its range, in the order of the file.
-        line_numbers: Parameter name to the line it stands on, from 1.
-        skipped_lines: Numbers of the lines that had fewer than three parts and are neither blank
-            nor comments: RecBole skips them in silence.
+    `skipped_lines` had fewer than three parts and are neither blank nor comments: RecBole skips
+    them in silence.
     """
 
     path: Path
@@ -53,21 +50,23 @@ def read_hyper_test(path: Path) -> SearchSpace:
     ranges: dict[str, Range] = {}
     line_numbers: dict[str, int] = {}
     skipped_lines = []
-    for number, line in enumerate(_read_lines(path), start=1):
+    missing = "no such file; `kgrec prepare` leaves a hyper.test to start from"
+    text = read_bounded(path, "lines of `name type range`", missing)
+    for number, line in enumerate(re.split(r"\r\n|\n|\r", text), start=1):
         if not line.strip() or line.lstrip().startswith("#"):
             continue
         parts = line.split(maxsplit=2)
         if len(parts) < 3:
             skipped_lines.append(number)
             continue
-        name, kind, text = parts[0], parts[1], parts[2].strip()
+        name, kind, listed = parts[0], parts[1], parts[2].strip()
         where = f"{path}, line {number}"
         if name in ranges:
             raise KgrecError(
                 f"{where}: parameter '{shorten(name)}' stands already on line "
                 f"{line_numbers[name]}; keep one of the two"
             )
-        ranges[name] = _parse_range(kind, text, where)
+        ranges[name] = _parse_range(kind, listed, where)
         line_numbers[name] = number
     if not ranges:
         raise KgrecError(
@@ -87,29 +86,6 @@ def check_parameter_names(space: SearchSpace, valid_names: Iterable[str]) -> Non
     for name, number in space.line_numbers.items():
         if name not in valid:
             raise KgrecError(f"{space.path}, line {number}: {unknown_name('setting', name, valid)}")
-
-
-def _read_lines(path: Path) -> list[str]:
-    try:
-        with path.open("rb") as file:
-            data = file.read(MAX_BYTES + 1)  # some files have no end
-    except FileNotFoundError as error:
-        raise KgrecError(
-            f"{path}: no such file; `kgrec prepare` leaves a hyper.test to start from"
-        ) from error
-    except IsADirectoryError as error:
-        raise KgrecError(f"{path}: a folder, expected a file") from error
-    except (OSError, ValueError) as error:  # ValueError: a path with NUL
-        reason = getattr(error, "strerror", None) or error
-        raise KgrecError(f"{path}: cannot be read ({reason})") from error
-    if len(data) > MAX_BYTES:
-        raise KgrecError(f"{path}: over {MAX_BYTES:,} bytes; expected lines of `name type range`")
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        number = data.count(b"\n", 0, error.start) + 1
-        raise KgrecError(f"{path}, line {number}: not UTF-8; save the file as UTF-8") from error
-    return re.split(r"\r\n|\n|\r", text)
 
 
 def _parse_range(kind: str, text: str, where: str) -> Range:

@@ -39,9 +39,7 @@ def read_pickle(pickled: bytes) -> Any:
     is what is added to a `Record`.
 
     Raises:
-        ValueError: The bytes are no pickle, or one that does what no checkpoint needs.
-        IndexError: As above.
-        KeyError: As above.
+        ValueError, IndexError, KeyError: No pickle, or one that does what no checkpoint needs.
     """
     reader = _Reader()
     for opcode, argument, _ in pickletools.genops(pickled):
@@ -71,26 +69,22 @@ class _Reader:
             "POP": lambda _: self.stack.pop(),
             "POP_MARK": lambda _: self.since_mark(),
             "DUP": lambda _: self.push(self.stack[-1]),
-            "EMPTY_LIST": lambda _: self.push([]),
-            "EMPTY_SET": lambda _: self.push([]),
+            **dict.fromkeys(("EMPTY_LIST", "EMPTY_SET"), lambda _: self.push([])),
             "EMPTY_DICT": lambda _: self.push({}),
             "EMPTY_TUPLE": lambda _: self.push(()),
-            "LIST": lambda _: self.push(self.since_mark()),
-            "FROZENSET": lambda _: self.push(self.since_mark()),
+            **dict.fromkeys(("LIST", "FROZENSET"), lambda _: self.push(self.since_mark())),
             "TUPLE": lambda _: self.push(tuple(self.since_mark())),
             "DICT": lambda _: self.push(_pairs({}, self.since_mark())),
             "TUPLE1": lambda _: self.push(tuple(self.take(1))),
             "TUPLE2": lambda _: self.push(tuple(self.take(2))),
             "TUPLE3": lambda _: self.push(tuple(self.take(3))),
             "APPEND": lambda _: self.extend(self.take(1)),
-            "APPENDS": lambda _: self.extend(self.since_mark()),
-            "ADDITEMS": lambda _: self.extend(self.since_mark()),
+            **dict.fromkeys(("APPENDS", "ADDITEMS"), lambda _: self.extend(self.since_mark())),
             "SETITEM": lambda _: self.set_items(self.take(2)),
             "SETITEMS": lambda _: self.set_items(self.since_mark()),
             "GLOBAL": lambda name: self.push(Global(name.replace(" ", ".", 1))),
             "STACK_GLOBAL": lambda _: self.push(Global(".".join(self.take(2)))),
-            "REDUCE": lambda _: self.call(*self.take(2)),
-            "NEWOBJ": lambda _: self.call(*self.take(2)),
+            **dict.fromkeys(("REDUCE", "NEWOBJ"), lambda _: self.call(*self.take(2))),
             "NEWOBJ_EX": lambda _: self.call(*self.take(3)[:2]),
             "BUILD": lambda _: self.put_state(*self.take(1)),
             "BINPERSID": lambda _: None,  # a storage stays the tuple that torch names it by

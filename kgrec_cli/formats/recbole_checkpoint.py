@@ -44,12 +44,9 @@ _NO_WEIGHTS = "no state_dict of tensors in it; expected a RecBole checkpoint"
 class Checkpoint:
     """What a checkpoint holds.
 
-    Attributes:
-        weights: Tensors by parameter name, on the CPU.
-        config: RecBole's settings, as far as they are plain values; empty when there are none.
-        epoch: The epoch of the weights, from 0 as RecBole counts; None when it does not say.
-        best_valid_score: Its validation score; None when it does not say.
-        item_tokens: The token of each item row, the padding first; None in RecBole's own files.
+    The config has the plain values of RecBole's settings. `epoch` is from 0, as RecBole counts; it
+    and the score are None when the file does not say. `item_tokens`, the token of each item row
+    with the padding first, is None in RecBole's own files.
     """
 
     weights: "dict[str, Tensor]"
@@ -97,12 +94,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
 
 
 class _Archive:
-    """The zip archive of a checkpoint. At most the bytes of the file are read from it in all.
-
-    Args:
-        archive: Open.
-        file_size: Of the archive, in bytes.
-    """
+    """The zip archive of a checkpoint. At most the bytes of the file are read from it in all."""
 
     def __init__(self, archive: zipfile.ZipFile, file_size: int) -> None:
         self.archive = archive

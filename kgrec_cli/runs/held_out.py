@@ -45,13 +45,9 @@ def evaluation_settings(run_dir: Path, values: Mapping[str, Any]) -> Settings:
 
 @dataclass(frozen=True)
 class HeldOut:
-    """A finished run beside the data that it held out.
+    """A finished run beside the data that it held out, in the run's item ids.
 
-    Attributes:
-        recommender: The run.
-        dataset: Its data set, in the run's item ids.
-        split: Its parts.
-        popularity: int64 (N,), training interactions of each item.
+    `popularity` int64 (N,) counts the training interactions of each item.
     """
 
     recommender: Recommender

@@ -51,10 +51,6 @@ def check_model_size(settings: ModelSettings, n_items: int, widths: Mapping[str,
 def check_negatives_size(settings: Settings, n_events: int) -> None:
     """Checks that the memory is large enough for a batch of BPR's negatives and their embeddings.
 
-    Args:
-        settings: Of the run.
-        n_events: Interactions of the data set.
-
     Raises:
         KgrecError: It is not.
     """

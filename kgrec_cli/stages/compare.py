@@ -75,13 +75,10 @@ class Side:
 
 @dataclass(frozen=True)
 class Pair:
-    """A run beside the first one.
+    """A run beside the first one: differences by view, then by metric.
 
-    Attributes:
-        n_users: Users compared: those with the same test targets and histories in both.
-        n_changed: Users of both who are not compared, since a target or a history differs.
-        n_in_one: Users with test targets in only one of the two.
-        differences: By view, then by metric.
+    `n_users` are compared: those with the same test targets and histories in both. `n_changed` have
+    others, `n_in_one` have test targets in only one of the two.
     """
 
     n_users: int
@@ -92,14 +89,7 @@ class Pair:
 
 @dataclass(frozen=True)
 class Comparison:
-    """The result of `compare`.
-
-    Attributes:
-        sides: The runs as they are compared, each with the first.
-        pairs: One for each side but the first.
-        settings: Those that differ: name to the value of each side.
-        cutoff: The cutoff to show.
-    """
+    """The runs as they are compared, a pair for each but the first, and settings that differ."""
 
     sides: list[Side]
     pairs: list[Pair]
@@ -161,9 +151,8 @@ def _measure(held_out: HeldOut, on_event: OnEvent) -> Side:
     """One run, measured on its test targets."""
     recommender, dataset = held_out.recommender, held_out.dataset
     run_dir, settings = recommender.run_dir, recommender.settings
-    on_event(
-        Note(f"{run_dir.name}: ranking the test targets among {len(dataset.items) - 1:,} items")
-    )
+    n_items = len(dataset.items) - 1
+    on_event(Note(f"{run_dir.name}: ranking the test targets among {n_items:,} items"))
     measured = held_out.measure("test")
     if not measured.metrics:
         raise KgrecError(f"{run_dir}: its test part is empty, so there is nothing to compare")
@@ -253,12 +242,8 @@ def _add_seed(side: Side, new: Side) -> Side:
 
 def _compare(first: Side, other: Side, on_event: OnEvent) -> Pair:
     if first.items != other.items or first.mode != other.mode:
-        on_event(
-            Warn(
-                f"{other.name} ranks among {other.candidates}, {first.name} among "
-                f"{first.candidates}: other candidates alone make metrics differ"
-            )
-        )
+        text = f"{other.name} ranks among {other.candidates}, {first.name} among {first.candidates}"
+        on_event(Warn(f"{text}: other candidates alone make metrics differ"))
     places = {user: row for row, user in enumerate(other.targets)}
     users = [
         (row, places[user])

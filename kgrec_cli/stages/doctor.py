@@ -1,7 +1,6 @@
 """`kgrec doctor`: what is odd about a data set, and what to do about it. Changes no data."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -11,34 +10,20 @@ import numpy as np
 import polars as pl
 
 from kgrec_cli.core.data.splits import check_targets
-from kgrec_cli.core.linking.oddities import (
-    count_self_loops,
-    fit_links,
-    graph_oddities,
-    turned_text,
-)
+from kgrec_cli.core.linking.oddities import count_self_loops, fit_links, graph_oddities, turned_text
 from kgrec_cli.core.linking.verdict import LinkVerdict, link_verdict
 from kgrec_cli.core.vectors import find_fault
-from kgrec_cli.dataset.features import CURE, CURE_VECTORS, other_kind_of_ids, token_of_item
-from kgrec_cli.dataset.files import (
-    ENTITY,
-    REPORT_NAME,
-    Feature,
-    atomic_path,
-    changed_files,
-    check_kg,
-    entity_suffix,
-    find_features,
-    made_from_another_kg,
-    read_items,
-    read_kg,
-    read_links,
+from kgrec_cli.dataset import files
+from kgrec_cli.dataset.features import (
+    CURE,
+    CURE_VECTORS,
+    other_kind_of_ids,
+    read_vectors,
+    token_of_item,
 )
 from kgrec_cli.dataset.load import Dataset, load_dataset, split_dataset
-from kgrec_cli.errors import KgrecError
+from kgrec_cli.errors import KgrecError, shorten
 from kgrec_cli.events import Event, Note, Warn
-from kgrec_cli.formats.atomic import read_entity_features
-from kgrec_cli.formats.files import read_json
 from kgrec_cli.settings import Settings
 
 Level = Literal["ok", "note", "warn", "bad"]
@@ -88,7 +73,7 @@ class Diagnosis:
 def run_doctor(settings: Settings, folder: Path) -> Diagnosis:
     """Looks at all files of a data set."""
     try:
-        changed = changed_files(settings, folder)
+        changed = files.changed_files(settings, folder)
     except KgrecError as error:
         return Diagnosis(str(settings.dataset), (Finding("bad", "files", str(error)),), None)
     findings = [Finding("note", "files", line) for line in changed]
@@ -100,11 +85,11 @@ def run_doctor(settings: Settings, folder: Path) -> Diagnosis:
         findings += _interactions(dataset)
         split = split_dataset(settings, dataset)
         _try(findings, ".inter", lambda: check_targets(dataset.histories, split, validate=True))
-    has_kg = atomic_path(settings, folder, "kg").is_file()
-    kg = _try(findings, ".kg", lambda: read_kg(settings, folder)) if has_kg else None
+    has_kg = files.atomic_path(settings, folder, "kg").is_file()
+    kg = _try(findings, ".kg", lambda: files.read_kg(settings, folder)) if has_kg else None
     has_graph = has_kg and (kg is None or not kg.is_empty())
     if kg is not None:
-        _try(findings, ".kg", partial(check_kg, settings, folder, kg))
+        _try(findings, ".kg", partial(files.check_kg, settings, folder, kg))
         kg = kg.drop_nulls()
     features = _try(findings, "vectors", lambda: _features(settings, folder))
     if not has_graph:
@@ -126,10 +111,7 @@ def run_doctor(settings: Settings, folder: Path) -> Diagnosis:
 
 def _messages(settings: Settings, folder: Path, events: list[Event]) -> Iterator[Finding]:
     """The warnings that `prepare` recorded, and what reading the interactions told."""
-    path = atomic_path(settings, folder, "inter").with_name(REPORT_NAME)
-    recorded = []
-    with suppress(KgrecError, OSError, TypeError, AttributeError):  # a report of other versions
-        recorded = [str(text) for text in read_json(path).get("warnings", [])]
+    recorded = files.read_report(files.atomic_path(settings, folder, "inter")).warnings
     for text in recorded:
         yield Finding("warn", "prepare", text)
     for event in events:
@@ -189,7 +171,7 @@ def _links(
     needs_links: bool,
 ) -> LinkVerdict | None:
     """The verdict on the links; None where there is nothing to tell it by."""
-    links = all_links = read_links(settings, folder) if dataset is None else dataset.links
+    links = all_links = files.read_links(settings, folder) if dataset is None else dataset.links
     if links.is_empty():
         if needs_links:
             text = "no links: GRU4RecKG needs them, GRU4Rec does not"
@@ -219,11 +201,11 @@ def _links(
     if n_unknown:
         text = f"{n_unknown:,} of {n_linked:,} linked entities stand in no triple"
         if n_unknown == n_linked:
-            text += f": 0 match; they are like '{linked[0]:.40}', the graph's like "
-            text += f"'{entities[0]:.40}'"
+            text += f": 0 match; they are like '{shorten(linked[0])}', the graph's like "
+            text += f"'{shorten(entities[0])}'"
         cure = "are the links another graph's?" if 2 * n_unknown > n_linked else ""
         findings.append(Finding("bad" if n_unknown == n_linked else "note", ".link", text, cure))
-    catalogue = read_items(settings, folder) if dataset is None else dataset.catalogue
+    catalogue = files.read_items(settings, folder) if dataset is None else dataset.catalogue
     verdict = link_verdict(catalogue, links, kg)
     levels: dict[str, Level] = {"sound": "ok", "broken": "bad", "unknown": "note"}
     level = levels[verdict.verdict]
@@ -250,7 +232,8 @@ def _coverage(
     text = f"{n_linked:,} of {n_items:,} items are linked, {covered:.1%} of the interactions"
     if n_linked == 0:
         text += f": 0 of {all_links['item_id'].n_unique():,} item ids match; those of the links "
-        text += f"are like '{all_links['item_id'][0]:.40}', the data set's like '{tokens[0]:.40}'"
+        theirs, ours = shorten(all_links["item_id"][0]), shorten(tokens[0])
+        text += f"are like '{theirs}', the data set's like '{ours}'"
         level: Level = "bad" if needs_links else "note"
         yield Finding(level, ".link", text, "are its item ids another catalogue's?")
         return
@@ -314,28 +297,22 @@ def inverse_relations(triples: pl.DataFrame) -> list[tuple[str, str]]:
     return list(pairs.select("relation_id", "other").iter_rows())
 
 
-def _features(settings: Settings, folder: Path) -> list[Feature]:
+def _features(settings: Settings, folder: Path) -> list[files.Feature]:
     """The feature files that `train` would read; none where there is none and none is named."""
-    path = atomic_path(settings, folder, entity_suffix(settings, folder))
+    path = files.atomic_path(settings, folder, files.entity_suffix(settings, folder))
     if not settings.additional_feat_suffix and not path.is_file():
         return []
-    return find_features(settings, folder)
+    return files.find_features(settings, folder)
 
 
 def _vectors(
     settings: Settings,
     folder: Path,
-    feature: Feature,
+    feature: files.Feature,
     dataset: Dataset | None,
     findings: list[Finding],
 ) -> None:
-    tokens, vectors = read_entity_features(
-        feature.path,
-        id_field=feature.id_field,
-        vec_field=feature.vec_field,
-        field_separator=settings.field_separator,
-        seq_separator=settings.seq_separator,
-    )
+    tokens, vectors = read_vectors(settings, feature)
     name, width = feature.path.suffix, vectors.shape[1]
     if fault := find_fault(vectors):
         findings.append(Finding("bad", name, fault, CURE_VECTORS))
@@ -347,7 +324,7 @@ def _vectors(
         text = "vectors so long have trained worse than none"
         cure = "divide them by their mean norm (`kgrec pretrain-kg` does)"
         findings.append(Finding("note", name, text, cure))
-    if feature.name == ENTITY and width != settings.embedding_size:
+    if feature.name == files.ENTITY and width != settings.embedding_size:
         text = f"its width is {width}, embedding_size {settings.embedding_size}"
         text += "; RecBole takes no other width than embedding_size"
         cure = f"`kgrec pretrain-kg --embedding-size {settings.embedding_size}`"
@@ -361,7 +338,7 @@ def _vectors(
         text = f"{n_with:,} of {len(dataset.items) - 1:,} items have a vector"
         cure = "" if n_with else other_kind_of_ids(feature, dataset, tokens)
         findings.append(Finding("ok" if n_with else "bad", name, text, cure))
-    kg_path = atomic_path(settings, folder, "kg")
-    if feature.name == ENTITY and made_from_another_kg(feature.path, kg_path):
+    kg_path = files.atomic_path(settings, folder, "kg")
+    if feature.name == files.ENTITY and files.made_from_another_kg(feature.path, kg_path):
         text = f"made from another {kg_path.name} than the one beside it"
         findings.append(Finding("bad", name, text, "`kgrec pretrain-kg` again"))

@@ -30,12 +30,9 @@ from kgrec_cli.settings import Settings
 class Evaluation:
     """What `evaluate` measured.
 
-    Attributes:
-        run_dir: The run.
-        metrics: By part: valid, valid_masked, test, test_masked.
-        baselines: The same for Pop and ItemKNN, by name; test parts only.
-        slices: By view (test, test_masked), then by slice: n_targets and metrics.
-        is_kept: Whether the run's `metrics.json` holds them now: not in a folder that is read-only.
+    Metrics are by part (valid, valid_masked, test, test_masked); those of the baselines, by name,
+    of test parts only. Slices are by view, then by name: n_targets and metrics. `is_kept` says
+    whether the run's `metrics.json` holds them now: not in a folder that is read-only.
     """
 
     run_dir: Path

@@ -99,29 +99,19 @@ def _warn_of_other_order(
 ) -> None:
     """Warns where RecBole would number the items in another order than the run."""
     path = atomic_path(trained.settings, trained.folder, "inter")
+    rows = "item_tokens in the file gives the item of each row"
+    text = ""
     if trained.settings.benchmark_filename is not None:
-        on_event(
-            Warn(
-                "with benchmark_filename RecBole numbers the items in another order; "
-                "item_tokens in the file gives the item of each row"
-            )
-        )
+        text = f"with benchmark_filename RecBole numbers the items in another order; {rows}"
     elif path.is_file() and sha256_of(path) != trained.inter_sha256:
-        on_event(Warn(f"{path} has changed since the training: RecBole may number its items anew"))
+        text = f"{path} has changed since the training: RecBole may number its items anew"
     elif "item" in deciding:
-        on_event(
-            Warn(
-                "the .item file decides which interactions are kept: RecBole has to load it, too, "
-                "and adds its other items; item_tokens in the file gives the item of each row"
-            )
-        )
+        text = "the .item file decides which interactions are kept: RecBole has to load it, too, "
+        text += f"and adds its other items; {rows}"
     elif trained.settings.rm_dup_inter is not None:
-        on_event(
-            Warn(
-                "with rm_dup_inter RecBole numbers items in the order of its float32 times; "
-                "item_tokens in the file gives the item of each row"
-            )
-        )
+        text = f"with rm_dup_inter RecBole numbers items in the order of its float32 times; {rows}"
+    if text:
+        on_event(Warn(text))
 
 
 def _with_intervals_as_text(settings: Settings, folder: Path) -> Settings:

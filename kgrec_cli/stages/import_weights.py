@@ -55,13 +55,7 @@ FEW_EVENTS = 0.05
 
 @dataclass(frozen=True)
 class Imported:
-    """What an import wrote.
-
-    Attributes:
-        run_dir: The run folder.
-        metrics: Its metrics, by part.
-        best_valid_score: The validation score in the checkpoint; None when it has none.
-    """
+    """The run that an import wrote, its metrics by part, and the checkpoint's own score if any."""
 
     run_dir: Path
     metrics: dict[str, dict[str, float]]

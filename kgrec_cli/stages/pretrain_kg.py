@@ -25,20 +25,14 @@ from kgrec_cli.core.kg.methods import (
 )
 from kgrec_cli.core.memory import check_memory
 from kgrec_cli.core.vectors import find_fault
-from kgrec_cli.dataset.files import atomic_path, read_kg, read_links
+from kgrec_cli.dataset.files import atomic_path, check_kg, read_kg, read_links
 from kgrec_cli.errors import KgrecError, Stopped
 from kgrec_cli.events import Note, OnEvent, Progress, Warn
 from kgrec_cli.formats.atomic import write_entity_features
 from kgrec_cli.formats.files import check_whole, sha256_of, write_json, write_together
 from kgrec_cli.formats.locks import only_writer
+from kgrec_cli.runs import run_files
 from kgrec_cli.runs.run_dir import choose_device, set_up_cpu
-from kgrec_cli.runs.run_files import (
-    KGCheckpointMeta,
-    check_shape,
-    naming_the_cure,
-    read_tensors,
-    write_tensors,
-)
 from kgrec_cli.settings import Settings
 
 HELD_OUT_SHARE, HELD_OUT_AT_MOST = 0.05, 2000
@@ -47,14 +41,10 @@ RANKING_NUMBERS = 2**22  # scores x width computed at a time when ranking: 16 MB
 
 @dataclass(frozen=True)
 class Pretrained:
-    """What a pre-training made.
+    """What a pre-training made: an `.ent_feature` with a vector of `width` numbers for each entity.
 
-    Attributes:
-        features_path: The `.ent_feature`: a vector of `width` numbers for each entity.
-        method: The PyKEEN model.
-        n_triples: Triples trained on.
-        losses: Mean loss of each epoch.
-        metrics: mrr, hits@1, hits@3, hits@10 of held-out triples; empty without `validate`.
+    `losses` has the mean of each epoch. `metrics` are mrr, hits@1, hits@3, hits@10 of held-out
+    triples; empty without `validate`.
     """
 
     features_path: Path
@@ -111,7 +101,8 @@ def _pretrain(
     set_up_cpu(settings)
     device = choose_device(settings.device)
     kg_path = atomic_path(settings, folder, "kg")
-    table = read_kg(settings, folder, refuse_empty=True)
+    table = read_kg(settings, folder)
+    check_kg(settings, folder, table)
     if table.is_empty():
         cure = "give a graph to `kgrec prepare NAME --kg FILE --links FILE`"
         raise KgrecError(f"{kg_path}: no triples; {cure}")
@@ -266,7 +257,7 @@ class _Checkpoint:
             return
         state = capture()
         meta = {"made_from": self.made_from, "losses": state.losses}
-        write_tensors(self.path, state.tensors, meta)
+        run_files.write_tensors(self.path, state.tensors, meta)
         self.saved_at = time.perf_counter()
 
     def read(self, on_event: OnEvent) -> KGState | None:
@@ -274,9 +265,9 @@ class _Checkpoint:
         if not self.path.is_file():
             on_event(Note("nothing to resume: starting anew"))
             return None
-        with naming_the_cure(self.path):
-            tensors, value = read_tensors(self.path)
-            meta = check_shape(KGCheckpointMeta, value, self.path)
+        with run_files.naming_the_cure(self.path):
+            tensors, value = run_files.read_tensors(self.path)
+            meta = run_files.check_shape(run_files.KGCheckpointMeta, value, self.path)
         if meta.made_from != self.made_from:
             raise KgrecError(
                 f"{self.path}: of a training with other settings or another .kg; "
@@ -287,12 +278,7 @@ class _Checkpoint:
 
 
 def _measure(
-    model: KGModel,
-    held: Ints,
-    known: Ints,
-    width: int,
-    device: torch.device,
-    on_event: OnEvent,
+    model: KGModel, held: Ints, known: Ints, width: int, device: torch.device, on_event: OnEvent
 ) -> dict[str, float]:
     """Filtered MRR and Hits@k of held-out triples, heads and tails alike."""
     from kgrec_cli.core.kg.holdout import rank_held_out, summarise_ranks

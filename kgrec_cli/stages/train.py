@@ -44,14 +44,9 @@ from kgrec_cli.settings import Settings
 class TrainedRun:
     """The outcome of one training.
 
-    Attributes:
-        run_dir: The run folder.
-        seed: Its seed.
-        best_epoch: The epoch whose weights were saved.
-        best_score: Its validation score, in `valid_metric`; 0 after a fit on all data.
-        epochs: Epochs trained.
-        elapsed_s: Seconds of this command, loading included.
-        metrics: By part ("valid", "test_masked", ...); empty after a fit on all data.
+    `best_score` is the validation score of the best epoch in `valid_metric`, `metrics` are by part
+    ("valid", "test_masked", ...): 0 and empty after a fit on all data. `elapsed_s` includes
+    loading.
     """
 
     run_dir: Path

@@ -17,15 +17,7 @@ from kgrec_cli.core.evaluation.measure import MeasureSettings, measure_model
 from kgrec_cli.core.model.gru4reckg import ModelSettings, build_model
 from kgrec_cli.core.training.epoch import TrainingSettings
 from kgrec_cli.core.training.fit import TrainingState, fit
-from kgrec_cli.core.tuning.executors import (
-    Objective,
-    Report,
-    RunTrials,
-    TrialResult,
-    run_in_processes,
-    run_in_threads,
-    run_serially,
-)
+from kgrec_cli.core.tuning import executors
 from kgrec_cli.core.tuning.report import (
     SearchTrial,
     best_trial,
@@ -52,13 +44,9 @@ NOT_TUNED = ("dataset", "data_path", "checkpoint_dir", "device", "threads", "pre
 class Tuning:
     """The outcome of a search so far.
 
-    Attributes:
-        study_dir: leaderboard.csv, best.yaml, result.txt, chart.html and, unless `storage` names
-            another database, study.db are there.
-        leaderboard: One mapping a trial, best first (see `core/tuning/report.py`).
-        best: The best trial; None when none is complete.
-        n_new: Trials that this call ran.
-        stopped: Why it ended: exhausted, max_trials or early_stop.
+    In `study_dir` are leaderboard.csv, best.yaml, result.txt, chart.html and, unless `storage`
+    names another database, study.db. `best` is None when no trial is complete, `n_new` counts those
+    of this call. `stopped` is exhausted, max_trials or early_stop.
     """
 
     study_dir: Path
@@ -146,18 +134,20 @@ def _with_point(settings: Settings, point: Mapping[str, Any], where: str) -> Set
 
 def _choose_executor(
     settings: Settings, dataset: Dataset, folder: Path, jobs: int, on_event: OnEvent
-) -> RunTrials:
+) -> executors.RunTrials:
     """Who runs the trials, `jobs` at a time."""
     device = choose_device(settings.device)
     if jobs == 1:
-        return partial(run_serially, _make_objective(settings, dataset, folder, on_event))
+        return partial(executors.run_serially, _make_objective(settings, dataset, folder, on_event))
     if device.type == "cuda":
         objective = _make_objective(settings, dataset, folder, ignore_event)
-        return partial(run_in_threads, objective, jobs, device)
-    return partial(run_in_processes, partial(_load_objective, settings, folder, jobs), jobs)
+        return partial(executors.run_in_threads, objective, jobs, device)
+    return partial(
+        executors.run_in_processes, partial(_load_objective, settings, folder, jobs), jobs
+    )
 
 
-def _load_objective(settings: Settings, folder: Path, jobs: int) -> Objective:
+def _load_objective(settings: Settings, folder: Path, jobs: int) -> executors.Objective:
     """The objective of a worker process, which loads the data itself."""
     if settings.threads is None:
         share = max(1, (os.cpu_count() or 1) // jobs)
@@ -169,12 +159,12 @@ def _load_objective(settings: Settings, folder: Path, jobs: int) -> Objective:
 
 def _make_objective(
     settings: Settings, dataset: Dataset, folder: Path, on_event: OnEvent
-) -> Objective:
+) -> executors.Objective:
     """The function that trains one point of the space and gives its scores."""
     device = choose_device(settings.device)
     tables: dict[tuple[str, int], FeatureTables] = {}
 
-    def train(point: dict[str, Any], report: Report) -> TrialResult:
+    def train(point: dict[str, Any], report: executors.Report) -> executors.TrialResult:
         tried = _with_point(settings, point, "trial")
         key = (tried.model, tried.embedding_size)
         if key not in tables:
@@ -202,7 +192,9 @@ def _make_objective(
         valid = state.history[state.best_epoch - 1]["valid"]
         measuring = narrow(tried, MeasureSettings)
         test = measure_model(model, dataset.histories, split, measuring, parts=("test",))["test"]
-        return TrialResult(valid=valid, test=test.metrics.get("test", {}), score=valid[metric])
+        return executors.TrialResult(
+            valid=valid, test=test.metrics.get("test", {}), score=valid[metric]
+        )
 
     return train
 

@@ -10,68 +10,16 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file
 
 from kgrec_cli.core.data import splits
-from kgrec_cli.core.data.histories import prefixes, vocabulary_of
-from kgrec_cli.core.data.splits import item_popularity
-from kgrec_cli.core.training import batches
+from kgrec_cli.core.data.histories import vocabulary_of
 from kgrec_cli.dataset.features import load_feature_tables
 from kgrec_cli.dataset.files import find_features
-from kgrec_cli.dataset.load import Dataset, load_dataset, split_dataset
+from kgrec_cli.dataset.load import load_dataset, split_dataset
 from kgrec_cli.errors import KgrecError
 from kgrec_cli.events import Event, Note
 from kgrec_cli.intervals import parse_intervals
 from kgrec_cli.runs.run_files import read_run_items
 from kgrec_cli.settings import Settings
-from tests.core.training.test_batches import rows_of
-
-ROWS = [
-    ("a", "x", 5, 10),
-    ("a", "y", 3, 20),
-    ("a", "z", 4, 30),
-    ("b", "x", 2, 10),
-    ("b", "y", 5, 20),
-    ("a", "x", 1, 40),
-    ("c", "w", 4, 50),
-]
-
-
-def write(folder: Path, suffix: str, head: str, rows, separator: str = "\t") -> None:
-    dataset_dir = folder / "dataset" / "toy"
-    dataset_dir.mkdir(parents=True, exist_ok=True)
-    lines = [head.replace("\t", separator), *(separator.join(map(str, row)) for row in rows)]
-    (dataset_dir / f"toy.{suffix}").write_text("\n".join([*lines, ""]))
-
-
-INTER = "user_id:token\titem_id:token\trating:float\ttimestamp:float"
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    write(tmp_path, "inter", INTER, ROWS)
-    write(
-        tmp_path, "link", "item_id:token\tentity_id:token", [("x", "ex"), ("y", "ey"), ("z", "ez")]
-    )
-    write(tmp_path, "kg", "head_id:token\trelation_id:token\ttail_id:token", [("ex", "r", "ey")])
-    vectors = [("ex", "1 2"), ("ey", "3 4"), ("ez", "5 6")]
-    write(tmp_path, "ent_feature", "ent_id:token\tent_vec:float_seq", vectors)
-    return tmp_path
-
-
-def load(folder: Path, **changes: object) -> tuple[Dataset, list[str]]:
-    events: list[Event] = []
-    settings = Settings(dataset="toy", embedding_size=2, **changes)
-    dataset = load_dataset(settings, folder, events.append)
-    return dataset, [event.text for event in events if isinstance(event, Note)]
-
-
-def histories(dataset: Dataset) -> dict[str, list[str]]:
-    found = dataset.histories
-    return {
-        dataset.users.tokens[user]: [
-            dataset.items.tokens[item]
-            for item in found.items[found.offsets[index] : found.offsets[index + 1]]
-        ]
-        for index, user in enumerate(found.user_ids)
-    }
+from tests.dataset.conftest import INTER, ROWS, histories, load, write, write_samples
 
 
 def test_histories_are_in_time_order(folder: Path) -> None:
@@ -169,90 +117,12 @@ def test_parts_that_were_split_beforehand(tmp_path: Path) -> None:
     }
 
 
-SAMPLES = "user_id:token\titem_id_list:token_seq\titem_id:token"
-
-
-def write_samples(folder: Path) -> None:
-    write(folder, "train.inter", SAMPLES, [("a", "x", "y"), ("b", "x y", "z"), ("a", "x y", "z")])
-    write(folder, "valid.inter", SAMPLES, [("a", "x y z", "w")])
-    write(folder, "test.inter", SAMPLES, [("a", "x y z w", "v"), ("b", "x y z", "x")])
-
-
-def test_parts_that_are_samples(tmp_path: Path) -> None:
-    write_samples(tmp_path)
-    dataset, notes = load(tmp_path, benchmark_filename=["train", "valid", "test"])
-    split = split_dataset(Settings(dataset="toy"), dataset)
-    names = np.array(dataset.items.tokens)
-    found = {}
-    for part in ("train", "valid", "test"):
-        targets = getattr(splits, f"{part}_targets")(dataset.histories, split)
-        rows, _ = prefixes(dataset.histories, targets, 50)
-        found[part] = [
-            "".join(names[row[row > 0]]) + ">" + names[dataset.histories.items[target]]
-            for row, target in zip(rows, targets, strict=True)
-        ]
-    assert found == {
-        "train": ["x>y", "xy>z", "xy>z"],
-        "valid": ["xyz>w"],
-        "test": ["xyzw>v", "xyz>x"],
-    }
-    assert notes == []
-    users = [dataset.users.tokens[user] for user in dataset.histories.user_ids]
-    assert users == ["a", "b", "a", "a", "a", "b"]
-    # what training counts are its targets, not what stands before them again and again
-    popularity = item_popularity(dataset.histories, split, len(names))
-    assert dict(zip(names, popularity.tolist(), strict=True)) == {
-        "[PAD]": 0, "x": 0, "y": 1, "z": 2, "w": 0, "v": 0
-    }  # fmt: skip
-
-
-def test_windows_of_samples_are_their_targets(tmp_path: Path) -> None:
-    write_samples(tmp_path)
-    dataset, _ = load(tmp_path, benchmark_filename=["train", "valid", "test"])
-    assert dataset.split is not None
-    (batch,) = batches.sequence_batches(
-        dataset.histories, dataset.split, max_length=50, batch_size=9, context=50,
-        rng=np.random.default_rng(0),
-    )  # fmt: skip
-    names = np.array(dataset.items.tokens)
-    found = [
-        ("".join(names[[*before, *row]]), "".join(names[wanted]))
-        for before, row, wanted in rows_of(batch)
-    ]
-    assert sorted(found) == [("x", "y"), ("xy", "z"), ("xy", "z")]
-    assert batch.n_targets == 3
-
-
-def test_samples_of_unknown_items(tmp_path: Path) -> None:
-    write_samples(tmp_path)
-    write(tmp_path, "valid.inter", SAMPLES, [("a", "", "w"), ("a", "x", "y")])
-    settings = Settings(dataset="toy", benchmark_filename=["train", "valid", "test"])
-    events: list[Event] = []
-    known = vocabulary_of(["x", "z"])
-    dataset = load_dataset(settings, tmp_path, events.append, known)
-    # y is unknown: x>y goes, xy>z becomes x>z; so do the samples of valid and of w>v
-    split = dataset.split
-    assert split is not None
-    assert dataset.histories.items.tolist() == [1, 2, 1, 2, 1, 2, 1]
-    assert len(splits.train_targets(dataset.histories, split)) == 2
-    assert len(splits.valid_targets(dataset.histories, split)) == 0
-    notes = [event.text for event in events if isinstance(event, Note)]
-    assert notes[0] == "toy.valid.inter: 1 samples with nothing before their item: dropped"
-
-
 def test_a_part_that_is_not_there_is_one_line(tmp_path: Path) -> None:
     write_samples(tmp_path)
     with pytest.raises(
         KgrecError, match=r"toy\.dev\.inter: no such file; benchmark_filename names"
     ):
         load(tmp_path, benchmark_filename=["train", "dev", "test"])
-
-
-def test_samples_beside_interactions_are_one_line(tmp_path: Path) -> None:
-    write_samples(tmp_path)
-    write(tmp_path, "test.inter", INTER, ROWS)
-    with pytest.raises(KgrecError, match=r"toy\.test\.inter: no column 'item_id_list', though"):
-        load(tmp_path, benchmark_filename=["train", "valid", "test"])
 
 
 def test_recbole_compat_drops_items_without_an_entity_in_the_graph(folder: Path) -> None:

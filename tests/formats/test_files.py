@@ -151,7 +151,7 @@ def test_what_is_no_json_is_one_line(tmp_path: Path, content: bytes):
 
 
 def test_what_cannot_be_opened_is_one_line(tmp_path: Path):
-    with pytest.raises(KgrecError, match=r"cannot be read \(Is a directory\)"):
+    with pytest.raises(KgrecError, match=r"a folder, expected a file"):
         read_json(tmp_path)
 
 

@@ -24,13 +24,7 @@ class Filtered(NamedTuple):
 
 
 class Core(NamedTuple):
-    """What `k_core` leaves.
-
-    Attributes:
-        table: The rows left.
-        n_dropped_by_user: Rows dropped because their user had too few.
-        n_dropped_by_item: Rows dropped because their item had too few.
-    """
+    """What `k_core` leaves, and the rows dropped because their user, or item, had too few."""
 
     table: pl.DataFrame
     n_dropped_by_user: int
@@ -99,12 +93,6 @@ def k_core(table: pl.DataFrame, min_user_inter: int = 0, min_item_inter: int = 0
     return Core(rest, dropped_by_user, dropped_by_item)
 
 
-def keep_in_intervals(table: pl.DataFrame, column: str, intervals: Sequence[Interval]) -> Filtered:
-    """The rows whose number in `column` lies in any of the intervals; empty ones are dropped."""
-    rest = table.filter(pl.any_horizontal(each.contains(pl.col(column)) for each in intervals))
-    return Filtered(rest, table.height - rest.height)
-
-
 def keep_counts_in_intervals(
     table: pl.DataFrame, of_users: Sequence[Interval], of_items: Sequence[Interval]
 ) -> Filtered:
@@ -113,10 +101,7 @@ def keep_counts_in_intervals(
     Both rules are applied together until neither drops anything, as RecBole does
     (`data/dataset/dataset.py`, `_filter_by_inter_num`).
 
-    Args:
-        table: Columns user_id, item_id.
-        of_users: Numbers of rows that a user may have; empty: any.
-        of_items: The same for items.
+    The table has user_id and item_id; without intervals any number will do.
     """
     is_good = [
         pl.any_horizontal(each.contains(pl.len().over(column)) for each in intervals)

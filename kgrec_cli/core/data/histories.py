@@ -25,9 +25,6 @@ class Vocabulary:
     """The tokens of one field in id order; `tokens[0]` is the padding.
 
     A token of the data may be spelled like the padding; it has an id of its own.
-
-    Attributes:
-        tokens: Token of each id.
     """
 
     tokens: Sequence[str]
@@ -105,16 +102,7 @@ def build_histories(
     item_ids: NDArray[np.int32],
     times: NDArray[np.int64] | NDArray[np.float64],
 ) -> Histories:
-    """Histories from one row an event, in any order.
-
-    The order is stable: by user, then time, then row. Half of ml-100k's rows share user and time
-    with another; an unstable sort would change the test set from run to run.
-
-    Args:
-        user_ids: int32 (n,), from 1.
-        item_ids: int32 (n,), from 1.
-        times: (n,) exact numbers.
-    """
+    """As `build_histories_in_parts`, of events that belong to no parts."""
     no_parts = np.zeros(len(user_ids), dtype=np.int32)
     return build_histories_in_parts(user_ids, item_ids, times, no_parts)[0]
 
@@ -125,7 +113,10 @@ def build_histories_in_parts(
     times: NDArray[np.int64] | NDArray[np.float64],
     parts: NDArray[np.int32],
 ) -> tuple[Histories, NDArray[np.int32]]:
-    """As `build_histories`, of events that belong to parts: a part comes before the next one.
+    """Histories from one row an event, in any order; a part comes before the next one.
+
+    The order is stable: by user, then part, then time, then row. Half of ml-100k's rows share user
+    and time with another; an unstable sort would change the test set from run to run.
 
     Args:
         user_ids: int32 (n,), from 1.

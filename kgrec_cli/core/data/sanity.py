@@ -8,11 +8,15 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from kgrec_cli.errors import shorten
+
 MISSING_MARKS = ("na", "nan", "null", "none", "n/a", "#n/a", "#na", "<na>", "-nan", "\\n")
 """Texts for a missing value in lower case: of pandas (its default `na_values`), R and SQL."""
 
 KEPT_MARK = "stands for a missing value, and each such text counts as one id"
 
+LARGEST_FLOAT_TIME = 2.0**53
+"""From here on different whole numbers are one float, and their order is lost."""
 MIN_SORTED_SHARE = 0.9
 MIN_SORTED_SHARE_OF_TIMES = 0.99
 """Of users in the file's order, and in an order by times: in these items may well ascend."""
@@ -21,7 +25,6 @@ MIN_EVENTS = 10
 CHECKED_ROWS = 2_000_000
 """Of larger tables, the order is checked for a part of the users."""
 MAX_LOG_CHANCE = np.log(1e-5)
-SHOWN_CHARS = 40
 
 _UNITS = {"seconds": 1.0, "milliseconds": 1e3, "microseconds": 1e6, "nanoseconds": 1e9}
 _EPOCH_S = (1e8, 4.2e9)
@@ -65,12 +68,7 @@ def missing_marks(tokens: pl.Series) -> list[str]:
 
 
 def count_marks(tokens: pl.Series, n_rows: int) -> str:
-    """For instance "'NA' in 4 and 'nan' in 3 of 32 rows (22%)"; of many marks three.
-
-    Args:
-        tokens: A token of each row whose id is missing.
-        n_rows: All rows.
-    """
+    """For instance "'NA' in 4 and 'nan' in 3 of 32 rows (22%)"; `tokens` are the missing ids."""
     counts = tokens.value_counts(sort=True).sort("count", tokens.name, descending=[True, False])
     shown = [f"'{token}' in {count:,}" for token, count in counts.head(3).iter_rows()]
     shown += [f"{counts.height - 3} more texts"] if counts.height > 3 else []
@@ -182,10 +180,8 @@ def _sorted(owners: NDArray[np.int64], values: NDArray[np.generic], share: float
     The chance of one group is that of its permutations, equal values being no difference; all
     groups together must stay below MAX_LOG_CHANCE.
 
-    Args:
-        owners: int64 (n,), ascending: the group of each value.
-        values: (n,) numbers in the order that is looked at.
-        share: Of the groups whose values differ.
+    `owners` int64 (n,), ascending, gives the group of each of `values` (n,), which stand in the
+    order that is looked at. `share` is of the groups whose values differ.
     """
     same = np.diff(owners) == 0
     steps, owner_of_step = np.diff(values)[same], owners[1:][same]
@@ -216,7 +212,7 @@ def _concentration(table: pl.DataFrame) -> list[str]:
         token, count = counts.row(0)
         if 2 * count > table.height >= MIN_EVENTS:
             warnings.append(
-                f"{role} '{str(token)[:SHOWN_CHARS]}' has {count:,} of {table.height:,} "
+                f"{role} '{shorten(token)}' has {count:,} of {table.height:,} "
                 f"interactions ({count / table.height:.0%}): is its column that of the {role}s?"
             )
     return warnings

@@ -8,11 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from kgrec_cli.core.data.histories import (
-    Histories,
-    Ints,
-    first_events,
-)
+from kgrec_cli.core.data.histories import Histories, Ints, first_events
 from kgrec_cli.errors import KgrecError
 
 

@@ -39,9 +39,7 @@ MOST_LOSS = 100.0  # of untrained vectors it is some 3 to 60, by their width
 class KGState:
     """All that a training needs to go on.
 
-    Attributes:
-        losses: Mean loss of each finished epoch.
-        tensors: Weights ("model.NAME") and Adam's moments ("adam.INDEX.NAME").
+    The mean loss of each finished epoch; weights ("model.NAME") and moments ("adam.INDEX.NAME").
     """
 
     losses: list[float] = field(default_factory=list)

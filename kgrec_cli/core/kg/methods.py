@@ -57,9 +57,7 @@ def list_methods() -> tuple[str, ...]:
 def check_method(name: str, embedding_size: int) -> str:
     """The name of a method as PyKEEN spells it.
 
-    Args:
-        name: What the user typed; upper and lower case are alike.
-        embedding_size: Width of the vectors that it is to make.
+    Upper and lower case of `name` are alike; `embedding_size` is the width of its vectors.
 
     Raises:
         UsageError: No such model, a model whose entities are no vectors of their own, or an

@@ -21,13 +21,11 @@ METADATA_PREFIXES = {
 
 
 class ItemLinks(NamedTuple):
-    """What `select_links` leaves.
+    """What `select_links` leaves: links (each item once) and triples (none twice), with counts.
 
-    Attributes:
-        links: String columns item_id, entity_id; each item once, items of the data set only.
-        triples: String columns head_id, relation_id, tail_id; none twice.
-        links_report: Counts of links, items and interactions.
-        kg_report: Counts of triples, entities and relations.
+    Links: String columns item_id, entity_id, items of the data set only. Triples: String columns
+    head_id, relation_id, tail_id. The reports count links, items and interactions; triples,
+    entities and relations.
     """
 
     links: pl.DataFrame

@@ -7,21 +7,20 @@ from typing import NamedTuple
 
 import polars as pl
 
+from kgrec_cli.core.data.sanity import missing_marks
+
 MIN_RELATIONS = 5
 """With fewer relations a small graph may well have as few heads or tails."""
 BETTER_FIT = 0.1
 MIN_SHARE = 0.01
 """A few self-loops, or a film called None, are not worth a warning."""
-MISSING = ("na", "n/a", "nan", "none", "null", r"\n")
 
 
 class LinkFit(NamedTuple):
     """How well a table of links fits, its columns read in one order.
 
-    Attributes:
-        items_linked: Items that it links.
-        at_one_place: Share of its entities that the graph has in the same role: as the head, or as
-            the tail, of the same relation. The entities of items have one in common.
+    `at_one_place` is the share of its entities that the graph has in the same role: as the head, or
+    as the tail, of the same relation. The entities of items have one in common.
     """
 
     items_linked: int
@@ -56,16 +55,10 @@ def fit_links(
     return fit("item_id", "entity_id"), fit("entity_id", "item_id")
 
 
-def is_turned(read: LinkFit, turned: LinkFit) -> bool:
-    """Whether links fit better turned round: they link items, and to entities of one kind."""
-    is_better = turned.at_one_place >= read.at_one_place + BETTER_FIT
-    fits = turned.items_linked > 0 and turned.at_one_place > 0
-    return fits and (is_better or read.items_linked == 0)
-
-
 def turned_text(read: LinkFit, turned: LinkFit, n_items: int) -> str:
-    """A line on links that seem to be turned round; "" where they do not."""
-    if not is_turned(read, turned):
+    """A line on links that fit better turned round: to entities of one kind; "" where not."""
+    is_better = turned.at_one_place >= read.at_one_place + BETTER_FIT or not read.items_linked
+    if not (is_better and turned.items_linked and turned.at_one_place):
         return ""
     cure = "name them in the first line: entity_id, item_id"
     if not (read.items_linked and read.at_one_place):
@@ -106,7 +99,7 @@ def graph_oddities(triples: pl.DataFrame) -> list[str]:
         found.append(f"{text} (self-loops): they say nothing of other entities")
     for end in ("head", "tail"):
         tokens = triples[f"{end}_id"]
-        missing = tokens.filter(tokens.str.to_lowercase().is_in(list(MISSING)))
+        missing = tokens.filter(tokens.is_in(missing_marks(tokens)))
         if len(missing) >= max(1, MIN_SHARE * triples.height):
             found.append(
                 f"{len(missing):,} of {triples.height:,} triples have the {end} '{missing[0]}': if "

@@ -300,10 +300,7 @@ def add_once(scores: Tensor, seen: SeenItems, number: Tensor | float) -> Tensor:
 
 
 def build_model(
-    settings: ModelSettings,
-    n_items: int,
-    tables: Mapping[str, np.ndarray],
-    device: torch.device,
+    settings: ModelSettings, n_items: int, tables: Mapping[str, np.ndarray], device: torch.device
 ) -> GRU4RecKG:
     """A model with the initial values of `settings.seed`.
 

@@ -14,24 +14,16 @@ import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 from optuna.trial import TrialState
 
-Direction = Literal["maximize", "minimize"]
-
 HOVER = "%{text}<extra></extra>"
 MIN_IMPORTANCE_TRIALS = 20
 
 
 @dataclass(frozen=True)
 class SearchTrial:
-    """One finished trial.
+    """One finished trial, `number` from 1 in the order of ending.
 
-    Attributes:
-        number: Its place in the order of ending, from 1.
-        state: `pruned` was stopped early, `failed` ended with `error`.
-        params: The point: setting name to value.
-        score: The objective's score; of a pruned trial the last one reported; None if none.
-        valid, test: Metrics; empty unless complete.
-        n_reports: Scores reported on the way (evaluated epochs).
-        error: The line it failed with.
+    `pruned` was stopped early and has the last score reported, `failed` ended with `error`. Metrics
+    are empty unless complete; `n_reports` counts the scores reported on the way (evaluated epochs).
     """
 
     number: int
@@ -45,25 +37,20 @@ class SearchTrial:
     error: str = ""
 
 
-def rank_trials(
-    trials: Iterable[SearchTrial], direction: Direction = "maximize"
-) -> list[SearchTrial]:
+def rank_trials(trials: Iterable[SearchTrial]) -> list[SearchTrial]:
     """Complete trials, best first (of equals the earlier), then pruned ones, then failed ones."""
-    sign = -1 if direction == "maximize" else 1
     states = ("complete", "pruned", "failed")
 
     def place(trial: SearchTrial) -> tuple[int, float, int]:
-        score = float("inf") if trial.score is None else sign * trial.score
+        score = float("inf") if trial.score is None else -trial.score
         return states.index(trial.state), score, trial.number
 
     return sorted(trials, key=place)
 
 
-def best_trial(
-    trials: Iterable[SearchTrial], direction: Direction = "maximize"
-) -> SearchTrial | None:
+def best_trial(trials: Iterable[SearchTrial]) -> SearchTrial | None:
     """The complete trial with the best score, the first of equals; None when none is complete."""
-    ranked = rank_trials(trials, direction)
+    ranked = rank_trials(trials)
     return ranked[0] if ranked and ranked[0].state == "complete" else None
 
 
@@ -88,9 +75,7 @@ def describe_trial(trial: SearchTrial) -> str:
     return f"trial {trial.number}: {score} ({point})"
 
 
-def build_leaderboard(
-    trials: Sequence[SearchTrial], direction: Direction = "maximize"
-) -> list[dict[str, Any]]:
+def build_leaderboard(trials: Sequence[SearchTrial]) -> list[dict[str, Any]]:
     """One flat mapping a trial, best first, all with the same keys in the same order.
 
     Keys: rank (from 1; None unless complete), trial, state, score, the parameters, `valid_*` and
@@ -102,7 +87,7 @@ def build_leaderboard(
         for field_name in ("params", "valid", "test")
     )
     rows = []
-    for rank, trial in enumerate(rank_trials(trials, direction), start=1):
+    for rank, trial in enumerate(rank_trials(trials), start=1):
         row: dict[str, Any] = {"rank": rank if trial.state == "complete" else None}
         row |= {"trial": trial.number, "state": trial.state, "score": trial.score}
         row |= {name: _flat(trial.params.get(name)) for name in params}
@@ -130,9 +115,7 @@ def write_result_text(trials: Sequence[SearchTrial], decimals: int = 4) -> str:
     )
 
 
-def draw_charts(
-    trials: Sequence[SearchTrial], *, title: str, score_name: str, direction: Direction = "maximize"
-) -> str:
+def draw_charts(trials: Sequence[SearchTrial], *, title: str, score_name: str) -> str:
     """A page of Optuna's charts: history, importances, parallel coordinates. Needs no network.
 
     Pruned trials stand in the history, at the last score they reported; failed ones nowhere.
@@ -147,7 +130,7 @@ def draw_charts(
     pruned = [trial for trial in trials if trial.state == "pruned" and trial.score is not None]
     names = trials[0].params if trials else ()
     axes = {name: _axis([trial.params[name] for trial in trials]) for name in names}
-    study = optuna.create_study(direction=direction)
+    study = optuna.create_study(direction="maximize")
     for trial in trials:
         is_complete = trial.state == "complete"
         study.add_trial(

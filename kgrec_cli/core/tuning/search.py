@@ -4,16 +4,10 @@ Optuna's samplers propose points, its pruners stop bad trials early, its databas
 `run_search` knows no model: an executor (`executors.py`) runs the trials, `report.py` makes tables
 and a chart.
 
-Kept here by ask and tell, because Optuna 5 does not keep it:
-- A killed search goes on to the points of an uninterrupted one. A sampler starts its random numbers
-  anew in each process, and GridSampler goes by trial numbers, which a retry shifts. So each point
-  comes from a new sampler, seeded by how many points came before it.
-- No point is run twice. RandomSampler and TPESampler repeat points, so a copy of the study in
-  memory is asked until it proposes a new one.
-- `max_trials` and `early_stop` also count in an executor of ours. MaxTrialsCallback and Study.stop
-  work within Study.optimize alone, which runs the trials itself.
-- An interrupted trial is run again at once. Heartbeats need Study.optimize too, and wait for a
-  grace period; RetryHeartbeatStaleTrialCallback is called without them.
+Optuna 5 keeps three things only within Study.optimize, or not at all, so they are kept here by ask
+and tell. A killed search resumes to the points of an uninterrupted one: each point comes from a new
+sampler, seeded by how many came before. No point is run twice: a copy of the study in memory is
+asked until it proposes a new one. An interrupted trial is run again at once.
 """
 
 import random
@@ -29,7 +23,6 @@ from optuna.trial import FrozenTrial, TrialState
 
 from kgrec_cli.core.tuning.executors import Outcome, Pruned, RunTrials, TrialResult
 from kgrec_cli.core.tuning.report import (
-    Direction,
     SearchTrial,
     best_trial,
     describe_trial,
@@ -68,11 +61,8 @@ StopReason = Literal["exhausted", "max_trials", "early_stop", "interrupted"]
 class SearchResult:
     """The state of a study after `run_search`.
 
-    Attributes:
-        trials: All finished trials, those of earlier calls included, in the order of ending.
-        best: The complete trial with the best score (the first of equals), or None.
-        n_new: How many of `trials` this call ran.
-        stopped: Every point visited, `max_trials` reached, no progress, or Ctrl-C.
+    `trials` are all finished ones in the order of ending, `n_new` of them run by this call; `best`
+    is the complete one with the best score, the first of equals.
     """
 
     trials: tuple[SearchTrial, ...]
@@ -91,7 +81,6 @@ def run_search(
     max_trials: int | None = None,
     seed: int = 2020,
     pruner: str = "none",
-    direction: Direction = "maximize",
     early_stop: int | None = None,
     settings: Mapping[str, Any] | None = None,
     on_event: OnEvent = ignore_event,
@@ -108,17 +97,15 @@ def run_search(
             and which points TPE proposes depends on who ends first.
         storage_url: SQLAlchemy URL of the study's database; a SQLite file's folder must exist.
         study_name: The study's name in it. One search of a study at a time.
-        search: `exhaustive` visits every point of choices once, in an order shuffled by `seed`
-            (so that a search cut short has seen all of the space); `random` draws points without
-            repeats; `tpe` is Optuna's tree-structured Parzen estimator after ten random points.
+        search: `exhaustive` visits every point of choices once, shuffled by `seed` (so that a
+            search cut short has seen all of the space); `random` draws without repeats; `tpe` is
+            Optuna's tree-structured Parzen estimator after ten random points.
         max_trials: Finished trials at most, those of earlier calls included. None: all points of
             an exhaustive search, else 100.
         seed: Seed of the order or the draws.
         pruner: `none`; `median` gives up below the median of earlier trials at the same step,
-            after five trials; `asha` is asynchronous successive halving (Li et al. 2020): of the
-            trials that come to epoch 1, 4, 16, ... the best quarter goes on; `hyperband` runs it at
-            several widths.
-        direction: Whether a high or a low score is good.
+            after five trials; `asha` is asynchronous successive halving (Li et al. 2020) at epochs
+            1, 4, 16, ...; `hyperband` runs it at several widths.
         early_stop: Trials in a row without a better score that end the search (RecBole: 10).
         settings: What else the scores depend on, as JSON values; an existing study must agree.
         on_event: Told of each trial.
@@ -126,7 +113,7 @@ def run_search(
     Raises:
         UsageError: An unknown search or pruner, or limits below 1.
         KgrecError: A space unfit for an exhaustive search; a study made with another space,
-            settings or direction; an unusable database; the objective's own error while no trial
+            or settings; an unusable database; the objective's own error while no trial
             has completed.
     """
     _check_arguments(space, search, pruner, max_trials, early_stop)
@@ -135,16 +122,16 @@ def run_search(
     total = min(n for n in (limit, n_points) if n is not None)
     made_with = {
         "space": {name: str(range_) for name, range_ in space.items()},
-        "settings": {**(settings or {}), "direction": direction},
+        "settings": {**(settings or {}), "direction": "maximize"},
     }
-    with open_study(storage_url, study_name, direction, made_with) as (study, trials):
+    with open_study(storage_url, study_name, made_with) as (study, trials):
         study.pruner = PRUNERS[pruner]()
         n_before = len(trials)
         running: dict[int, optuna.Trial] = {}
 
         def stop_reason() -> StopReason | None:
             n_started = len(trials) + len(running)
-            best = best_trial(trials, direction)
+            best = best_trial(trials)
             if n_points is not None and n_started >= n_points:
                 return "exhausted"
             if limit is not None and n_started >= limit:
@@ -164,7 +151,7 @@ def run_search(
             return running[number].should_prune()
 
         def tell_progress() -> None:
-            best = best_trial(trials, direction)
+            best = best_trial(trials)
             detail = "" if best is None else f"best {best.score:.4f}"
             on_event(Progress("tune", min(len(trials), total), total, "trials", detail))
 
@@ -180,14 +167,14 @@ def run_search(
                         line = describe_trial(trials[-1])
                         if trials[-1].state != "failed":
                             on_event(Note(line))
-                        elif best_trial(trials, direction) or len(trials) < at_once:
+                        elif best_trial(trials) or len(trials) < at_once:
                             on_event(Warn(line))
                         else:
                             raise KgrecError(line)
                         tell_progress()
         except KeyboardInterrupt:
             stopped = "interrupted"
-    best = best_trial(trials, direction)
+    best = best_trial(trials)
     return SearchResult(tuple(trials), best, len(trials) - n_before, stopped)
 
 

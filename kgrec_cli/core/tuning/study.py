@@ -18,16 +18,13 @@ from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
-from kgrec_cli.core.tuning.report import Direction, SearchTrial, not_finite
+from kgrec_cli.core.tuning.report import SearchTrial, not_finite
 from kgrec_cli.errors import KgrecError, shorten
 
 
 @contextmanager
 def open_study(
-    storage_url: str,
-    study_name: str,
-    direction: Direction,
-    made_with: Mapping[str, Mapping[str, Any]],
+    storage_url: str, study_name: str, made_with: Mapping[str, Mapping[str, Any]]
 ) -> Iterator[tuple[optuna.Study, list[SearchTrial]]]:
     """The study, made if it is not there, and its finished trials.
 
@@ -50,7 +47,7 @@ def open_study(
                     storage=storage,
                     sampler=samplers.RandomSampler(),  # idle: every point is queued
                     study_name=study_name,
-                    direction=direction,
+                    direction="maximize",
                     load_if_exists=True,
                 )
                 _check_made_with(study, made_with)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from kgrec_cli.errors import KgrecError, UsageError
+from kgrec_cli.errors import KgrecError, UsageError, shorten
 from kgrec_cli.events import OnEvent, Warn, ignore_event
 from kgrec_cli.formats.raw.columns import (
     guess_columns,
@@ -15,7 +15,7 @@ from kgrec_cli.formats.raw.columns import (
     plain_name,
     show_names,
 )
-from kgrec_cli.formats.raw.tables import RawTable, shorten
+from kgrec_cli.formats.raw.tables import RawTable
 from kgrec_cli.formats.raw.times import is_date
 
 NO_COLUMN = "none"
@@ -29,7 +29,6 @@ _OPTIONS = (
 )
 _EPOCH = (9.5e8, 2.2e9)
 """2000 to 2039 in seconds: a column of such numbers, or a thousand times as large, is of times."""
-SHOWN_CHARS = 40
 
 
 @dataclass(frozen=True)
@@ -105,7 +104,7 @@ def _check_columns(table: RawTable, choice: ColumnChoice, columns: Mapping[str, 
 
 def _doubts(table: RawTable, choice: ColumnChoice, columns: Mapping[str, int]) -> list[str]:
     """Lines on columns that may be other ones than was meant."""
-    names = [plain_name(name)[:SHOWN_CHARS] for name in table.names]
+    names = [shorten(plain_name(name)) for name in table.names]
     lines = []
     by_number = []
     for role, kind, option in _OPTIONS:
@@ -143,6 +142,5 @@ def time_like_columns(table: RawTable, columns: Mapping[str, int]) -> list[str]:
         if table.has_header and has_name_of_time(name):
             looks_so |= numbers.is_not_null()
         if looks_so.mean() >= 0.9:  # type: ignore[operator]
-            shown = plain_name(name)[:SHOWN_CHARS]
-            found.append(shown if table.has_header else f"column {name}")
+            found.append(shorten(plain_name(name)) if table.has_header else f"column {name}")
     return found

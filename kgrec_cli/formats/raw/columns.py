@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 
-from kgrec_cli.errors import UsageError, nearest
+from kgrec_cli.errors import UsageError, nearest, shorten
 
 _NAMES = {
     # of interactions
@@ -33,7 +33,6 @@ A name with a question mark may stand in a row of data, too: alone it does not m
 COLUMN_NAMES = {kind: names.replace("?", "").split() for kind, names in _NAMES.items()}
 _ALSO_DATA = {name[:-1] for name in " ".join(_NAMES.values()).split() if name[-1] == "?"}
 
-SHOWN_CHARS = 40
 _VALUE = re.compile(
     r"\b\d{4}-\d{1,2}-\d{1,2}(?!\d)|\b\d{1,2}[/.]\d{1,2}[/.]\d{2,4}\b|\b\d{4}/\d{1,2}/\d{1,2}\b"
     r"|\b\d{1,2}:\d{2}\b|^<?https?://"
@@ -59,9 +58,7 @@ def guess_column(kind: str, names: Sequence[str]) -> int | None:
 def guess_columns(kinds: Sequence[str], names: Sequence[str]) -> dict[str, int]:
     """Kind -> number of its column, for the kinds that have one; no column twice.
 
-    Args:
-        kinds: Keys of COLUMN_NAMES; the first takes its column first.
-        names: The columns' names.
+    Kinds are keys of COLUMN_NAMES; the first takes its column first.
     """
     folded = [_fold(name) for name in names]
     columns: dict[str, int] = {}
@@ -103,10 +100,6 @@ def header_sign(rows: Sequence[Sequence[str]], kinds: Sequence[str]) -> bool | N
     texts or far larger numbers (True; above others None, or of two columns False); one of its
     fields is a number, a date, a time or an address (False); it holds two names of columns (True);
     a column is whole numbers but for it (True); one of its fields is empty (False).
-
-    Args:
-        rows: The fields of the first rows.
-        kinds: The columns that are looked for, keys of COLUMN_NAMES.
     """
     first, rest = rows[0], rows[1:]
     columns = guess_columns(kinds, first)
@@ -139,11 +132,7 @@ def is_numbered(names: Sequence[str]) -> bool:
 def named_column(wanted: str, names: Sequence[str], *, where: str, option: str) -> int:
     """The number of the column that the user named.
 
-    Args:
-        wanted: Its name, or its number from 1.
-        names: The columns' names; "1", "2", ... where the file names none.
-        where: The file, for the error.
-        option: The command line option that names the column, for the error.
+    `wanted` is its name, or its number from 1; `where` and `option` are named in the error.
 
     Raises:
         UsageError: No such column, with the nearest name.
@@ -154,19 +143,17 @@ def named_column(wanted: str, names: Sequence[str], *, where: str, option: str) 
             return candidates.index(wanted)
     if wanted.isdigit() and 1 <= int(wanted) <= len(names):
         return int(wanted) - 1
-    guess = nearest(wanted, [name for name in plain if len(name) <= SHOWN_CHARS])
+    guess = nearest(wanted, [name for name in plain if len(name) <= 40])
     hint = f": did you mean '{guess}'?" if guess else ""
-    shown = show_names(names)
-    wanted = wanted[:SHOWN_CHARS]
-    raise UsageError(f"{option}: unknown column '{wanted}'{hint} (columns: {shown}) in {where}")
+    shown = f"{hint} (columns: {show_names(names)}) in {where}"
+    raise UsageError(f"{option}: unknown column '{shorten(wanted)}'{shown}")
 
 
 def show_names(names: Sequence[str]) -> str:
     """The names of columns for an error, cut where they would fill the screen."""
-    plain = [plain_name(name) for name in names]
-    shown = [" ".join(name[:SHOWN_CHARS].split()) for name in plain]
+    shown = [shorten(plain_name(name)) for name in names]
     n_shown = 1
-    while n_shown < len(shown) and len(", ".join(shown[: n_shown + 1])) <= 3 * SHOWN_CHARS:
+    while n_shown < len(shown) and len(", ".join(shown[: n_shown + 1])) <= 120:
         n_shown += 1
     more = f" and {len(shown) - n_shown:,} more" if n_shown < len(shown) else ""
     return ", ".join(shown[:n_shown]) + more

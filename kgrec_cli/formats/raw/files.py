@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO
 
-from kgrec_cli.errors import KgrecError
+from kgrec_cli.errors import KgrecError, cannot_read, reason
 from kgrec_cli.formats.files import sha256_of
 from kgrec_cli.formats.raw.foreign import check_members, check_start
 
@@ -34,12 +34,7 @@ _GLOB = re.compile(r"[*?\[]")
 
 @dataclass(frozen=True)
 class RawFile:
-    """One raw file.
-
-    Attributes:
-        path: The file on disk; the zip when `member` is set.
-        member: Its name inside the zip, else None.
-    """
+    """One raw file: on disk, or the `member` of that name inside the zip at `path`."""
 
     path: Path
     member: str | None = None
@@ -92,10 +87,10 @@ def list_raw_files(path: Path) -> list[RawFile]:
     except FileNotFoundError as error:
         raise KgrecError(f"{path}: no such file or folder") from error
     except OSError as error:
-        raise cannot_read(str(path), error) from error
+        raise cannot_read(path, error) from error
     except (*_DAMAGED, RuntimeError) as error:
-        reason = one_line(error)
-        raise KgrecError(f"{path}: not a whole zip file ({reason}); download it again") from error
+        found = reason(error)
+        raise KgrecError(f"{path}: not a whole zip file ({found}); download it again") from error
     check_members(members, str(path))
     members.sort(key=_in_order)
     return [RawFile(path, member) for member in members if not member.startswith("__MACOSX/")]
@@ -187,22 +182,6 @@ def describe_sources(files: Sequence[RawFile]) -> list[dict[str, str]]:
     return [{"file": name, "sha256": digest} for name, digest in described]
 
 
-def cannot_read(where: str, error: Exception) -> KgrecError:
-    """The one-line error for a file that could not be read."""
-    if isinstance(error, FileNotFoundError):
-        return KgrecError(f"{where}: no such file")
-    if isinstance(error, IsADirectoryError):
-        return KgrecError(f"{where}: a folder, expected a file")
-    reason = (error.strerror if isinstance(error, OSError) else None) or one_line(error)
-    return KgrecError(f"{where}: cannot be read ({reason})")
-
-
-def one_line(error: Exception) -> str:
-    """The first line of an error's text, or its kind where it has none."""
-    lines = str(error).splitlines()
-    return lines[0][:120] if lines and lines[0] else type(error).__name__
-
-
 def _read(file: RawFile, n_bytes: int = -1) -> bytes:
     """The first bytes (-1: all) of a file, out of its zip and its gzip."""
     with _reading(file):
@@ -256,7 +235,6 @@ def _reading(file: RawFile) -> Iterator[None]:
     try:
         yield
     except _DAMAGED as error:
-        reason = one_line(error)
-        raise KgrecError(f"{file.where}: damaged or cut short ({reason})") from error
+        raise KgrecError(f"{file.where}: damaged or cut short ({reason(error)})") from error
     except (OSError, RuntimeError, NotImplementedError) as error:
         raise cannot_read(file.where, error) from error

@@ -22,10 +22,7 @@ _MAGICS = (
     (b"ARROW1\0\0", "an Arrow (Feather) file", _WRITE),
     (b"FEA1", "a Feather file", _WRITE),
     (b"\x93NUMPY", "a NumPy array", _WRITE),
-    (b"\x80\x02", "a Python pickle", _WRITE),
-    (b"\x80\x03", "a Python pickle", _WRITE),
-    (b"\x80\x04", "a Python pickle", _WRITE),
-    (b"\x80\x05", "a Python pickle", _WRITE),
+    *((b"\x80" + bytes([protocol]), "a Python pickle", _WRITE) for protocol in range(2, 6)),
     (b"Obj\x01", "an Avro file", _WRITE),
     (b"ORC", "an ORC file", _WRITE),
 )

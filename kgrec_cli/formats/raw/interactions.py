@@ -12,36 +12,17 @@ from typing import Literal
 
 import polars as pl
 
-from kgrec_cli.errors import KgrecError
+from kgrec_cli.core.data.sanity import LARGEST_FLOAT_TIME
+from kgrec_cli.errors import KgrecError, shorten
 from kgrec_cli.events import Note, OnEvent, ignore_event
-from kgrec_cli.formats.raw.choice import (
-    KINDS,
-    ColumnChoice,
-    choose_columns,
-    time_like_columns,
-)
+from kgrec_cli.formats.raw.choice import KINDS, ColumnChoice, choose_columns, time_like_columns
 from kgrec_cli.formats.raw.columns import plain_name
 from kgrec_cli.formats.raw.layout import detect_table
 from kgrec_cli.formats.raw.logs import find_log
-from kgrec_cli.formats.raw.missing_ids import (
-    OnMissingId,
-    ask_for_other_column,
-    settle_missing_ids,
-)
-from kgrec_cli.formats.raw.tables import (
-    BAD_ROW_SCHEMA,
-    EXTRA,
-    RawTable,
-    find_lines,
-    read_columns,
-    shorten,
-)
-from kgrec_cli.formats.raw.times import (
-    FORMAT_HINT,
-    LARGEST_FLOAT_TIME,
-    add_offsets,
-    parse_times,
-)
+from kgrec_cli.formats.raw.missing_ids import OnMissingId, ask_for_other_column, settle_missing_ids
+from kgrec_cli.formats.raw.tables import BAD_ROW_SCHEMA, RawTable, find_lines, read_columns
+from kgrec_cli.formats.raw.times import FORMAT_HINT, add_offsets, parse_times
+from kgrec_cli.formats.raw.typed import EXTRA
 
 OnBadRow = Literal["error", "skip"]
 
@@ -120,14 +101,9 @@ def parse_interactions(
     A row is bad when it has too many or too few fields, no user, no item, a rating that is no
     finite number, or a time that is neither a number in range nor a date as in the other rows.
 
-    Args:
-        source: The table.
-        columns: user_id, item_id, rating, timestamp, offset -> number from 0; the last three
-            are optional.
-        on_bad_row: "error" stops at the first bad row, "skip" sets bad rows aside.
-        on_missing_id: What to do with ids such as "NA", see `settle_missing_ids`.
-        time_format: As for `strptime`; None goes by what the times look like.
-        on_event: Is told what was guessed of the values.
+    `columns` maps user_id, item_id and perhaps rating, timestamp, offset to numbers from 0. "error"
+    stops at the first bad row, "skip" sets bad rows aside. `time_format` is as for `strptime`; None
+    goes by what the times look like.
 
     Raises:
         KgrecError: The first bad row, if `on_bad_row` is "error"; ids that stand for a missing
@@ -268,17 +244,14 @@ def _problem(
     ):
         return names["offset"], _quoted(values["offset"]), "HH:MM:SS or a number from 0"
     number = pl.Series([text]).cast(pl.Float64, strict=False).item()
+    expected = "a time in range, written as in the other rows"
     if number is None:
-        return (
-            names["timestamp"],
-            _quoted(text),
-            "a number that grows, or a date as in the other rows",
-        )
-    if not abs(number) < 2.0**63:
-        return names["timestamp"], _quoted(text), "a time in range: a finite number of 64 bits"
-    if abs(number) < LARGEST_FLOAT_TIME:
-        return names["timestamp"], _quoted(text), "a date as in the other rows"
-    return names["timestamp"], _quoted(text), "a time in range, written as in the other rows"
+        expected = "a number that grows, or a date as in the other rows"
+    elif not abs(number) < 2.0**63:
+        expected = "a time in range: a finite number of 64 bits"
+    elif abs(number) < LARGEST_FLOAT_TIME:
+        expected = "a date as in the other rows"
+    return names["timestamp"], _quoted(text), expected
 
 
 def _columns(number: int) -> str:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import polars as pl
 
-from kgrec_cli.errors import KgrecError
+from kgrec_cli.errors import KgrecError, shorten
 from kgrec_cli.events import OnEvent, ignore_event
 from kgrec_cli.formats.raw.columns import guess_columns, named_column, plain_name, show_names
 from kgrec_cli.formats.raw.files import RawFile, first_lines, is_parquet, is_zip, list_raw_files
@@ -24,7 +24,6 @@ from kgrec_cli.formats.raw.tables import (
     find_lines,
     read_columns,
     read_lines,
-    shorten,
 )
 
 ITEM_SCHEMA = dict.fromkeys(("item_id", "title", "movie_title", "release_year", "genre"), pl.String)

@@ -11,19 +11,19 @@ from pathlib import Path
 
 import polars as pl
 
-from kgrec_cli.errors import KgrecError
+from kgrec_cli.core.data.sanity import MISSING_MARKS
+from kgrec_cli.errors import KgrecError, shorten
 from kgrec_cli.formats.raw.columns import known_columns, plain_name
 from kgrec_cli.formats.raw.files import RawFile, first_lines, is_parquet
-from kgrec_cli.formats.raw.layout import detect_table
+from kgrec_cli.formats.raw.layout import detect_table, without_header
 from kgrec_cli.formats.raw.tables import (
-    EXTRA,
     SAMPLE_LINES,
     RawTable,
     find_lines,
     read_columns,
     read_lines,
-    shorten,
 )
+from kgrec_cli.formats.raw.typed import EXTRA
 
 GRAPH_FILES = ("kg.txt", "kg_final.txt")
 """The triples in a data folder of KGCN, MKR or RippleNet; the first that is there counts."""
@@ -61,7 +61,6 @@ RELATED = "related_to"
 """The relation of pairs: of a table of two items, or two entities, a row, perhaps with a weight."""
 _WEIGHT = re.compile(r"weights?|score|sim(ilarity)?|count|strength|confidence|frequency", re.I)
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.IGNORECASE)
-_MISSING = frozenset({"", "na", "n/a", "nan", "null", "none", r"\n"})
 
 
 def read_raw_triples(path: Path, *, of_items: bool = False) -> pl.DataFrame:
@@ -164,10 +163,7 @@ def _detect(
         is_named = len(known_columns(kinds, table.names)) >= min(len(kinds), len(table.names))
         if is_named or not any(name in values for name, values in columns):
             return table
-        sample = [table.names, *table.sample]
-        numbers = tuple(map(str, range(1, len(table.names) + 1)))
-        n_skipped = table.n_skipped - 1
-        return replace(table, names=numbers, has_header=False, n_skipped=n_skipped, sample=sample)
+        return without_header(table)
     first, *rest = table.sample
     below = zip(*rest, strict=True)
     if any(_WEIGHT.fullmatch(t) and _are_numbers(v) for t, v in zip(first, below, strict=False)):
@@ -178,7 +174,7 @@ def _detect(
 
 def _are_numbers(values: Sequence[str]) -> bool:
     """Whether all values are numbers or missing."""
-    return all(_NUMBER.fullmatch(text) or text.lower() in _MISSING for text in values)
+    return all(_NUMBER.fullmatch(text) or text.lower() in ("", *MISSING_MARKS) for text in values)
 
 
 def _holds_weights(table: RawTable, number: int, *, is_named: bool = False) -> bool:
@@ -208,10 +204,7 @@ def _read_ids(
 
 
 def _find_columns(
-    table: RawTable,
-    names: Sequence[str],
-    required: Mapping[str, str],
-    layout: Sequence[str] | None,
+    table: RawTable, names: Sequence[str], required: Mapping[str, str], layout: Sequence[str] | None
 ) -> dict[str, int]:
     """Name -> number of its column: by the header as far as it is known, else by the layout.
 

@@ -15,7 +15,7 @@ from pathlib import Path, PurePath
 
 import polars as pl
 
-from kgrec_cli.errors import KgrecError
+from kgrec_cli.errors import KgrecError, shorten
 from kgrec_cli.events import Note, OnEvent, Warn, ignore_event
 from kgrec_cli.formats.raw.columns import header_sign, is_numbered
 from kgrec_cli.formats.raw.files import RawFile, content, first_lines, is_parquet
@@ -25,16 +25,9 @@ from kgrec_cli.formats.raw.tables import (
     Line,
     Quotes,
     RawTable,
-    shorten,
     show_separator,
 )
-from kgrec_cli.formats.raw.typed import (
-    EXTRA,
-    check_parquet,
-    json_names,
-    json_texts,
-    read_parquet,
-)
+from kgrec_cli.formats.raw.typed import EXTRA, check_parquet, json_names, json_texts, read_parquet
 
 SEPARATORS = (("\t",), (",", ";", "|", "::"), (" ",))
 """A tab goes before the others, for texts hold none; a space is tried where none of them fits."""
@@ -56,13 +49,9 @@ def detect_table(
 ) -> RawTable:
     """How a file is laid out, as its first lines and its quotes show.
 
-    Args:
-        file: Text, gzipped or not, JSON lines or Parquet; the content tells which.
-        what: What the file should hold, for the error when it is empty.
-        kinds: Columns that are looked for, keys of `columns.COLUMN_NAMES`: they tell a header.
-        if_unsure: Whether a first line is a header that might as well be data.
-        parts: Files that go on where the first one ends. Empty ones do not count.
-        on_event: Is told what was guessed and might be wrong.
+    The content tells text (gzipped or not), JSON lines and Parquet apart. `kinds`, keys of
+    `columns.COLUMN_NAMES`, tell a header; `if_unsure` says whether a first line is one that might
+    as well be data. `parts` go on where the first file ends; empty ones do not count.
 
     Raises:
         KgrecError: The file cannot be read, is empty, or is neither text nor Parquet; its parts do
@@ -80,7 +69,7 @@ def detect_table(
     table, *others = tables
     folders = sorted({PurePath(each.folder).name for each in files})
     if len(folders) > 1 and all("=" in name for name in folders):
-        text = f"{file.where}: the folders name a column ('{folders[0][:40]}') that is not read"
+        text = f"{file.where}: the folders name a column ('{shorten(folders[0])}') that is not read"
         on_event(Warn(text))
     if others:
         table = _join_parts(table, others)
@@ -145,11 +134,7 @@ def _detect_json(file: RawFile, number: int, lines: Sequence[str]) -> RawTable:
 
 
 def _check_separator(
-    file: RawFile,
-    number: int,
-    separator: str,
-    lines: Sequence[str],
-    rows: Sequence[Sequence[str]],
+    file: RawFile, number: int, separator: str, lines: Sequence[str], rows: Sequence[Sequence[str]]
 ) -> None:
     """Checks that the lines are separated by what kgrec knows, and all by the same."""
     if separator == "|" and not any("|" in line.replace("||", "") for line in lines):
@@ -187,21 +172,22 @@ def _join_parts(table: RawTable, others: Sequence[RawTable]) -> RawTable:
     first = table.first.text.strip()
     again = [other.first.text.strip() == first for other in others]
     if table.has_header and not table.is_sure and not all(again):
-        table = _without_header(table)  # parts of one table have one header
+        table = without_header(table)  # parts of one table have one header
     parts: list[RawTable] = []
     for other, is_again in zip(others, again, strict=True):
         has_own = other.has_header and other.is_sure and table.has_header
         if other.separator != table.separator or (has_own and not is_again):
             raise _several(table, other)
         if other.has_header and not (table.has_header and is_again):
-            other = _without_header(other)
+            other = without_header(other)
         if len(other.names) != len(table.names):
             raise _several(table, other)
         parts.append(replace(other, names=table.names))
     return replace(table, parts=tuple(parts))
 
 
-def _without_header(table: RawTable) -> RawTable:
+def without_header(table: RawTable) -> RawTable:
+    """The table, its first line a row of data."""
     names = tuple(map(str, range(1, len(table.names) + 1)))
     sample = [table.names, *table.sample]
     n_skipped = table.n_skipped - 1

@@ -4,7 +4,7 @@ import re
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from kgrec_cli.errors import KgrecError
+from kgrec_cli.errors import KgrecError, shorten
 from kgrec_cli.formats.raw.files import RawFile, is_pattern, is_zip, list_raw_files
 from kgrec_cli.formats.raw.item_lists import best_list
 
@@ -46,7 +46,7 @@ def find_log(path: Path) -> RawLog:
         return RawLog((named[0],), best_list(beside))
     suffixes = {PurePosixPath(file.name).suffix for file in files}
     if len(suffixes) > 1:
-        shown = ", ".join(PurePosixPath(file.where).name[:40] for file in files[:3])
+        shown = ", ".join(shorten(PurePosixPath(file.where).name) for file in files[:3])
         more = ", ..." if len(files) > 3 else ""
         raise KgrecError(
             f"{path}: holds files of several kinds ({shown}{more}); give the interactions as --raw"

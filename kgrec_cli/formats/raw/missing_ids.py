@@ -10,13 +10,12 @@ from typing import Literal
 import polars as pl
 
 from kgrec_cli.core.data.sanity import KEPT_MARK, count_marks, missing_marks
-from kgrec_cli.errors import KgrecError
+from kgrec_cli.errors import KgrecError, shorten
 from kgrec_cli.events import OnEvent, Warn
 from kgrec_cli.formats.raw.columns import known_names, plain_name
 from kgrec_cli.formats.raw.tables import RawTable, find_lines
 
 OnMissingId = Literal["error", "skip", "keep"]
-SHOWN_CHARS = 40
 
 
 def settle_missing_ids(
@@ -29,14 +28,8 @@ def settle_missing_ids(
 ) -> pl.Series | None:
     """The rows to drop because their user or item is missing, as a mask; None for none.
 
-    Args:
-        source: The table.
-        columns: user_id, item_id -> number from 0, among others.
-        ids: Categorical user_id and item_id of all rows.
-        n_rows: The rows that are not blank, for the share.
-        on_missing_id: "error" stops, "skip" drops the rows, "keep" takes the texts for ids; the
-            last two with a warning.
-        on_event: Gets the warnings.
+    `ids` are Categorical user_id and item_id of all rows, `n_rows` counts those that are not blank.
+    "error" stops; "skip" drops the rows and "keep" takes the texts for ids, with a warning.
 
     Raises:
         KgrecError: A text that stands for a missing value, if it is to stop; names it, its count
@@ -48,7 +41,7 @@ def settle_missing_ids(
         if is_missing is None:
             continue
         found = count_marks(ids[name].filter(is_missing).cast(pl.String), n_rows)
-        column = plain_name(source.names[columns[name]])[:SHOWN_CHARS]
+        column = shorten(plain_name(source.names[columns[name]]))
         place = f"{source.file.where}, column {column}: {found}"
         if on_missing_id == "error":
             question = ask_for_other_column(source, columns, role)
@@ -103,5 +96,5 @@ def ask_for_other_column(source: RawTable, columns: Mapping[str, int], role: str
         values = pl.Series([row[number] for row in source.sample], dtype=pl.String)
         is_empty = (values == "") | values.is_in(missing_marks(values))
         if number not in columns.values() and not is_empty.any():
-            return f"is '{names[number][:SHOWN_CHARS]}' the {role} (--{role}-col)?"
+            return f"is '{shorten(names[number])}' the {role} (--{role}-col)?"
     return ""

@@ -32,12 +32,7 @@ from kgrec_cli.formats.raw.item_lists import (
 )
 from kgrec_cli.formats.raw.layout import find_quotes
 from kgrec_cli.formats.raw.missing_ids import OnMissingId
-from kgrec_cli.formats.raw.tables import (
-    BAD_ROW_SCHEMA,
-    RawTable,
-    find_lines,
-    read_columns,
-)
+from kgrec_cli.formats.raw.tables import BAD_ROW_SCHEMA, RawTable, find_lines, read_columns
 
 TAG_SCHEMA = dict.fromkeys(("user_id", "item_id", "tag"), pl.String)
 

@@ -14,25 +14,10 @@ from typing import Literal, NamedTuple
 
 import polars as pl
 
-from kgrec_cli.errors import KgrecError
+from kgrec_cli.errors import KgrecError, reason, shorten
 from kgrec_cli.events import Note, OnEvent, ignore_event
-from kgrec_cli.formats.raw.files import (
-    RawFile,
-    content,
-    first_lines,
-    is_parquet,
-    one_line,
-    to_text,
-)
-from kgrec_cli.formats.raw.typed import (
-    EXTRA as EXTRA,
-)
-from kgrec_cli.formats.raw.typed import (
-    as_text,
-    is_json_object,
-    json_texts,
-    read_parquet,
-)
+from kgrec_cli.formats.raw.files import RawFile, content, first_lines, is_parquet, to_text
+from kgrec_cli.formats.raw.typed import EXTRA, as_text, is_json_object, json_texts, read_parquet
 
 BAD_ROW_SCHEMA = {
     "file": pl.String,
@@ -43,7 +28,6 @@ BAD_ROW_SCHEMA = {
     "row": pl.String,
 }
 SAMPLE_LINES = 200
-SHOWN_CHARS = 40
 ENCLOSED = r'(?s)^"((?:[^"]|"")*)"$'
 Quotes = Literal["none", "enclose", "text"]
 _SHOWN = {"\t": "TAB", " ": "a space", "\\t": "a backslash and a t", "||": "'||'"}
@@ -179,8 +163,8 @@ def _read_part(
             on_event(Note(f"{table.file.where}: not UTF-8, read as latin-1"))
             return _read_text(to_text(raw).encode(), table.separator, table, columns)
     except pl.exceptions.PolarsError as error:
-        shown, reason = show_separator(table.separator), one_line(error)
-        raise KgrecError(f"{table.file.where}: cannot be split at {shown} ({reason})") from error
+        shown = f"{show_separator(table.separator)} ({reason(error)})"
+        raise KgrecError(f"{table.file.where}: cannot be split at {shown}") from error
 
 
 def _read_text(
@@ -296,12 +280,6 @@ def _records(
         yield number, b"".join(consumed), fields
         number += len(consumed)
         consumed.clear()
-
-
-def shorten(text: str) -> str:
-    """A line for an error: cut where it would fill the screen, its tabs visible."""
-    text = text[: 2 * SHOWN_CHARS].replace("\t", "<TAB>").replace("\n", " ").replace("\r", " ")
-    return text if len(text) <= SHOWN_CHARS else f"{text[:SHOWN_CHARS]}..."
 
 
 def show_separator(separator: str) -> str:

@@ -9,10 +9,9 @@ import re
 
 import polars as pl
 
-from kgrec_cli.errors import KgrecError, UsageError
+from kgrec_cli.core.data.sanity import LARGEST_FLOAT_TIME
+from kgrec_cli.errors import KgrecError, UsageError, shorten
 
-LARGEST_FLOAT_TIME = 2.0**53
-"""From here on different whole numbers are one float, and their order is lost."""
 DAY_S = 86_400
 SAMPLE_ROWS = 1_000
 FORMAT_HINT = "--time-format says how the times are written, for instance '%d.%m.%y %H:%M'"
@@ -202,16 +201,16 @@ def _order_day_and_month(parts: pl.DataFrame, text: pl.Series, where: str) -> pl
     if is_day["first"].any() and is_day["other"].any():
         one, two = (text[int(is_day[name].arg_max() or 0)] for name in ("first", "other"))
         raise KgrecError(
-            f"{where}: '{one[:30]}' has the day first, '{two[:30]}' the month: times of two forms; "
-            "--time-format with --on-bad-row skip reads those of one"
+            f"{where}: '{shorten(one)}' has the day first, '{shorten(two)}' the month: times of "
+            "two forms; --time-format with --on-bad-row skip reads those of one"
         )
     is_same = (parts["first"].cast(pl.Int64) == parts["other"].cast(pl.Int64)).all()
     if not (is_same or is_day["first"].any() or is_day["other"].any()):
         between = next(char for char in example if not char.isdigit())
         raise KgrecError(
-            f"{where}: '{example[:30]}' may be day{between}month or month{between}day, and no row "
-            f"tells: say it by --time-format, for instance '{_example_format(example, 'dm')}' or "
-            f"'{_example_format(example, 'md')}'"
+            f"{where}: '{shorten(example)}' may be day{between}month or month{between}day, and no "
+            "row tells: say it by --time-format, for instance "
+            f"'{_example_format(example, 'dm')}' or '{_example_format(example, 'md')}'"
         )
     day, month = ("first", "other") if is_day["first"].any() else ("other", "first")
     return parts.rename({day: "day", month: "month"})

@@ -14,8 +14,8 @@ from typing import Any
 
 import polars as pl
 
-from kgrec_cli.errors import KgrecError
-from kgrec_cli.formats.raw.files import MAX_RATIO, RawFile, cannot_read, content, one_line
+from kgrec_cli.errors import KgrecError, cannot_read, reason, shorten
+from kgrec_cli.formats.raw.files import MAX_RATIO, RawFile, content
 
 EXTRA = "_extra"
 _CHUNK = 100_000
@@ -91,11 +91,11 @@ def _try_parquet(files: Mapping[str, RawFile], raw: bytes, n_bytes: int) -> None
         raise cannot_read(bad.where, KgrecError("not a whole Parquet file: no end")) from error
     if trial.returncode:
         path, _, text = trial.stdout.decode(errors="replace").partition("\n")
-        reason = text.partition("\n")[0][:120]
+        found = shorten(text.partition("\n")[0], 120)
         if trial.returncode != _FAILED:  # it was ended from outside its own code
-            reason = f"damaged, or it unpacks to more than {limit >> 20:,} MiB or {n_rows:,} rows"
+            found = f"damaged, or it unpacks to more than {limit >> 20:,} MiB or {n_rows:,} rows"
         bad = files.get(path, next(iter(files.values())))
-        raise cannot_read(bad.where, KgrecError(f"not a whole Parquet file: {reason}"))
+        raise cannot_read(bad.where, KgrecError(f"not a whole Parquet file: {found}"))
 
 
 def read_parquet(
@@ -110,7 +110,7 @@ def read_parquet(
     try:
         return pl.read_parquet(source, columns=columns, n_rows=n_rows, glob=False)
     except (pl.exceptions.PolarsError, OSError) as error:
-        problem = KgrecError(f"not a whole Parquet file: {one_line(error)}")
+        problem = KgrecError(f"not a whole Parquet file: {reason(error)}")
         raise cannot_read(file.where, problem) from error
 
 
@@ -135,12 +135,9 @@ def json_texts(
 ) -> Iterator[pl.DataFrame]:
     """The wanted fields of JSON lines as text, some rows at a time; "" where there is none.
 
-    Args:
-        lines: String, one object each.
-        columns: Name to give -> name in the objects.
-        where: The file, for the error.
-        lists: Names whose values may be lists, which become text joined by "|".
-        may_nest: Whether other lists and objects become their JSON; else they are an error.
+    `columns` maps the name to give to that in the objects. Values of `lists` may be lists, which
+    are joined by "|"; with `may_nest` other lists and objects become their JSON, else they are an
+    error.
 
     Returns:
         A String column for each name, and `_extra`: the line, where it is no JSON object.

@@ -25,14 +25,10 @@ BUILT_IN = ("auto", "metadata", "none")
 
 @dataclass(frozen=True)
 class KGRequest:
-    """The options of the knowledge graph.
+    """The options of the knowledge graph; `kg` is one of `BUILT_IN`, a registered name or a path.
 
-    Attributes:
-        kg: "auto", "metadata", "none", a name of the registry, or a path.
-        link_by: How items find their links; None is "id", or "title" when there is a catalogue.
-            "id" without a file of links: the entities of the graph are the items.
-        catalog_path: Item list whose ids the links use.
-        add_metadata: Whether to add the items' genres, years and tags to the graph.
+    Without `link_by` items find their links by id, or by title when there is a catalogue, the item
+    list whose ids the links use. By id without links: the entities of the graph are the items.
     """
 
     kg: str = "auto"

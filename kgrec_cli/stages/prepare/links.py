@@ -15,7 +15,7 @@ from kgrec_cli.core.linking.oddities import fit_links, graph_oddities, turned_te
 from kgrec_cli.core.linking.titles import MATCHES, match_titles
 from kgrec_cli.core.linking.verdict import LinkVerdict, link_verdict
 from kgrec_cli.dataset.features import CURE
-from kgrec_cli.errors import KgrecError, UsageError
+from kgrec_cli.errors import KgrecError, UsageError, shorten
 from kgrec_cli.events import Note, OnEvent, Warn
 from kgrec_cli.formats.raw.item_lists import find_catalog, read_catalog
 from kgrec_cli.formats.raw.knowledge_graph import (
@@ -266,16 +266,16 @@ def _check_coverage(
         example = kg.links["item_id"][0] if kg.links.height else "none"
         has_titles = not {"title", "movie_title"}.isdisjoint(items.columns)
         raise KgrecError(
-            f"{where}: none of its item ids (such as '{example:.40}') is an item of the data set "
-            f"(such as '{n_interactions['item_id'][0]:.40}'): 0 of "
+            f"{where}: none of its item ids (such as '{shorten(example)}') is an item of the data "
+            f"set (such as '{shorten(n_interactions['item_id'][0])}'): 0 of "
             f"{kg.links['item_id'].n_unique():,} match; are they another catalogue's? "
             f"{'' if has_titles else '--items FILE '}--link-by title --catalog FILE joins by title"
         )
     if report["entities_without_triple"] == report["entities"]:
         raise KgrecError(
-            f"{where}: none of its entities (such as '{linked.links['entity_id'][0]:.40}') "
-            f"stands in a triple of {where_kg} (such as '{linked.triples['head_id'][0]:.40}'): "
-            f"0 of {report['entities']:,} match"
+            f"{where}: none of its entities (such as '{shorten(linked.links['entity_id'][0])}') "
+            f"stands in a triple of {where_kg} (such as '{shorten(linked.triples['head_id'][0])}')"
+            f": 0 of {report['entities']:,} match"
         )
     n_entities, n_without = report["entities"], report["entities_without_triple"]
     if 2 * n_without > n_entities:

@@ -14,16 +14,10 @@ from typing import Any
 import polars as pl
 
 from kgrec_cli import __version__
-from kgrec_cli.core.data.filters import (
-    Keep,
-    count_repeats,
-    drop_duplicates,
-    k_core,
-    keep_min_rating,
-)
+from kgrec_cli.core.data import filters
 from kgrec_cli.core.linking.graph import ItemLinks
 from kgrec_cli.dataset.files import REPORT_NAME
-from kgrec_cli.errors import KgrecError, UsageError, unknown_name
+from kgrec_cli.errors import KgrecError, UsageError, shorten, unknown_name
 from kgrec_cli.events import Event, Note, OnEvent, Warn
 from kgrec_cli.formats.atomic import write_atomic
 from kgrec_cli.formats.files import WriteFile, sha256_of, write_json, write_together
@@ -83,7 +77,7 @@ class PrepareRequest:
     min_rating: float | None = None
     min_user_inter: int = 0
     min_item_inter: int = 0
-    duplicates: Keep = "all"
+    duplicates: filters.Keep = "all"
     on_bad_row: OnBadRow = "error"
     on_missing_id: OnMissingId = "error"
     cache_dir: Path | None = None
@@ -199,7 +193,7 @@ def _locate_raw(request: PrepareRequest, on_event: OnEvent) -> Path:
     """The raw data that the user named, else downloaded."""
     for option, path in (("--raw", request.raw_path), ("--items", request.items_path)):
         if path is not None and not is_there(path) and not is_pattern(path):
-            raise KgrecError(f"{option} {str(path)[:200]}: no such file or folder")
+            raise KgrecError(f"{option} {shorten(str(path), 200)}: no such file or folder")
     if request.raw_path is not None:
         return request.raw_path
     from kgrec_cli.download import fetch
@@ -269,12 +263,12 @@ def _filter(raw: RawData, request: PrepareRequest) -> tuple[pl.DataFrame, dict[s
     table = raw.rows.table
     if request.min_rating is not None and "rating" not in table.columns:
         raise UsageError("--min-rating: the data has no ratings; leave it out or name --rating-col")
-    repeated = count_repeats(table)
-    table, by_duplicates = drop_duplicates(table, request.duplicates)
+    repeated = filters.count_repeats(table)
+    table, by_duplicates = filters.drop_duplicates(table, request.duplicates)
     by_rating = 0
     if request.min_rating is not None:
-        table, by_rating = keep_min_rating(table, request.min_rating)
-    core = k_core(table, request.min_user_inter, request.min_item_inter)
+        table, by_rating = filters.keep_min_rating(table, request.min_rating)
+    core = filters.k_core(table, request.min_user_inter, request.min_item_inter)
     if core.table.is_empty():
         raise KgrecError(
             f"no interaction is left of {raw.rows.n_rows:,}: {by_duplicates:,} dropped by "

@@ -3,7 +3,7 @@
 import polars as pl
 import pytest
 
-from kgrec_cli.core.linking.oddities import LinkFit, fit_links, graph_oddities, is_turned
+from kgrec_cli.core.linking.oddities import LinkFit, fit_links, graph_oddities, turned_text
 
 TRIPLE = ["head_id", "relation_id", "tail_id"]
 FACTS = [(f"m{n}", f"r{n % 5}", f"t{n}") for n in range(20)]
@@ -73,4 +73,4 @@ def test_fit_by_hand() -> None:
     ],
 )
 def test_which_way_round(read: LinkFit, turned: LinkFit, expected: bool) -> None:
-    assert is_turned(read, turned) == expected
+    assert bool(turned_text(read, turned, 100)) == expected

@@ -134,10 +134,8 @@ def test_when_every_row_is_bad_skipping_does_not_help(path: Path):
         ("a,b\n1,2\n", "no column of users or items among a, b: name it by --user-col and --item"),
         ("user,b\n1,2\n", "no column of items among user, b: name it by --item-col"),
         ("1,2,3\n", r"no header \(line 1 is '1,2,3'\): say by number"),
-        ("user,item\n".encode("utf-16"), "UTF-16 text; save it as UTF-8"),
-        (b"a\0b,c\n", "not a text file"),
         (b"PK\x03\x04rest", "not a whole zip file"),
-        (gzip.compress(b"user,item\nu,i\n" * 999)[:60], "damaged or cut short"),
+        (gzip.compress(b"user,item\nu,i\n" * 999, mtime=0)[:60], "damaged or cut short"),
     ],
 )
 def test_what_is_no_table(path: Path, text: str | bytes, message: str):

@@ -317,10 +317,8 @@ def test_the_line_of_an_error_counts_the_lines_inside_quotes(tmp_path: Path) -> 
         (b"a\tb\tc\td\ne\tf\tg\th\n", "found 4 columns without known names"),
         (b"head\tweight\tsize\ttail\na\t1\t1\tb\n", "none that is a relation"),
         (b"PK\x03\x04rest", "a zip archive; unpack it"),
-        (b"\x00\x01\x02binary", "not a text file"),
         (b"PAR1 but not really", "not a whole Parquet file"),
-        ("a\tr\tb\n".encode("utf-16"), "UTF-16"),
-        (gzip.compress(b"a\tr\tb\n" * 1000)[:-20], "damaged or cut short"),
+        (gzip.compress(b"a\tr\tb\n" * 1000, mtime=0)[:-20], "damaged or cut short"),
         (
             b"<a> <r> <b> .\n<a> <r> <b> .\n<a> <r> .\n",
             "line 3: found '<a> <r> .', expected an N-T",

@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 
 from kgrec_cli.commands.prepare import account
-from kgrec_cli.core.linking.oddities import fit_links, is_turned
+from kgrec_cli.core.linking.oddities import fit_links, turned_text
 from kgrec_cli.dataset.features import load_feature_tables
 from kgrec_cli.dataset.load import load_dataset
 from kgrec_cli.errors import KgrecError, UsageError
@@ -269,8 +269,8 @@ def test_real_links_of_numbers(real_data_dir: Path, name: str):
     links = read_raw_links(real_data_dir / "ml-1m-mkr-kg")
     items = read_catalog(real_data_dir / name)["item_id"]
     read, turned = fit_links(links, graph, items)
-    assert not is_turned(read, turned)
-    assert is_turned(turned, read)
+    assert not turned_text(read, turned, len(items))
+    assert turned_text(turned, read, len(items))
 
 
 @pytest.mark.real_data
