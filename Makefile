@@ -74,7 +74,7 @@ test-newest test-lowest: test-%:
 	$(PYTHON) -m venv .venv-$*
 	$(if $(filter lowest,$*),$(PYTHON) -m requirements.lowest) > .venv-$*/constraints.txt
 	.venv-$*/bin/python $(PIP_INSTALL) -c .venv-$*/constraints.txt $(TORCH_PIP_ARGS) '$(TORCH)'
-	.venv-$*/bin/python $(PIP_INSTALL) -c .venv-$*/constraints.txt hatchling
+	.venv-$*/bin/python $(PIP_INSTALL) -c .venv-$*/constraints.txt hatchling editables
 	.venv-$*/bin/python $(PIP_INSTALL) -c .venv-$*/constraints.txt --no-build-isolation --editable '.[dev]'
 	.venv-$*/bin/python --version
 	.venv-$*/bin/python -m pip freeze --exclude-editable

@@ -48,24 +48,22 @@ def main() -> None:
         python = Path(folder) / "bin/python"
         output_of(python, "-m", "pip", "install", "--quiet", "uv")
 
-        old = "".join(path.read_text() for path in (LOCK, TORCH_LOCK, CUDA_LOCK) if path.exists())
-        pins = resolved(python, ["pyproject.toml", "--extra=dev", *upgrade], old)
+        kept = "".join(path.read_text() for path in (LOCK, TORCH_LOCK, CUDA_LOCK))
+        pins = resolved(python, ["pyproject.toml", "--extra=dev", *upgrade], kept)
         torch = pins.pop("torch")
+        cuda = {name: pins.pop(name) for name in [*filter(CUDA_NAME.fullmatch, pins)]}
         version = torch.removeprefix("torch==").split()[0]
-        builds = {
-            **builds_of(TORCH_LOCK.read_text() if TORCH_LOCK.exists() else "", version),
-            **chosen_build(version, given.torch_pip_args),
-        }
+        builds = builds_of(TORCH_LOCK.read_text(), version)
+        builds |= chosen_build(version, given.torch_pip_args)
         write(TORCH_LOCK, [with_builds(torch, builds)])
-        write(CUDA_LOCK, [pin for name, pin in pins.items() if CUDA_NAME.fullmatch(name)])
-        others = [pin for name, pin in pins.items() if not CUDA_NAME.fullmatch(name)]
-        write(LOCK, ["-r torch.txt\n", *others])
+        write(CUDA_LOCK, cuda.values())
+        write(LOCK, ["-r torch.txt\n", *pins.values()])
 
         wanted = RECBOLE_LOCK.with_name("requirements.txt")
-        old = RECBOLE_LOCK.read_text() if RECBOLE_LOCK.exists() else ""
-        recbole = resolved(python, [wanted, f"--constraint={TORCH_LOCK}", *upgrade], old)
-        apart = {"torch", *filter(CUDA_NAME.fullmatch, recbole)}
-        write(RECBOLE_LOCK, [pin for name, pin in recbole.items() if name not in apart])
+        same_torch = f"--constraint={TORCH_LOCK}"
+        pins = resolved(python, [wanted, same_torch, *upgrade], RECBOLE_LOCK.read_text())
+        apart = {"torch", *filter(CUDA_NAME.fullmatch, pins)}
+        write(RECBOLE_LOCK, [pin for name, pin in pins.items() if name not in apart])
 
 
 def resolved(python: Path, arguments: Sequence[str | Path], old: str) -> dict[str, str]:
@@ -90,8 +88,8 @@ def resolved(python: Path, arguments: Sequence[str | Path], old: str) -> dict[st
 def index_of_pip(python: Path) -> dict[str, str]:
     """The package index that pip is set to, as uv's variable; empty if pip takes its default."""
     configured = output_of(python, "-m", "pip", "config", "list")
-    found = re.findall(r"^[\w:]+\.index-url='(.+)'$", configured, re.MULTILINE)
-    return {"UV_DEFAULT_INDEX": found[-1]} if found else {}
+    found = re.findall(r"^([\w:]+)\.index-url='(.+)'$", configured, re.MULTILINE)
+    return {"UV_DEFAULT_INDEX": min(found)[1]} if found else {}  # ":env:", which rules, sorts first
 
 
 def pins_of(lock: str) -> dict[str, str]:
