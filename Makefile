@@ -2,25 +2,47 @@
 # make demo    the whole pipeline on the bundled sample data, in about a minute
 # make parity  the tests beside the real RecBole
 # make test    the quick tests (under two minutes)
+# make audit   known vulnerabilities of the locked packages (needs the network)
+# make lock    the locks anew, after a change of pyproject.toml (UPGRADE=--upgrade: newest versions)
+# make test-newest, make test-lowest   the quick tests on other versions, see docs/versions.md
 # make test-long  commands killed at every file event, and 100,000 damaged files (hours)
 PYTHON ?= python3
 # RecBole cannot be installed on Python 3.12 and later.
 RECBOLE_PYTHON ?= $(firstword $(shell command -v python3.11) $(PYTHON))
 # More arguments for the installation of torch, for instance the index of its CPU builds.
 TORCH_PIP_ARGS ?=
+# What test-newest and test-lowest install as torch, for instance torch==2.13.0.
+TORCH ?= torch
 BIN := .venv/bin
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+LOCKS := requirements/lock.txt requirements/torch.txt requirements/torch-cuda.txt
+PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
+LOCKED := --require-hashes --no-deps --only-binary :all:
 
-.PHONY: setup demo test test-all test-long check fmt lint types contract docs docs-check results-page picture parity clean
+.PHONY: setup demo test test-all test-long test-newest test-lowest check audit lock fmt lint types \
+  contract docs docs-check results-page picture parity clean
 
 setup: .venv/installed
 
-.venv/installed: pyproject.toml constraints.txt
+# pip takes no editable project together with hashes.
+.venv/installed: pyproject.toml $(LOCKS)
 	$(PYTHON) -c 'import sys; sys.exit("kgrec needs Python 3.11 or later") if sys.version_info < (3, 11) else None'
 	$(PYTHON) -m venv .venv
-	$(PIP) $(TORCH_PIP_ARGS) torch
-	$(PIP) --editable '.[dev]'
+	$(call install_torch,.venv)
+	$(BIN)/python $(PIP_INSTALL) $(LOCKED) -r requirements/lock.txt
+	$(BIN)/python $(PIP_INSTALL) --no-deps --no-build-isolation --editable .
+	$(BIN)/python -m pip check
 	touch $@
+
+# torch in a virtual environment. pip chooses its build as it does without hashes (with them it
+# prefers the index's), and installs it if the lock has its hash. A build with CUDA needs more.
+define install_torch
+	$(1)/bin/python -m pip download --quiet --disable-pip-version-check --no-deps --only-binary :all: \
+	  $(TORCH_PIP_ARGS) --dest $(1)/torch "$$(sed -n 's/^\(torch==[^ ]*\).*/\1/p' requirements/torch.txt)"
+	$(1)/bin/python $(PIP_INSTALL) $(LOCKED) --no-index --find-links $(1)/torch -r requirements/torch.txt
+	rm -r $(1)/torch
+	! grep -q '^Requires-Dist: nvidia-' $(1)/lib/python*/site-packages/torch-*.dist-info/METADATA || \
+	  $(1)/bin/python $(PIP_INSTALL) $(LOCKED) -r requirements/torch-cuda.txt
+endef
 
 demo: setup
 	$(BIN)/kgrec demo
@@ -40,13 +62,32 @@ test-long: setup
 parity: setup .venv-recbole/installed
 	KGREC_PARITY=1 $(BIN)/python -m pytest -m parity tests/parity
 
-.venv-recbole/installed: benchmarks/recbole_side/requirements.txt
+.venv-recbole/installed: benchmarks/recbole_side/lock.txt requirements/torch.txt
 	$(RECBOLE_PYTHON) -m venv .venv-recbole
-	.venv-recbole/bin/python -m pip install --quiet --disable-pip-version-check $(TORCH_PIP_ARGS) torch==2.13.0
-	.venv-recbole/bin/python -m pip install --quiet --disable-pip-version-check -r benchmarks/recbole_side/requirements.txt
+	$(call install_torch,.venv-recbole)
+	.venv-recbole/bin/python $(PIP_INSTALL) $(LOCKED) -r benchmarks/recbole_side/lock.txt
 	touch $@
 
+# The quick tests on the newest versions that pyproject.toml allows and pip finds, and on the lowest.
+test-newest test-lowest: test-%:
+	rm -rf .venv-$*
+	$(PYTHON) -m venv .venv-$*
+	$(if $(filter lowest,$*),$(PYTHON) -m requirements.lowest) > .venv-$*/constraints.txt
+	.venv-$*/bin/python $(PIP_INSTALL) -c .venv-$*/constraints.txt $(TORCH_PIP_ARGS) '$(TORCH)'
+	.venv-$*/bin/python $(PIP_INSTALL) -c .venv-$*/constraints.txt hatchling editables
+	.venv-$*/bin/python $(PIP_INSTALL) -c .venv-$*/constraints.txt --no-build-isolation --editable '.[dev]'
+	.venv-$*/bin/python --version
+	.venv-$*/bin/python -m pip freeze --exclude-editable
+	.venv-$*/bin/python -m pytest
+
 check: lint types contract docs-check
+
+# Apart from `check`, which works offline.
+audit: setup
+	$(BIN)/python -m requirements.audit
+
+lock:
+	$(PYTHON) -m requirements.make_lock $(UPGRADE) -- $(TORCH_PIP_ARGS)
 
 fmt: setup
 	$(BIN)/ruff format .
@@ -77,4 +118,4 @@ picture: setup
 	$(BIN)/python docs/make_picture.py
 
 clean:
-	rm -rf .venv .venv-recbole build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .venv-recbole .venv-newest .venv-lowest build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

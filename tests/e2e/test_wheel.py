@@ -1,6 +1,7 @@
 """The wheel, as a user installs it: nothing of the checkout is seen, and the demo runs from it."""
 
 import os
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -29,12 +30,33 @@ def call(*arguments: str | Path, cwd: Path, env: Mapping[str, str] | None = None
     return done.stdout
 
 
-@pytest.fixture(scope="module")
-def wheel_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    dist_dir = tmp_path_factory.mktemp("dist")
-    call("-m", "pip", "wheel", "--no-deps", CHECKOUT_DIR, "--wheel-dir", dist_dir, cwd=dist_dir)
+def build_wheel(checkout_dir: Path, dist_dir: Path) -> Path:
+    pip_wheel = ("-m", "pip", "wheel", "--no-deps", "--no-build-isolation")
+    call(*pip_wheel, checkout_dir, "--wheel-dir", dist_dir, cwd=dist_dir)
     (path,) = dist_dir.glob("kgrec-*.whl")
     return path
+
+
+@pytest.fixture(scope="module")
+def wheel_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build_wheel(CHECKOUT_DIR, tmp_path_factory.mktemp("dist"))
+
+
+def test_a_wheel_built_twice_is_the_same_bytes(wheel_path: Path, tmp_path: Path) -> None:
+    """The second time from a copy of other times, other permissions and another path."""
+    copy_dir = tmp_path / "copy"
+    for name in ("kgrec_cli", "sample_data"):
+        shutil.copytree(
+            CHECKOUT_DIR / name, copy_dir / name, ignore=shutil.ignore_patterns("__pycache__")
+        )
+    for name in ("pyproject.toml", "README.md", "LICENSE", ".gitignore"):
+        shutil.copy(CHECKOUT_DIR / name, copy_dir)
+    for path in copy_dir.rglob("*"):
+        os.utime(path, (1e9, 1e9))
+        path.chmod(0o700 if path.is_dir() else 0o600)
+    again_path = build_wheel(copy_dir, tmp_path)
+    assert again_path.name == wheel_path.name
+    assert again_path.read_bytes() == wheel_path.read_bytes()
 
 
 def test_the_wheel_says_what_it_is(wheel_path: Path) -> None:
