@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from kgrec_cli.core.linking.verdict import link_verdict
-from kgrec_cli.dataset.files import made_from_another_kg, read_items, read_kg, read_links
+from kgrec_cli.dataset.files import check_kg, made_from_another_kg, read_items, read_kg, read_links
 from kgrec_cli.dataset.load import load_dataset
 from kgrec_cli.errors import KgrecError
 from kgrec_cli.settings import Settings
@@ -111,7 +111,7 @@ def test_a_kg_under_other_names(tmp_path: Path) -> None:
     assert table.schema == dict.fromkeys(("head_id", "relation_id", "tail_id"), pl.String)
     assert table.rows() == [("a", "r", "b"), ("a", "r", "b"), ("c", None, "d")]
     with pytest.raises(KgrecError) as caught:
-        read_kg(settings, tmp_path, refuse_empty=True)
+        check_kg(settings, tmp_path, read_kg(settings, tmp_path))
     assert str(caught.value) == f"{path}, line 4, column verb: empty"
     path.unlink()
     with pytest.raises(KgrecError, match=r"toy\.kg: no such file; `kgrec prepare` makes it"):
