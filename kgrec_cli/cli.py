@@ -21,6 +21,7 @@ from kgrec_cli.commands.import_weights import import_weights
 from kgrec_cli.commands.prepare import prepare
 from kgrec_cli.commands.pretrain_kg import pretrain_kg
 from kgrec_cli.commands.recommend import recommend
+from kgrec_cli.commands.report import report
 from kgrec_cli.commands.runs import runs
 from kgrec_cli.commands.train import train
 from kgrec_cli.commands.tune import tune
@@ -51,6 +52,7 @@ app.command("evaluate")(evaluate)
 app.command("compare")(compare)
 app.command("tune")(tune)
 app.command("recommend")(recommend)
+app.command("report")(report)
 app.command("runs")(runs)
 app.command("export")(export)
 app.command("import")(import_weights)
