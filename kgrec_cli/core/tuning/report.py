@@ -169,7 +169,10 @@ def draw_charts(
     figures = {"history": history}
     if len(complete) >= MIN_IMPORTANCE_TRIALS:
         figures["importances"] = visualization.plot_param_importances(study)
+        figures["importances"].update_layout(xaxis_range=[0, 1.15], yaxis_title_text="")
     figures["parallel"] = visualization.plot_parallel_coordinate(study, target_name=score_name)
+    figures["parallel"].update_annotations(bgcolor="rgba(255,255,255,0.8)", font_color="#333")
+    figures["parallel"].update_layout(margin={"l": 40})
     return {name: _plain(figure) for name, figure in figures.items()}
 
 

@@ -11,6 +11,7 @@ from kgrec_cli.stages.report.page import Figure, as_label
 
 Floats = NDArray[np.float64]
 HOVER = "%{text}<extra></extra>"
+COLOURS = [[0, "#4c78dd"], [0.5, "#c06ab0"], [1, "#f08020"]]  # seen on white and on black
 
 
 def count_histogram(counts: NDArray[np.int64], what: str, x_title: str) -> Figure:
@@ -95,7 +96,7 @@ def vector_map(
     Args:
         vectors: float32 (n, D), n at least 3.
         titles: n.
-        popularity: int64 (n,), the training interactions of each, for its colour.
+        popularity: int64 (n,), the events of each, for its colour.
     """
     centred = vectors - vectors.mean(0)
     left, sizes, _ = np.linalg.svd(centred, full_matrices=False)
@@ -107,9 +108,9 @@ def vector_map(
         "size": 6,
         "opacity": 0.8,
         "color": np.round(colours, 2).tolist(),
-        "colorscale": "Viridis",
+        "colorscale": COLOURS,
         "colorbar": {
-            "title": {"text": "training<br>events"},
+            "title": {"text": "events"},
             "tickvals": ticks,
             "ticktext": [f"{10**tick:,}" for tick in ticks],
             "thickness": 10,

@@ -42,7 +42,7 @@ def build_data_card(
     per_item = np.bincount(histories.items, minlength=len(dataset.items))[1:]
     report = _read_report(settings, folder)
     blocks: list[Block] = [
-        Table("Sizes", ("", "value"), _sizes(dataset, per_user, per_item)),
+        Table("Sizes", ("measure", "value"), _sizes(dataset, per_user, per_item)),
         Chart(
             "users",
             f"Events per user: median {np.median(per_user):.0f}, most {per_user.max():,}.",
@@ -58,7 +58,7 @@ def build_data_card(
     ]
     rows = _prepared(report)
     if rows:
-        blocks.append(Table("How the files were read (prepare.json)", ("", "value"), rows))
+        blocks.append(Table("How the files were read (prepare.json)", ("measure", "value"), rows))
     recorded = report.get("warnings")
     lines = [str(line) for line in recorded] if isinstance(recorded, list) else []
     lines += [line for line in warnings if line not in lines]
@@ -134,16 +134,18 @@ def _links(settings: Settings, folder: Path, dataset: Dataset) -> list[Block]:
     said = verdict[1] if verdict else "no verdict on the links is on record; kgrec doctor gives one"
     names = _names(settings, folder, [dataset.entities[item] for item in linked[:N_EXAMPLES]])
     examples = [
-        [dataset.titles.get(item, item), dataset.entities[item], names.get(dataset.entities[item])]
+        [dataset.titles.get(item, item), entity, *([names.get(entity)] if names else [])]
         for item in linked[:N_EXAMPLES]
+        for entity in (dataset.entities[item],)
     ]
+    columns = ("item", "entity", *(["name in the graph"] if names else []))
     blocks: list[Block] = [
         Lines([f"Links: {said}. {share}."]),
-        Table("The most popular linked items", ("item", "entity", "name in the graph"), examples),
+        Table("The most popular linked items", columns, examples),
     ]
     if unlinked:
         titles = [dataset.titles.get(item, item) for item in unlinked[:N_EXAMPLES]]
-        blocks.append(Lines([f"The most popular items without a link: {', '.join(titles)}."]))
+        blocks.append(Lines([f"The most popular items without a link: {'; '.join(titles)}."]))
     return blocks
 
 

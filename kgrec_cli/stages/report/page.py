@@ -38,6 +38,7 @@ class Table:
         """Whether each column holds numbers alone (or nothing)."""
         return [
             all(isinstance(row[n], int | float | None) for row in self.rows)
+            and any(row[n] is not None for row in self.rows)
             for n in range(len(self.columns))
         ]
 

@@ -7,7 +7,12 @@ import numpy as np
 
 from kgrec_cli.config import narrow
 from kgrec_cli.core.evaluation.baselines import item_knn_score, popularity_score
-from kgrec_cli.core.evaluation.bootstrap import Difference, paired_differences, user_means
+from kgrec_cli.core.evaluation.bootstrap import (
+    Difference,
+    holm,
+    paired_differences,
+    user_means,
+)
 from kgrec_cli.core.evaluation.measure import Measured, MeasureSettings, gains, measure
 from kgrec_cli.events import Note, OnEvent
 from kgrec_cli.runs.held_out import HeldOut
@@ -125,7 +130,7 @@ def build_training(recommenders: Sequence[Recommender]) -> Section:
         )
         rows.append(
             [
-                *(name, settings.model, settings.seed, training.best_epoch, training.epochs),
+                *(name, settings.model, str(settings.seed), training.best_epoch, training.epochs),
                 f"{sum(row.elapsed_s for row in history):.1f}" if history else None,
             ]
         )
@@ -154,7 +159,7 @@ def build_metrics(measurements: Sequence[Measurement]) -> Section:
         "hit and MAP equals MRR."
     )
     shown = [f"{metric.casefold()}@{first.cutoff}" for metric in METRICS]
-    blocks: list[Block] = [Lines([text, *_verdicts(first)])]
+    blocks: list[Block] = [Lines([text]), Lines(_verdicts(first), is_list=True)]
     for view, words in VIEWS.items():
         values = {
             model: {name: of_model[view][name] for name in shown}
@@ -163,32 +168,30 @@ def build_metrics(measurements: Sequence[Measurement]) -> Section:
         figure = charts.interval_chart(values)
         blocks.append(Chart(view, f"Test metrics; {words}. Bars are 95% intervals.", figure))
         rows = [
-            [model, *(_interval(of_model[view][f"{metric.casefold()}@{k}"]) for metric in METRICS)]
+            [
+                *(str(k), model),
+                *(_interval(of_model[view][f"{metric.casefold()}@{k}"]) for metric in METRICS),
+            ]
             for k in first.topk
-            for model, of_model in ((f"{name}, at {k}", models[name]) for name in models)
+            for model, of_model in models.items()
         ]
-        blocks.append(Table(f"Test metrics; {words}", ("model", *METRICS), rows))
+        columns = ("cutoff", "model", *METRICS)
+        blocks.append(Table(f"Test metrics; {words}", columns, rows))
     return Section("metrics", "Metrics", blocks)
 
 
 def _verdicts(measurement: Measurement) -> list[str]:
-    """A sentence for each baseline: is the run better?"""
+    """A sentence for each baseline and view: is the run better?"""
     metric = f"ndcg@{measurement.cutoff}"
     lines = []
     for baseline, views in measurement.gaps.items():
-        words = []
-        for view, label in (("test", "unmasked"), ("test_masked", "masked")):
+        for view, label in (("test", "all items"), ("test_masked", "seen items masked")):
             gap = views[view][metric]
-            state = (
-                "above"
-                if gap.low > 0
-                else "below"
-                if gap.high < 0
-                else "not clearly different from"
+            state = "above" if gap.low > 0 else "below" if gap.high < 0 else "not clearly off"
+            lines.append(
+                f"{measurement.name} is {state} {baseline} in {metric} ({label}): "
+                f"{gap.difference:+.4f}, 95% {gap.low:+.4f} to {gap.high:+.4f}."
             )
-            change = f"{gap.difference:+.4f}, 95% {gap.low:+.4f} to {gap.high:+.4f}"
-            words.append(f"{label} {state} it ({change})")
-        lines.append(f"{metric} beside {baseline}: {'; '.join(words)}.")
     return lines
 
 
@@ -222,30 +225,29 @@ def build_comparison(comparison: Comparison) -> Section:
     """Each run beside the first one: paired differences, and the settings that differ."""
     first, *others = comparison.sides
     shown = [f"{name}@{comparison.cutoff}" for name in ("ndcg", "hit")]
-    rows = [
-        [
-            side.name,
-            f"{name}, masked" if view == "test_masked" else name,
-            pair.n_users,
-            f"{change.difference:+.4f} ({change.low:+.4f} to {change.high:+.4f})",
-            "" if change.relative_percent is None else f"{change.relative_percent:+.1f}%",
-            show_number(change.p_value),
-        ]
+    changes = [
+        (side.name, f"{name}, masked" if view == "test_masked" else name, pair.n_users, change)
         for side, pair in zip(others, comparison.pairs, strict=True)
         for view in VIEWS
         for name, change in pair.differences[view].items()
         if name in shown
     ]
-    columns = ("run", "metric", "users", "difference (95%)", "in percent", "p")
-    blocks: list[Block] = [
-        Lines(
-            [
-                f"Differences from {first.name}, on users with the same targets and history, by a "
-                "paired bootstrap. The p-values are not corrected for their number."
-            ]
-        ),
-        Table(f"Difference from {first.name}", columns, rows),
+    corrected = holm([change.p_value for *_, change in changes])
+    rows = [
+        [
+            *(name, metric, n_users),
+            f"{change.difference:+.4f} ({change.low:+.4f} to {change.high:+.4f})",
+            "" if change.relative_percent is None else f"{change.relative_percent:+.1f}%",
+            *(show_number(change.p_value), show_number(p_value)),
+        ]
+        for (name, metric, n_users, change), p_value in zip(changes, corrected, strict=True)
     ]
+    columns = ("run", "metric", "users", "difference (95%)", "in percent", "p", "p (Holm)")
+    text = (
+        f"Differences from {first.name}, on users with the same targets and history, by a paired "
+        "bootstrap. Holm's p-values are corrected for the number of rows of this table."
+    )
+    blocks: list[Block] = [Lines([text]), Table(f"Difference from {first.name}", columns, rows)]
     if comparison.settings:
         differing = [
             [name, *(None if value is None else str(value) for value in values)]
