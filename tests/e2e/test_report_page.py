@@ -38,7 +38,9 @@ def page_path(trained_folder: Path, tmp_path_factory: pytest.TempPathFactory) ->
     return folder / "page.html"
 
 
-@pytest.fixture(params=[(width, scheme) for width in WIDTHS for scheme in ("light", "dark")])
+@pytest.fixture(
+    scope="module", params=[(width, scheme) for width in WIDTHS for scheme in ("light", "dark")]
+)
 def page(browser, page_path: Path, request: pytest.FixtureRequest) -> Iterator:
     """The page, its charts drawn. What it complains of or asks the network for fails the test."""
     width, scheme = request.param

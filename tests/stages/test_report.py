@@ -11,6 +11,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+import kgrec_cli
 from kgrec_cli.core.evaluation.bootstrap import holm
 from kgrec_cli.core.tuning.report import SearchTrial, build_leaderboard
 from kgrec_cli.stages.report.charts import count_histogram, vector_map
@@ -104,8 +105,10 @@ def test_sizes_by_hand(page: Page) -> None:
 def test_metrics_are_those_of_evaluate(page: Page, trained_folder: Path, run_cli, tmp_path) -> None:
     shutil.copytree(trained_folder, tmp_path, dirs_exist_ok=True)
     measured = json.loads(run_cli("evaluate", "--threads=1", "--json").stdout)
+    (measured_run,) = (path.name for path in (tmp_path / "saved").iterdir())
     for view, words in (("test", "all items are candidates"), ("test_masked", "items already")):
         (rows,) = [rows for caption, rows in page.tables.items() if f"metrics; {words}" in caption]
+        assert [row[1] for row in rows[1:]] == [measured_run, "ItemKNN", "Pop"] * 3
         for cutoff, model, *cells in rows[1:]:
             values = measured["baselines"].get(model, measured)[view]
             for metric, cell in zip(("ndcg", "hit", "mrr"), cells, strict=True):
@@ -195,6 +198,12 @@ def test_a_study_by_its_name(small_folder: Path, run_cli: RunCli) -> None:
     ]
     (study_dir / "leaderboard.csv").write_text("a,b\n1,2\n")
     assert "not the leaderboard of a study" in run_cli("report", "small-search").error
+
+
+def test_the_python_function(small_folder: Path) -> None:
+    found = kgrec_cli.report("small", folder=small_folder, quiet=True)
+    assert found.path == small_folder / "report-small.html"
+    assert found.about == "dataset"
 
 
 def test_what_nobody_can_report_on(small_folder: Path, run_cli: RunCli) -> None:
