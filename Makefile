@@ -18,7 +18,7 @@ LOCKS := requirements/lock.txt requirements/torch.txt requirements/torch-cuda.tx
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
 LOCKED := --require-hashes --no-deps --only-binary :all:
 
-.PHONY: setup demo test test-all test-long test-newest test-lowest check audit lock fmt lint types \
+.PHONY: setup demo test test-all test-browser test-long test-newest test-lowest check audit lock fmt lint types \
   contract docs docs-check results-page picture parity clean
 
 setup: .venv/installed
@@ -51,7 +51,12 @@ test: setup
 	$(BIN)/python -m pytest
 
 test-all: setup
-	$(BIN)/python -m pytest -m ''
+	$(BIN)/python -m pytest -m 'not browser'
+
+# The pages of kgrec report in headless Chromium, which .ci/browser.sh installs.
+test-browser: setup
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check axe-playwright-python==0.1.8
+	$(BIN)/python -m pytest -m browser tests/e2e
 
 # Kills at every file event and 100,000 damaged files; the counts go into benchmarks/results.
 test-long: setup

@@ -30,12 +30,13 @@ __all__ = [
     "load_run",
     "prepare",
     "pretrain_kg",
+    "report",
     "train",
     "tune",
 ]
 
 if TYPE_CHECKING:
-    from kgrec_cli.api import evaluate, load_run, prepare, pretrain_kg, train, tune
+    from kgrec_cli.api import evaluate, load_run, prepare, pretrain_kg, report, train, tune
     from kgrec_cli.runs.recommender import Recommender
 else:  # loaded when they are asked for, so that the command line's help is quick
 

@@ -30,6 +30,7 @@ if TYPE_CHECKING:  # none of them is loaded before it is called
     from kgrec_cli.stages.evaluate import Evaluation
     from kgrec_cli.stages.prepare.run import PrepareResult
     from kgrec_cli.stages.pretrain_kg import Pretrained
+    from kgrec_cli.stages.report.run import Report
     from kgrec_cli.stages.train import TrainedRun
     from kgrec_cli.stages.tune import Tuning
 
@@ -239,6 +240,34 @@ def tune(
             pruner=pruner,
             early_stop=early_stop,
             jobs=jobs,
+            on_event=on_event,
+        )
+
+
+def report(
+    *names: AnyPath,
+    out: AnyPath | None = None,
+    device: str | None = None,
+    threads: int | None = None,
+    folder: AnyPath = ".",
+    quiet: bool = False,
+) -> "Report":
+    """Writes one HTML page on runs, a study or a data set; without a name on the newest run.
+
+    The arguments are those of `kgrec report`; see also `help(kgrec_cli.api)`.
+
+    Returns:
+        Where the page is, and its size.
+    """
+    from kgrec_cli.stages.report.run import run_report
+
+    with console.listening(quiet) as on_event:
+        return run_report(
+            [str(name) for name in names],
+            Path(folder),
+            out=_path(out),
+            device=device,
+            threads=threads,
             on_event=on_event,
         )
 

@@ -23,6 +23,7 @@ from kgrec_cli.commands.import_weights import import_weights
 from kgrec_cli.commands.prepare import prepare
 from kgrec_cli.commands.pretrain_kg import pretrain_kg
 from kgrec_cli.commands.recommend import recommend
+from kgrec_cli.commands.report import report
 from kgrec_cli.commands.runs import runs
 from kgrec_cli.commands.train import train
 from kgrec_cli.commands.tune import tune
@@ -56,6 +57,7 @@ _commands: dict[str, Callable[..., None]] = {
     "compare": compare,
     "tune": tune,
     "recommend": recommend,
+    "report": report,
     "export": export,
     "import": import_weights,
     "doctor": doctor,

@@ -159,6 +159,25 @@ def read_metrics(run_dir: Path) -> RunMetrics:
         return check_shape(RunMetrics, read_json(path), path)
 
 
+def read_history(run_dir: Path) -> list[EpochRow]:
+    """The epochs of a run's training in order; none of a run that was imported.
+
+    Raises:
+        KgrecError: Its `history.jsonl` is damaged.
+    """
+    path = run_dir / HISTORY
+    if not path.is_file():
+        return []
+    with naming_the_cure(path):
+        try:
+            values = [parse_json(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        except (OSError, ValueError) as error:
+            raise KgrecError(
+                f"{path}: not a JSON line an epoch ({shorten(str(error), 80)})"
+            ) from error
+        return [check_shape(EpochRow, value, path) for value in values]
+
+
 def read_weights(run_dir: Path) -> tuple[dict[str, Tensor], WeightsMeta]:
     """The best weights of a run by parameter name, on the CPU, and what stands beside them.
 

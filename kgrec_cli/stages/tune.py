@@ -22,7 +22,6 @@ from kgrec_cli.core.tuning.report import (
     SearchTrial,
     best_trial,
     build_leaderboard,
-    draw_charts,
     write_result_text,
 )
 from kgrec_cli.core.tuning.search import run_search
@@ -36,6 +35,7 @@ from kgrec_cli.formats.hyper_test import SearchSpace, check_parameter_names, rea
 from kgrec_cli.formats.locks import only_writer
 from kgrec_cli.runs.run_dir import choose_device, set_up_cpu
 from kgrec_cli.settings import Settings
+from kgrec_cli.stages.report.study import render_study
 
 NOT_TUNED = ("dataset", "data_path", "checkpoint_dir", "device", "threads", "preset", "pretrain_kg")
 
@@ -212,8 +212,6 @@ def _write_outcome(
     head = f"# Trial {best.number}: {settings.valid_metric} {best.score:.4f} on validation.\n"
     write_text(study_dir / "best.yaml", head + format_config(tuned))
     write_text(study_dir / "result.txt", write_result_text(trials, settings.metric_decimal_place))
-    chart = draw_charts(
-        trials, title=f"{study_dir.name}: validation scores", score_name=settings.valid_metric
-    )
+    chart = render_study(study_dir.name, trials, settings.valid_metric)
     write_text(study_dir / "chart.html", chart)
     return leaderboard

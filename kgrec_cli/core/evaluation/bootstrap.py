@@ -6,6 +6,7 @@ and users are what the bootstrap draws: a user's targets are not independent of 
 Letters: U users, M metrics (columns), R resamples.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -109,6 +110,20 @@ def paired_differences(
             first_means, other_means, differences, lows, highs, p_values, strict=True
         )
     ]
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """P-values corrected for their number, so that the chance of any false one is bounded.
+
+    The smallest of n is multiplied by n, the next one by n - 1, ...; none is below one before it
+    (Holm 1979).
+    """
+    corrected, largest = [0.0] * len(p_values), 0.0
+    order = sorted(range(len(p_values)), key=lambda index: p_values[index])
+    for place, index in enumerate(order):
+        largest = max(largest, min(1.0, (len(order) - place) * p_values[index]))
+        corrected[index] = largest
+    return corrected
 
 
 def _resample(sums: Floats, weights: Floats, n_resamples: int, rng: np.random.Generator) -> Floats:

@@ -115,13 +115,14 @@ def write_result_text(trials: Sequence[SearchTrial], decimals: int = 4) -> str:
     )
 
 
-def draw_charts(trials: Sequence[SearchTrial], *, title: str, score_name: str) -> str:
-    """A page of Optuna's charts: history, importances, parallel coordinates. Needs no network.
+def draw_charts(trials: Sequence[SearchTrial], *, score_name: str) -> dict[str, dict[str, Any]]:
+    """Optuna's charts as Plotly figures (data, layout): history, importances, parallel.
 
     Pruned trials stand in the history, at the last score they reported; failed ones nowhere.
-    Pointing at a trial shows its parameters. Importances (PED-ANOVA, Watanabe et al. 2023) compare
-    the best tenth with all trials; they need `MIN_IMPORTANCE_TRIALS`.
-    The same trials give the same bytes.
+    Pointing at a trial shows its parameters. Colours and titles are left to the page. Importances
+    (PED-ANOVA, Watanabe et al. 2023) compare the best tenth with all trials; they need
+    `MIN_IMPORTANCE_TRIALS`.
+    The same trials give the same values.
     """
     from optuna import visualization  # late: plotly takes half a second
 
@@ -151,15 +152,20 @@ def draw_charts(trials: Sequence[SearchTrial], *, title: str, score_name: str) -
     figures = {"history": history}
     if len(complete) >= MIN_IMPORTANCE_TRIALS:
         figures["importances"] = visualization.plot_param_importances(study)
+        figures["importances"].update_layout(xaxis_range=[0, 1.15], yaxis_title_text="")
     figures["parallel"] = visualization.plot_parallel_coordinate(study, target_name=score_name)
-    head = f'<head><meta charset="utf-8"><title>{html.escape(title)}</title></head>'
-    charts = [
-        figure.to_html(
-            full_html=False, include_plotlyjs=figure is history, div_id=name, default_height=480
-        )
-        for name, figure in figures.items()
-    ]
-    return "\n".join([f"<!doctype html>\n<html>{head}<body>", *charts, "</body></html>\n"])
+    figures["parallel"].update_annotations(bgcolor="rgba(255,255,255,0.8)", font_color="#333")
+    figures["parallel"].update_layout(margin={"l": 40})
+    return {name: _plain(figure) for name, figure in figures.items()}
+
+
+def _plain(figure: Any) -> dict[str, Any]:
+    """A figure of Plotly as plain values, without its template and its title."""
+    plain = json.loads(figure.to_json())
+    layout = {
+        key: plain["layout"][key] for key in plain["layout"] if key not in ("template", "title")
+    }
+    return {"data": plain["data"], "layout": layout}
 
 
 def _axis(values: Sequence[Any]) -> BaseDistribution:
