@@ -1,7 +1,7 @@
 # make setup   the virtual environment in .venv with the tested versions
 # make demo    the whole pipeline on the bundled sample data, in about a minute
 # make parity  the tests beside the real RecBole
-# make test    the quick tests (under two minutes)
+# make test    the quick tests (about four minutes)
 # make audit   known vulnerabilities of the locked packages (needs the network)
 # make lock    the locks anew, after a change of pyproject.toml (UPGRADE=--upgrade: newest versions)
 # make test-newest, make test-lowest   the quick tests on other versions, see docs/versions.md
