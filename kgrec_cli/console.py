@@ -8,7 +8,6 @@ terminal lines are wrapped between words (`print_line`), and a table that does n
 import io
 import json
 import os
-import re
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -26,35 +25,12 @@ from rich.text import Text
 from kgrec_cli.events import EpochDone, Event, Note, OnEvent, Warn
 from kgrec_cli.events import Progress as ProgressEvent
 from kgrec_cli.stopping import working
+from kgrec_cli.visible import MAX_NOTE, UNSEEN, as_line, visible, wrap
 
 _is_quiet = False
 ENDLESS = 100_000
 MIN_TEXT = 24
 """Columns of text in a table are not wrapped to fewer characters than this."""
-
-MAX_ERROR, MAX_NOTE = 300, 1000
-"""Characters of a line at most; of a longer one the middle, where files are quoted, is cut."""
-
-# C0 and C1 codes, marks of direction, invisible characters, line separators, half characters. The
-# two joiners of Persian and of emoji (U+200C, U+200D) stay.
-_UNSEEN = re.compile(
-    "[\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff"
-    "\ufff9-\ufffb\ud800-\udfff\U000e0000-\U000e007f]"
-)
-
-
-def visible(text: str) -> str:
-    """The text with its control and invisible characters as Python's escapes."""
-    return _UNSEEN.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
-
-
-def as_line(text: str, width: int = MAX_ERROR) -> str:
-    """The text as one visible line of at most `width` characters: begin and end are kept."""
-    line = visible(text)
-    if len(line) <= width:
-        return line
-    n_last = width // 3
-    return f"{line[: width - n_last - 5]} ... {line[-n_last:]}"
 
 
 def stream(file: TextIO) -> TextIO:
@@ -79,20 +55,6 @@ def set_quiet(quiet: bool) -> None:
     """Whether notes, bars and epochs are left out (`--quiet`); warnings and results are not."""
     global _is_quiet
     _is_quiet = quiet
-
-
-def wrap(text: str, width: int, indent: int = 0) -> str:
-    """The text with line breaks between words, so that each line has at most `width` columns.
-
-    A longer word (a path) stays whole. Lines after the first begin with `indent` blanks.
-    """
-    lines = [""]
-    for word in re.findall(" *[^ ]+", text):
-        if lines[-1].strip() and cell_len(lines[-1] + word) > width:
-            lines.append(" " * indent + word.lstrip(" "))
-        else:
-            lines[-1] += word
-    return "\n".join(lines)
 
 
 def print_line(
@@ -155,7 +117,7 @@ def emit_json(value: Any) -> None:
     text = json.dumps(value, indent=2, ensure_ascii=not is_unicode, allow_nan=False)
     # Only the texts in it can hold such characters, and JSON reads the escapes as what they were.
     file.writelines(
-        _UNSEEN.sub(lambda match: json.dumps(match[0])[1:-1], line) + "\n"
+        UNSEEN.sub(lambda match: json.dumps(match[0])[1:-1], line) + "\n"
         for line in text.split("\n")
     )
 
