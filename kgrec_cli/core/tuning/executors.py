@@ -8,7 +8,7 @@ import multiprocessing
 import signal
 import threading
 from collections.abc import Callable, Generator, Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from queue import Empty, Queue
@@ -81,7 +81,8 @@ def run_in_processes(
         for _ in range(n_processes):
             ours, theirs = context.Pipe()
             process = context.Process(target=_serve, args=(theirs, make_objective), daemon=True)
-            process.start()
+            with _interrupts_held():
+                process.start()
             theirs.close()
             processes.append(process)
             idle.append(ours)
@@ -109,6 +110,19 @@ def run_in_processes(
             process.terminate()
         for process in processes:
             process.join()
+
+
+@contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """Processes that are started within never meet Ctrl-C, not even while they import."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def run_in_threads(

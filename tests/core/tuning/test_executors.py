@@ -49,6 +49,11 @@ def in_three_steps(point, report):
     return value_of(point, lambda *told: None)
 
 
+def blocked_signals(point, report):
+    blocked = float(signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, []))
+    return TrialResult({}, {}, blocked)
+
+
 def make(objective):
     return Making(objective)
 
@@ -135,6 +140,12 @@ def test_processes_that_cannot_work_end_the_search_in_one_line(maker, message):
     with pytest.raises(KgrecError, match=message):
         search(processes(maker, 2))
     assert multiprocessing.active_children() == []
+
+
+@pytest.mark.skipif(not hasattr(signal, "pthread_sigmask"), reason="no signal masks on Windows")
+def test_processes_do_not_meet_ctrl_c_and_this_one_still_does():
+    assert search(processes(make(blocked_signals), 1), max_trials=1).trials[0].score == 1
+    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, [])
 
 
 def test_one_thread_works_while_the_others_wait():
