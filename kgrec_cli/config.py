@@ -58,6 +58,10 @@ def parse_assignments(assignments: Iterable[str]) -> dict[str, Any]:
     """
     values: dict[str, Any] = {}
     for assignment in assignments:
+        try:
+            assignment.encode()
+        except UnicodeEncodeError as error:
+            raise UsageError(f"--set {shorten(assignment)}: not UTF-8") from error
         key, separator, text = assignment.partition("=")
         if not separator or not key.strip():
             raise UsageError(f"--set {shorten(assignment)}: expected key=value")
@@ -197,6 +201,7 @@ EXPECTED = {
     "tuple": "a list such as [a, b]",
     "dict": "a mapping such as {a: b}",
     "finite": "a number that is not infinite",
+    "too": "a list of at least one",
 }
 """What a setting takes, by the first word of the type of pydantic's error."""
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from pydantic.functional_validators import AfterValidator
 
 from kgrec_cli.errors import unknown_name
 from kgrec_cli.intervals import parse_intervals
@@ -20,6 +21,15 @@ LIST_METRICS = (
 
 Device = Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")]
 
+
+def _short_names(text: str) -> str:
+    if len(text) > 2000 or any(len(name.encode()) > 200 for name in re.split(r"[/\\]", text)):
+        raise ValueError("expected file names of at most 200 bytes")
+    return text
+
+
+PathText = Annotated[str, AfterValidator(_short_names)]
+"""What becomes a path, or the name of a file."""
 
 Count = Annotated[int, Field(ge=1, lt=2**31)]
 Size = Annotated[int, Field(ge=1, le=2**16)]
@@ -170,9 +180,9 @@ def with_preset(values: Mapping[str, Any]) -> dict[str, Any]:
 class Settings(_Strict):
     """All settings of a run. A preset changes defaults; every value that is set overrides it."""
 
-    dataset: str | None = None
-    data_path: str = "dataset"
-    checkpoint_dir: str = "saved"
+    dataset: PathText | None = None
+    data_path: PathText = "dataset"
+    checkpoint_dir: PathText = "saved"
     seed: int = Field(default=2020, ge=0, lt=2**32)
     device: Device = "auto"
     threads: Annotated[int, Field(ge=1, le=1024)] | None = None
@@ -193,7 +203,7 @@ class Settings(_Strict):
     ENTITY_ID_FIELD: str = "entity_id"
     load_col: dict[str, tuple[str, ...] | Literal["*"]] | None = None
     unload_col: dict[str, tuple[str, ...] | Literal["*"]] | None = None
-    additional_feat_suffix: tuple[str, ...] | None = None
+    additional_feat_suffix: tuple[PathText, ...] | None = None
     preload_weight: dict[str, str] | None = None
     alias_of_entity_id: tuple[str, ...] = ("ent_id",)
     alias_of_item_id: tuple[str, ...] = ()
@@ -204,7 +214,7 @@ class Settings(_Strict):
     filter_inter_by_user_or_item: bool | None = None
     user_inter_num_interval: str | None = None
     item_inter_num_interval: str | None = None
-    benchmark_filename: tuple[str, ...] | None = None
+    benchmark_filename: tuple[PathText, ...] | None = None
 
     model: Literal["GRU4RecKG", "GRU4Rec"] = "GRU4RecKG"
     embedding_size: Size = 64
@@ -235,7 +245,7 @@ class Settings(_Strict):
     eval_args: EvalArgs = EvalArgs()
     eval_batch_size: Count = 4096
     metrics: tuple[str, ...] = METRICS
-    topk: tuple[Count, ...] = (5, 10, 20)
+    topk: Annotated[tuple[Count, ...], Field(min_length=1)] = (5, 10, 20)
     valid_metric: str = "NDCG@10"
     metric_decimal_place: int = Field(default=4, ge=1, le=20)
 

@@ -59,13 +59,14 @@ def test_damaged_yaml_is_one_line_at_once(
     ("text", "expected"),
     [
         ("seed=2024-02-30", "'2024-02-30' is no valid timestamp"),
+        ("dataset=\udcff", "not UTF-8"),
         ("seed=0b_", "'0b_' is no valid int"),
         ("topk=" + "[" * 5000, "over 10,000 values or 20 levels"),
         ("topk=&a [*a]", "aliases written out"),
         ("a" + ".a" * 5000 + "=1", "over 20 levels"),
         ("x" * 5000, "expected key=value"),
     ],
-    ids=["date", "binary", "deep", "of itself", "deep key", "no value"],
+    ids=["date", "bytes", "binary", "deep", "of itself", "deep key", "no value"],
 )
 def test_a_damaged_value_of_set_is_one_line(text: str, expected: str) -> None:
     with pytest.raises(UsageError) as caught:
@@ -101,3 +102,15 @@ def test_a_long_value_is_cut_where_it_is_quoted(tmp_path: Path) -> None:
     assert message.startswith("/kgrec.yaml: loss_type: found 'xxx")
     assert message.endswith("...xxxxxxxxxxxxx', expected 'CE', 'BPR' or 'SSM'")
     assert len(message) < 120
+
+
+@pytest.mark.parametrize("name", ["dataset", "data_path", "checkpoint_dir"])
+def test_a_name_that_no_file_can_have_is_one_line(name: str, tmp_path: Path) -> None:
+    for value in ("x" * 5000, "é" * 120, "a/" + "b" * 201):
+        with pytest.raises(KgrecError, match=f"{name}: expected file names of at most 200 bytes"):
+            resolve_settings(folder=tmp_path, assignments=[f"{name}={value}"])
+
+
+def test_no_cutoff_is_no_list_of_cutoffs(tmp_path: Path) -> None:
+    with pytest.raises(KgrecError, match=r"topk: found \[\], expected a list of at least one"):
+        resolve_settings(folder=tmp_path, assignments=["topk=[]"])

@@ -258,7 +258,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     names = options.readers.split(",") if options.readers else list(READERS)
     with tempfile.TemporaryDirectory(prefix="kgrec-fuzz-") as folder:
         if options.again:
-            run_again(options.again[0], int(options.again[1]), options.keep, Path(folder))
+            reader, seed = options.again
+            reader = "--set" if reader == "set" else reader  # argparse takes --set for an option
+            run_again(reader, int(seed), options.keep, Path(folder))
             return 0
         n_inputs = dict.fromkeys(names, options.inputs)
         if options.total:
