@@ -178,7 +178,7 @@ def made_from_another_kg(features_path: Path, kg_path: Path) -> bool:
 def changed_files(settings: Settings, folder: Path) -> list[str]:
     """A line for each file that is another one than `prepare` wrote. Checks that all is in place.
 
-    Files that are made by hand or edited may be used; so that no two that do not belong together
+    Files that somebody made or edited may be used; so that no two that do not belong together
     are used unnoticed, the next command says so.
 
     Raises:

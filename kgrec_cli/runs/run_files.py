@@ -72,7 +72,7 @@ class RunMetrics(_Shape):
 
 
 class WeightsMeta(_Shape):
-    """What stands beside the weights of a run.
+    """The values that go with the weights of a run.
 
     Attributes:
         on_all_data: Nothing was held out.
@@ -93,7 +93,7 @@ class EpochRow(_Shape):
 
 
 class CheckpointMeta(_Shape):
-    """What stands beside the tensors of a checkpoint: the fields of `TrainingState`."""
+    """The values that go with the tensors of a checkpoint: the fields of `TrainingState`."""
 
     epoch: Positive
     best_epoch: Count
@@ -103,7 +103,7 @@ class CheckpointMeta(_Shape):
 
 
 class KGCheckpointMeta(_Shape):
-    """What stands beside the tensors of a checkpoint of `pretrain-kg`."""
+    """The values that go with the tensors of a checkpoint of `pretrain-kg`."""
 
     made_from: dict[str, Any]
     losses: Annotated[list[float], Field(min_length=1)]
@@ -179,7 +179,7 @@ def read_history(run_dir: Path) -> list[EpochRow]:
 
 
 def read_weights(run_dir: Path) -> tuple[dict[str, Tensor], WeightsMeta]:
-    """The best weights of a run by parameter name, on the CPU, and what stands beside them.
+    """The best weights of a run by parameter name, on the CPU, and the values that go with them.
 
     Raises:
         KgrecError: Its `model.safetensors` is missing or damaged.
