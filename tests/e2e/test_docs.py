@@ -104,6 +104,8 @@ def write_shop(folder: Path) -> None:
     (folder / "triples.tsv").write_text("\n".join(["head\trelation\ttail", *triples, ""]))
     links = [f"i{item}\te{item}" for item in range(8)]
     (folder / "item2entity.tsv").write_text("\n".join(["item\tentity", *links, ""]))
+    pairs = [f"i{item},i{(item + 1) % 8}" for item in range(8)]
+    (folder / "related.csv").write_text("\n".join(["item1,item2", *pairs, ""]))
 
 
 @pytest.mark.real_data
