@@ -117,8 +117,7 @@ def measure_slices(
     views = {"test": test.ranking.ranks, "test_masked": test.ranking.ranks_masked}
     metrics = [name for name in settings.metrics if name in ("NDCG", "Hit", "MRR")]
     return {
-        view: slice_metrics(ranks, groups, metrics, settings.topk)
-        for view, ranks in views.items()
+        view: slice_metrics(ranks, groups, metrics, settings.topk) for view, ranks in views.items()
     }
 
 
