@@ -324,6 +324,10 @@ class Recommender:
             rows.append(np.array(ids, dtype=np.int32))
         return rows
 
+    def has_history(self, user: str) -> bool:
+        """Whether a user has events of items that the run knows."""
+        return (self.dataset.users.get(user) or 0) in self._history_index
+
     def _history_of_user(self, user: str) -> ItemIds:
         index = self._history_index.get(self.dataset.users.get(user) or 0)
         if index is None:

@@ -141,7 +141,7 @@ def _best_of_tiles(
     order = seen_items.argsort()
     edges = torch.arange(0, len(weight) + TILE_ITEMS, TILE_ITEMS, device=states.device)
     borders = torch.searchsorted(seen_items[order], edges).tolist()
-    masks = [mask.nonzero()[:, 0] for mask in never.split(TILE_ITEMS)]
+    masks = [mask.nonzero()[:, 0] for mask in torch.split(never, TILE_ITEMS)]
     for number, begin in enumerate(range(0, len(weight), TILE_ITEMS)):
         scores = (states @ weight[begin : begin + TILE_ITEMS].T).float()
         if len(masks[number]):
