@@ -1,4 +1,4 @@
-"""The GRUs of `gru` for many models at a time: weights have a leading dimension, one product a step.
+"""The GRUs of `gru` for many models at a time: weights have a leading dimension.
 
 As `gru_cpu`, with the gradients written out; every size is fixed, so that a GPU can replay it.
 
@@ -96,7 +96,10 @@ class _Layer(torch.autograd.Function):
             if number:
                 earlier = steps[number - 1][0][:, : of_step.shape[1]]
                 earlier.addcmul_(of_step, update).baddbmm_(slope, w_hh)
-        ends = [state[:, :size] for (*_, state, _, _), size in zip(steps, ctx.sizes[1:])]
+        ends = [
+            state[:, :size]
+            for (*_, state, _, _), size in zip(steps[:-1], ctx.sizes[1:], strict=True)
+        ]
         grad_w_hh = slopes.mT @ torch.cat([first, *ends], dim=1)
         slopes[..., 2 * hidden :] = of_candidate
         return slopes, grad_w_hh, None, None

@@ -31,8 +31,8 @@ from kgrec_cli.core.training.plans import Plan, plan_windows
 BETAS, EPSILON = (0.9, 0.999), 1e-8  # torch.optim.Adam's
 LAYOUT_BYTES = 2**29
 """Layouts that are kept: trials of one seed read the same rows."""
-READ_NUMBERS = 2**28
-"""Numbers that evaluation holds at once, about 1 GB."""
+READ_NUMBERS = 2**29
+"""Numbers that evaluation holds at once, about 2 GB."""
 
 Sizes = tuple[int, ...]
 
@@ -94,14 +94,16 @@ class TrialBatch:
         self.like_gpu = device.type == "cuda" if like_gpu is None else like_gpu
         self.has_hidden_dropout = model.hidden_dropout.p > 0
         self.branches, self.n_layers = model.branches, model.item_gru_layers.num_layers
-        self.n_items, self.hidden = len(model.item_embedding.weight), model.item_gru_layers.hidden_size
+        self.n_items, self.hidden = (
+            len(model.item_embedding.weight),
+            model.item_gru_layers.hidden_size,
+        )
         self.widths = [model.table_of(name).embedding_dim for name in self.branches]
         parameters = dict(model.named_parameters())
         self.names = [name for name, weight in parameters.items() if weight.requires_grad]
         self.frozen = {n: w.detach() for n, w in parameters.items() if not w.requires_grad}
         self.dtype = model.item_embedding.weight.dtype
         self.seeds = [0] * width
-        self.epochs = [0] * width
         self.by_trial: dict[str, Tensor] = {}
         for name in self.names:
             room = torch.zeros(width, *parameters[name].shape, dtype=self.dtype, device=device)
@@ -116,6 +118,11 @@ class TrialBatch:
     def __len__(self) -> int:
         """T."""
         return len(self.seeds)
+
+    @property
+    def n_gates(self) -> int:
+        """How many numbers the gates of a position are, n * 3H."""
+        return len(self) * len(self.branches) * 3 * self.hidden
 
     def _set_up(self, width: int) -> None:
         """What depends on T or on the sizes of a step."""
@@ -206,10 +213,7 @@ class TrialBatch:
         if self.tables is None or self.tables.items.shape[1] < n_steps:
             self.step = CapturedStep(self._step, self.device, self.generators)
             self.tables = Layout(
-                *(
-                    table.new_zeros(len(self), n_steps, *table.shape[1:])
-                    for table in present[0]
-                )
+                *(table.new_zeros(len(self), n_steps, *table.shape[1:]) for table in present[0])
             )
         for slot, layout in enumerate(layouts):
             self.tables.n_targets[slot] = 0
@@ -220,7 +224,9 @@ class TrialBatch:
             self.generators[slot].manual_seed(_epoch_seeds(self.seeds[slot], epochs[slot])[1])
         self.total.zero_()
         self.number.zero_()
-        n_targets = sum(layout.n_targets.numpy(force=True) for layout in present if len(layout.items) == n_steps)
+        n_targets = sum(
+            layout.n_targets.numpy(force=True) for layout in present if len(layout.items) == n_steps
+        )
         for n_done in np.broadcast_to(n_targets, n_steps).tolist():
             self.step()
             yield n_done
@@ -281,7 +287,9 @@ class TrialBatch:
         found = []
         for kind in ("ih", "hh"):
             for layer in range(self.n_layers):
-                of_branches = [weights[f"{b}_gru_layers.weight_{kind}_l{layer}"] for b in self.branches]
+                of_branches = [
+                    weights[f"{b}_gru_layers.weight_{kind}_l{layer}"] for b in self.branches
+                ]
                 found.append(torch.cat(_of_one_width(of_branches)))
         return found[: self.n_layers], found[self.n_layers :]
 
@@ -327,7 +335,7 @@ class TrialBatch:
             with torch.no_grad():
                 inputs = self._read(weights, vectors, now.context, None, before)
                 last = gru_batch.last_states(inputs, w_ih, w_hh, sizes.context[::-1])
-                by_trial = last.unflatten(1, (len(self.branches), -1))
+                by_trial = last.view(len(last), len(self.branches), len(self), *last.shape[2:])
                 places = now.context_of[:, :, None].expand(*by_trial.shape)
                 start = last.new_zeros(*by_trial.shape[:3], sizes.rows[0] + 1, self.hidden)
                 start = start.scatter_(3, places, by_trial)[:, :, :, :-1].flatten(1, 2)
@@ -383,9 +391,7 @@ class TrialBatch:
             v.lerp_(grad * grad, each(shares[1]))
             weight.sub_(each(size) * m / (v.sqrt() / each(root) + EPSILON))
 
-    def _draw(
-        self, now: Layout
-    ) -> tuple[list[Tensor] | None, list[Tensor] | None, Tensor | None]:
+    def _draw(self, now: Layout) -> tuple[list[Tensor] | None, list[Tensor] | None, Tensor | None]:
         """Factors of dropout: of what is read before, of what is read, of the states.
 
         On a CPU from the same random numbers as `EpochRunner`; on a GPU the same for any companions.
@@ -414,7 +420,7 @@ class TrialBatch:
             row.uniform_(generator=generator)
         factors = []
         for number, (part, shape) in enumerate(
-            zip(draws.split(counts, dim=1), shapes, strict=True)
+            zip(torch.split(draws, counts, dim=1), shapes, strict=True)
         ):
             last = number == len(shapes) - 1
             p = self.by_trial["hidden_dropout" if last else "dropout"][:, None].to(self.dtype)
@@ -442,20 +448,19 @@ class ValidRows:
         histories: All histories.
         targets: int64 (V,), indices into `Histories.items`.
         max_length: Items of a row at most.
-        n_grus: n, and
-        hidden: H: how much memory a row takes.
+        n_gates: n * 3H, the numbers that a position takes.
         device: Where they are to be.
     """
 
     def __init__(
-        self, histories: Histories, targets: Ints, max_length: int, n_grus: int, hidden: int,
+        self, histories: Histories, targets: Ints, max_length: int, n_gates: int,
         device: torch.device,
     ) -> None:  # fmt: skip
         items, lengths = prefixes(histories, targets, max_length)
         self.order = np.argsort(-lengths, kind="stable")
-        per_row = n_grus * 3 * hidden * max_length
         self.chunks = []
-        for begin in range(0, len(targets), rows := max(1, READ_NUMBERS // per_row)):
+        rows = max(1, READ_NUMBERS // (n_gates * max_length))
+        for begin in range(0, len(targets), rows):
             chosen = self.order[begin : begin + rows]
             sizes = n_rows_by_step(lengths[None, chosen])[::-1]
             row, k = _places(sizes, lengths[None, chosen], ends_last=True)
@@ -538,9 +543,7 @@ def _most(one: Sizes, other: Sizes) -> Sizes:
     return tuple(np.maximum(*both).astype(int).tolist())
 
 
-def _places(
-    sizes: Sizes, lengths: NDArray[np.integer], *, ends_last: bool
-) -> tuple[Ints, Ints]:
+def _places(sizes: Sizes, lengths: NDArray[np.integer], *, ends_last: bool) -> tuple[Ints, Ints]:
     """Which row and which of its items stands at each position.
 
     Args:
@@ -571,7 +574,9 @@ def _packed_places(items: Tensor, sizes: Sizes) -> Tensor:
 def lay_out(plan: Plan, histories: Histories, shape: Shape) -> Layout:
     """What the steps of a plan read, in rows of some sizes."""
     n_rows = shape.rows[0]
-    rows = plan.rows[np.arange(len(plan.rows))[:, None], np.argsort(-plan.rows[..., 2], kind="stable")]
+    rows = plan.rows[
+        np.arange(len(plan.rows))[:, None], np.argsort(-plan.rows[..., 2], kind="stable")
+    ]
     room = max(0, n_rows - rows.shape[1])
     rows = np.pad(rows, ((0, 0), (0, room), (0, 0))).astype(np.int64)
     first, _, lengths, n_before, _ = np.moveaxis(rows, 2, 0)
