@@ -13,8 +13,8 @@ from typing import Any
 import polars as pl
 
 from kgrec_cli.config import build_settings, format_config, merge, narrow
-from kgrec_cli.core.evaluation.measure import MeasureSettings, measure_model
 from kgrec_cli.core.data.splits import Split
+from kgrec_cli.core.evaluation.measure import MeasureSettings, measure_model
 from kgrec_cli.core.model.gru4reckg import GRU4RecKG, ModelSettings, build_model
 from kgrec_cli.core.training.epoch import TrainingSettings
 from kgrec_cli.core.training.fit import TrainingState, fit

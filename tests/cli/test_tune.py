@@ -191,7 +191,7 @@ def test_every_executor_finds_what_one_after_the_other_finds(
     run_cli: RunCli, folder: Path, executor: str
 ) -> None:
     (folder / "hyper.test").write_text(
-        "learning_rate choice [0.02,0.002]\ndropout_prob choice [0.0,0.4]\nnum_layers choice [1,2]\n"
+        SPACE + "dropout_prob choice [0.0,0.4]\n"
     )
     epochs = ("--set=epochs=4", "--set=stopping_step=1", "--set=threads=1", *QUICK)
     alone = run_cli("tune", "hyper.test", "--json", "--executor", "serial", *epochs)

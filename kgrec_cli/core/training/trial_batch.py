@@ -161,7 +161,7 @@ class TrialBatch:
             self._make_room(settings)
 
     def _make_room(self, settings: TrainingSettings) -> None:
-        """Sizes that the steps of all epochs of a seed fit into, so that a graph serves them all."""
+        """Sizes that fit the steps of all epochs of a seed, so that one graph serves them all."""
         shape = Shape()
         for epoch in range(1, settings.epochs + 1):
             plan, _ = self._plan(settings.seed, epoch)
@@ -394,7 +394,7 @@ class TrialBatch:
     def _draw(self, now: Layout) -> tuple[list[Tensor] | None, list[Tensor] | None, Tensor | None]:
         """Factors of dropout: of what is read before, of what is read, of the states.
 
-        On a CPU from the same random numbers as `EpochRunner`; on a GPU the same for any companions.
+        On a CPU from the random numbers of `EpochRunner`; on a GPU the same for any companions.
         """
         context, read = now.context.shape[1], now.items.shape[1]
         wide = len(self.branches) * self.hidden * self.has_hidden_dropout

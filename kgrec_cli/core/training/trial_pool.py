@@ -159,6 +159,10 @@ class TrialPool:
         if not group.trials:
             return
         batch = group.batch
+        n_epochs = max(trial.settings.epochs for trial in group.trials)
+        newest = max(trial.state.epoch for trial in group.trials)
+        what = f"{len(group.trials)} together, {self.n_running} in all"
+        self.on_event(Progress("trials", newest, n_epochs, "epochs", what, passing=True))
         for _ in batch.train([trial.state.epoch + 1 if trial else 0 for trial in group.slots]):
             pass
         ranks = None
