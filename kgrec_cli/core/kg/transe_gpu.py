@@ -176,11 +176,8 @@ class GPUTransE:
         """
         weight, state, group = self.weights[kind], self.states[kind], self.group
         (decay, decay_sq), eps = group["betas"], group["eps"]
-        is_read = torch.zeros(len(weight) + 1, 1, dtype=torch.bool, device=self.device)
-        is_read = is_read.index_fill_(0, ids, True)[:-1]
+        is_read = torch.zeros(len(weight) + 1, 1, device=self.device).index_fill_(0, ids, 1)[:-1]
         mean, mean_sq = state["exp_avg"], state["exp_avg_sq"]
-        mean.mul_(torch.where(is_read, decay, 1.0)).add_(gradient, alpha=1 - decay)
-        mean_sq.mul_(torch.where(is_read, decay_sq, 1.0))
-        mean_sq.addcmul_(gradient, gradient, value=1 - decay_sq)
-        change = mean / mean_sq.sqrt().add_(eps)
-        weight.data.addcmul_(change, torch.where(is_read, rate, 0.0), value=-1)
+        mean.lerp_(gradient, is_read * (1 - decay))
+        mean_sq.lerp_(gradient * gradient, is_read * (1 - decay_sq))
+        weight.data.addcmul_(mean / mean_sq.sqrt().add_(eps), is_read * rate, value=-1)
