@@ -3,6 +3,7 @@
 cuDNN's fast algorithms take no packed rows (`RNN.cpp` of PyTorch), so rows are padded there.
 """
 
+import warnings
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
@@ -12,6 +13,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from kgrec_cli.core.gpu_steps import look_up
+
+WAVE_ROWS = 132
+"""cuDNN's fast GRU has one row on a multiprocessor, of which an H100 has so many. Rows that run at
+the same time should be of about one length."""
+
+for start_of_warning in ("RNN module weights are not part", "The AccumulateGrad node's stream"):
+    warnings.filterwarnings("ignore", start_of_warning, UserWarning)
 
 
 class Block(NamedTuple):
@@ -98,9 +106,9 @@ def run_blocks(
                 read = context.view(block.context, block.rows, -1)
                 start = layers(read.transpose(0, 1), start)[1]
         states = vectors.view(block.length, block.rows, -1)
-        if not torch.is_grad_enabled():
-            states = layers(states.transpose(0, 1), start)[0].transpose(0, 1)
-            return states.flatten(0, 1)
+        if block.rows < WAVE_ROWS or not torch.is_grad_enabled():
+            of_rows: Tensor = layers(states.transpose(0, 1), start)[0]
+            return of_rows.transpose(0, 1).flatten(0, 1)
         for (of_inputs, of_states), layer_start in zip(layers.all_weights, start, strict=True):
             inputs = functional.linear(states, of_inputs)
             states = _Recurrence.apply(inputs, of_states, layer_start[None])  # type: ignore[no-untyped-call]
@@ -117,8 +125,8 @@ def run_blocks(
 class _Recurrence(torch.autograd.Function):
     """A layer of a GRU whose inputs are multiplied already: (L, B, 3H), (3H, H), (1, B, H).
 
-    cuDNN's gradients of weights take longer than all else of a backward pass: it sums those of
-    biases, which there are none of, on four multiprocessors. So it is given the identity as the
+    With many rows cuDNN's gradients of weights take longer than all else of a backward pass: it
+    sums those of biases, which there are none of, on four multiprocessors. So it is given the identity as the
     weights of the inputs and asked for the gradient of the inputs alone. That is the gradient of
     the gates, and the weights' follows by one product.
     """

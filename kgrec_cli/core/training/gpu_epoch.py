@@ -19,6 +19,7 @@ from torch import Tensor
 from kgrec_cli.core.data.histories import Ints
 from kgrec_cli.core.data.negatives import draw_other_items
 from kgrec_cli.core.gpu_steps import CapturedStep, wait_for
+from kgrec_cli.core.model import gru_dense
 from kgrec_cli.core.model.gru4reckg import SeenItems
 from kgrec_cli.core.model.gru_dense import Block, DenseRows
 from kgrec_cli.core.training.epoch import EpochRunner
@@ -27,10 +28,6 @@ from kgrec_cli.core.training.plans import Plan, plan_prefixes, plan_windows
 
 STEPS_AT_ONCE = 256
 """Steps whose rows are laid out together: some 100 MB."""
-
-BLOCK_ROWS = 132
-"""An H100 has so many multiprocessors, and each takes one row at a time through a GRU. The rows
-that it takes at the same time are a block, the longest rows first, and are as long as its first."""
 
 
 class Shape(NamedTuple):
@@ -64,7 +61,7 @@ class Shape(NamedTuple):
 
 
 def cut_blocks(lengths: Ints, contexts: Ints, n_rows: int) -> list[Block]:
-    """Blocks of rows that are as many, and long enough; those of one size are one.
+    """Blocks of rows that are as many, and long enough: waves, and those of one size are one.
 
     Args:
         lengths: int64 (R,), the longest first.
@@ -72,8 +69,8 @@ def cut_blocks(lengths: Ints, contexts: Ints, n_rows: int) -> list[Block]:
         n_rows: At least R.
     """
     blocks: list[Block] = []
-    for begin in range(0, n_rows, BLOCK_ROWS):
-        end = min(begin + BLOCK_ROWS, n_rows)
+    for begin in range(0, n_rows, gru_dense.WAVE_ROWS):
+        end = min(begin + gru_dense.WAVE_ROWS, n_rows)
         length = int(lengths[begin:end].max(initial=1))
         context = int(contexts[begin:end].max(initial=0))
         if blocks and blocks[-1][1:] == (length, context):

@@ -10,6 +10,7 @@ import torch
 from kgrec_cli.core.data.histories import Histories, build_histories
 from kgrec_cli.core.data.negatives import draw_other_items
 from kgrec_cli.core.data.splits import split_leave_one_out, train_targets
+from kgrec_cli.core.model import gru_dense
 from kgrec_cli.core.model.gru4reckg import GRU4RecKG, build_model
 from kgrec_cli.core.training import gpu_epoch
 from kgrec_cli.core.training.epoch import EpochRunner
@@ -69,13 +70,13 @@ CASES: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(("at_once", "block_rows"), [(2, 128), (256, 3)])
+@pytest.mark.parametrize(("at_once", "wave_rows"), [(2, 132), (256, 3)])
 @pytest.mark.parametrize("name", CASES)
 def test_losses_and_weights_are_those_of_the_path_for_cpus(
-    name: str, at_once: int, block_rows: int, monkeypatch: pytest.MonkeyPatch
+    name: str, at_once: int, wave_rows: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(gpu_epoch, "STEPS_AT_ONCE", at_once)
-    monkeypatch.setattr(gpu_epoch, "BLOCK_ROWS", block_rows)
+    monkeypatch.setattr(gru_dense, "WAVE_ROWS", wave_rows)
     base = {"embedding_size": 6, "hidden_size": 8, "dropout_prob": 0.0, "train_batch_size": 60}
     settings = Settings.model_validate({**base, **CASES[name]})
     model = make_model(settings)
