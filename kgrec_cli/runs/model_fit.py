@@ -36,7 +36,7 @@ def expected_weights(
 
 
 class _NoInitialValues(TorchFunctionMode):
-    """Draws no initial values: on "meta" that would import torch's compiler, which takes seconds."""
+    """Draws no initial values: on "meta" that imports torch's compiler, which takes seconds."""
 
     def __torch_function__(
         self, function: Any, types: Any, args: Any = (), kwargs: Any = None

@@ -89,12 +89,12 @@ class Scorer:
         return unsorted
 
     def score(self, states: Floats) -> Floats:
-        """The scores of all items, float (B, N), after states (B, K, G, H); the padding's is -inf."""
-        vectors = states[:, -1].reshape(len(states), -1) @ self.dense + self.dense_bias
+        """The scores of all items, float (B, N), after states (B, K, G, H); -inf for padding."""
+        vectors: Floats = states[:, -1].reshape(len(states), -1) @ self.dense + self.dense_bias
         if self.norm is not None:
             weight, bias, epsilon = self.norm
             centred = vectors - vectors.mean(axis=1, keepdims=True)
-            variance = np.square(centred).mean(axis=1, keepdims=True)
+            variance: Floats = np.square(centred).mean(axis=1, keepdims=True)
             vectors = centred / np.sqrt(variance + epsilon) * weight + bias
         scores: Floats = vectors @ self.item_vectors.T
         scores[:, 0] = -np.inf
