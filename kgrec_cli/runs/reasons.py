@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from kgrec_cli.runs.recommender import Explanation
+from kgrec_cli.runs.recommended import Explanation
 
 SHOWN_PATHS = 2
 

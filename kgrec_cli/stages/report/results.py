@@ -16,7 +16,8 @@ from kgrec_cli.core.evaluation.measure import Measured, MeasureSettings, gains, 
 from kgrec_cli.events import Note, OnEvent
 from kgrec_cli.runs.held_out import HeldOut
 from kgrec_cli.runs.reasons import carriers_in_words, paths_in_words
-from kgrec_cli.runs.recommender import Recommendations, Recommender
+from kgrec_cli.runs.recommended import Recommendations
+from kgrec_cli.runs.recommender import Recommender
 from kgrec_cli.runs.run_files import read_history, read_metrics
 from kgrec_cli.stages.compare import Comparison
 from kgrec_cli.stages.evaluate import measure_slices
