@@ -32,6 +32,8 @@ from kgrec_cli.formats.files import parse_json, write_text
 
 CONTACT_VARIABLE = "KGREC_CONTACT"
 N_ATTEMPTS = 5
+PAUSE_S = 2.0
+"""Wait before the second attempt; twice as long before each further one."""
 MAX_WAIT_S = 600.0
 """A service that asks for more patience is asked again another day."""
 MAX_ANSWER_BYTES = 1 << 28
@@ -45,7 +47,14 @@ Row = dict[str, str]
 
 
 class _TooSlowError(Exception):
-    """The service gave a query up, or its answer is too large: ask for less."""
+    """A query takes too long, or its answer is too large: ask for less.
+
+    `is_said` is False where the service said nothing: it may be the network.
+    """
+
+    def __init__(self, text: str, *, is_said: bool = True):
+        super().__init__(text)
+        self.is_said = is_said
 
 
 class _PassingError(Exception):
@@ -77,13 +86,11 @@ class QueryService:
         endpoint: Its address.
         on_event: Is told how far it is, and why it waits.
         cache_dir: Folder of downloads; None is the usual one.
-        pause_s: Wait before the second attempt; twice as long before each further one.
     """
 
     endpoint: str
     on_event: OnEvent
     cache_dir: Path | None = None
-    pause_s: float = 2.0
     _n_asked: Counter[str] = field(default_factory=Counter)
     _n_cached: Counter[str] = field(default_factory=Counter)
     _examples: dict[str, str] = field(default_factory=dict)
@@ -117,13 +124,8 @@ class QueryService:
         while waiting:
             chunk = waiting.pop()
             try:
-                rows = self.ask(task, make_query(chunk))
-            except _TooSlowError as error:
-                if len(chunk) == 1:
-                    raise KgrecError(
-                        f"{self.endpoint}: {task}: {shorten(chunk[0])} alone takes too long "
-                        f"({error}); try another --endpoint, or fewer --relations"
-                    ) from error
+                rows = self._ask(task, make_query(chunk), may_halve=len(chunk) > 1)
+            except _TooSlowError:
                 half = (len(chunk) + 1) // 2
                 waiting += [chunk[half:], chunk[:half]]
                 continue
@@ -131,7 +133,7 @@ class QueryService:
             n_done += len(chunk)
             self.on_event(Progress(task, n_done, len(values), "values"))
 
-    def ask(self, task: str, query: str) -> list[Row]:
+    def _ask(self, task: str, query: str, *, may_halve: bool) -> list[Row]:
         """The rows of one query, out of the cache where they are there."""
         digest = hashlib.sha256(f"{self.endpoint}\n{query}".encode()).hexdigest()
         folder = (default_cache_dir() if self.cache_dir is None else self.cache_dir) / "queries"
@@ -142,8 +144,10 @@ class QueryService:
             self._n_asked[task] += 1
             try:
                 with _one_at_a_time(folder):
-                    found: Any = self._ask_patiently(query)
+                    found: Any = self._ask_patiently(query, may_halve)
             except _TooSlowError as error:
+                if not error.is_said:
+                    raise
                 found = str(error)
             answer = {"time": datetime.now(UTC).isoformat(timespec="seconds"), "answer": found}
             asked = {"endpoint": self.endpoint, "query": query}
@@ -173,12 +177,15 @@ class QueryService:
             ],
         }
 
-    def _ask_patiently(self, query: str) -> list[Row]:
+    def _ask_patiently(self, query: str, may_halve: bool) -> list[Row]:
         for attempt in range(1, N_ATTEMPTS + 1):
             try:
                 return self._ask_once(query)
-            except _PassingError as error:
-                wait_s = self.pause_s * 2 ** (attempt - 1) if error.wait_s is None else error.wait_s
+            except (_PassingError, _TooSlowError) as error:
+                if isinstance(error, _TooSlowError) and may_halve:
+                    raise
+                wait_s = getattr(error, "wait_s", None)
+                wait_s = PAUSE_S * 2 ** (attempt - 1) if wait_s is None else wait_s
                 if attempt == N_ATTEMPTS or wait_s > MAX_WAIT_S:
                     again = f" and asks to wait {wait_s:,.0f} s" if wait_s > MAX_WAIT_S else ""
                     raise KgrecError(
@@ -206,14 +213,16 @@ class QueryService:
             with error:
                 raise self._refusal(error) from error
         except TimeoutError as error:
-            raise _TooSlowError("no answer in time") from error
+            raise _TooSlowError("no answer in time", is_said=False) from error
         except urllib.error.URLError as error:
             if isinstance(error.reason, TimeoutError):
-                raise _TooSlowError("no answer in time") from error
+                raise _TooSlowError("no answer in time", is_said=False) from error
             why = getattr(error.reason, "strerror", None) or str(error.reason)
             text = f"cannot be reached ({why})"
             if not self._times:
-                raise KgrecError(f"{self.endpoint}: {text}; is there a network? {_OFFLINE}") from error
+                raise KgrecError(
+                    f"{self.endpoint}: {text}; is there a network? {_OFFLINE}"
+                ) from error
             raise _PassingError(text) from error
         except http.client.IncompleteRead as error:
             text = error.partial
@@ -233,9 +242,11 @@ class QueryService:
         text = body.decode("utf-8", errors="replace")
         said = shorten(text.strip().partition("\n")[0], 100)
         if error.code in (408, 504) or (error.code >= 500 and _is_timeout(text)):
-            return _TooSlowError(f"HTTP {error.code}")
+            return _TooSlowError(f"the query takes too long (HTTP {error.code})")
         if error.code == http.HTTPStatus.TOO_MANY_REQUESTS or error.code >= 500:
-            return _PassingError(f"HTTP {error.code}", _retry_after(error.headers.get("Retry-After")))
+            return _PassingError(
+                f"HTTP {error.code}", _retry_after(error.headers.get("Retry-After"))
+            )
         if error.code in (301, 302, 303, 307, 308):
             to = error.headers.get("Location", "elsewhere")
             return KgrecError(f"{self.endpoint}: moved to {shorten(to, 100)}; give --endpoint URL")
@@ -253,7 +264,7 @@ class QueryService:
 def _rows(text: str) -> list[Row]:
     """The solutions in SPARQL's JSON, with the plain value of each variable."""
     if _is_timeout(text[-20_000:]) and not text.rstrip().endswith("}"):
-        raise _TooSlowError("it stopped within the answer")
+        raise _TooSlowError("the query takes too long (it stopped within the answer)")
     try:
         bindings = parse_json(text)["results"]["bindings"]
         return [
@@ -271,7 +282,7 @@ def _is_timeout(text: str) -> bool:
 
 
 def _retry_after(text: str | None) -> float | None:
-    """The seconds to wait that a server asks for, given as a number or a date; None if it does not."""
+    """The seconds to wait that a server asks for, by a number or a date; None if it does not."""
     if not text:
         return None
     if text.strip().isdecimal():

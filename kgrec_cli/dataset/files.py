@@ -1,7 +1,7 @@
 """The files of a data set: where they are, what they were made from, and the reader of each.
 
-`.item`, `.link`, `.kg` and `.label` are parsed here and nowhere else; `load.py` reads `.inter`, `features.py`
-the vectors. All take RecBole's field names and separators from the settings.
+`.item`, `.link`, `.kg` and `.label` are parsed here and nowhere else; `load.py` reads `.inter`,
+`features.py` the vectors. All take RecBole's field names and separators from the settings.
 """
 
 from collections.abc import Mapping
@@ -13,7 +13,6 @@ from pydantic import BaseModel, ValidationError
 
 from kgrec_cli.errors import KgrecError
 from kgrec_cli.events import Note, OnEvent, ignore_event
-from kgrec_cli.core.linking.names import with_names
 from kgrec_cli.formats.atomic import read_atomic, read_header
 from kgrec_cli.formats.files import check_whole, read_json, sha256_of
 from kgrec_cli.settings import Settings
@@ -156,6 +155,8 @@ def read_named_kg(settings: Settings, folder: Path) -> pl.DataFrame:
     Raises:
         KgrecError: A missing or malformed file.
     """
+    from kgrec_cli.core.linking.names import with_names  # late: training needs no links
+
     return with_names(read_kg(settings, folder).drop_nulls(), read_labels(settings, folder))
 
 

@@ -19,8 +19,8 @@ from kgrec_cli.core.data.histories import Vocabulary, vocabulary_of
 from kgrec_cli.core.evaluation.explain import attribute
 from kgrec_cli.core.evaluation.ranking import MAX_CHUNK_ROWS
 from kgrec_cli.core.evaluation.recommend import check_scorable, read_histories, recommend_items
-from kgrec_cli.core.linking.paths import Path as GraphPath
 from kgrec_cli.core.linking.names import with_names
+from kgrec_cli.core.linking.paths import Path as GraphPath
 from kgrec_cli.core.linking.paths import PathFinder, build_path_finder
 from kgrec_cli.core.model.gru4reckg import GRU4RecKG, ModelSettings, build_model
 from kgrec_cli.core.stored_tensors import find_misfit

@@ -65,4 +65,6 @@ def choose_relations(triples: pl.DataFrame, entities: pl.Series) -> ChosenRelati
         )
         .sort("entities", "relation_id", descending=[True, False])
     )  # fmt: skip
-    return ChosenRelations(table.filter(pl.col("verdict") == "kept")["relation_id"].to_list(), table)
+    return ChosenRelations(
+        table.filter(pl.col("verdict") == "kept")["relation_id"].to_list(), table
+    )

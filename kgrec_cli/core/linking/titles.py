@@ -85,9 +85,9 @@ def parse_title(text: str, year: int | None = None) -> Title:
 
 
 def spoken_titles(text: str) -> list[str]:
-    """The titles in one as they are written elsewhere: "Postman, The (Postino, Il) (1994)" gives
+    """The titles in one as they are written elsewhere.
 
-    "The Postman" and "Il Postino": without the year, articles in front, those in brackets apart.
+    "Postman, The (Postino, Il) (1994)" gives "The Postman" and "Il Postino".
     """
     bare = " ".join(_BRACKETS.sub(" ", text).split()) or text.strip()
     inside = [match[1] or match[2] or "" for match in _BRACKETS.finditer(text)]

@@ -42,7 +42,9 @@ class Identifier(NamedTuple):
 
 
 def _imdb(text: str) -> list[str]:
-    match = re.search(r"(?:^|/|\b)((?:tt|nm|co)\d+)\b", text) or re.fullmatch(r"(\d+)(?:\.0)?", text)
+    match = re.search(r"(?:^|/|\b)((?:tt|nm|co)\d+)\b", text) or re.fullmatch(
+        r"(\d+)(?:\.0)?", text
+    )
     if match is None:
         return []
     kind = match[1][:2] if match[1][:1].isalpha() else "tt"
@@ -60,10 +62,10 @@ def _uuid(text: str) -> list[str]:
 
 
 _GROUPS = {
-    "978": ("[0-57]", "8[0-9]|9[0-4]", "6[0-4][0-9]|65[0-9]|9[5-8][0-9]", "99[0-8][0-9]", "999[0-9]{2}"),
-    "979": ("[8]", "1[0-5]", "", "", ""),
-}  # fmt: skip
-"""The registration groups of ISBNs by prefix: patterns of those with one digit, two, and so on."""
+    "978": ("[0-57]", "8|9[0-4]|65", "6[0-4]|9[5-8]", "99[0-8]", "999"),
+    "979": ("8", "1[0-5]", "", "", ""),
+}
+"""The registration groups of ISBNs by prefix: how those of one digit, two, ... begin."""
 
 
 def _isbn(text: str) -> list[str]:
@@ -138,7 +140,7 @@ def property_query(properties: Sequence[str]) -> str:
 
 
 def id_query(properties: Sequence[str], ids: Sequence[str]) -> str:
-    """The query for the entities that have one of some ids: id, item; of a book's edition its work."""
+    """The query for the entities of some ids: id, item; of a book's edition its work."""
     path = "|".join(f"wdt:{name}" for name in properties)
     values = " ".join(map(quoted, ids))
     if not set(properties) & {"P212", "P957"}:

@@ -1,4 +1,4 @@
-"""External identifiers of items (IMDb, ISBN, ...), from MovieLens' `links.csv` or a user's table."""
+"""External identifiers of items (IMDb, ISBN, ...), from MovieLens' `links.csv` or any table."""
 
 import re
 from collections.abc import Sequence

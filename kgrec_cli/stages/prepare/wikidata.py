@@ -8,18 +8,23 @@ import os
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import polars as pl
 
 from kgrec_cli.core.linking import wikidata as wd
 from kgrec_cli.core.linking.relations import choose_relations
-from kgrec_cli.core.linking.titles import spoken_titles
+from kgrec_cli.core.linking.titles import match_titles, spoken_titles
 from kgrec_cli.errors import KgrecError, UsageError, shorten
 from kgrec_cli.events import Note, OnEvent, Warn
 from kgrec_cli.formats.raw.external_ids import read_id_column
 from kgrec_cli.formats.raw.files import RawFile
+from kgrec_cli.formats.raw.knowledge_graph import read_raw_links
+from kgrec_cli.formats.raw.movielens import RawData
 from kgrec_cli.query_service import QueryService, Row
+from kgrec_cli.stages.prepare.graph import KGRequest
+from kgrec_cli.stages.prepare.links import KnowledgeGraph, count_matches
 
 ENDPOINT = "https://query.wikidata.org/sparql"
 N_IDS, N_TITLES, N_HEADS, N_LABELS = 400, 100, 200, 300
@@ -34,6 +39,69 @@ class Found:
     links: pl.DataFrame
     by: str
     n_ids: int
+
+
+def load_wikidata(
+    request: KGRequest,
+    raw: RawData,
+    tables: Sequence[RawFile],
+    item_columns: Sequence[str],
+    item_ids: pl.Series,
+    *,
+    cache_dir: Path | None,
+    on_event: OnEvent,
+) -> KnowledgeGraph:
+    """The graph of Wikidata around the items of the data set.
+
+    `tables` are the files that may have a column of external identifiers, beside one of items that
+    goes by a name of `item_columns` or a common one. `item_ids` has every item of the data set.
+
+    Raises:
+        KgrecError: No network, a service that does not answer as one, or nothing found.
+        UsageError: A property that does not do.
+    """
+    service = QueryService(request.endpoint or ENDPOINT, on_event, cache_dir)
+    language = user_language(request.language)
+    titles: dict[str, int] | None = None
+    if request.links_path is not None:
+        links = read_raw_links(request.links_path).select("item_id", "entity_id")
+        ids = [wd.short_id(token) for token in links["entity_id"]]
+        links = links.with_columns(entity_id=pl.Series(ids, dtype=pl.String))
+        links = links.filter(pl.col("item_id").is_in(item_ids.implode()))
+        if not links["entity_id"].str.contains(r"^Q\d+$").any():
+            example = ids[0] if links.is_empty() else links["entity_id"][0]
+            raise KgrecError(
+                f"{request.links_path}: found '{shorten(example)}', expected entities of Wikidata "
+                f"(Q...) for items of the data set (such as '{item_ids[0]}')"
+            )
+        found = Found(links.filter(pl.col("entity_id").str.contains(r"^Q\d+$")), "links", len(ids))
+    else:
+        by_title = (request.link_by or "").partition("=")[0] == "title"
+        by_id = None
+        if not by_title:
+            by_id = find_by_id(
+                service, request.link_by, tables, item_columns, item_ids, on_event=on_event
+            )
+        if by_id is None:
+            by_id, titles = find_by_title(service, request, raw, language, on_event=on_event)
+        found = by_id
+    selected = select_around(
+        service,
+        found.links,
+        relations=request.relations,
+        hops=request.hops or 1,
+        language=language,
+        on_event=on_event,
+    )
+    return KnowledgeGraph(
+        selected.triples,
+        selected.links,
+        found.n_ids,
+        paths=() if request.links_path is None else (request.links_path,),
+        titles=titles,
+        labels=selected.labels,
+        selection={"linked_by": found.by, **selected.report},
+    )
 
 
 @dataclass(frozen=True)
@@ -64,7 +132,7 @@ def user_language(chosen: str | None) -> str:
 
 
 def languages_of(language: str) -> tuple[str, ...]:
-    """The languages of names, the best first: the user's, that of names in all languages, English."""
+    """The languages of names, best first: the user's, that of names in all of them, English."""
     return tuple(dict.fromkeys((language, "mul", "en")))
 
 
@@ -99,14 +167,16 @@ def find_by_id(
         where = f"{column.file.where}, column {column.column}"
         rows = column.ids.filter(pl.col("item_id").is_in(item_ids.implode()))
         if rows.is_empty():
-            raise KgrecError(f"{where}: has no id of an item of the data set (such as '{item_ids[0]}')")
-        forms = [
-            (item, form) for item, text in rows.iter_rows() for form in identifier.forms(text)
-        ]
+            raise KgrecError(
+                f"{where}: has no id of an item of the data set (such as '{item_ids[0]}')"
+            )
+        forms = [(item, form) for item, text in rows.iter_rows() for form in identifier.forms(text)]
         if not forms:
             example = shorten(rows["id"][0])
             raise KgrecError(f"{where}: found '{example}', expected ids of {each}")
-        _check_properties(service, identifier.properties, _IS_EXTERNAL, f"--link-by {link_by or each}")
+        _check_properties(
+            service, identifier.properties, _IS_EXTERNAL, f"--link-by {link_by or each}"
+        )
         return _look_up(service, each, identifier.properties, forms, where, on_event)
     if link_by:
         names = ", ".join(file.name for file in files) or "the raw data"
@@ -144,11 +214,38 @@ def _look_up(
     unclear = [(item, found) for item, found in of_items.items() if len(found) > 1]
     if unclear:
         item, found = unclear[0]
-        text = f"Wikidata: {len(unclear):,} items have ids of several entities (such as item {item}: "
+        text = (
+            f"Wikidata: {len(unclear):,} items have ids of several entities (such as item {item}: "
+        )
         on_event(Warn(f"{text}{', '.join(sorted(found)[:3])}); they are left without a link"))
     links = [(item, *found) for item, found in of_items.items() if len(found) == 1]
     on_event(Note(f"Wikidata: {len(links):,} of {n_items:,} {name} ids are those of an entity"))
     return Found(_links(links), f"{name} ({'/'.join(properties)})", n_items)
+
+
+def find_by_title(
+    service: QueryService, request: KGRequest, raw: RawData, language: str, *, on_event: OnEvent
+) -> tuple[Found, dict[str, int]]:
+    """Items and entities by title and year, and how many of each match."""
+    if raw.items is None:
+        raise KgrecError(
+            "--kg wikidata: the raw data has neither ids nor titles of its items; give a table by "
+            "--items FILE, and the column of ids by --link-by imdb=COLUMN or P345=COLUMN"
+        )
+    type_id = (request.link_by or "").partition("=")[2] or None
+    if type_id is None and "movie_title" in raw.items.columns:
+        type_id = wd.FILM
+    items = raw.items.select("item_id", "title", "release_year")
+    on_event(Note("Wikidata: no column of ids is known, so items are matched by title and year"))
+    known = find_titles(service, type_id, items, languages_of(language), on_event=on_event)
+    matches = match_titles(items, known)
+    links = matches.drop_nulls("catalog_id").select("item_id", entity_id="catalog_id")
+    if links.is_empty():
+        example = shorten(items["title"][0] or "")
+        raise KgrecError(
+            f"{service.endpoint}: no title there is one of the data set's (such as '{example}')"
+        )
+    return Found(links, "title", items.height), count_matches(matches)
 
 
 def find_titles(
@@ -159,9 +256,9 @@ def find_titles(
     *,
     on_event: OnEvent,
 ) -> pl.DataFrame:
-    """Entities that bear a title of the items: String columns item_id (entity), title, release_year.
+    """Entities that bear a title of the items: String columns item_id, title, release_year.
 
-    Without `type_id` those types are taken that many of the titles lead to.
+    The item_id is the entity's. Without `type_id` those types are taken that many titles lead to.
     """
     spoken = [title for text in items["title"] for title in spoken_titles(text or "")]
     titles = list(dict.fromkeys(spoken))
@@ -180,9 +277,7 @@ def find_titles(
     for row in rows:
         if year := row.get("date", "")[:4]:
             years[row["item"]] = min(year, years.get(row["item"], year))
-    found = {
-        (wd.short_id(row["item"]), row["title"], years.get(row["item"])) for row in rows
-    }
+    found = {(wd.short_id(row["item"]), row["title"], years.get(row["item"])) for row in rows}
     columns = dict.fromkeys(("item_id", "title", "release_year"), pl.String)
     return pl.DataFrame(sorted(found, key=str), columns, orient="row")
 
@@ -284,7 +379,7 @@ def select_around(
 def _tell(
     triples: pl.DataFrame, names: dict[str, str], chosen: list[dict[str, Any]], on_event: OnEvent
 ) -> None:
-    """Names the relations that were taken, and those that were not though many entities have them."""
+    """Names the relations that were taken, and those that were not though many have them."""
     counts = triples["relation_id"].value_counts(sort=True)["relation_id"]
     shown = ", ".join(f"{names.get(each, each)} ({each})" for each in counts[:12])
     more = f" and {len(counts) - 12:,} more" if len(counts) > 12 else ""
@@ -298,7 +393,7 @@ def _tell(
 def names_of(
     service: QueryService, entities: Iterable[str], languages: Sequence[str]
 ) -> tuple[dict[str, str], dict[str, str]]:
-    """The names of entities in the first language that has one; and redirects, followed to the end."""
+    """The names of entities in the first language that has one; and where redirects lead."""
     names: dict[str, str] = {}
     ranks: dict[str, int] = {}
     targets: dict[str, str] = {}
@@ -332,7 +427,7 @@ def _check_properties(
     service: QueryService, properties: Sequence[str], expected: str, option: str
 ) -> None:
     """Checks that properties are there, and have values of the type that is expected."""
-    rows = service.ask("Wikidata: properties", wd.property_query(properties))
+    rows = service.ask_all("Wikidata: properties", properties, wd.property_query, N_LABELS)
     types = {
         wd.short_id(row.get("property", "")): row.get("type", "").rpartition("#")[2] for row in rows
     }
@@ -345,7 +440,7 @@ def _check_properties(
 
 
 def _triples(rows: Iterable[Row]) -> pl.DataFrame:
-    """The rows whose three parts are ids of Wikidata: an unknown value is a blank node, and goes."""
+    """The rows whose three parts are ids of Wikidata: an unknown value is a blank node."""
     triples = [
         tuple(wd.short_id(row.get(name, "")) for name in ("head", "relation", "tail"))
         for row in rows
@@ -357,4 +452,6 @@ def _triples(rows: Iterable[Row]) -> pl.DataFrame:
 
 
 def _links(rows: Iterable[Sequence[str]]) -> pl.DataFrame:
-    return pl.DataFrame(list(rows), dict.fromkeys(("item_id", "entity_id"), pl.String), orient="row")
+    return pl.DataFrame(
+        list(rows), dict.fromkeys(("item_id", "entity_id"), pl.String), orient="row"
+    )
