@@ -54,6 +54,7 @@ class PathFinder:
         entities: Entity id by item token; only entities with a triple.
         tokens: Entity token by entity id.
         labels: The entity's name by token, where it has one.
+        relations: The relation's name by token, where it has one.
         edges: Sorted columns entity, value (ids), outward (the entity is the head), relation.
         pair_values: int64 (P,), the value of each distinct pair of entity and value, by entity.
         pair_edges: int64 (P + 1,), where the edges of each pair begin.
@@ -66,6 +67,7 @@ class PathFinder:
     entities: Mapping[str, int]
     tokens: pl.Series
     labels: Mapping[str, str]
+    relations: Mapping[str, str]
     edges: pl.DataFrame
     pair_values: Ints
     pair_edges: Ints
@@ -160,7 +162,7 @@ class PathFinder:
             next((edge for edge in side if edge[2:] in common[:1]), side[0]) if side else None
             for side in sides
         ]
-        relations = ["" if edge is None else relation_in_words(*edge[2:]) for edge in chosen]
+        relations = ["" if edge is None else self._in_words(*edge[2:]) for edge in chosen]
         token = self.tokens[value]
         return Path(
             item=item,
@@ -173,6 +175,12 @@ class PathFinder:
             is_borne_out=is_borne_out,
         )
 
+    def _in_words(self, outward: bool, relation: str) -> str:
+        name = self.relations.get(relation)
+        if name is None:
+            return relation_in_words(outward, relation)
+        return name if outward else f"{name} of"
+
     def _triple(self, edge: tuple[int, int, bool, str]) -> Triple:
         entity, value, outward, relation = edge
         ends = (entity, value) if outward else (value, entity)
@@ -180,7 +188,10 @@ class PathFinder:
 
 
 def build_path_finder(
-    entities: Mapping[str, str], triples: pl.DataFrame, titles: Mapping[str, str]
+    entities: Mapping[str, str],
+    triples: pl.DataFrame,
+    titles: Mapping[str, str],
+    relations: Mapping[str, str] | None = None,
 ) -> PathFinder:
     """A graph, laid out for paths between items.
 
@@ -189,6 +200,7 @@ def build_path_finder(
         triples: String columns head_id, relation_id, tail_id. Triples that name an entity are no
             edges.
         titles: Title by item token: names the entities of items.
+        relations: Name by relation token, where it has one.
     """
     triples = triples.drop_nulls()
     facts = triples.filter(~is_label() & (pl.col("head_id") != pl.col("tail_id"))).unique()
@@ -223,6 +235,7 @@ def build_path_finder(
         entities=dict(of_items.select("item", "id").iter_rows()),
         tokens=tokens,
         labels=_labels(triples, shared, of_items, titles),
+        relations=relations or {},
         edges=edges,
         pair_values=pairs["value"].to_numpy(),
         pair_edges=np.concatenate([[0], np.cumsum(pairs["len"].to_numpy(), dtype=np.int64)]),
