@@ -73,8 +73,9 @@ class Shared(TypedDict):
 
 
 class Reason(TypedDict):
-    """Why an item is in the list, as `kgrec recommend --explain` says it."""
+    """Why an item is in the list; `words` are the lines of `kgrec recommend --explain`."""
 
+    words: list[str]
     entity: str | None
     parts: dict[str, float]
     drops: dict[str, float]

@@ -13,12 +13,9 @@ from kgrec_cli.errors import KgrecError, shorten
 from kgrec_cli.events import OnEvent
 from kgrec_cli.runs.added_items import with_added_items
 from kgrec_cli.runs.item_search import ItemSearch
-from kgrec_cli.runs.recommender import (
-    Recommendations,
-    RecommendedItem,
-    Recommender,
-    load_recommender,
-)
+from kgrec_cli.runs.reasons import carriers_in_words, paths_in_words
+from kgrec_cli.runs.recommended import Recommendations, RecommendedItem
+from kgrec_cli.runs.recommender import Recommender, load_recommender
 from kgrec_cli.runs.run_files import CONFIG, ITEMS, METRICS, MODEL
 from kgrec_cli.service.bodies import Item, ListedItem, Wishes
 from kgrec_cli.service.scorer import Floats, Items, Scorer, best_of, build_scorer
@@ -161,11 +158,16 @@ class Served:
         )
         with self._lock:
             reasons = self.run.explain(found)
+        titles, has_graph = self.run.titles, self.run.path_finder is not None
         paths = ("item", "label", "relation", "history_relation", "is_borne_out")
         return [
             {
                 **item,
                 "explanation": {
+                    "words": [
+                        carriers_in_words(reason, titles),
+                        paths_in_words(reason, titles, has_graph=has_graph),
+                    ],
                     "entity": reason.entity,
                     "parts": reason.parts,
                     "drops": reason.drops,
