@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 
 import typer
 
-from kgrec_cli import __version__, console, stopping
+from kgrec_cli import __version__, console, stopping, terminal
 from kgrec_cli.commands import mistakes
 from kgrec_cli.commands.command import Command, Group
 from kgrec_cli.commands.compare import compare
@@ -98,7 +98,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def run(arguments: Sequence[str]) -> int:
     """Runs one command and returns its exit code; prints at most one line of error."""
-    console.set_quiet(False)
+    terminal.set_level(terminal.USUAL)
     try:
         code = int(app(args=list(arguments), prog_name="kgrec", standalone_mode=False) or 0)
         if code == Stopped.exit_code:  # what Typer makes of a KeyboardInterrupt
@@ -106,6 +106,9 @@ def run(arguments: Sequence[str]) -> int:
         return code
     except KgrecError as error:
         console.show_error(str(error))
+        cause = error.__cause__
+        if cause is not None and terminal.level == terminal.VERBOSE:
+            console.note(f"because of {type(cause).__name__}: {cause}")
         return error.exit_code
     except typer.Abort:
         console.show_error("stopped")
@@ -127,7 +130,7 @@ def run(arguments: Sequence[str]) -> int:
 
 def _show_usage_error(error: typer.TyperException, arguments: Sequence[str]) -> int:
     if type(error).__name__ == "NoArgsIsHelpError":  # its text is the whole help
-        console.err().print(str(error), markup=False, soft_wrap=True)
+        terminal.err().print(str(error), markup=False, soft_wrap=True)
         return 2
     line = mistakes.explain(error, arguments)
     if line:

@@ -14,7 +14,6 @@ def doctor(
     config: opt.Config = None,
     assignments: opt.Assignments = None,
     json_output: opt.Json = False,
-    quiet: opt.Quiet = False,
 ) -> None:
     """Check a data set's files, RecBole's too: what is wrong or odd, and what to do."""
     from kgrec_cli.config import resolve_settings

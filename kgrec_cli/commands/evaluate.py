@@ -35,7 +35,6 @@ def evaluate(
     device: opt.Device = None,
     threads: opt.Threads = None,
     json_output: opt.Json = False,
-    quiet: opt.Quiet = False,
 ) -> None:
     """Measure a run by full ranking, seen items masked and not, beside two baselines."""
     from kgrec_cli.config import parse_assignments

@@ -18,7 +18,6 @@ def export(
         Path | None, typer.Option(metavar="FILE", help="File to write; default: RUN.pth here.")
     ] = None,
     json_output: opt.Json = False,
-    quiet: opt.Quiet = False,
 ) -> None:
     """Write a run's weights as a checkpoint that RecBole's GRU4RecKG loads."""
     from kgrec_cli.runs.run_dir import find_run

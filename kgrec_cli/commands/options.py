@@ -5,7 +5,6 @@ from typing import Annotated, Any
 
 import typer
 
-from kgrec_cli import console
 from kgrec_cli.commands.completion import (
     complete_assignment,
     complete_dataset,
@@ -77,19 +76,6 @@ Device = Annotated[str | None, setting("device")]
 Threads = Annotated[int | None, count("threads")]
 Seed = Annotated[int | None, count("seed", min=0)]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON, nothing else.")]
-
-
-def _be_quiet(quiet: bool) -> None:
-    if quiet:
-        console.set_quiet(True)
-
-
-Quiet = Annotated[
-    bool,
-    typer.Option(
-        "--quiet", "-q", callback=_be_quiet, help="No progress and no notes; warnings stay."
-    ),
-]
 
 
 def one_dataset(argument: str | None, option: str | None) -> str | None:

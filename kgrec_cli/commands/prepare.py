@@ -121,7 +121,6 @@ def prepare(
         str | None, opt.setting("data_path", show_default="dataset, or as kgrec.yaml says")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the account as JSON.")] = False,
-    quiet: opt.Quiet = False,
 ) -> None:
     """Turn raw interactions and a knowledge graph into RecBole's atomic files."""
     from kgrec_cli import api

@@ -34,7 +34,6 @@ def pretrain_kg(
     device: opt.Device = None,
     threads: opt.Threads = None,
     json_output: opt.Json = False,
-    quiet: opt.Quiet = False,
 ) -> None:
     """Train a vector for every entity of the knowledge graph, with PyKEEN."""
     from kgrec_cli.config import resolve_settings

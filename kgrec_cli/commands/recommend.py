@@ -51,7 +51,6 @@ def recommend(
     device: opt.Device = None,
     threads: opt.Threads = None,
     json_output: opt.Json = False,
-    quiet: opt.Quiet = False,
 ) -> None:
     """Recommend items: to users by their whole histories, or after any list of items."""
     from kgrec_cli.runs.item_search import find_item

@@ -11,6 +11,7 @@ from kgrec_cli import console
 from kgrec_cli.commands import options as opt
 from kgrec_cli.commands.command import Command, Group
 from kgrec_cli.commands.completion import complete_dataset, complete_run
+from kgrec_cli.display import loading
 from kgrec_cli.errors import KgrecError, UsageError
 
 runs = typer.Typer(cls=Group, help="List the runs; show, rename, remove them; name the best one.")
@@ -33,14 +34,13 @@ def list_runs(
         ),
     ] = False,
     json_output: opt.Json = False,
-    quiet: opt.Quiet = False,
 ) -> None:
     """List the runs: finished, stopped (`kgrec train --resume` resumes them) or half-begun."""
     if context.invoked_subcommand is not None:
         return
-    from kgrec_cli.config import resolve_settings
-    from kgrec_cli.runs import run_dir
-
+    with loading(json_output):
+        from kgrec_cli.config import resolve_settings
+        from kgrec_cli.runs import run_dir
     settings = resolve_settings(folder=Path())
     saved_dir, metric = Path(settings.checkpoint_dir), settings.valid_metric.casefold()
     half_begun = run_dir.list_half_begun(saved_dir)

@@ -63,7 +63,6 @@ def train(
     device: opt.Device = None,
     threads: opt.Threads = None,
     json_output: opt.Json = False,
-    quiet: opt.Quiet = False,
 ) -> None:
     """Train GRU4RecKG (or GRU4Rec) and measure it on the validation and test parts."""
     from kgrec_cli.config import resolve_settings

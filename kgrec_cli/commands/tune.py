@@ -51,7 +51,6 @@ def tune(
     device: opt.Device = None,
     threads: opt.Threads = None,
     json_output: opt.Json = False,
-    quiet: opt.Quiet = False,
 ) -> None:
     """Search for the best settings. The same command resumes a stopped search."""
     from kgrec_cli.config import resolve_settings
