@@ -49,24 +49,37 @@ app = typer.Typer(
         "token_normalize_func": lambda name: name.replace("_", "-"),  # --learning_rate
     },
 )
-_commands: dict[str, Callable[..., None]] = {
-    "prepare": prepare,
-    "pretrain-kg": pretrain_kg,
-    "train": train,
-    "evaluate": evaluate,
-    "compare": compare,
-    "tune": tune,
-    "recommend": recommend,
-    "report": report,
-    "export": export,
-    "import": import_weights,
-    "doctor": doctor,
-    "demo": demo,
+_commands: dict[str, tuple[Callable[..., None], str]] = {
+    "prepare": (
+        prepare,
+        "kgrec prepare ml-100k\n"
+        "kgrec prepare shop --raw clicks.csv --kg triples.tsv --links item2entity.tsv",
+    ),
+    "pretrain-kg": (pretrain_kg, "kgrec pretrain-kg --method TransE --validate"),
+    "train": (train, "kgrec train --freeze-kg\nkgrec train --preset best --name mine -s seed=7"),
+    "evaluate": (evaluate, "kgrec evaluate\nkgrec evaluate best -k 5,20 --per-user ranks.csv"),
+    "compare": (compare, "kgrec compare best latest"),
+    "tune": (
+        tune,
+        "kgrec tune hyper.test\nkgrec tune hyper.test --search tpe --max-trials 20 -j 2",
+    ),
+    "recommend": (
+        recommend,
+        "kgrec recommend -u 42 --explain\n"
+        'kgrec recommend -i "star wars" -i fargo\n'
+        "kgrec recommend --all-users -o recs.parquet",
+    ),
+    "report": (report, "kgrec report\nkgrec report best latest -o two.html"),
+    "export": (export, "kgrec export best -o weights.pth"),
+    "import": (import_weights, "kgrec import saved/GRU4RecKG-Nov-26-2025.pth"),
+    "doctor": (doctor, "kgrec doctor\nkgrec doctor --system"),
+    "demo": (demo, "kgrec demo"),
 }
-for _name, _function in _commands.items():
-    app.command(_name, cls=Command)(_function)
-app.add_typer(runs, name="runs")
-app.add_typer(config, name="config")
+"""Each command and examples of it, a line each."""
+for _name, (_function, _examples) in _commands.items():
+    app.command(_name, cls=Command, epilog=_examples)(_function)
+app.add_typer(runs, name="runs", epilog="kgrec runs\nkgrec runs best")
+app.add_typer(config, name="config", epilog="kgrec config show --changed")
 
 
 def _show_version(wanted: bool) -> None:

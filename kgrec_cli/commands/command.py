@@ -9,6 +9,9 @@ from kgrec_cli import terminal
 from kgrec_cli.display import loading
 from kgrec_cli.errors import UsageError
 
+MACHINE = "Machine and output"
+"""The last section of a command's help."""
+
 
 def _set_level(level: int, typed: bool) -> None:
     if typed and terminal.level == -level:
@@ -25,6 +28,7 @@ def _of_all_commands(
             "-q",
             callback=lambda typed: _set_level(terminal.QUIET, typed),
             help="No progress and no notes; warnings stay.",
+            rich_help_panel=MACHINE,
         ),
     ] = False,
     verbose: Annotated[
@@ -34,6 +38,7 @@ def _of_all_commands(
             "-v",
             callback=lambda typed: _set_level(terminal.VERBOSE, typed),
             help="Every step with its time; why an error came about.",
+            rich_help_panel=MACHINE,
         ),
     ] = False,
 ) -> None:
@@ -68,11 +73,13 @@ class _Shared:
             record = param.get_help_record(ctx)
             if record is not None:
                 usual = "Arguments" if param.param_type_name == "argument" else "Options"
+                usual = MACHINE if param.name == "help" else usual
                 section = getattr(param, "rich_help_panel", None) or usual
                 sections.setdefault(section, []).append(record)
-        for name, records in sections.items():
+        usual_first = ("Arguments", "Options")
+        for name in sorted(sections, key=lambda name: (name not in usual_first, name == MACHINE)):
             with formatter.section(name):
-                formatter.write_dl(records)
+                formatter.write_dl(sections[name])
 
     def format_epilog(self, ctx: Any, formatter: Any) -> None:
         """Writes the examples, a line each."""

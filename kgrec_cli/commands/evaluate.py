@@ -13,7 +13,8 @@ from kgrec_cli.commands import options as opt
 def evaluate(
     run: opt.Run = None,
     topk: Annotated[
-        str | None, opt.setting("topk", metavar="K[,K...]", show_default="the run's")
+        str | None,
+        opt.setting("topk", "--topk", "-k", metavar="K[,K...]", show_default="the run's"),
     ] = None,
     metrics: Annotated[
         str | None, opt.setting("metrics", metavar="NAME[,NAME...]", show_default="all")

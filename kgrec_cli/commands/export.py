@@ -15,7 +15,8 @@ def export(
         Literal["recbole"], typer.Option("--format", help="Program that reads it.")
     ] = "recbole",
     out: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="File to write; default: RUN.pth here.")
+        Path | None,
+        typer.Option("--out", "-o", metavar="FILE", help="File to write; default: RUN.pth here."),
     ] = None,
     json_output: opt.Json = False,
 ) -> None:

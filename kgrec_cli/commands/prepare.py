@@ -120,7 +120,7 @@ def prepare(
     data_path: Annotated[
         str | None, opt.setting("data_path", show_default="dataset, or as kgrec.yaml says")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the account as JSON.")] = False,
+    json_output: opt.Json = False,
 ) -> None:
     """Turn raw interactions and a knowledge graph into RecBole's atomic files."""
     from kgrec_cli import api
@@ -131,9 +131,10 @@ def prepare(
         time_col=time_col, offset_col=offset_col, time_format=time_format, on_bad_row=on_bad_row,
         missing_ids=missing_ids, kg=kg, links=links, link_by=link_by, catalog=catalog,
         add_metadata=add_metadata, min_rating=min_rating, min_user_inter=min_user_inter,
-        min_item_inter=min_item_inter, duplicates=duplicates, data_path=data_path, quiet=as_json,
+        min_item_inter=min_item_inter, duplicates=duplicates, data_path=data_path,
+        quiet=json_output,
     )  # fmt: skip
-    if as_json:
+    if json_output:
         console.emit_json(result.report)
         return
     console.table(None, [name, "rows", "share"], account(result.report))

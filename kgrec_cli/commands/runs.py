@@ -62,7 +62,7 @@ def list_runs(
         console.say("`kgrec runs --remove-half-begun` removes what is half-begun")
 
 
-@runs.command(cls=Command)
+@runs.command(cls=Command, epilog="kgrec runs show best")
 def show(run: ARun, json_output: opt.Json = False) -> None:
     """Show a run: what it was trained with and on, its settings, its masked metrics."""
     from kgrec_cli.config import resolve_settings
@@ -92,7 +92,7 @@ def show(run: ARun, json_output: opt.Json = False) -> None:
             console.say(f"{name}: {console.format_cell(value)}")
 
 
-@runs.command(cls=Command)
+@runs.command(cls=Command, epilog="kgrec runs rename latest mine")
 def rename(
     run: ARun,
     name: Annotated[str, typer.Argument(metavar="NAME", help="Its new name.", show_default=False)],
@@ -115,7 +115,7 @@ def rename(
         console.say(f"{folder} -> {target}")
 
 
-@runs.command(cls=Command)
+@runs.command(cls=Command, epilog="kgrec runs remove mine --dry-run")
 def remove(
     names: Annotated[
         list[str],
@@ -149,7 +149,7 @@ def remove(
         console.say(f"{folder}: {'would be removed' if dry_run else 'removed'}")
 
 
-@runs.command(cls=Command)
+@runs.command(cls=Command, epilog="kgrec runs best ml-100k")
 def best(
     dataset: Annotated[
         str | None,

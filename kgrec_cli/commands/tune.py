@@ -34,7 +34,10 @@ def tune(
         ),
     ] = None,
     jobs: Annotated[
-        int, typer.Option(min=1, metavar="N", help="Trials at a time, each in its own process.")
+        int,
+        typer.Option(
+            "--jobs", "-j", min=1, metavar="N", help="Trials at a time, each in its own process."
+        ),
     ] = 1,
     storage: Annotated[
         str | None,

@@ -243,14 +243,14 @@ def write_history(run_dir: Path, rows: Iterable[Mapping[str, Any]]) -> None:
 
 
 def merge_metrics(run_dir: Path, values: Mapping[str, Any]) -> None:
-    """Puts `values` over those in `metrics.json`.
+    """Puts `values` over those in `metrics.json`, block by block: other cutoffs there stay.
 
     Raises:
         KgrecError: It is damaged.
         CannotWrite: It cannot be written.
     """
     metrics = read_metrics(run_dir).model_dump(exclude_unset=True)
-    write_json(run_dir / METRICS, {**metrics, **values})
+    write_json(run_dir / METRICS, merge(metrics, values))
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> None:

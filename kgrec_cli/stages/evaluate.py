@@ -85,7 +85,9 @@ def run_evaluate(
         }
         for name, score in scores.items():
             on_event(Note(f"ranking the test targets by {name}"))
-            measured_baseline = measure(score, histories, split, "test", measuring, popularity)
+            measured_baseline = measure(
+                score, histories, split, "test", measuring, popularity, on_event
+            )
             baseline_metrics[name] = measured_baseline.metrics
     baselines_measured = {"baselines": baseline_metrics} if baseline_metrics else {}
     try:
