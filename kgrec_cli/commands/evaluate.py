@@ -74,7 +74,7 @@ def evaluate(
             name: {view: result.slices[view][name] for view in ("test", "test_masked")}
             for name in result.slices["test"]
         }
-        _show_side_by_side(f"Test targets, by target item{at}", slices, cutoff)
+        _show_side_by_side(f"Slices of the test targets{at}", slices, cutoff)
     if per_user is not None:
         console.say(f"ranks of the test targets: {per_user}")
     if result.is_kept:

@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from kgrec_cli.bounded_yaml import read_yaml
-from kgrec_cli.config import build_settings
+from kgrec_cli.config import build_settings, merge
 from kgrec_cli.errors import KgrecError, shorten
 from kgrec_cli.formats.atomic import read_atomic, read_header
 from kgrec_cli.formats.files import (

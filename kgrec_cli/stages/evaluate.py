@@ -15,9 +15,8 @@ from kgrec_cli.core.evaluation.measure import (
     MeasureSettings,
     measure,
     merge_parts,
-    popularity_groups,
-    slice_metrics,
 )
+from kgrec_cli.core.evaluation.slices import TIED, popularity_groups, slice_metrics, time_groups
 from kgrec_cli.dataset.load import Dataset
 from kgrec_cli.events import Note, OnEvent, Warn
 from kgrec_cli.formats.files import CannotWrite, check_export_path, write_table
@@ -74,6 +73,8 @@ def run_evaluate(
         measured[part] = held_out.measure(part, on_event)
     metrics, test = merge_parts(measured), measured["test"]
     slices = measure_slices(test, dataset, popularity, settings)
+    if tied := slices["test"].get(TIED):
+        on_event(Note(_tie_note(int(tied["n_targets"]), len(test.targets))))
     if per_user_path is not None:
         write_table(per_user_path, per_user_table(test, dataset))
     baseline_metrics: dict[str, dict[str, dict[str, float]]] = {}
@@ -98,17 +99,27 @@ def run_evaluate(
     return Evaluation(run_dir, metrics, baseline_metrics, slices, is_kept=True)
 
 
+def _tie_note(n_tied: int, n_targets: int) -> str:
+    return (
+        f"{n_tied:,} of {n_targets:,} test targets ({n_tied / n_targets:.0%}) have the time of "
+        f"another event of their user: the rows' order decides between them (slice '{TIED}')"
+    )
+
+
 def measure_slices(
     test: Measured, dataset: Dataset, popularity: NDArray[np.int64], settings: Settings
 ) -> dict[str, dict[str, dict[str, float]]]:
-    """The slices of an `Evaluation`: NDCG, Hit and MRR of the test targets in each item group."""
-    groups = item_groups(dataset, popularity)
+    """The slices of an `Evaluation`: NDCG, Hit and MRR of groups of test targets.
+
+    Groups are by the target's item (popularity, links) and by its time (ties, gaps).
+    """
     items = dataset.histories.items[test.targets]
+    groups = {name: of[items] for name, of in item_groups(dataset, popularity).items()}
+    groups |= time_groups(dataset.histories, test.targets)
     views = {"test": test.ranking.ranks, "test_masked": test.ranking.ranks_masked}
     metrics = [name for name in settings.metrics if name in ("NDCG", "Hit", "MRR")]
     return {
-        view: slice_metrics(ranks, items, groups, metrics, settings.topk)
-        for view, ranks in views.items()
+        view: slice_metrics(ranks, groups, metrics, settings.topk) for view, ranks in views.items()
     }
 
 

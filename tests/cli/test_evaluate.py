@@ -151,3 +151,29 @@ def test_a_run_below_a_baseline_is_told_so(
         if line.startswith("this run is below ItemKNN: ")
     ]
     assert "ndcg@1 masked 0." in line
+
+
+def test_targets_whose_order_the_file_decides_are_a_slice(
+    run_cli: RunCli, small_folder: Path
+) -> None:
+    path = small_folder / "dataset/small/small.inter"
+    head, *rows = path.read_text().splitlines()
+    cells = [row.split("\t") for row in rows]
+    # Users u0 to u9 had their last two items in one second, the others an hour apart.
+    times = [
+        str(880_000_000 + (3600 * int(time) if len(user) > 2 else min(int(time), 1007)))
+        for user, _, _, time in cells
+    ]
+    lines = ["\t".join([*row[:3], time]) for row, time in zip(cells, times, strict=True)]
+    path.write_text("\n".join([head, *lines]) + "\n")
+    assert run_cli("train", "--epochs=1", *QUICK, "--quiet").exit_code == 0
+    result = run_cli("evaluate", "--json", "--no-baselines")
+    slices = json.loads(result.stdout)["slices"]["test_masked"]
+    found = {
+        name: of["n_targets"] for name, of in slices.items() if name[:3] in ("tie", "not", "gap")
+    }
+    assert found == {"tied in time": 10, "not tied": 20, "gap under a day": 20}
+    assert (
+        "10 of 30 test targets (33%) have the time of another event"
+        in run_cli("evaluate", "--no-baselines").stderr
+    )
