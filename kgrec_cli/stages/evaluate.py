@@ -21,7 +21,7 @@ from kgrec_cli.dataset.load import Dataset
 from kgrec_cli.events import Note, OnEvent, Warn
 from kgrec_cli.formats.files import CannotWrite, check_export_path, write_table
 from kgrec_cli.runs.held_out import load_held_out
-from kgrec_cli.runs.run_files import merge_metrics, read_metrics
+from kgrec_cli.runs.run_files import merge_metrics, read_metrics, read_run_settings
 from kgrec_cli.settings import Settings
 
 
@@ -31,7 +31,8 @@ class Evaluation:
 
     Metrics are by part (valid, valid_masked, test, test_masked); those of the baselines, by name,
     of test parts only. Slices are by view, then by name: n_targets and metrics. `is_kept` says
-    whether the run's `metrics.json` holds them now: not in a folder that is read-only.
+    whether the run's `metrics.json` holds them now: not in a folder that is read-only, nor where
+    `eval_args` are others than the run's.
     """
 
     run_dir: Path
@@ -55,7 +56,7 @@ def run_evaluate(
     """Measures a finished run on its data set and merges the result into its `metrics.json`.
 
     `settings` are the run's, with what to measure. The rank of each test target is written to
-    `per_user_path`. Where `metrics.json` cannot be written, a warning says so.
+    `per_user_path`. A warning says where nothing is merged (see `Evaluation`).
 
     Raises:
         KgrecError: The run is damaged or held nothing out, its data set is missing or has changed.
@@ -91,12 +92,16 @@ def run_evaluate(
             )
             baseline_metrics[name] = measured_baseline.metrics
     baselines_measured = {"baselines": baseline_metrics} if baseline_metrics else {}
+    is_kept = settings.eval_args == read_run_settings(run_dir).eval_args
+    if not is_kept:
+        on_event(Warn("eval_args are not those of the run: these metrics are shown, not kept"))
     try:
-        merge_metrics(run_dir, {**metrics, "slices": slices, **baselines_measured})
+        if is_kept:
+            merge_metrics(run_dir, {**metrics, "slices": slices, **baselines_measured})
     except CannotWrite as error:
         on_event(Warn(f"{error}: these metrics are shown, but not kept"))
-        return Evaluation(run_dir, metrics, baseline_metrics, slices, is_kept=False)
-    return Evaluation(run_dir, metrics, baseline_metrics, slices, is_kept=True)
+        is_kept = False
+    return Evaluation(run_dir, metrics, baseline_metrics, slices, is_kept)
 
 
 def _tie_note(n_tied: int, n_targets: int) -> str:
