@@ -25,6 +25,7 @@ from kgrec_cli.commands.pretrain_kg import pretrain_kg
 from kgrec_cli.commands.recommend import recommend
 from kgrec_cli.commands.report import report
 from kgrec_cli.commands.runs import runs
+from kgrec_cli.commands.serve import serve
 from kgrec_cli.commands.train import train
 from kgrec_cli.commands.tune import tune
 from kgrec_cli.errors import KgrecError, Stopped
@@ -70,6 +71,7 @@ _commands: dict[str, tuple[Callable[..., None], str]] = {
         "kgrec recommend --all-users -o recs.parquet",
     ),
     "report": (report, "kgrec report\nkgrec report best latest -o two.html"),
+    "serve": (serve, "kgrec serve best"),
     "export": (export, "kgrec export best -o weights.pth"),
     "import": (import_weights, "kgrec import saved/GRU4RecKG-Nov-26-2025.pth"),
     "doctor": (doctor, "kgrec doctor\nkgrec doctor --system"),

@@ -29,9 +29,12 @@ def loading(quiet: bool = False) -> Iterator[None]:
 
 
 @contextmanager
-def listening(quiet: bool = False) -> Iterator[OnEvent]:
-    """Yields the listener for a stage: it draws bars, notes and epochs; `quiet`, only warnings."""
-    display = Display(quiet, "working")
+def listening(quiet: bool = False, doing: str = "working") -> Iterator[OnEvent]:
+    """Yields the listener for a stage: it draws bars, notes and epochs; `quiet`, only warnings.
+
+    `doing` stands at the foot of a terminal while nothing reports how far it is; "" for no foot.
+    """
+    display = Display(quiet, doing)
     try:
         with working():
             yield display
@@ -43,9 +46,9 @@ class Display:
     """Draws events on standard error: bars where there is a terminal, plain lines elsewhere."""
 
     def __init__(self, quiet: bool, doing: str) -> None:
-        """`doing` is the word at the foot while no task is."""
         self.quiet = quiet or terminal.level < 0
         self.console = terminal.err()
+        self.has_foot = bool(doing) and self.console.is_terminal and not self.quiet
         self.doing = doing
         self.began_at = time.monotonic()
         self.foot: Progress | None = None
@@ -80,7 +83,7 @@ class Display:
 
     def show_foot(self) -> None:
         """Starts what stands at the foot of a terminal."""
-        if self.quiet or not self.console.is_terminal or self.foot is not None:
+        if not self.has_foot or self.foot is not None:
             return
         self.foot = Progress(
             TextColumn("{task.description}", markup=False),
