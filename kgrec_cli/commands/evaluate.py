@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -26,23 +26,28 @@ def evaluate(
         ),
     ] = None,
     baselines: Annotated[
-        bool,
+        Literal["auto", "all", "none"],
         typer.Option(
-            "--baselines/--no-baselines", help="Measure popularity and ItemKNN on the same split."
+            help="Which baselines to measure on the same split: popularity, ItemKNN, sequential "
+            "rules and EASE. auto: all up to 5,000 items, above them the first two."
         ),
-    ] = True,
+    ] = "auto",
+    no_baselines: Annotated[
+        bool, typer.Option("--no-baselines", help="The same as --baselines none.")
+    ] = False,
     assignments: opt.Assignments = None,
     device: opt.Device = None,
     threads: opt.Threads = None,
     json_output: opt.Json = False,
     quiet: opt.Quiet = False,
 ) -> None:
-    """Measure a run by full ranking, seen items masked and not, beside two baselines."""
+    """Measure a run by full ranking, seen items masked and not, beside baselines."""
     from kgrec_cli.config import parse_assignments
     from kgrec_cli.runs.held_out import evaluation_settings
     from kgrec_cli.runs.run_dir import find_run
     from kgrec_cli.stages.evaluate import run_evaluate
 
+    which = "none" if no_baselines else baselines
     folder = Path()
     run_dir = find_run(folder, run)
     typed = {"topk": _split(topk), "metrics": _split(metrics)}
@@ -53,7 +58,9 @@ def evaluate(
             folder,
             settings=settings,
             per_user_path=per_user,
-            baselines=baselines,
+            baselines={"auto": True, "all": "all", "none": False}[
+                "none" if no_baselines else baselines
+            ],
             device=device,
             threads=threads,
             on_event=on_event,
