@@ -15,6 +15,7 @@ TORCH_PIP_ARGS ?=
 TORCH ?= torch
 BIN := .venv/bin
 LOCKS := requirements/lock.txt requirements/torch.txt requirements/torch-cuda.txt
+EXTRAS := requirements/extras.txt
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
 LOCKED := --require-hashes --no-deps --only-binary :all:
 
@@ -31,6 +32,11 @@ setup: .venv/installed
 	$(BIN)/python $(PIP_INSTALL) $(LOCKED) -r requirements/lock.txt
 	$(BIN)/python $(PIP_INSTALL) --no-deps --no-build-isolation --editable .
 	$(BIN)/python -m pip check
+	touch $@
+
+# The packages of kgrec's extras, which only their tests need.
+.venv/extras-installed: .venv/installed $(EXTRAS)
+	$(BIN)/python $(PIP_INSTALL) $(LOCKED) -r $(EXTRAS)
 	touch $@
 
 # torch in a virtual environment. pip chooses its build as it does without hashes (with them it
@@ -50,12 +56,11 @@ demo: setup
 test: setup
 	$(BIN)/python -m pytest
 
-test-all: setup
+test-all: .venv/extras-installed
 	$(BIN)/python -m pytest -m 'not browser'
 
 # The pages of kgrec report in headless Chromium, which .ci/browser.sh installs.
-test-browser: setup
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check axe-playwright-python==0.1.8
+test-browser: .venv/extras-installed
 	$(BIN)/python -m pytest -m browser tests/e2e
 
 # Kills at every file event and 100,000 damaged files; the counts go into benchmarks/results.

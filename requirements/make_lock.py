@@ -1,4 +1,4 @@
-"""Writes the locks: each package that `make setup` and `make parity` install, with its hashes.
+"""Writes the locks: each package that `make setup` and its like install, with its hashes.
 
 `make lock` keeps the pins that fit pyproject.toml; `make lock UPGRADE=--upgrade` takes the newest
 versions. uv resolves for every system and Python at once; it is installed for this alone, in a
@@ -25,10 +25,12 @@ from pathlib import Path
 
 REPO_DIR = Path(__file__).parents[1]
 LOCK = REPO_DIR / "requirements/lock.txt"
+EXTRAS_LOCK = REPO_DIR / "requirements/extras.txt"
 TORCH_LOCK = REPO_DIR / "requirements/torch.txt"
 CUDA_LOCK = REPO_DIR / "requirements/torch-cuda.txt"
 RECBOLE_LOCK = REPO_DIR / "benchmarks/recbole_side/lock.txt"
 
+DEV = ["--extra=dev"]
 HEADER = "# Made by `make lock`.\n"
 PIN = re.compile(r"^([\w.-]+)==[^\n]*\n(?: [^\n]*\n)*", re.MULTILINE)
 HASHES = re.compile(r" \\\n +--hash=\S+")
@@ -37,7 +39,7 @@ OTHER_BUILD = re.compile(r"^# Also accepted: (torch-\S+) ([0-9a-f]{64})$", re.MU
 
 
 def main() -> None:
-    """Writes the four locks and says how much is in each."""
+    """Writes the five locks and says how much is in each."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--upgrade", action="store_true", help="take the newest versions")
     parser.add_argument("torch_pip_args", nargs="*", help="more arguments of pip, for torch alone")
@@ -48,8 +50,11 @@ def main() -> None:
         python = Path(folder) / "bin/python"
         output_of(python, "-m", "pip", "install", "--quiet", "uv")
 
-        kept = "".join(path.read_text() for path in (LOCK, TORCH_LOCK, CUDA_LOCK))
-        pins = resolved(python, ["pyproject.toml", "--extra=dev", *upgrade], kept)
+        kept = "".join(path.read_text() for path in (LOCK, EXTRAS_LOCK, TORCH_LOCK, CUDA_LOCK))
+        everything = resolved(python, ["pyproject.toml", *DEV, "--extra=extras", *upgrade], kept)
+        pins = resolved(python, ["pyproject.toml", *DEV], "".join(everything.values()))
+        further = [pin for name, pin in everything.items() if name not in {*pins, "kgrec"}]
+        write(EXTRAS_LOCK, further)
         torch = pins.pop("torch")
         cuda = {name: pins.pop(name) for name in [*filter(CUDA_NAME.fullmatch, pins)]}
         version = torch.removeprefix("torch==").split()[0]

@@ -76,9 +76,10 @@ def prepare(
         list[str] | None,
         _kg(
             help="Triples (.kg, TSV, CSV, Parquet, N-Triples, gzip, a folder of KGAT, OpenKE or "
-            "with kg.txt); or 'freebase' (for ml-100k); 'metadata': genres, years and tags of the "
-            "raw set, or the columns of the item list; 'none'; 'auto': the one registered for the "
-            "set if it can be downloaded, else metadata. Twice: the graphs are joined.",
+            "with kg.txt); or 'wikidata'; 'freebase' (for ml-100k); 'metadata': genres, "
+            "years and tags of the raw set, or the columns of the item list; 'none'; 'auto': the "
+            "one registered for the set if it can be downloaded, else metadata. Twice: the graphs "
+            "are joined.",
             show_default="auto",
         ),
     ] = None,
@@ -91,12 +92,14 @@ def prepare(
         ),
     ] = None,
     link_by: Annotated[
-        Literal["id", "title"] | None,
+        str | None,
         _kg(
             help="id: the links use the item ids of the data set. title: they use another "
             "catalogue's ids, so items are matched by title and year (the default with --catalog). "
             "id without --links: the entities are the items; two columns are pairs of items. "
-            "title without --links: match the names of entities (rdfs:label, IRIs of DBpedia)."
+            "title without --links: match the names of entities (rdfs:label, IRIs of DBpedia). "
+            "With --kg wikidata: imdb, tmdb, isbn, musicbrainz, steam or P345=COLUMN, an external "
+            "identifier; title, or title=Q7725634 with the type of the items."
         ),
     ] = None,
     catalog: Annotated[
@@ -105,6 +108,25 @@ def prepare(
             help="Item list whose ids the links use: movies.dat, movies.csv, u.item, or a table "
             "of id and title."
         ),
+    ] = None,
+    relations: Annotated[
+        str | None,
+        _kg(
+            help="Relations to take, separated by commas, or 'all': P57,P161 of Wikidata. Default "
+            "with --kg wikidata: those whose values some of the items share."
+        ),
+    ] = None,
+    hops: Annotated[
+        int | None,
+        _kg(min=1, max=2, help="With --kg wikidata: 2 adds the triples of the values (default 1)."),
+    ] = None,
+    language: Annotated[
+        str | None,
+        _kg(metavar="CODE", help="Language of names, such as de. Default: that of the system."),
+    ] = None,
+    endpoint: Annotated[
+        str | None,
+        _kg(metavar="URL", help="Another service than query.wikidata.org."),
     ] = None,
     add_metadata: Annotated[
         bool,
@@ -153,6 +175,7 @@ def prepare(
         genre_col=genre_col, user_col=user_col, item_col=item_col, rating_col=rating_col,
         time_col=time_col, offset_col=offset_col, time_format=time_format, on_bad_row=on_bad_row,
         missing_ids=missing_ids, kg=kg or "auto", links=links, link_by=link_by, catalog=catalog,
+        relations=relations, hops=hops, language=language, endpoint=endpoint,
         add_metadata=add_metadata, kg_columns=kg_columns,
         drop_relation=drop_relation or (), kg_min_degree=kg_min_degree,
         kg_max_degree=kg_max_degree, min_rating=min_rating, min_user_inter=min_user_inter,

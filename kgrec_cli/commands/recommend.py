@@ -1,6 +1,5 @@
 """`kgrec recommend`: users or histories in, lists with titles out."""
 
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,11 +11,10 @@ from kgrec_cli.commands import options as opt
 from kgrec_cli.errors import UsageError
 
 if TYPE_CHECKING:
-    from kgrec_cli.core.linking.paths import PathFinder
-    from kgrec_cli.runs.recommender import Explanation, Recommendations, Recommender
+    from kgrec_cli.runs.recommended import Explanation, Recommendations
+    from kgrec_cli.runs.recommender import Recommender
 
 SHOWN_HISTORY = 5
-SHOWN_PATHS = 2
 SHOWN_AMOUNT = 0.005
 
 
@@ -39,11 +37,36 @@ def recommend(
     all_users: Annotated[
         bool, typer.Option("--all-users", help="All users of the data set, to --out.")
     ] = False,
+    users_file: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Users, one per line, to --out."),
+    ] = None,
+    histories: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help='Histories as JSON lines, to --out: ["ITEM", ...] or {"user": "NAME", "items": '
+            "[...]}.",
+        ),
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="File to write (.parquet, .csv, .tsv or .jsonl)."),
     ] = None,
     topk: Annotated[int, typer.Option(min=1, metavar="N", help="Items per list.")] = 10,
+    exclude: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ITEMS", help="Items that no list may hold: ITEM,ITEM,... or @FILE, one a line."
+        ),
+    ] = None,
+    candidates: Annotated[
+        str | None,
+        typer.Option(metavar="ITEMS", help="The only items that lists may hold, given likewise."),
+    ] = None,
+    include_seen: Annotated[
+        bool, typer.Option("--include-seen", help="Lists may hold items of the history.")
+    ] = False,
     explain: Annotated[
         bool,
         typer.Option("--explain", help="Say for each item which history items carry its score."),
@@ -57,36 +80,65 @@ def recommend(
     from kgrec_cli.runs.item_search import find_item
     from kgrec_cli.runs.recommender import load_recommender
     from kgrec_cli.runs.run_dir import find_run
-    from kgrec_cli.stages.recommend import run_recommend_all
+    from kgrec_cli.stages.recommend import Asked, read_lines, run_recommend_many
 
-    if sum([bool(user), items is not None, bool(item), all_users]) != 1:
-        raise UsageError("give one of --user USER, --item ITEM, --items ITEM,... and --all-users")
-    if all_users != (out is not None):
-        raise UsageError("--all-users and --out FILE go together")
-    if all_users and explain:
-        raise UsageError("--explain goes with --user, --item and --items, not with --all-users")
-    history = [token.strip() for token in (items or "").split(",") if token.strip()]
+    many = sum([all_users, users_file is not None, histories is not None])
+    if sum([bool(user), items is not None, bool(item), many]) != 1:
+        raise UsageError(
+            "give one of --user USER, --item ITEM, --items ITEM,..., --all-users, --users-file "
+            "FILE and --histories FILE"
+        )
+    if bool(many) != (out is not None):
+        raise UsageError(
+            "--out FILE and one of --all-users, --users-file and --histories go together"
+        )
+    if many and explain:
+        raise UsageError("--explain goes with --user, --item and --items, not with --out")
+    history = split_items(items or "")
     if items is not None and not history:
         raise UsageError("--items: no item in it; expected ITEM,ITEM,...")
+
+    def listed(option: str, typed: str) -> list[str]:
+        if typed.startswith("@"):
+            found = [line for _, line in read_lines(Path(typed[1:]))]
+        else:
+            found = split_items(typed)
+        if not found:
+            raise UsageError(f"{option}: no item in it; expected ITEM,ITEM,... or @FILE")
+        return found
+
+    asked = Asked(
+        users=[line for _, line in read_lines(users_file)] if users_file else user,
+        histories_path=histories,
+        topk=topk,
+        hide_seen=not include_seen,
+        exclude=listed("--exclude", exclude) if exclude is not None else (),
+        candidates=listed("--candidates", candidates) if candidates is not None else None,
+    )
     folder = Path()
     run_dir = find_run(folder, run)
     with console.listening(json_output) as on_event:
-        if out is not None:
-            n_users = run_recommend_all(
-                run_dir, folder, out, topk=topk, device=device, threads=threads, on_event=on_event
-            )
-            if json_output:
-                console.emit_json({"run": run_dir.name, "users": n_users, "out": str(out)})
-            else:
-                console.say(f"{n_users:,} users x {topk} items -> {out}")
-            return
         recommender = load_recommender(
             run_dir, folder, device=device, threads=threads, on_event=on_event
         )
+        if out is not None:
+            n_lists = run_recommend_many(recommender, asked, out, on_event=on_event)
+            if json_output:
+                console.emit_json({"run": run_dir.name, "lists": n_lists, "out": str(out)})
+            else:
+                console.say(f"{n_lists:,} lists of at most {topk} items -> {out}")
+            return
         if item:
             tokens, titles = recommender.items.tokens[1:], recommender.titles
             history = [find_item(each, tokens, titles) for each in item]
-        lists = recommender.recommend(user, [history] if history else None, topk=topk)
+        lists = recommender.recommend(
+            user,
+            [history] if history else None,
+            topk=topk,
+            hide_seen=asked.hide_seen,
+            exclude=asked.exclude,
+            candidates=asked.candidates,
+        )
         reasons = [recommender.explain(each) if explain else [] for each in lists]
     if json_output:
         console.emit_json([_as_json(*pair) for pair in zip(lists, reasons, strict=True)])
@@ -97,6 +149,11 @@ def recommend(
             _show_reasons(each, of_list, recommender)
         else:
             _show_items(each)
+
+
+def split_items(typed: str) -> list[str]:
+    """The item tokens of a text "ITEM, ITEM,..."."""
+    return [token.strip() for token in typed.split(",") if token.strip()]
 
 
 def _as_json(of_user: "Recommendations", reasons: "list[Explanation]") -> dict[str, Any]:
@@ -123,40 +180,17 @@ def _show_reasons(
     of_user: "Recommendations", reasons: "list[Explanation]", recommender: "Recommender"
 ) -> None:
     """Under each item: the history items that carry its score, what the graph says, the parts."""
+    from kgrec_cli.runs.reasons import carriers_in_words, paths_in_words
 
-    def name(token: str) -> str:
-        return recommender.titles.get(token, token)
-
+    titles, has_graph = recommender.titles, recommender.path_finder is not None
     for item, reason in zip(of_user.items, reasons, strict=True):
-        shares = [f"{name(token)} +{reason.drops[token]:.2f}" for token in reason.carriers]
         parts = [
             f"{part.replace('_gru', ' GRU')} {value:+.2f}"
             for part, value in reason.parts.items()
             if abs(value) >= SHOWN_AMOUNT
         ]
         console.indented(f"{item.rank:>2}. {item.title or item.item} [{item.item}]", 0)
-        console.indented(f"rests on: {'; '.join(shares) or 'no item of the history'}", 4)
-        console.indented(_graph_line(reason, name, recommender.path_finder), 4)
+        console.indented(carriers_in_words(reason, titles), 4)
+        console.indented(paths_in_words(reason, titles, has_graph=has_graph), 4)
         console.indented(f"score {item.score:.2f}: {', '.join(parts)}", 4)
     console.indented("(+: how far the score falls when that item is left out of the history)", 0)
-
-
-def _graph_line(
-    reason: "Explanation", name: Callable[[str], str], finder: "PathFinder | None"
-) -> str:
-    """The strongest paths, those through one value together; or why there is none."""
-    if finder is None:
-        return "graph: there is none"
-    if reason.entity is None:
-        return "graph: the item has no entity in it"
-    by_value: dict[str, list[str]] = {}
-    borne_out = [path for path in reason.paths if path.is_borne_out]
-    for path in borne_out or reason.paths:
-        what = f"{path.relation} {path.label}," if path.history_relation else path.relation
-        if path.history_relation:
-            is_same = path.history_relation == path.relation
-            what += " as" if is_same else f" {path.history_relation.removesuffix(' of')} of"
-        by_value.setdefault(what or "the same entity as", []).append(name(path.item))
-    shown = [f"{what} {', '.join(titles)}" for what, titles in by_value.items()][:SHOWN_PATHS]
-    mark = "graph" if borne_out else "graph only, the score does not rest on it"
-    return f"{mark}: {'; '.join(shown)}" if shown else "graph: nothing shared with the history"

@@ -7,8 +7,10 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from queue import Full, Queue
 from typing import TYPE_CHECKING, Any
 
 from kgrec_cli.errors import KgrecError, UsageError, cannot_read, reason, shorten
@@ -146,30 +148,75 @@ def write_table(path: Path, table: "pl.DataFrame") -> None:
         UsageError: Another suffix.
         KgrecError: The file cannot be written.
     """
-    import polars as pl
-
     check_export_path(path)
     with writing(path) as temporary_path:
+        _sink(table.lazy(), temporary_path, path.suffix)
+
+
+def write_chunks(
+    path: Path, chunks: "Iterable[pl.DataFrame]", schema: "Mapping[str, pl.DataType]"
+) -> None:
+    """As `write_table`, of a table that comes in chunks; two of them are in memory at most.
+
+    `schema` has the columns of each chunk, of which there may be none.
+    """
+    from polars.io.plugins import register_io_source
+
+    check_export_path(path)
+    queue: Queue[pl.DataFrame | None] = Queue(maxsize=1)
+
+    def take(*_: object) -> "Iterator[pl.DataFrame]":
+        while (chunk := queue.get()) is not None:
+            yield chunk
+
+    frame = register_io_source(take, schema=schema)
+    with writing(path) as temporary_path, ThreadPoolExecutor(1) as pool:
+        written = pool.submit(_sink, frame, temporary_path, path.suffix)
+
+        def put(chunk: "pl.DataFrame | None") -> None:
+            while not written.done():  # it is, where the disk is full
+                with suppress(Full):
+                    queue.put(chunk, timeout=0.1)
+                    break
+
         try:
-            match path.suffix:
-                case ".parquet":
-                    table.write_parquet(temporary_path)
-                case ".jsonl":
-                    table.write_ndjson(temporary_path)
-                case ".csv":
-                    _without_formulas(table).write_csv(temporary_path)
-                case ".tsv":
-                    _without_formulas(table).write_csv(temporary_path, separator="\t")
-        except pl.exceptions.PolarsError as error:  # how Polars says of Parquet: the disk is full
-            raise OSError(str(error)) from error
+            for chunk in chunks:  # in this thread, which Ctrl-C stops
+                put(chunk)
+                if written.done():
+                    break
+        finally:
+            put(None)
+        written.result()
 
 
-def _without_formulas(table: "pl.DataFrame") -> "pl.DataFrame":
+def _sink(frame: "pl.LazyFrame", path: Path, suffix: str) -> None:
+    """Writes a frame as `write_table` says.
+
+    Raises:
+        OSError: Also where Polars says by an error of its own that the disk is full.
+    """
+    import polars as pl
+
+    try:
+        match suffix:
+            case ".parquet":
+                frame.sink_parquet(path)
+            case ".jsonl":
+                frame.sink_ndjson(path)
+            case ".csv":
+                _without_formulas(frame).sink_csv(path)
+            case ".tsv":
+                _without_formulas(frame).sink_csv(path, separator="\t")
+    except pl.exceptions.PolarsError as error:
+        raise OSError(str(error)) from error
+
+
+def _without_formulas(table: "pl.LazyFrame") -> "pl.LazyFrame":
     """The table with a ' in front of each text that is a formula; see `write_table`."""
     import polars as pl
 
     columns = []
-    for name, kind in table.schema.items():
+    for name, kind in table.collect_schema().items():
         if kind == pl.String:
             text = pl.col(name)
             is_formula = text.str.contains(FORMULA) & ~text.str.contains(NUMBER)

@@ -4,9 +4,10 @@ Users and items are tokens here; item ids stay inside. The `recommend` command, 
 `evaluate` all start from `load_recommender`.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -19,15 +20,16 @@ from kgrec_cli.core.data.histories import Vocabulary, vocabulary_of
 from kgrec_cli.core.evaluation.explain import attribute
 from kgrec_cli.core.evaluation.ranking import MAX_CHUNK_ROWS
 from kgrec_cli.core.evaluation.recommend import check_scorable, read_histories, recommend_items
-from kgrec_cli.core.linking.paths import Path as GraphPath
+from kgrec_cli.core.linking.names import with_names
 from kgrec_cli.core.linking.paths import PathFinder, build_path_finder
 from kgrec_cli.core.model.gru4reckg import GRU4RecKG, ModelSettings, build_model
 from kgrec_cli.core.stored_tensors import find_misfit
-from kgrec_cli.dataset.files import atomic_path, read_kg
+from kgrec_cli.dataset.files import atomic_path, read_kg, read_labels
 from kgrec_cli.dataset.load import Dataset, load_dataset
 from kgrec_cli.errors import KgrecError
-from kgrec_cli.events import Note, OnEvent, Progress, ignore_event
+from kgrec_cli.events import Note, OnEvent, Progress, Warn, ignore_event
 from kgrec_cli.runs.model_fit import branch_tables, expected_weights, widths_of
+from kgrec_cli.runs.recommended import Explanation, Recommendations, RecommendedItem
 from kgrec_cli.runs.run_dir import choose_device, set_up_cpu
 from kgrec_cli.runs.run_files import (
     ITEMS,
@@ -43,55 +45,6 @@ from kgrec_cli.settings import Settings
 ItemIds = NDArray[np.int32]
 N_CARRIERS = 3
 """History items that count as those that carry a score: a path from one of them is borne out."""
-
-
-@dataclass(frozen=True)
-class RecommendedItem:
-    """An item of a list, by its token. `rank` is from 1, `score` is the model's."""
-
-    rank: int
-    item: str
-    title: str | None
-    score: float
-
-
-@dataclass(frozen=True)
-class Recommendations:
-    """The list for one history.
-
-    Attributes:
-        user: The user's token; None for a history that was typed.
-        history: Its items, oldest first, as (token, title).
-        items: Best first; fewer than asked for when there are no more candidates.
-    """
-
-    user: str | None
-    history: list[tuple[str, str | None]]
-    items: list[RecommendedItem]
-
-
-@dataclass(frozen=True)
-class Explanation:
-    """Why one item has its score after one history.
-
-    Attributes:
-        item: The item's token.
-        entity: Its entity; None when it has none in the graph, so that no path can lead to it.
-        score: The model's score.
-        parts: The score's parts by name, which sum to it (see `core.evaluation.explain`).
-        drops: By token of each history item that the model reads, how far the score falls when that
-            item is left out; the largest first.
-        carriers: The first three of them, of those that make the score fall.
-        paths: The strongest paths through the graph from the history to the item.
-    """
-
-    item: str
-    entity: str | None
-    score: float
-    parts: dict[str, float]
-    drops: dict[str, float]
-    carriers: list[str]
-    paths: list[GraphPath]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -142,6 +95,8 @@ class Recommender:
         *,
         topk: int = 10,
         hide_seen: bool = True,
+        exclude: Collection[str] = (),
+        candidates: Collection[str] | None = None,
     ) -> list[Recommendations]:
         """The best items for each user of the data set, or after each history.
 
@@ -150,10 +105,12 @@ class Recommender:
             histories: Lists of item tokens, oldest first. They need no data set.
             topk: Items of a list.
             hide_seen: Mask the items of the whole history.
+            exclude: Items that no list is to hold.
+            candidates: The only items that lists may hold; None for all.
 
         Raises:
             KgrecError: Neither or both of `users` and `histories`, an unknown user or item, an
-                empty history.
+                empty history, no candidate that the run knows.
         """
         if (users is None) == (histories is None) or isinstance(users, str):
             raise KgrecError(
@@ -168,7 +125,7 @@ class Recommender:
             rows, owners = [self._history_of_user(user) for user in users], users
         if not rows:
             return []
-        best, scores = self._rank(rows, topk, hide_seen)
+        best, scores = self._rank(rows, topk, hide_seen, self._hidden(exclude, candidates))
         return [
             Recommendations(
                 user=user,
@@ -230,39 +187,65 @@ class Recommender:
         if not path.is_file():
             self.on_event(Note(f"{path}: no such file, so no path through a graph is shown"))
             return None
-        triples = read_kg(self.settings, self.folder)
-        return build_path_finder(self.entities, triples, self.titles)
+        labels = read_labels(self.settings, self.folder)
+        triples = with_names(read_kg(self.settings, self.folder), labels)
+        names = labels.filter(pl.col("kind") == "relation").select("token", "label")
+        return build_path_finder(self.entities, triples, self.titles, dict(names.iter_rows()))
 
     def recommend_all(
-        self, *, topk: int = 10, hide_seen: bool = True, on_event: OnEvent = ignore_event
+        self,
+        users: Sequence[str] | None = None,
+        histories: Iterable[tuple[str, Sequence[str]]] | None = None,
+        *,
+        topk: int = 10,
+        hide_seen: bool = True,
+        exclude: Collection[str] = (),
+        candidates: Collection[str] | None = None,
+        on_event: OnEvent = ignore_event,
     ) -> Iterator[pl.DataFrame]:
-        """The best items for every user of the data set, a chunk of users at a time.
+        """The same for any number of users or histories, some hundreds at a time.
+
+        Args:
+            users: User tokens; without them and `histories`, all users of the data set.
+            histories: A name and the items of each, read as they are needed.
+            topk: Items of a list.
+            hide_seen: As for `recommend`, `exclude` and `candidates` too.
+            exclude: See there.
+            candidates: See there.
+            on_event: Hears the progress.
 
         Yields:
             A row for each item of a list: columns user, rank (from 1), item, title, score.
         """
-        user_ids, n_users = self.dataset.histories.user_ids, len(self.dataset.histories)
-        user_tokens, item_tokens = (
-            pl.Series(vocabulary.tokens) for vocabulary in (self.dataset.users, self.items)
-        )
+        hidden = self._hidden(exclude, candidates)
+        rows: Iterable[tuple[str, ItemIds]]
+        n_rows, n_done = 0, 0
+        if histories is not None:
+            rows = ((name, self._encode([items])[0]) for name, items in histories)
+        elif users is not None:
+            rows, n_rows = ((user, self._history_of_user(user)) for user in users), len(users)
+        else:
+            of_users, names = self.dataset.histories, self.dataset.users.tokens
+            rows = ((names[user], self._history(n)) for n, user in enumerate(of_users.user_ids))
+            n_rows = len(of_users)
+        item_tokens = pl.Series(self.items.tokens)
         titles = pl.Series([self.titles.get(token) for token in item_tokens], dtype=pl.String)
-        n_rows = min(MAX_CHUNK_ROWS, self.settings.eval_batch_size)
-        for begin in range(0, n_users, n_rows):
-            chunk = range(begin, min(begin + n_rows, n_users))
-            rows = [self._history(index) for index in chunk]
-            best, scores = self._rank(rows, topk, hide_seen)
-            n_chunk, n_ranks = best.shape
+        rows = iter(rows)
+        while chunk := list(islice(rows, min(MAX_CHUNK_ROWS, self.settings.eval_batch_size))):
+            best, scores = self._rank([row for _, row in chunk], topk, hide_seen, hidden)
+            n_ranks = best.shape[1]
             table = pl.DataFrame(
                 {
-                    "user": user_tokens.gather(np.repeat(user_ids[begin : chunk.stop], n_ranks)),
-                    "rank": np.tile(np.arange(1, n_ranks + 1, dtype=np.int32), n_chunk),
+                    "user": [name for name, _ in chunk for _ in range(n_ranks)],
+                    "rank": np.tile(np.arange(1, n_ranks + 1, dtype=np.int32), len(chunk)),
                     "item": item_tokens.gather(best.ravel()),
                     "title": titles.gather(best.ravel()),
                     "score": scores.ravel(),
                 }
             )
             yield table.filter(pl.Series(best.ravel() > 0))
-            on_event(Progress("recommend", chunk.stop, n_users, "users"))
+            n_done += len(chunk)
+            on_event(Progress("recommend", n_done, max(n_rows, n_done), "lists"))
 
     @torch.inference_mode()
     def scores(self, histories: Sequence[Sequence[str]]) -> NDArray[np.float32]:
@@ -293,12 +276,39 @@ class Recommender:
         return self.model.item_vectors()[1:].float().cpu().numpy()
 
     def _rank(
-        self, rows: list[ItemIds], topk: int, hide_seen: bool
+        self, rows: list[ItemIds], topk: int, hide_seen: bool, hidden: NDArray[np.bool_]
     ) -> tuple[ItemIds, NDArray[np.float32]]:
-        max_length = self.settings.MAX_ITEM_LIST_LENGTH
         return recommend_items(
-            self.model, rows, topk=topk, max_length=max_length, hide_seen=hide_seen
+            self.model,
+            rows,
+            topk=topk,
+            max_length=self.settings.MAX_ITEM_LIST_LENGTH,
+            hide_seen=hide_seen,
+            hidden=hidden,
         )
+
+    def _hidden(
+        self, exclude: Collection[str], candidates: Collection[str] | None
+    ) -> NDArray[np.bool_]:
+        """By item id, whether no list may hold the item: bool (N,)."""
+        if isinstance(exclude, str) or isinstance(candidates, str):
+            raise KgrecError("exclude and candidates take lists of item tokens")
+        hidden = np.full(len(self.items), candidates is not None)
+        for name, tokens, is_hidden in (
+            ("candidates", candidates or (), False),
+            ("exclude", exclude, True),
+        ):
+            ids = [self.items.get(token) for token in tokens]
+            known = [item_id for item_id in ids if item_id is not None]
+            hidden[known] = is_hidden
+            if len(known) < len(ids):
+                example = next(token for token in tokens if self.items.get(token) is None)
+                n_unknown = f"{len(ids) - len(known):,} of {len(ids):,} items"
+                text = f"{name}: {n_unknown} are unknown to {self.run_dir.name}, such as {example}"
+                self.on_event(Warn(text) if name == "candidates" else Note(text))
+        if candidates is not None and hidden[1:].all():
+            raise KgrecError(f"no candidate is left: the run knows {len(self.items) - 1:,} items")
+        return hidden
 
     def _encode(self, histories: Sequence[Sequence[str]]) -> list[ItemIds]:
         """The item ids of each history."""
@@ -316,6 +326,10 @@ class Recommender:
                 )
             rows.append(np.array(ids, dtype=np.int32))
         return rows
+
+    def has_history(self, user: str) -> bool:
+        """Whether a user has events of items that the run knows."""
+        return (self.dataset.users.get(user) or 0) in self._history_index
 
     def _history_of_user(self, user: str) -> ItemIds:
         index = self._history_index.get(self.dataset.users.get(user) or 0)

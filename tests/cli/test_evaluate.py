@@ -151,3 +151,56 @@ def test_a_run_below_a_baseline_is_told_so(
         if line.startswith("this run is below ItemKNN: ")
     ]
     assert "ndcg@1 masked 0." in line
+
+
+def test_paths_of_a_ring_by_hand(run_cli: RunCli, folder: Path) -> None:
+    """Entities e1 to e10 in a ring: an item has a path from items one or two steps off."""
+    result = run_cli("evaluate", "--explanations", "--topk=4", "--no-baselines", "--json")
+    assert result.exit_code == 0, result.stderr
+    values = json.loads(result.stdout)["explanations"]
+    assert (values["users"], values["of_users"]) == (30, 30)
+    shares, types = [], []
+    for user in range(30):
+        seen = {1 + (user + step) % 12 for step in range(8)}
+        linked = set(range(1, 11))
+        near = [
+            any((item - other) % 10 in (1, 2, 8, 9) for other in seen & linked)
+            for item in linked - seen
+        ]
+        shares.append(sum(near) / 4)  # four items are unseen, and all are listed
+        types.append(1 / min(sum(near), 3))  # "follows", of three relations with hopwise's two
+    assert values["fidelity@4"] == pytest.approx(sum(shares) / 30)
+    assert values["ptd@4"] == pytest.approx(sum(types) / 30)
+    assert values["ptc@4"] == 0
+    (run_dir,) = (folder / "saved").iterdir()
+    assert json.loads((run_dir / "metrics.json").read_text())["explanations"] == values
+    shown = run_cli("evaluate", "--explanations", "--topk=2,4", "--no-baselines").stdout
+    assert f"{values['lir@4']:.4f}  how recent the history item is" in shown
+    (folder / "dataset/small/small.kg").unlink()
+    assert "has no .kg" in run_cli("evaluate", "--explanations").error
+
+
+def test_targets_whose_order_the_file_decides_are_a_slice(
+    run_cli: RunCli, small_folder: Path
+) -> None:
+    path = small_folder / "dataset/small/small.inter"
+    head, *rows = path.read_text().splitlines()
+    cells = [row.split("\t") for row in rows]
+    # Users u0 to u9 had their last two items in one second, the others an hour apart.
+    times = [
+        str(880_000_000 + (3600 * int(time) if len(user) > 2 else min(int(time), 1007)))
+        for user, _, _, time in cells
+    ]
+    lines = ["\t".join([*row[:3], time]) for row, time in zip(cells, times, strict=True)]
+    path.write_text("\n".join([head, *lines]) + "\n")
+    assert run_cli("train", "--epochs=1", *QUICK, "--quiet").exit_code == 0
+    result = run_cli("evaluate", "--json", "--no-baselines")
+    slices = json.loads(result.stdout)["slices"]["test_masked"]
+    found = {
+        name: of["n_targets"] for name, of in slices.items() if name[:3] in ("tie", "not", "gap")
+    }
+    assert found == {"tied in time": 10, "not tied": 20, "gap under a day": 20}
+    assert (
+        "10 of 30 test targets (33%) have the time of another event"
+        in run_cli("evaluate", "--no-baselines").stderr
+    )

@@ -108,6 +108,57 @@ def test_all_users_equal_each_alone(
     assert rows["score"].to_list() == pytest.approx([row["score"] for row in alone["items"]])
 
 
+def test_lists_of_users_and_histories_in_files(
+    run_cli: RunCli, trained_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kgrec_cli.runs.recommender.MAX_CHUNK_ROWS", 2)
+    (tmp_path / "users.txt").write_text("u7\n\nnobody\n u3 \nu9\n")
+    out_path = tmp_path / "of_users.parquet"
+    typed = ("recommend", "--topk", "2", "--json", "--out", str(out_path))
+    result = run_cli(*typed, "--users-file", str(tmp_path / "users.txt"), cwd=trained_folder)
+    assert result.exit_code == 0, result.stderr
+    assert json.loads(result.stdout)["lists"] == 3
+    assert "1 of 4 users have no history in small, such as nobody: no list" in result.stderr
+    of_users = pl.read_parquet(out_path)
+    assert of_users["user"].to_list() == ["u7", "u7", "u3", "u3", "u9", "u9"]
+    alone = run_cli("recommend", "--user", "u3", "--topk", "2", "--json", cwd=trained_folder)
+    (of_u3,) = json.loads(alone.stdout)
+    expected = [row["item"] for row in of_u3["items"]]
+    assert of_users.filter(pl.col("user") == "u3")["item"].to_list() == expected
+
+    history = [row["item"] for row in of_u3["history"]]
+    lines = [["i4", "i5", "i6"], {"user": "me", "items": [*history, "unheard"]}, ["unheard"]]
+    (tmp_path / "h.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    result = run_cli(*typed, "--histories", str(tmp_path / "h.jsonl"), cwd=trained_folder)
+    assert result.exit_code == 0, result.stderr
+    assert "2 of 14 items are unknown: not read" in result.stderr
+    assert "1 histories have no item that is known: no list" in result.stderr
+    after = pl.read_parquet(out_path)
+    assert after["user"].to_list() == ["1", "1", "me", "me"]
+    assert after["item"][0] == "i7"
+    assert after["item"].to_list()[2:] == expected
+
+
+def test_lists_hold_what_is_asked_for(
+    run_cli: RunCli, trained_folder: Path, tmp_path: Path
+) -> None:
+    def items(*more: str) -> list[str]:
+        typed = ("recommend", "--items", "i4,i5,i6", "--topk", "12", "--json", *more)
+        result = run_cli(*typed, cwd=trained_folder)
+        assert result.exit_code == 0, result.stderr
+        return [row["item"] for row in json.loads(result.stdout)[0]["items"]]
+
+    everything = items()
+    assert len(everything) == 9
+    assert items("--exclude", "i7, i1") == [i for i in everything if i not in ("i7", "i1")]
+    (tmp_path / "few.txt").write_text("i1\ni2\ni7\ni4\n")
+    few = f"@{tmp_path / 'few.txt'}"
+    assert items("--candidates", few) == [i for i in everything if i in ("i1", "i2", "i7")]
+    assert items("--candidates", few, "--exclude", "i2")[0] == "i7"
+    assert set(items("--candidates", few, "--include-seen")) == {"i1", "i2", "i4", "i7"}
+    assert len(items("--include-seen")) == 12
+
+
 def test_new_events_of_known_items_are_used(
     run_cli: RunCli, trained_folder: Path, tmp_path: Path
 ) -> None:
@@ -139,6 +190,12 @@ def test_new_events_of_known_items_are_used(
         (("--item", "i1", "--items", "i2"), 2, "give one of --user"),
         (("--items", ","), 2, "--items: no item in it"),
         (("--user", "u1", "--topk", "0"), 2, "Invalid value for '--topk'"),
+        (("--users-file", "u.txt"), 2, "go together"),
+        (("--users-file", "no.txt", "--out", "x.csv"), 1, "no.txt: no such file"),
+        (("--histories", "no.jsonl", "--out", "x.csv"), 1, "no.jsonl: no such file"),
+        (("--user", "u1", "--exclude", ","), 2, "--exclude: no item in it"),
+        (("--user", "u1", "--candidates", "@no.txt"), 1, "no.txt: no such file"),
+        (("--user", "u1", "--candidates", "i99"), 1, "no candidate is left: the run knows 12"),
     ],
 )
 def test_a_mistake_is_one_line(
@@ -147,6 +204,29 @@ def test_a_mistake_is_one_line(
     result = run_cli("recommend", *arguments, cwd=trained_folder)
     assert result.exit_code == code
     assert expected in result.error
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("i4,i5", "h.jsonl, line 2: not JSON; expected"),
+        ('{"items": "i4"}', 'line 2: found {"items": "i4"}, expected ["ITEM", ...] or'),
+        ("[1.5]", "line 2: found [1.5]"),
+        ("[true]", "line 2: found [true]"),
+        ('["i4"', "line 2: not JSON"),
+        ("\udcff", "h.jsonl: cannot be read"),
+    ],
+)
+def test_a_malformed_history_is_one_line(
+    run_cli: RunCli, trained_folder: Path, tmp_path: Path, line: str, expected: str
+) -> None:
+    text = f'["i4"]\n{line}\n'
+    (tmp_path / "h.jsonl").write_bytes(text.encode(errors="surrogateescape"))
+    typed = ("--histories", str(tmp_path / "h.jsonl"), "--out", str(tmp_path / "x.csv"))
+    result = run_cli("recommend", *typed, cwd=trained_folder)
+    assert result.exit_code == 1
+    assert expected in result.error
+    assert not (tmp_path / "x.csv").exists()
 
 
 def test_a_run_of_another_data_set_is_one_line(

@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import polars as pl
@@ -12,6 +13,7 @@ from kgrec_cli.formats.files import (
     UNFINISHED,
     check_whole,
     read_json,
+    write_chunks,
     write_json,
     write_table,
     write_text,
@@ -200,3 +202,24 @@ def test_no_cell_is_a_formula(tmp_path: Path, suffix: str):
     assert {float(score) for score in found["score"]} == {-1.5}
     again = found.with_columns(pl.col("item", "title").str.replace(r"^'('*[=+\-@\t\r])", "$1"))
     assert (again["item"].to_list(), again["title"].to_list()) == (ids, titles) or not is_text
+
+
+@pytest.mark.parametrize("suffix", [".parquet", ".csv", ".tsv", ".jsonl"])
+def test_chunks_are_written_as_one_table_or_not_at_all(tmp_path: Path, suffix: str) -> None:
+    table = pl.DataFrame({"user": ["a", "b", "=c"], "rank": [1, 2, 3]})
+    write_table(tmp_path / f"whole{suffix}", table)
+    path = tmp_path / f"chunks{suffix}"
+    write_chunks(path, (table[row : row + 1] for row in range(3)), table.schema)
+    whole = (tmp_path / f"whole{suffix}").read_bytes()
+    assert suffix == ".parquet" or path.read_bytes() == whole
+    if suffix == ".parquet":
+        assert pl.read_parquet(path).equals(table)
+
+    def broken() -> Iterator[pl.DataFrame]:
+        yield table
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_chunks(path, broken(), table.schema)
+    assert suffix == ".parquet" or path.read_bytes() == whole
+    assert sorted(found.name for found in tmp_path.iterdir()) == [path.name, f"whole{suffix}"]

@@ -59,6 +59,19 @@ def sanity_warnings(table: pl.DataFrame, *, has_times: bool = True) -> list[str]
     return warnings + _concentration(table)
 
 
+def unit_of_times(times: NDArray[np.int64] | NDArray[np.float64]) -> float | None:
+    """How many units of the times make a second (1, 1e3, ...); None where they are no Unix times.
+
+    Args:
+        times: (n,), at least one; all have to lie between 1973 and 2103 in that unit.
+    """
+    least, most = float(times.min()), float(times.max())
+    for unit in _UNITS.values():
+        if _EPOCH_S[0] * unit <= least and most < _EPOCH_S[1] * unit:
+            return unit
+    return None
+
+
 def missing_marks(tokens: pl.Series) -> list[str]:
     """Those of a column's tokens that stand for a missing value, case and blanks aside."""
     distinct = tokens.unique().cast(pl.String)

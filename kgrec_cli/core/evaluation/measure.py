@@ -1,4 +1,4 @@
-"""Metrics of a run or a baseline: of a part of the data, and of slices of it.
+"""Metrics of a run or a baseline: of a part of the data.
 
 Everything is measured twice: with all items as candidates, and ("masked") without the items that
 the user has already had.
@@ -160,54 +160,6 @@ def _all_metrics(
         settings.topk,
         count_padding=settings.recbole_compat,
     )
-
-
-def slice_metrics(
-    ranks: Ints,
-    target_items: NDArray[np.int32],
-    groups: Mapping[str, NDArray[np.bool_]],
-    metrics: Sequence[str],
-    topk: Sequence[int],
-) -> dict[str, dict[str, float]]:
-    """Metrics of the targets whose item is in each group; groups without targets are omitted.
-
-    Args:
-        ranks: int64 (n,).
-        target_items: int32 (n,), the item of each target.
-        groups: Name to bool (N,), True for the items of the group.
-        metrics: Metrics of ranks.
-        topk: Cutoffs.
-
-    Returns:
-        By group: `n_targets` and the metrics.
-    """
-    slices: dict[str, dict[str, float]] = {}
-    for name, members in groups.items():
-        chosen = ranks[members[target_items]]
-        if len(chosen):
-            slices[name] = {"n_targets": len(chosen), **rank_metrics(chosen, metrics, topk)}
-    return slices
-
-
-def popularity_groups(popularity: NDArray[np.int64]) -> dict[str, NDArray[np.bool_]]:
-    """Items in five groups, each with about a fifth of all training interactions.
-
-    The first holds the few most popular items, the last the many rare ones.
-
-    Args:
-        popularity: int64 (N,), padding first.
-    """
-    n_groups = 5
-    order = 1 + np.argsort(-popularity[1:], kind="stable")
-    before = np.cumsum(popularity[order]) - popularity[order]
-    number = np.minimum(before * n_groups // max(int(popularity.sum()), 1), n_groups - 1)
-    groups = {}
-    for index in range(n_groups):
-        members = np.zeros(len(popularity), dtype=bool)
-        members[order[number == index]] = True
-        label = {0: " (top)", n_groups - 1: " (tail)"}.get(index, "")
-        groups[f"popularity {index + 1}/{n_groups}{label}"] = members
-    return groups
 
 
 Ranks = NDArray[np.int64]

@@ -50,6 +50,7 @@ def recommend_items(
     topk: int,
     max_length: int,
     hide_seen: bool = True,
+    hidden: NDArray[np.bool_] | None = None,
 ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
     """The K items to recommend after each history.
 
@@ -59,6 +60,7 @@ def recommend_items(
         topk: K.
         max_length: Most recent items that the model reads.
         hide_seen: Leave out the items of the whole history.
+        hidden: bool (N,), True for items that no list may hold; None for none.
 
     Returns:
         int32 (B, K) items, best first, 0 where none is left; float32 (B, K) scores.
@@ -73,12 +75,17 @@ def recommend_items(
     if added is None:
         row_index, seen_items, added = row_index[:0], seen_items[:0], 0.0
     topk = min(topk, len(weight) - 1)
+    never = torch.zeros(len(weight), dtype=torch.bool)
+    never[0] = True  # the padding
+    if hidden is not None:
+        never |= torch.from_numpy(hidden)
+    never = never.to(weight.device)
     chunks = []
     for begin in range(0, len(lists), TILE_ROWS):
         rows = states[begin : begin + TILE_ROWS]
         inside = (row_index >= begin) & (row_index < begin + TILE_ROWS)
         seen = SeenItems(row_index[inside] - begin, seen_items[inside])
-        chunks.append(_best_of_tiles(rows, weight, seen, added, topk))
+        chunks.append(_best_of_tiles(rows, weight, seen, added, never, topk))
     best = torch.cat([items for items, _ in chunks]).cpu().numpy().astype(np.int32)
     return best, torch.cat([scores for _, scores in chunks]).cpu().numpy()
 
@@ -105,7 +112,12 @@ def check_scorable(states: Tensor, weight: Tensor) -> None:
 
 
 def _best_of_tiles(
-    states: Tensor, weight: Tensor, seen: SeenItems, added: Tensor | float, topk: int
+    states: Tensor,
+    weight: Tensor,
+    seen: SeenItems,
+    added: Tensor | float,
+    never: Tensor,
+    topk: int,
 ) -> tuple[Tensor, Tensor]:
     """The K best items of each row, and their scores; scores exist for one tile of items at a time.
 
@@ -117,6 +129,7 @@ def _best_of_tiles(
         weight: float (N, D).
         seen: The items of each row's history.
         added: What is added to their scores; -inf masks them.
+        never: bool (N,), True for items that are no candidates.
         topk: K, less than N.
 
     Returns:
@@ -128,10 +141,11 @@ def _best_of_tiles(
     order = seen_items.argsort()
     edges = torch.arange(0, len(weight) + TILE_ITEMS, TILE_ITEMS, device=states.device)
     borders = torch.searchsorted(seen_items[order], edges).tolist()
+    masks = [mask.nonzero()[:, 0] for mask in torch.split(never, TILE_ITEMS)]
     for number, begin in enumerate(range(0, len(weight), TILE_ITEMS)):
         scores = (states @ weight[begin : begin + TILE_ITEMS].T).float()
-        if begin == 0:
-            scores[:, 0] = -torch.inf
+        if len(masks[number]):
+            scores[:, masks[number]] = -torch.inf
         of_tile = order[borders[number] : borders[number + 1]]
         add_once(scores, SeenItems(seen_rows[of_tile], seen_items[of_tile] - begin), added)
         better = (scores.amax(1) > best[:, -1]).nonzero()[:, 0]

@@ -33,6 +33,7 @@ class Joined(NamedTuple):
         n_same_as: Pairs of entities that triples say are the same.
         n_through_items: Pairs of entities that are the same because one item is linked to both.
         n_kept_apart: Items whose entities in two graphs are not: another item shares one of them.
+        names: token, name: what an entity is called now, for those that are called otherwise.
     """
 
     triples: pl.DataFrame
@@ -41,6 +42,11 @@ class Joined(NamedTuple):
     n_same_as: int
     n_through_items: int
     n_kept_apart: int
+    names: pl.DataFrame
+
+    def renamed(self, table: pl.DataFrame, *columns: str) -> pl.DataFrame:
+        """A table in whose columns entities are called as in the joined graph."""
+        return _renamed(table, self.names, *columns)
 
 
 def join_graphs(graphs: Sequence[Graph]) -> Joined:
@@ -53,18 +59,19 @@ def join_graphs(graphs: Sequence[Graph]) -> Joined:
     through, n_apart = _through_items([graph.links for graph in graphs])
     facts = triples.filter(~says_same)
     names = _one_name(pl.concat([pairs, through]), links, facts)
-
-    def renamed(table: pl.DataFrame, *columns: str) -> pl.DataFrame:
-        return table.with_columns(pl.col(columns).replace(names["token"], names["name"]))
-
     return Joined(
-        renamed(facts, "head_id", "tail_id"),
-        renamed(links, "entity_id"),
+        _renamed(facts, names, "head_id", "tail_id"),
+        _renamed(links, names, "entity_id"),
         _count_shared(graphs),
         pairs.height,
         through.height,
         n_apart,
+        names,
     )
+
+
+def _renamed(table: pl.DataFrame, names: pl.DataFrame, *columns: str) -> pl.DataFrame:
+    return table.with_columns(pl.col(columns).replace(names["token"], names["name"]))
 
 
 def _through_items(links: Sequence[pl.DataFrame]) -> tuple[pl.DataFrame, int]:

@@ -4,25 +4,41 @@ cuDNN's fast algorithms take no packed rows (`RNN.cpp` of PyTorch), so rows are 
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from kgrec_cli.core.gpu_steps import look_up
 
 
-class DenseRows(NamedTuple):
-    """Rows of one length, position by position, as cuDNN reads them; item 0 is padding.
+class Block(NamedTuple):
+    """Rows of one length.
 
     Attributes:
-        items: int (L, B), padding anywhere.
-        context: int (C, B), what each row read before, without gradients, padding first; None for
-            nothing.
-        order: int64 (L * B,), the places of `items` by item, for a fast gradient; None without.
+        rows: B.
+        length: L, the positions of each.
+        context: C, what each reads before them, without gradients.
     """
 
+    rows: int
+    length: int
+    context: int = 0
+
+
+class DenseRows(NamedTuple):
+    """Blocks of rows, one behind the other, each position by position; item 0 is padding.
+
+    Attributes:
+        blocks: Their sizes.
+        items: int (P,), each block's L * B items; padding anywhere.
+        context: int (Q,), each block's C * B items, padding first; None for nothing.
+        order: int64 (P,), the places of `items` by item, for a fast gradient; None without.
+    """
+
+    blocks: Sequence[Block]
     items: Tensor
     context: Tensor | None = None
     order: Tensor | None = None
@@ -61,3 +77,33 @@ def side_by_side(branches: Sequence[Callable[[], Tensor]]) -> list[Tensor]:
         here.wait_stream(stream)
         result.record_stream(here)
     return results
+
+
+def run_blocks(
+    layers: nn.GRU, blocks: Sequence[Block], vectors: Tensor, context: Tensor | None
+) -> Tensor:
+    """The states after all positions: float (P, H). The blocks run at the same time, in a graph.
+
+    Args:
+        layers: Takes batches first.
+        blocks: The sizes of the blocks.
+        vectors: float (P, D), what is read.
+        context: float (Q, D), what is read before, without gradients; None for nothing.
+    """
+
+    def run(block: Block, vectors: Tensor, context: Tensor | None) -> Tensor:
+        start = None
+        if context is not None and block.context:
+            with torch.no_grad():
+                start = layers(context.view(block.context, block.rows, -1).transpose(0, 1))[1]
+        states: Tensor = layers(vectors.view(block.length, block.rows, -1).transpose(0, 1), start)[
+            0
+        ]
+        return states.transpose(0, 1).flatten(0, 1)
+
+    parts = torch.split(vectors, [block.length * block.rows for block in blocks])
+    contexts: Sequence[Tensor | None] = [None] * len(blocks)
+    if context is not None:
+        contexts = torch.split(context, [block.context * block.rows for block in blocks])
+    given = zip(blocks, parts, contexts, strict=True)
+    return torch.cat(side_by_side([partial(run, *each) for each in given]))

@@ -4,6 +4,7 @@
 registry in `sources.py` is imported only where a graph is chosen by name.
 """
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
 
 LinkBy = Literal["id", "title"]
 
-BUILT_IN = ("auto", "metadata", "none")
+WIKIDATA = "wikidata"
+BUILT_IN = ("auto", "metadata", "none", WIKIDATA)
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,10 @@ class KGRequest:
     """The options of the knowledge graph; `kg` is one of `BUILT_IN`, a registered name or a path.
 
     Without `link_by` items find their links by id, or by title when there is a catalogue, the item
-    list whose ids the links use. By id without links: the entities of the graph are the items.
+    list whose ids the links use. By id without links: the entities of the graph are the items. In
+    Wikidata also by an external identifier, a name of `wikidata.IDENTIFIERS` or a property, maybe
+    with "=COLUMN"; or by "title=Q...", an entity that is the type of the items. `relations` and
+    `hops` say what of a large graph is taken, `language` what its names are in.
 
     Attributes:
         kg_columns: The columns of the item table to make metadata of; empty for all of use.
@@ -42,9 +47,13 @@ class KGRequest:
 
     kg: str = "auto"
     links_path: Path | None = None
-    link_by: LinkBy | None = None
+    link_by: str | None = None
     catalog_path: Path | None = None
     add_metadata: bool = False
+    relations: tuple[str, ...] = ()
+    hops: int | None = None
+    language: str | None = None
+    endpoint: str | None = None
     kg_columns: tuple[WantedColumn, ...] = ()
     pruning: Pruning = field(default_factory=Pruning)
     further: tuple["KGRequest", ...] = ()
@@ -74,6 +83,11 @@ class KGPlan:
     note: str = ""
     is_joined: bool = False
 
+    @property
+    def is_of_metadata(self) -> bool:
+        """Whether the graph is made of what the raw data says of its items, or there is none."""
+        return self.name in ("metadata", "none") and self.triples_path is None
+
 
 def requests(kgs: Sequence[str], links: Sequence[Path], request: KGRequest) -> KGRequest:
     """The request of one graph or several: the first, and the others in its `further`.
@@ -86,7 +100,7 @@ def requests(kgs: Sequence[str], links: Sequence[Path], request: KGRequest) -> K
     named = [kg for kg in dict.fromkeys(kgs) if kg != "metadata"] or list(kgs[:1]) or ["auto"]
     if len(named) > 1:
         for kg in named:
-            if kg in BUILT_IN:
+            if kg in BUILT_IN and kg != WIKIDATA:
                 raise UsageError(f"--kg {kg} goes with no other --kg")
     if len(links) > len(named):
         raise UsageError(f"{len(links)} times --links, but {len(named)} --kg to link")
@@ -106,7 +120,11 @@ def check_kg(request: KGRequest, dataset: str) -> None:
         UsageError: An unknown name, or options that do not go together.
         KgrecError: A file that is not there.
     """
-    if request.kg in BUILT_IN:
+    _check_choice(request)
+    if request.kg == WIKIDATA:
+        if request.catalog_path is not None:
+            raise UsageError("--catalog goes with --kg FILE, not with --kg wikidata")
+    elif request.kg in BUILT_IN:
         options = {
             "--links": request.links_path,
             "--link-by": request.link_by,
@@ -125,7 +143,7 @@ def check_kg(request: KGRequest, dataset: str) -> None:
     if request.kg_columns and request.kg != "metadata" and not request.add_metadata:
         raise UsageError("--kg-columns goes with --kg metadata or --add-metadata")
     for other in request.further:
-        if other.kg != "wikidata" and _named_source(other, dataset) is None:
+        if other.kg != WIKIDATA and _named_source(other, dataset) is None:
             _plan_file(other, may_share=True)
     if request.link_by == "id" and request.catalog_path is not None:
         raise UsageError("--catalog goes with --link-by title, not with --link-by id")
@@ -133,6 +151,36 @@ def check_kg(request: KGRequest, dataset: str) -> None:
     for path in (request.links_path, request.catalog_path, *others):
         if path is not None and not path.exists():
             raise KgrecError(f"{path}: no such file")
+
+
+def _check_choice(request: KGRequest) -> None:
+    """Checks how items are linked and what of a large graph is taken."""
+    if request.endpoint is not None and request.kg != WIKIDATA:
+        raise UsageError(f"--endpoint goes with --kg wikidata, not with --kg {request.kg}")
+    for option, value in (
+        ("--relations", request.relations),
+        ("--hops", request.hops),
+        ("--language", request.language),
+    ):
+        if value and request.kg in ("metadata", "none"):
+            raise UsageError(f"{option} goes with --kg wikidata or --kg FILE")
+    for each in request.relations:
+        if request.kg == WIKIDATA and not re.fullmatch(r"P[1-9]\d*|all", each):
+            raise UsageError(f"--relations {each}: expected properties such as P57, or all")
+    if request.link_by is None or request.link_by in ("id", "title"):
+        if request.link_by == "id" and request.kg == WIKIDATA:
+            raise UsageError("--link-by id: of Wikidata say which: imdb, tmdb, isbn, P345=COLUMN")
+        return
+    from kgrec_cli.core.linking.wikidata import ENTITY_ID, IDENTIFIERS, identifier
+
+    name, _, value = request.link_by.partition("=")
+    if request.kg != WIKIDATA:
+        raise UsageError(f"--link-by {request.link_by}: expected id or title (--kg wikidata: more)")
+    if name == "title":
+        if not ENTITY_ID.fullmatch(value):
+            raise UsageError(f"--link-by {request.link_by}: expected title=Q..., a type of items")
+    elif identifier(name) is None:
+        raise UsageError(unknown_name("way to link", name, [*IDENTIFIERS, "title", "P345=COLUMN"]))
 
 
 def plan_kg(
@@ -152,6 +200,8 @@ def plan_kg(
     """
     if request.kg in ("metadata", "none"):
         return KGPlan(request.kg)
+    if request.kg == WIKIDATA:
+        return KGPlan(WIKIDATA, links_path=request.links_path)
     if request.kg == "auto":
         if (request.links_path, request.link_by, request.catalog_path) == (None, None, None):
             return _plan_auto(dataset, on_event=on_event, cache_dir=cache_dir)
@@ -215,7 +265,7 @@ def _plan_source(
     catalog_paths = (
         tuple(map(get, source.titles)) if request.catalog_path is None else (request.catalog_path,)
     )
-    link_by = request.link_by or source.link_by
+    link_by = _link_by(request.link_by) if request.link_by else source.link_by
     return KGPlan(source.name, triples_path, links_path, link_by, catalog_paths)
 
 
@@ -230,7 +280,7 @@ def _plan_file(request: KGRequest, *, may_share: bool = False) -> KGPlan:
     links_path = request.links_path or _links_beside(path)
     if links_path is None:
         if request.link_by is not None and request.catalog_path is None:
-            return KGPlan(path.name, path, link_by=request.link_by)
+            return KGPlan(path.name, path, link_by=_link_by(request.link_by))
         if may_share:
             return KGPlan(path.name, path, is_joined=True)
         raise UsageError(
@@ -243,8 +293,12 @@ def _plan_file(request: KGRequest, *, may_share: bool = False) -> KGPlan:
 
 def _plan_links(name: str, triples_path: Path, links_path: Path, request: KGRequest) -> KGPlan:
     catalog_paths = () if request.catalog_path is None else (request.catalog_path,)
-    link_by: LinkBy = request.link_by or ("title" if catalog_paths else "id")
+    link_by = _link_by(request.link_by or ("title" if catalog_paths else "id"))
     return KGPlan(name, triples_path, links_path, link_by, catalog_paths)
+
+
+def _link_by(text: str) -> LinkBy:
+    return "title" if text == "title" else "id"
 
 
 def _links_beside(path: Path) -> Path | None:

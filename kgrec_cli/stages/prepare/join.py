@@ -1,6 +1,6 @@
 """Graphs joined: `--kg A --kg B`. Each is read with its own links, then they become one."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -10,14 +10,13 @@ from kgrec_cli.core.linking.join import Graph, join_graphs
 from kgrec_cli.errors import KgrecError, shorten
 from kgrec_cli.events import Note, OnEvent
 from kgrec_cli.stages.prepare.graph import KGPlan
-from kgrec_cli.stages.prepare.links import KnowledgeGraph, load_kg
-from kgrec_cli.stages.prepare.metadata import Metadata
+from kgrec_cli.stages.prepare.links import KnowledgeGraph
 
 
 def join_further(
     kg: KnowledgeGraph,
     plans: Sequence[KGPlan],
-    metadata: Metadata,
+    load: Callable[[KGPlan], KnowledgeGraph],
     item_ids: pl.Series,
     *,
     on_event: OnEvent,
@@ -31,15 +30,15 @@ def join_further(
     """
     if not plans:
         return kg, None
-    graphs = [kg, *(load_kg(plan, metadata, item_ids, on_event=on_event) for plan in plans)]
+    graphs = [kg, *map(load, plans)]
     known = _tokens(kg)
     for plan, graph in zip(plans, graphs[1:], strict=True):
         tokens = _tokens(graph)
         is_tied = tokens.is_in(known.implode()).any()
         if not is_tied and not graph.links["item_id"].is_in(item_ids.implode()).any():
             raise KgrecError(
-                f"{plan.triples_path}: none of its entities (such as '{shorten(tokens[0])}') is "
-                f"one of the graphs before it (such as '{shorten(known[0])}'), and no item is "
+                f"{plan.triples_path or plan.name}: none of its entities (such as "
+                f"'{shorten(tokens[0])}') is one of the graphs before it (such as '{shorten(known[0])}'), and no item is "
                 "linked to it; give its links by another --links FILE"
             )
         known = pl.concat([known, tokens]).unique(maintain_order=True)
@@ -59,8 +58,11 @@ def join_further(
         text += f"; {joined.n_kept_apart:,} items keep the entity of the first graph alone, for "
         text += "other items share one of their entities"
     on_event(Note(text))
+    labels = [graph.labels for graph in graphs if graph.labels is not None]
     whole = replace(
         kg,
+        labels=joined.renamed(pl.concat(labels), "token") if labels else None,
+        selection=next((graph.selection for graph in graphs if graph.selection), None),
         triples=joined.triples,
         links=joined.links,
         n_links_read=sum(graph.n_links_read for graph in graphs),

@@ -11,7 +11,7 @@ from typing import Any
 import polars as pl
 
 from kgrec_cli.core.linking.graph import ItemLinks, select_links
-from kgrec_cli.core.linking.names import entity_names
+from kgrec_cli.core.linking.names import entity_names, with_names
 from kgrec_cli.core.linking.oddities import fit_links, graph_oddities, turned_text
 from kgrec_cli.core.linking.prune import Pruning, prune
 from kgrec_cli.core.linking.titles import MATCHES, match_titles
@@ -47,6 +47,9 @@ class KnowledgeGraph:
         paths: Files they were read from.
         titles: How many titles were matched and how, for `prepare.json`; None when ids were joined.
         in_file: The links as the file has them, columns item_id, entity_id; None without a file.
+        labels: Names of entities and relations, columns of `dataset.files.LABEL_TYPES`; None where
+            the graph has no others than its own.
+        selection: How it was chosen from a larger graph, for `prepare.json`; None for a whole one.
         catalog_ids: The item ids that links in the file should have where titles were matched; None
             where these are the data set's.
     """
@@ -59,6 +62,8 @@ class KnowledgeGraph:
     titles: Mapping[str, int] | None = None
     in_file: pl.DataFrame | None = None
     catalog_ids: pl.Series | None = None
+    labels: pl.DataFrame | None = None
+    selection: Mapping[str, Any] | None = None
 
 
 def load_kg(
@@ -108,7 +113,7 @@ def load_kg(
             n_links_read=links.height,
             n_links_unused=by_catalog_id.join(with_id, on="catalog_id", how="anti").height,
             paths=(*paths, *(find_catalog(path).path for path in plan.catalog_paths)),
-            titles=_count_matches(matches),
+            titles=count_matches(matches),
             in_file=links.select("item_id", "entity_id"),
             catalog_ids=with_id["catalog_id"].unique(),
         )
@@ -143,7 +148,7 @@ def _link_by_names(
         )
     matches = _match_titles(plan, items, names.select(item_id="entity_id", title="name"))
     links = matches.drop_nulls("catalog_id").select("item_id", entity_id="catalog_id")
-    counts = _count_matches(matches)
+    counts = count_matches(matches)
     return KnowledgeGraph(triples, links, links.height, paths=(path,), titles=counts)
 
 
@@ -201,7 +206,8 @@ def _match_titles(
     return matches
 
 
-def _count_matches(matches: pl.DataFrame) -> dict[str, int]:
+def count_matches(matches: pl.DataFrame) -> dict[str, int]:
+    """How many matches of `match_titles` are of each kind."""
     counts = dict(matches["match"].value_counts().iter_rows())
     return {"items": len(matches), **{m.replace(" ", "_"): counts.get(m, 0) for m in MATCHES}}
 
@@ -243,7 +249,7 @@ def settle_links(
     """
     linked = select_links(kg.links, kg.triples, items["item_id"], n_interactions)
     name, n_read = plan.name, linked.triples.height
-    if plan.triples_path is None:
+    if plan.is_of_metadata:
         verdict = LinkVerdict("sound" if n_read else "unknown", "construction", None, 0)
         if n_read and not linked.links_report["items_linked"]:
             raise KgrecError(
@@ -254,9 +260,10 @@ def settle_links(
     else:
         _check_coverage(request, plan, kg, linked, items, n_interactions, on_event)
         catalogue = items.rename({"movie_title": "title"}, strict=False)
-        verdict = link_verdict(catalogue, linked.links, linked.triples)
+        named = linked.triples if kg.labels is None else with_names(linked.triples, kg.labels)
+        verdict = link_verdict(catalogue, linked.links, named)
         if verdict.verdict == "broken":
-            where = plan.links_path or plan.triples_path
+            where = plan.links_path or plan.triples_path or plan.name
             on_event(Warn(f"{where}: {verdict.summary}; {CURE}"))
         if request.add_metadata:
             linked = add_to(linked, metadata, items, n_interactions, on_event)
@@ -321,7 +328,8 @@ def _check_coverage(
 ) -> None:
     """Refuses links that lead nowhere, and says what is odd about others and the graph."""
     report = linked.links_report
-    where, where_kg = plan.links_path or plan.triples_path, plan.triples_path
+    where_kg = plan.triples_path or plan.name
+    where = plan.links_path or where_kg
     for text in graph_oddities(linked.triples):
         on_event(Warn(f"{where_kg}: {text}"))
     _check_order(where, kg, n_interactions["item_id"], on_event)
@@ -354,7 +362,7 @@ def _check_coverage(
 
 
 def _check_order(
-    where: Path | None, kg: KnowledgeGraph, item_ids: pl.Series, on_event: OnEvent
+    where: Path | str, kg: KnowledgeGraph, item_ids: pl.Series, on_event: OnEvent
 ) -> None:
     """Refuses a file of links that links only when turned round; warns when that fits better."""
     if kg.in_file is None:

@@ -16,7 +16,7 @@ import polars as pl
 from kgrec_cli import __version__
 from kgrec_cli.core.data import filters
 from kgrec_cli.core.linking.graph import ItemLinks
-from kgrec_cli.dataset.files import REPORT_NAME
+from kgrec_cli.dataset.files import LABEL_TYPES, REPORT_NAME
 from kgrec_cli.errors import KgrecError, UsageError, shorten, unknown_name
 from kgrec_cli.events import Event, Note, OnEvent, Warn
 from kgrec_cli.formats.atomic import write_atomic
@@ -30,9 +30,9 @@ from kgrec_cli.formats.raw.item_lists import ListColumns, find_catalog, read_ite
 from kgrec_cli.formats.raw.logs import find_log
 from kgrec_cli.formats.raw.missing_ids import OnMissingId
 from kgrec_cli.formats.raw.movielens import RawData, find_movielens, read_movielens
-from kgrec_cli.stages.prepare.graph import KGPlan, KGRequest, check_kg, plan_kg
+from kgrec_cli.stages.prepare.graph import WIKIDATA, KGPlan, KGRequest, check_kg, plan_kg
 from kgrec_cli.stages.prepare.join import join_further
-from kgrec_cli.stages.prepare.links import load_kg, settle_links
+from kgrec_cli.stages.prepare.links import KnowledgeGraph, load_kg, settle_links
 from kgrec_cli.stages.prepare.metadata import read_metadata
 from kgrec_cli.stages.prepare.order import check_order
 from kgrec_cli.stages.prepare.starter_files import StarterFiles, leave_starter_files
@@ -133,8 +133,13 @@ def _prepare(request: PrepareRequest, on_event: OnEvent) -> PrepareResult:
     counts = table.group_by("item_id", maintain_order=True).agg(pl.len().alias("n"))
     n_interactions = counts.with_columns(pl.col("item_id").cast(pl.String))
     metadata = read_metadata(raw, request.kg, tell)
-    kg = load_kg(plan, metadata, items["item_id"], on_event=tell)
-    kg, joined = join_further(kg, plans, metadata, items["item_id"], on_event=tell)
+
+    def load(plan: KGPlan) -> KnowledgeGraph:
+        if plan.name == WIKIDATA:
+            return _load_wikidata(request, raw_path, raw, columns, items["item_id"], tell)
+        return load_kg(plan, metadata, items["item_id"], on_event=tell)
+
+    kg, joined = join_further(load(plan), plans, load, items["item_id"], on_event=tell)
     linked, verdict = settle_links(
         request.kg, plan, kg, metadata, items, n_interactions, on_event=tell
     )
@@ -170,6 +175,7 @@ def _prepare(request: PrepareRequest, on_event: OnEvent) -> PrepareResult:
         },
         "kg": {
             **linked.kg_report,
+            **({"selection": kg.selection} if kg.selection else {}),
             **({"joined": joined} if joined else {}),
             **({"columns": list(metadata.columns)} if metadata.columns else {}),
         },
@@ -177,9 +183,47 @@ def _prepare(request: PrepareRequest, on_event: OnEvent) -> PrepareResult:
         "warnings_on_results": [line for line, on_results in recorded if on_results],
     }
     dataset_dir = request.folder / request.data_path / request.name
-    bad_rows_path = _write(dataset_dir, request.name, raw, table, items, linked, report)
+    labels = None if kg.labels is None else _labels_of(kg.labels, linked)
+    bad_rows_path = _write(dataset_dir, request.name, raw, table, items, linked, labels, report)
     starter_files = leave_starter_files(request.folder, request.name, request.data_path)
     return PrepareResult(dataset_dir, report, bad_rows_path, starter_files)
+
+
+def _load_wikidata(
+    request: PrepareRequest,
+    raw_path: Path,
+    raw: RawData,
+    columns: dict[str, str],
+    item_ids: pl.Series,
+    on_event: OnEvent,
+) -> KnowledgeGraph:
+    """The graph of Wikidata, linked by ids in MovieLens' `links.csv`, the item list or the log."""
+    from kgrec_cli.formats.raw.external_ids import LINKS_NAMES
+    from kgrec_cli.stages.prepare.wikidata import load_wikidata
+
+    movielens = find_movielens(raw_path) if raw.layout != "table" else None
+    by_name = {} if movielens is None else movielens.by_name
+    tables = [by_name[name] for name in LINKS_NAMES if name in by_name]
+    if request.items_path is not None:
+        tables.append(find_catalog(request.items_path))
+    tables += [] if movielens is not None else [file for file in raw.files if file not in tables]
+    names = [request.list_columns.id, columns.get("item_id")]
+    return load_wikidata(
+        request.kg,
+        raw,
+        tables,
+        list(filter(None, names)),
+        item_ids,
+        cache_dir=request.cache_dir,
+        on_event=on_event,
+    )
+
+
+def _labels_of(labels: pl.DataFrame, linked: ItemLinks) -> pl.DataFrame:
+    """The names of what stands in the triples and links that are written."""
+    names = ("head_id", "relation_id", "tail_id")
+    tokens = pl.concat([*(linked.triples[name] for name in names), linked.links["entity_id"]])
+    return labels.filter(pl.col("token").is_in(tokens.unique().implode()))
 
 
 def check_name(request: PrepareRequest) -> None:
@@ -335,6 +379,7 @@ def _write(
     table: pl.DataFrame,
     items: pl.DataFrame,
     linked: ItemLinks,
+    labels: pl.DataFrame | None,
     report: dict[str, Any],
 ) -> Path | None:
     """Writes everything; returns the path of the bad rows, if there are any.
@@ -350,6 +395,7 @@ def _write(
         "user": (users, dict.fromkeys(users.columns, "token")),
         "kg": (linked.triples, KG_TYPES),
         "link": (linked.links, LINK_TYPES),
+        **({} if labels is None else {"label": (labels, LABEL_TYPES)}),
     }
     files: dict[str, WriteFile] = {
         f"{name}.{suffix}": partial(write_atomic, table=content, types=types)
@@ -365,7 +411,7 @@ def _write(
         write_json(path, report)
 
     files[REPORT_NAME] = write_report  # last, when the others lie beside it
-    remove = () if raw.bad_rows.height else (bad_rows_name,)
+    remove = [name for name in (bad_rows_name, f"{name}.label") if name not in files]
     remove_leftovers(dataset_dir.parent)
     write_together(dataset_dir, files, remove, by="prepare")
     return dataset_dir / bad_rows_name if raw.bad_rows.height else None

@@ -13,8 +13,6 @@ from kgrec_cli.core.evaluation.measure import (
     measure,
     measure_model,
     merge_parts,
-    popularity_groups,
-    slice_metrics,
 )
 from kgrec_cli.core.model.gru4reckg import GRU4RecKG
 from kgrec_cli.events import Event, Warn
@@ -85,29 +83,3 @@ def test_an_empty_part_is_a_warning(events: list[Event]) -> None:
     assert events == [Warn("the valid part is empty: nothing to report of it")]
     only_test = measure_model(model, histories, split, SETTINGS, parts=("test",))
     assert list(only_test) == ["test"]
-
-
-def test_targets_are_sliced_by_their_item() -> None:
-    ranks, items = np.array([1, 3, 2]), np.array([1, 2, 2], dtype=np.int32)
-    groups = {
-        "first": np.array([False, True, False]),
-        "second": np.array([False, False, True]),
-        "none": np.zeros(3, dtype=bool),
-    }
-    assert slice_metrics(ranks, items, groups, ["Hit", "MRR"], [2]) == {
-        "first": {"n_targets": 1, "hit@2": 1.0, "mrr@2": 1.0},
-        "second": {"n_targets": 2, "hit@2": 0.5, "mrr@2": 0.25},
-    }
-
-
-def test_each_group_holds_a_fifth_of_the_interactions() -> None:
-    popularity = np.array([0, 1, 10, 2, 5, 1, 1])  # 20 in all, 4 a group
-    groups = popularity_groups(popularity)
-    members = {name: np.flatnonzero(items).tolist() for name, items in groups.items()}
-    assert members == {
-        "popularity 1/5 (top)": [2],  # 0 before it
-        "popularity 2/5": [],
-        "popularity 3/5": [4],  # 10 before it
-        "popularity 4/5": [3],  # 15 before it
-        "popularity 5/5 (tail)": [1, 5, 6],  # 17, 18 and 19
-    }

@@ -59,6 +59,24 @@ def test_tiles_give_what_whole_rows_give(
         )  # fmt: skip
 
 
+def test_hidden_items_are_in_no_list(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recommend, "TILE_ITEMS", 64)
+    torch.manual_seed(0)
+    model = GRU4RecKG(Settings(model="GRU4Rec", embedding_size=6, hidden_size=5), N_ITEMS).eval()
+    lists = [np.array([3, 4], np.int32), np.array([250], np.int32)]
+    everything, scores = recommend_items(model, lists, topk=N_ITEMS, max_length=20)
+    hidden = np.ones(N_ITEMS, dtype=bool)
+    hidden[[4, 7, 130, 250, 300]] = False
+    found, found_scores = recommend_items(model, lists, topk=5, max_length=20, hidden=hidden)
+    for row, row_scores, whole, whole_scores in zip(
+        found, found_scores, everything, scores, strict=True
+    ):
+        expected = [item for item in whole.tolist() if not hidden[item]]  # seen ones are not there
+        assert row.tolist() == [*expected, 0]
+        score_of = dict(zip(whole.tolist(), whole_scores.tolist(), strict=True))
+        assert row_scores.tolist()[:4] == pytest.approx([score_of[item] for item in expected])
+
+
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), 3e38])
 @pytest.mark.parametrize("name", ["item_embedding.weight", "dense_layer.bias"])
 def test_scores_that_are_not_finite_are_refused(bad: float, name: str) -> None:

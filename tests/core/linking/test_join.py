@@ -29,7 +29,7 @@ def test_entities_are_one_by_token_by_same_as_and_by_an_item():
         ("2", "a2"),
         ("3", "b3"),
     ]
-    assert joined[2:] == (1, 1, 2, 0)  # p in both; q is p; a1 is b1 and a2 is b2
+    assert joined[2:6] == (1, 1, 2, 0)  # p in both; q is p; a1 is b1 and a2 is b2
 
 
 def test_an_entity_that_items_share_is_made_no_other():

@@ -69,12 +69,13 @@ CASES: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("at_once", [2, 256])
+@pytest.mark.parametrize(("at_once", "block_rows"), [(2, 128), (256, 3)])
 @pytest.mark.parametrize("name", CASES)
 def test_losses_and_weights_are_those_of_the_path_for_cpus(
-    name: str, at_once: int, monkeypatch: pytest.MonkeyPatch
+    name: str, at_once: int, block_rows: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(gpu_epoch, "STEPS_AT_ONCE", at_once)
+    monkeypatch.setattr(gpu_epoch, "BLOCK_ROWS", block_rows)
     base = {"embedding_size": 6, "hidden_size": 8, "dropout_prob": 0.0, "train_batch_size": 60}
     settings = Settings.model_validate({**base, **CASES[name]})
     model = make_model(settings)
@@ -113,6 +114,23 @@ def test_numbering_by_hand() -> None:
     assert group[:, :3].tolist() == [[0, 0, 3], [1, 1, 1]]
     assert place[:, :3].tolist() == [[0, 1, 0], [0, 1, 2]]
     assert is_one.tolist() == [[True] * 3 + [False] * 2, [True] * 4 + [False]]
+
+
+def test_blocks_by_hand() -> None:
+    """Ten rows with a length each; 400 rows are three blocks, of which two have rows."""
+    lengths, contexts = (
+        np.array([9, 9, 8, 4, 4, 4, 3, 1, 1, 0]),
+        np.array([0, 5, 0, 0, 5, 2] + [0] * 4),
+    )
+    assert gpu_epoch.cut_blocks(lengths, contexts, 12) == [(12, 9, 5)]
+    found = gpu_epoch.cut_blocks(lengths.repeat(30), contexts.repeat(30), 400)
+    assert found == [(133, 9, 5), (133, 4, 5), (134, 1, 0)]
+
+
+def test_places_by_hand() -> None:
+    rows, places = gpu_epoch.place_rows([2, 1], [2, 3])
+    assert rows.tolist() == [0, 1, 0, 1, 2, 2, 2]
+    assert places.tolist() == [0, 0, 1, 1, 0, 1, 2]
 
 
 def test_room_is_left_for_the_windows_of_later_epochs(monkeypatch: pytest.MonkeyPatch) -> None:
