@@ -25,6 +25,7 @@ from kgrec_cli.config import resolve_settings
 from kgrec_cli.errors import UsageError
 
 if TYPE_CHECKING:  # none of them is loaded before it is called
+    from kgrec_cli.runs.baselines import WhichBaselines
     from kgrec_cli.runs.recommender import Recommender
     from kgrec_cli.settings import Settings
     from kgrec_cli.stages.evaluate import Evaluation
@@ -193,7 +194,7 @@ def evaluate(
     topk: int | Sequence[int] | None = None,
     metrics: Sequence[str] | None = None,
     per_user: AnyPath | None = None,
-    baselines: bool = True,
+    baselines: "WhichBaselines" = True,
     explanations: bool = False,
     device: str | None = None,
     threads: int | None = None,
@@ -201,7 +202,7 @@ def evaluate(
     quiet: bool = False,
     **settings: Any,
 ) -> "Evaluation":
-    """Measures a run by full ranking, seen items masked and not, beside two baselines.
+    """Measures a run by full ranking, seen items masked and not, beside baselines.
 
     `settings` are others that evaluation takes: eval_args, eval_batch_size, data_path. The other
     arguments are the options of `kgrec evaluate`; see also `help(kgrec_cli.api)`.

@@ -54,7 +54,7 @@ def demo(
             "kgrec train --freeze-kg --epochs 10 --learning-rate 0.005 --train-batch-size 512",
         )
         train(freeze_kg=True, epochs=10, learning_rate=0.005, train_batch_size=512, threads=threads)
-        _step(4, "Measure it on what was held out, beside two baselines.", "kgrec evaluate")
+        _step(4, "Measure it on what was held out, beside baselines.", "kgrec evaluate")
         evaluate(threads=threads)
         _step(5, "Recommend films to user 7.", "kgrec recommend --user 7 --topk 5")
         recommend(user=["7"], topk=5, threads=threads)
