@@ -36,10 +36,11 @@ def join_further(
         tokens = _tokens(graph)
         is_tied = tokens.is_in(known.implode()).any()
         if not is_tied and not graph.links["item_id"].is_in(item_ids.implode()).any():
+            where, ours, theirs = plan.triples_path or plan.name, tokens[0], known[0]
             raise KgrecError(
-                f"{plan.triples_path or plan.name}: none of its entities (such as "
-                f"'{shorten(tokens[0])}') is one of the graphs before it (such as '{shorten(known[0])}'), and no item is "
-                "linked to it; give its links by another --links FILE"
+                f"{where}: none of its entities (such as '{shorten(ours)}') is one of the graphs "
+                f"before it (such as '{shorten(theirs)}'), and no item is linked to it; give its "
+                "links by another --links FILE"
             )
         known = pl.concat([known, tokens]).unique(maintain_order=True)
     joined = join_graphs([Graph(graph.triples, graph.links) for graph in graphs])
