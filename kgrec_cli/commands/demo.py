@@ -40,7 +40,7 @@ def demo(
             "--links sample_data/links.tsv",
         )
         kg_path, links_path = sample_dir / "kg.tsv", sample_dir / "links.tsv"
-        prepare(DATASET, raw=sample_dir, kg=str(kg_path), links=links_path)
+        prepare(DATASET, raw=sample_dir, kg=[str(kg_path)], links=[links_path])
         _step(
             2,
             "Train entity vectors from the graph with TransE.",
