@@ -126,9 +126,9 @@ class _Recurrence(torch.autograd.Function):
     """A layer of a GRU whose inputs are multiplied already: (L, B, 3H), (3H, H), (1, B, H).
 
     With many rows cuDNN's gradients of weights take longer than all else of a backward pass: it
-    sums those of biases, which there are none of, on four multiprocessors. So it is given the identity as the
-    weights of the inputs and asked for the gradient of the inputs alone. That is the gradient of
-    the gates, and the weights' follows by one product.
+    sums those of biases, which there are none of, on four multiprocessors. So it is given the
+    identity as the weights of the inputs and asked for the gradient of the inputs alone. That is
+    the gradient of the gates, and the weights' follows by one product.
     """
 
     @staticmethod
