@@ -1,4 +1,6 @@
-"""The only file that talks to a network: a registered file, fetched once into a cache folder.
+"""A registered file, fetched once into a cache folder.
+
+This file and `query_service` are the only ones that reach for another machine.
 
 The prepare stage calls `fetch` for what `stages.prepare.sources` registers. A cut download stays as
 `NAME.part` and goes on from there; a file takes its name only when its checksum is right.

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from requirements.make_lock import CUDA_LOCK, LOCK, TORCH_LOCK
+from requirements.make_lock import CUDA_LOCK, EXTRAS_LOCK, LOCK, TORCH_LOCK
 
 # Findings that are not mended: the advisory's id, and why it does not matter here.
 ACCEPTED: Mapping[str, str] = {}
@@ -23,7 +23,7 @@ def main() -> None:
         [
             *(sys.executable, "-m", "pip_audit", "--format=json", "--progress-spinner=off"),
             *("--disable-pip", "--require-hashes", *(f"--ignore-vuln={id}" for id in ACCEPTED)),
-            *(f"--requirement={lock}" for lock in (LOCK, TORCH_LOCK, CUDA_LOCK)),
+            *(f"--requirement={lock}" for lock in (LOCK, EXTRAS_LOCK, TORCH_LOCK, CUDA_LOCK)),
         ],
         capture_output=True,
         text=True,

@@ -232,7 +232,7 @@ def vectors() -> Found:
     columns = [rng.integers(0, n, n_triples) for n in (n_entities, n_relations, n_entities)]
     triples = np.stack(columns, axis=1)
     found: Found = {}
-    for batch_size in (2048, 8192):
+    for batch_size in (2048, 8192, 16384):
         settings = PretrainKGSettings(epochs=20, batch_size=batch_size)
         ends: list[float] = []
 

@@ -1,19 +1,38 @@
 """`kgrec evaluate`: a run named, `run_evaluate`, its tables shown."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
 import typer
 
 from kgrec_cli import console
 from kgrec_cli.commands import options as opt
 
+PATH_METRICS = {
+    "LIR": "how recent the history item is",
+    "SEP": "how popular the shared entity is",
+    "LID": "distinct history items",
+    "LITD": "distinct types of history items",
+    "SED": "distinct shared entities",
+    "SETD": "distinct types of shared entities",
+    "PTD": "distinct last relations",
+    "PTC": "spread over last relations",
+    "PPT": "distinct patterns of relations",
+    "Fidelity": "items with a path",
+    "borne out": "paths from an item that carries the score",
+}
+"""Metrics of explanation paths, from 0 to 1 (docs/explanations.md)."""
+
+
+_WHICH: dict[str, "bool | Literal['all']"] = {"auto": True, "all": "all", "none": False}
+
 
 def evaluate(
     run: opt.Run = None,
     topk: Annotated[
-        str | None, opt.setting("topk", metavar="K[,K...]", show_default="the run's")
+        str | None,
+        opt.setting("topk", "--topk", "-k", metavar="K[,K...]", show_default="the run's"),
     ] = None,
     metrics: Annotated[
         str | None, opt.setting("metrics", metavar="NAME[,NAME...]", show_default="all")
@@ -26,18 +45,27 @@ def evaluate(
         ),
     ] = None,
     baselines: Annotated[
+        Literal["auto", "all", "none"],
+        typer.Option(
+            help="Which baselines to measure on the same split: popularity, ItemKNN, sequential "
+            "rules and EASE. auto: all up to 5,000 items, above them the first two."
+        ),
+    ] = "auto",
+    no_baselines: Annotated[
+        bool, typer.Option("--no-baselines", help="The same as --baselines none.")
+    ] = False,
+    explanations: Annotated[
         bool,
         typer.Option(
-            "--baselines/--no-baselines", help="Measure popularity and ItemKNN on the same split."
+            "--explanations", help="Measure the paths that recommend --explain would show, too."
         ),
-    ] = True,
+    ] = False,
     assignments: opt.Assignments = None,
     device: opt.Device = None,
     threads: opt.Threads = None,
     json_output: opt.Json = False,
-    quiet: opt.Quiet = False,
 ) -> None:
-    """Measure a run by full ranking, seen items masked and not, beside two baselines."""
+    """Measure a run by full ranking, seen items masked and not, beside baselines."""
     from kgrec_cli.config import parse_assignments
     from kgrec_cli.runs.held_out import evaluation_settings
     from kgrec_cli.runs.run_dir import find_run
@@ -53,14 +81,16 @@ def evaluate(
             folder,
             settings=settings,
             per_user_path=per_user,
-            baselines=baselines,
+            baselines=_WHICH["none" if no_baselines else baselines],
+            explanations=explanations,
             device=device,
             threads=threads,
             on_event=on_event,
         )
     if json_output:
-        values = {"run": result.run_dir.name, **result.metrics}
-        console.emit_json({**values, "baselines": result.baselines, "slices": result.slices})
+        values: dict[str, Any] = {"run": result.run_dir.name, **result.metrics}
+        values |= {"baselines": result.baselines, "slices": result.slices}
+        console.emit_json(values | ({"explanations": result.explanations} if explanations else {}))
         return
     cutoffs = sorted(settings.topk) if topk else [settings.shown_cutoff]
     console.metric_table(result.run_dir.name, result.metrics, cutoffs)
@@ -75,6 +105,8 @@ def evaluate(
             for name in result.slices["test"]
         }
         _show_side_by_side(f"Slices of the test targets{at}", slices, cutoff)
+    if explanations:
+        _show_explanations(result.explanations, cutoffs)
     if per_user is not None:
         console.say(f"ranks of the test targets: {per_user}")
     if result.is_kept:
@@ -100,6 +132,16 @@ def _below(systems: Mapping[str, Mapping[str, Mapping[str, float]]], cutoff: int
         if worse:
             lines.append(f"{run} is below {name}: {', '.join(worse)}")
     return lines
+
+
+def _show_explanations(values: Mapping[str, float], cutoffs: Sequence[int]) -> None:
+    users = f"{int(values['users']):,} of {int(values['of_users']):,} test users"
+    rows = [
+        [name, *(values[f"{name.casefold().replace(' ', '_')}@{k}"] for k in cutoffs), words]
+        for name, words in PATH_METRICS.items()
+    ]
+    at = [f"at {cutoff}" for cutoff in cutoffs]
+    console.table(f"Paths to the items of {users}, one an item", ["", *at, "what"], rows)
 
 
 def _show_side_by_side(

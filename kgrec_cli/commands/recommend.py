@@ -1,6 +1,5 @@
 """`kgrec recommend`: users or histories in, lists with titles out."""
 
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,12 +11,10 @@ from kgrec_cli.commands import options as opt
 from kgrec_cli.errors import UsageError
 
 if TYPE_CHECKING:
-    from kgrec_cli.core.linking.paths import PathFinder
     from kgrec_cli.runs.recommended import Explanation, Recommendations
     from kgrec_cli.runs.recommender import Recommender
 
 SHOWN_HISTORY = 5
-SHOWN_PATHS = 2
 SHOWN_AMOUNT = 0.005
 
 
@@ -25,7 +22,9 @@ def recommend(
     run: opt.Run = None,
     user: Annotated[
         list[str] | None,
-        typer.Option(metavar="USER", help="A user of the data set; may be repeated."),
+        typer.Option(
+            "--user", "-u", metavar="USER", help="A user of the data set; may be repeated."
+        ),
     ] = None,
     items: Annotated[
         str | None,
@@ -34,7 +33,10 @@ def recommend(
     item: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="ITEM", help="An item of a history, by id or title; may be repeated, in order."
+            "--item",
+            "-i",
+            metavar="ITEM",
+            help="An item of a history, by id or title; may be repeated, in order.",
         ),
     ] = None,
     all_users: Annotated[
@@ -54,9 +56,13 @@ def recommend(
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="File to write (.parquet, .csv, .tsv or .jsonl)."),
+        typer.Option(
+            "--out", "-o", metavar="FILE", help="File to write (.parquet, .csv, .tsv or .jsonl)."
+        ),
     ] = None,
-    topk: Annotated[int, typer.Option(min=1, metavar="N", help="Items per list.")] = 10,
+    topk: Annotated[
+        int, typer.Option("--topk", "-k", min=1, metavar="N", help="Items per list.")
+    ] = 10,
     exclude: Annotated[
         str | None,
         typer.Option(
@@ -77,7 +83,6 @@ def recommend(
     device: opt.Device = None,
     threads: opt.Threads = None,
     json_output: opt.Json = False,
-    quiet: opt.Quiet = False,
 ) -> None:
     """Recommend items: to users by their whole histories, or after any list of items."""
     from kgrec_cli.runs.item_search import find_item
@@ -164,7 +169,7 @@ def _as_json(of_user: "Recommendations", reasons: "list[Explanation]") -> dict[s
     items = [asdict(item) for item in of_user.items]
     for item, reason in zip(items, reasons, strict=False):  # no reason where none is asked for
         item["explanation"] = {k: v for k, v in asdict(reason).items() if k not in item}
-    return {"user": of_user.user, "history": history, "items": items}
+    return {"user": of_user.user, "items": items, "history": history}
 
 
 def _show(of_user: "Recommendations") -> None:
@@ -183,40 +188,17 @@ def _show_reasons(
     of_user: "Recommendations", reasons: "list[Explanation]", recommender: "Recommender"
 ) -> None:
     """Under each item: the history items that carry its score, what the graph says, the parts."""
+    from kgrec_cli.runs.reasons import carriers_in_words, paths_in_words
 
-    def name(token: str) -> str:
-        return recommender.titles.get(token, token)
-
+    titles, has_graph = recommender.titles, recommender.path_finder is not None
     for item, reason in zip(of_user.items, reasons, strict=True):
-        shares = [f"{name(token)} +{reason.drops[token]:.2f}" for token in reason.carriers]
         parts = [
             f"{part.replace('_gru', ' GRU')} {value:+.2f}"
             for part, value in reason.parts.items()
             if abs(value) >= SHOWN_AMOUNT
         ]
         console.indented(f"{item.rank:>2}. {item.title or item.item} [{item.item}]", 0)
-        console.indented(f"rests on: {'; '.join(shares) or 'no item of the history'}", 4)
-        console.indented(_graph_line(reason, name, recommender.path_finder), 4)
+        console.indented(carriers_in_words(reason, titles), 4)
+        console.indented(paths_in_words(reason, titles, has_graph=has_graph), 4)
         console.indented(f"score {item.score:.2f}: {', '.join(parts)}", 4)
     console.indented("(+: how far the score falls when that item is left out of the history)", 0)
-
-
-def _graph_line(
-    reason: "Explanation", name: Callable[[str], str], finder: "PathFinder | None"
-) -> str:
-    """The strongest paths, those through one value together; or why there is none."""
-    if finder is None:
-        return "graph: there is none"
-    if reason.entity is None:
-        return "graph: the item has no entity in it"
-    by_value: dict[str, list[str]] = {}
-    borne_out = [path for path in reason.paths if path.is_borne_out]
-    for path in borne_out or reason.paths:
-        what = f"{path.relation} {path.label}," if path.history_relation else path.relation
-        if path.history_relation:
-            is_same = path.history_relation == path.relation
-            what += " as" if is_same else f" {path.history_relation.removesuffix(' of')} of"
-        by_value.setdefault(what or "the same entity as", []).append(name(path.item))
-    shown = [f"{what} {', '.join(titles)}" for what, titles in by_value.items()][:SHOWN_PATHS]
-    mark = "graph" if borne_out else "graph only, the score does not rest on it"
-    return f"{mark}: {'; '.join(shown)}" if shown else "graph: nothing shared with the history"

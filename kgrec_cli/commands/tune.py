@@ -43,7 +43,11 @@ def tune(
     jobs: Annotated[
         int | None,
         typer.Option(
-            min=1, metavar="N", help="Trials at a time; alone it means --executor processes."
+            "--jobs",
+            "-j",
+            min=1,
+            metavar="N",
+            help="Trials at a time; alone it means --executor processes.",
         ),
     ] = None,
     address: Annotated[
@@ -65,7 +69,6 @@ def tune(
     device: opt.Device = None,
     threads: opt.Threads = None,
     json_output: opt.Json = False,
-    quiet: opt.Quiet = False,
 ) -> None:
     """Search for the best settings. The same command resumes a stopped search."""
     from kgrec_cli.config import resolve_settings

@@ -202,7 +202,7 @@ def warn_of_broken_links(
     if recorded is None:  # only then is the title matcher needed
         from kgrec_cli.core.linking.verdict import link_verdict
 
-        triples = files.read_kg(settings, folder).drop_nulls()
+        triples = files.read_named_kg(settings, folder)
         links = link_verdict(dataset.catalogue, dataset.links, triples)
         recorded = links.verdict, links.summary
     verdict, summary = recorded

@@ -1,7 +1,7 @@
 """The files of a data set: where they are, what they were made from, and the reader of each.
 
-`.item`, `.link` and `.kg` are parsed here and nowhere else; `load.py` reads `.inter`, `features.py`
-the vectors. All take RecBole's field names and separators from the settings.
+`.item`, `.link`, `.kg` and `.label` are parsed here and nowhere else; `load.py` reads `.inter`,
+`features.py` the vectors. All take RecBole's field names and separators from the settings.
 """
 
 from collections.abc import Mapping
@@ -128,6 +128,36 @@ def read_kg(settings: Settings, folder: Path) -> pl.DataFrame:
     if not path.is_file():
         raise KgrecError(f"{path}: no such file; `kgrec prepare` makes it")
     return _read(settings, path, _kg_fields(settings))
+
+
+LABEL_TYPES = {"token": "token", "kind": "token", "label": "token_seq"}
+"""The columns of `.label`: a token of `.kg`, whether it is an "entity" or a "relation", its name.
+
+RecBole reads no file of this suffix.
+"""
+
+
+def read_labels(settings: Settings, folder: Path) -> pl.DataFrame:
+    """The rows of `.label`, columns of `LABEL_TYPES` (String), none null; no row without a file.
+
+    Raises:
+        KgrecError: A malformed file.
+    """
+    path = atomic_path(settings, folder, "label")
+    if not path.is_file():
+        return pl.DataFrame(schema=dict.fromkeys(LABEL_TYPES, pl.String))
+    return _read(settings, path, {name: name for name in LABEL_TYPES}).drop_nulls()
+
+
+def read_named_kg(settings: Settings, folder: Path) -> pl.DataFrame:
+    """The rows of `.kg` without an empty field, and a triple for the name of each labelled entity.
+
+    Raises:
+        KgrecError: A missing or malformed file.
+    """
+    from kgrec_cli.core.linking.names import with_names  # late: training needs no links
+
+    return with_names(read_kg(settings, folder).drop_nulls(), read_labels(settings, folder))
 
 
 def check_kg(settings: Settings, folder: Path, table: pl.DataFrame) -> None:

@@ -20,10 +20,11 @@ from kgrec_cli.core.data.histories import Vocabulary, vocabulary_of
 from kgrec_cli.core.evaluation.explain import attribute
 from kgrec_cli.core.evaluation.ranking import MAX_CHUNK_ROWS
 from kgrec_cli.core.evaluation.recommend import check_scorable, read_histories, recommend_items
+from kgrec_cli.core.linking.names import with_names
 from kgrec_cli.core.linking.paths import PathFinder, build_path_finder
 from kgrec_cli.core.model.gru4reckg import GRU4RecKG, ModelSettings, build_model
 from kgrec_cli.core.stored_tensors import find_misfit
-from kgrec_cli.dataset.files import atomic_path, read_kg
+from kgrec_cli.dataset.files import atomic_path, read_kg, read_labels
 from kgrec_cli.dataset.load import Dataset, load_dataset
 from kgrec_cli.errors import KgrecError
 from kgrec_cli.events import Note, OnEvent, Progress, Warn, ignore_event
@@ -186,8 +187,10 @@ class Recommender:
         if not path.is_file():
             self.on_event(Note(f"{path}: no such file, so no path through a graph is shown"))
             return None
-        triples = read_kg(self.settings, self.folder)
-        return build_path_finder(self.entities, triples, self.titles)
+        labels = read_labels(self.settings, self.folder)
+        triples = with_names(read_kg(self.settings, self.folder), labels)
+        names = labels.filter(pl.col("kind") == "relation").select("token", "label")
+        return build_path_finder(self.entities, triples, self.titles, dict(names.iter_rows()))
 
     def recommend_all(
         self,
@@ -223,7 +226,7 @@ class Recommender:
             rows, n_rows = ((user, self._history_of_user(user)) for user in users), len(users)
         else:
             of_users, names = self.dataset.histories, self.dataset.users.tokens
-            rows = ((names[user], self._history(n)) for n, user in enumerate(of_users.user_ids))
+            rows = ((names[user], self.history(n)) for n, user in enumerate(of_users.user_ids))
             n_rows = len(of_users)
         item_tokens = pl.Series(self.items.tokens)
         titles = pl.Series([self.titles.get(token) for token in item_tokens], dtype=pl.String)
@@ -335,9 +338,10 @@ class Recommender:
             raise KgrecError(
                 f"{self.dataset.name}: no user {user!r}; its users are {examples}, ..."
             )
-        return self._history(index)
+        return self.history(index)
 
-    def _history(self, index: int) -> ItemIds:
+    def history(self, index: int) -> ItemIds:
+        """The item ids of the history of this index, oldest first."""
         histories = self.dataset.histories
         return histories.items[histories.offsets[index] : histories.offsets[index + 1]]
 

@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 
 from kgrec_cli.core.data.splits import check_targets
+from kgrec_cli.core.linking.names import with_names
 from kgrec_cli.core.linking.oddities import count_self_loops, fit_links, graph_oddities, turned_text
 from kgrec_cli.core.linking.verdict import LinkVerdict, link_verdict
 from kgrec_cli.core.vectors import find_fault
@@ -206,7 +207,7 @@ def _links(
         cure = "are the links another graph's?" if 2 * n_unknown > n_linked else ""
         findings.append(Finding("bad" if n_unknown == n_linked else "note", ".link", text, cure))
     catalogue = files.read_items(settings, folder) if dataset is None else dataset.catalogue
-    verdict = link_verdict(catalogue, links, kg)
+    verdict = link_verdict(catalogue, links, with_names(kg, files.read_labels(settings, folder)))
     levels: dict[str, Level] = {"sound": "ok", "broken": "bad", "unknown": "note"}
     level = levels[verdict.verdict]
     cure = CURE if level == "bad" else ""

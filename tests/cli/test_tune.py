@@ -190,9 +190,7 @@ def test_a_study_that_is_being_searched_is_refused(run_cli: RunCli, folder: Path
 def test_every_executor_finds_what_one_after_the_other_finds(
     run_cli: RunCli, folder: Path, executor: str
 ) -> None:
-    (folder / "hyper.test").write_text(
-        SPACE + "dropout_prob choice [0.0,0.4]\n"
-    )
+    (folder / "hyper.test").write_text(SPACE + "dropout_prob choice [0.0,0.4]\n")
     epochs = ("--set=epochs=4", "--set=stopping_step=1", "--set=threads=1", *QUICK)
     alone = run_cli("tune", "hyper.test", "--json", "--executor", "serial", *epochs)
     (folder / "hyper.test").rename(folder / "other.test")

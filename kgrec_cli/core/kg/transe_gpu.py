@@ -3,10 +3,11 @@
 The same loss and the same updates as `transe.train_epoch` with SparseAdam, but all shapes are fixed
 and nothing waits for the GPU within an epoch. Everything also runs on a CPU, where tests compare.
 
-Letters: n triples, B of a step, m negatives, E entities, D width.
+Letters: n triples, S steps, B triples of a step, m negatives, N rows of weights, D width.
 """
 
 import math
+from typing import NamedTuple
 
 import torch
 from pykeen.training import NonFiniteLossError
@@ -17,6 +18,37 @@ from torch.optim import Optimizer
 from kgrec_cli.core.gpu_steps import CapturedStep, look_up
 from kgrec_cli.core.kg.methods import KGModel
 from kgrec_cli.core.kg.transe import SHARPNESS, distance_cross_entropy
+
+STEPS_AT_ONCE = 256
+"""Steps that are laid out together."""
+
+
+class Layout(NamedTuple):
+    """What steps read, step by step; S of the steps that are laid out together.
+
+    Attributes:
+        entities: int64 (S, 2B + m): the heads, the tails, the negatives (ascending, some perhaps
+            twice).
+        entity_order: int64 (S, 2B + m), the places of `entities` by entity.
+        relations: int64 (S, B).
+        relation_order: int64 (S, B), the places of `relations` by relation.
+        is_one: bool (S, B), False for rows that only fill up the batch.
+    """
+
+    entities: Tensor
+    entity_order: Tensor
+    relations: Tensor
+    relation_order: Tensor
+    is_one: Tensor
+
+
+def lay_out(triples: Tensor, is_one: Tensor, negatives: Tensor) -> Layout:
+    """The layout of steps with the triples (S, B, 3) and the negatives (S, m), ascending."""
+    heads, relations, tails = triples.unbind(2)
+    entities = torch.cat([heads, tails, negatives], dim=1)
+    orders = (ids.argsort(dim=1, stable=True) for ids in (entities, relations))
+    entity_order, relation_order = orders
+    return Layout(entities, entity_order, relations.contiguous(), relation_order, is_one)
 
 
 class GPUTransE:
@@ -48,15 +80,16 @@ class GPUTransE:
                 state["exp_avg"] = torch.zeros_like(weight)
                 state["exp_avg_sq"] = torch.zeros_like(weight)
         self.triples = triples.to(self.device)
-        self.n_negatives = n_negatives
+        self.batch_size, self.n_negatives = batch_size, n_negatives
         self.n_steps = -(-len(triples) // batch_size)
-        order = torch.zeros(self.n_steps * batch_size, dtype=torch.int64, device=self.device)
-        self.order = order.view(self.n_steps, batch_size)
-        is_one = torch.arange(self.order.numel(), device=self.device) < len(triples)
-        self.is_one = is_one.view_as(self.order)
+        n_laid_out = min(self.n_steps, STEPS_AT_ONCE)
+        nothing = torch.zeros(n_laid_out, batch_size, dtype=torch.int64, device=self.device)
+        negatives = nothing[:, :1].expand(-1, n_negatives)
+        self.layout = lay_out(nothing[:, :, None].expand(-1, -1, 3), nothing.bool(), negatives)
         self.number = torch.zeros(1, dtype=torch.int64, device=self.device)
         self.adam_step = torch.zeros((), dtype=torch.float64, device=self.device)
-        self.total = torch.zeros((), dtype=torch.float64, device=self.device)
+        self.learning_rate = torch.full_like(self.adam_step, self.group["lr"])
+        self.total = torch.zeros_like(self.adam_step)
         self.captured = CapturedStep(self._step, self.device)
 
     def run_epoch(self) -> float:
@@ -65,13 +98,18 @@ class GPUTransE:
         Raises:
             NonFiniteLossError: A loss that is no finite number.
         """
-        n = len(self.triples)
-        self.order.view(-1)[:n].copy_(torch.randperm(n, device=self.device))
-        self.number.zero_()
+        n, size = len(self.triples), self.batch_size
+        numbers = torch.arange(self.n_steps * size, device=self.device)
+        order = torch.randperm(n, device=self.device)[numbers % n].view(-1, size)
+        is_one = (numbers < n).view(-1, size)
         self.total.zero_()
         self.adam_step.fill_(self.states[0]["step"])
-        for _ in range(self.n_steps):
-            self.captured()
+        self.learning_rate.fill_(self.group["lr"])
+        for begin in range(0, self.n_steps, STEPS_AT_ONCE):
+            at = slice(begin, begin + STEPS_AT_ONCE)
+            self._lay_out(self.triples[order[at]], is_one[at])
+            for _ in range(len(order[at])):
+                self.captured()
         for state in self.states:
             state["step"] += self.n_steps
         mean = float(self.total) / self.n_steps
@@ -79,62 +117,67 @@ class GPUTransE:
             raise NonFiniteLossError
         return mean
 
+    def _lay_out(self, triples: Tensor, is_one: Tensor) -> None:
+        """Draws the negatives of some steps and puts what the steps read where they look for it."""
+        shape = (len(triples), self.n_negatives)
+        negatives = torch.randint(len(self.weights[0]), shape, device=self.device).sort(1).values
+        found = lay_out(triples, is_one, negatives)
+        for room, values in zip(self.layout, found, strict=True):
+            room[: len(values)].copy_(values)
+        self.number.zero_()
+
     def _step(self) -> None:
-        rows, is_one = (
-            table.index_select(0, self.number)[0] for table in (self.order, self.is_one)
+        self.total += self.step(
+            Layout(*(each.index_select(0, self.number) for each in self.layout))
         )
-        shape = (self.n_negatives,)
-        negatives = torch.randint(len(self.weights[0]), shape, device=self.device).sort().values
-        self.total += self.step(self.triples[rows], is_one, negatives)
         self.number += 1
 
-    def step(self, triples: Tensor, is_one: Tensor, negatives: Tensor) -> Tensor:
-        """Updates the weights; returns the loss, a scalar without gradients.
-
-        Args:
-            triples: int64 (B, 3).
-            is_one: bool (B,), False for rows that only fill up the batch.
-            negatives: int64 (m,) entities, ascending, some perhaps twice.
-        """
-        heads, relations, tails = triples.T
-        entities = torch.cat([heads, tails, negatives])
+    def step(self, one: Layout) -> Tensor:
+        """Updates the weights by one step; returns the loss, a scalar without gradients."""
+        one = Layout(*(table[0] for table in one))
         with torch.enable_grad():
-            loss = self._loss(entities, relations, is_one, negatives)
+            loss = self._loss(one)
             gradients = torch.autograd.grad(loss, self.weights)
         self.adam_step += 1
-        counts = is_one.float()
-        of_negatives = torch.ones_like(negatives, dtype=torch.float32)
-        self._update(0, gradients[0], entities, torch.cat([counts, counts, of_negatives]))
-        self._update(1, gradients[1], relations, counts)
+        decay, decay_sq = self.group["betas"]
+        correction = (1 - decay_sq**self.adam_step).sqrt() / (1 - decay**self.adam_step)
+        rate = (self.learning_rate * correction).float()
+        is_filler = functional.pad((~one.is_one).repeat(2), (0, self.n_negatives))
+        for kind, (ids, is_nothing) in enumerate(
+            [(one.entities, is_filler), (one.relations, ~one.is_one)]
+        ):
+            ids = ids.masked_fill(is_nothing, len(self.weights[kind]))
+            self._update(kind, gradients[kind], ids, rate)
         return loss.detach()
 
-    def _loss(
-        self, entities: Tensor, relations: Tensor, is_one: Tensor, negatives: Tensor
-    ) -> Tensor:
+    def _loss(self, one: Layout) -> Tensor:
         """Mean cross entropy of both ends of the triples, as `transe.batch_loss` gives it."""
-        n = len(is_one)
+        n = len(one.is_one)
         vectors = functional.normalize(
-            look_up(entities, self.weights[0], entities.argsort(stable=True)), dim=-1
+            look_up(one.entities, self.weights[0], one.entity_order), dim=-1
         )
         head, tail, negative = (vectors * SHARPNESS).tensor_split([n, 2 * n])
-        step = look_up(relations, self.weights[1], relations.argsort(stable=True)) * SHARPNESS
+        step = look_up(one.relations, self.weights[1], one.relation_order) * SHARPNESS
         predicted, target = torch.cat([head + step, tail - step]), torch.cat([tail, head])
-        target_ids = torch.cat([entities[n : 2 * n], entities[:n]])
+        heads, tails, negatives = one.entities.tensor_split([n, 2 * n])
         return distance_cross_entropy(
-            predicted, target, negative, target_ids, negatives,
-            is_one=torch.cat([is_one, is_one]), chunk_numbers=2 * n * (len(negatives) + 1),
+            predicted, target, negative, torch.cat([tails, heads]), negatives,
+            is_one=one.is_one.repeat(2), chunk_numbers=2 * n * (len(negatives) + 1),
         )  # fmt: skip
 
-    def _update(self, kind: int, gradient: Tensor, ids: Tensor, counts: Tensor) -> None:
-        """A step of SparseAdam: rows that no triple and no negative reads stay as they are."""
+    def _update(self, kind: int, gradient: Tensor, ids: Tensor, rate: Tensor) -> None:
+        """A step of SparseAdam: rows that no triple and no negative reads stay as they are.
+
+        Args:
+            kind: 0 for the entities' weights (N, D), 1 for the relations'.
+            gradient: float (N, D), 0 in rows that are not read.
+            ids: int64, the rows that are read; N for none.
+            rate: The learning rate with Adam's correction, 0-d.
+        """
         weight, state, group = self.weights[kind], self.states[kind], self.group
         (decay, decay_sq), eps = group["betas"], group["eps"]
-        touched = torch.zeros(len(weight), device=self.device).index_add_(0, ids, counts) > 0
-        is_touched = touched[:, None]
+        is_read = torch.zeros(len(weight) + 1, 1, device=self.device).index_fill_(0, ids, 1)[:-1]
         mean, mean_sq = state["exp_avg"], state["exp_avg_sq"]
-        mean.copy_(torch.where(is_touched, torch.lerp(gradient, mean, decay), mean))
-        squared = torch.lerp(gradient.square(), mean_sq, decay_sq)
-        mean_sq.copy_(torch.where(is_touched, squared, mean_sq))
-        correction = (1 - decay_sq**self.adam_step).sqrt() / (1 - decay**self.adam_step)
-        change = mean / (mean_sq.sqrt() + eps) * (group["lr"] * correction).float()
-        weight.data.sub_(torch.where(is_touched, change, 0))
+        mean.lerp_(gradient, is_read * (1 - decay))
+        mean_sq.lerp_(gradient * gradient, is_read * (1 - decay_sq))
+        weight.data.addcmul_(mean / mean_sq.sqrt().add_(eps), is_read * rate, value=-1)

@@ -38,6 +38,19 @@ def entity_names(triples: pl.DataFrame, entities: pl.Series) -> pl.DataFrame:
     return named.filter(pl.col("name").str.contains(r"\p{L}{2}"))
 
 
+def with_names(triples: pl.DataFrame, labels: pl.DataFrame) -> pl.DataFrame:
+    """The triples, and one of the relation "label" for each name of an entity.
+
+    Args:
+        triples: String columns head_id, relation_id, tail_id.
+        labels: String columns token, kind ("entity" or "relation"), label.
+    """
+    names = labels.filter(pl.col("kind") == "entity").select(
+        head_id="token", relation_id=pl.lit("label"), tail_id="label"
+    )
+    return pl.concat([triples, names])
+
+
 def _readable(iri: str) -> str:
     """The last part of an IRI as a title; "Emma_(1996_film)" as "Emma (1996)"."""
     name = unquote(iri.strip("<>").rpartition("/")[2].rpartition("#")[2]).replace("_", " ")

@@ -54,21 +54,27 @@ class PathFinder:
         entities: Entity id by item token; only entities with a triple.
         tokens: Entity token by entity id.
         labels: The entity's name by token, where it has one.
+        relations: The relation's name by token, where it has one.
         edges: Sorted columns entity, value (ids), outward (the entity is the head), relation.
         pair_values: int64 (P,), the value of each distinct pair of entity and value, by entity.
         pair_edges: int64 (P + 1,), where the edges of each pair begin.
         offsets: int64 (E + 1,), where the pairs of each entity begin.
         weights: float64 (E,), the weight of a path through each entity.
+        n_triples: int64 (E,), the triples that each entity is in.
+        n_relations: Relations of the graph.
     """
 
     entities: Mapping[str, int]
     tokens: pl.Series
     labels: Mapping[str, str]
+    relations: Mapping[str, str]
     edges: pl.DataFrame
     pair_values: Ints
     pair_edges: Ints
     offsets: Ints
     weights: NDArray[np.float64]
+    n_triples: Ints
+    n_relations: int
 
     def find(
         self,
@@ -156,7 +162,7 @@ class PathFinder:
             next((edge for edge in side if edge[2:] in common[:1]), side[0]) if side else None
             for side in sides
         ]
-        relations = ["" if edge is None else relation_in_words(*edge[2:]) for edge in chosen]
+        relations = ["" if edge is None else self._in_words(*edge[2:]) for edge in chosen]
         token = self.tokens[value]
         return Path(
             item=item,
@@ -169,6 +175,12 @@ class PathFinder:
             is_borne_out=is_borne_out,
         )
 
+    def _in_words(self, outward: bool, relation: str) -> str:
+        name = self.relations.get(relation)
+        if name is None:
+            return relation_in_words(outward, relation)
+        return name if outward else f"{name} of"
+
     def _triple(self, edge: tuple[int, int, bool, str]) -> Triple:
         entity, value, outward, relation = edge
         ends = (entity, value) if outward else (value, entity)
@@ -176,7 +188,10 @@ class PathFinder:
 
 
 def build_path_finder(
-    entities: Mapping[str, str], triples: pl.DataFrame, titles: Mapping[str, str]
+    entities: Mapping[str, str],
+    triples: pl.DataFrame,
+    titles: Mapping[str, str],
+    relations: Mapping[str, str] | None = None,
 ) -> PathFinder:
     """A graph, laid out for paths between items.
 
@@ -185,6 +200,7 @@ def build_path_finder(
         triples: String columns head_id, relation_id, tail_id. Triples that name an entity are no
             edges.
         titles: Title by item token: names the entities of items.
+        relations: Name by relation token, where it has one.
     """
     triples = triples.drop_nulls()
     facts = triples.filter(~is_label() & (pl.col("head_id") != pl.col("tail_id"))).unique()
@@ -209,6 +225,7 @@ def build_path_finder(
         "entity", "value", "outward", "relation", descending=[False, False, True, False]
     )
     pairs = edges.group_by("entity", "value", maintain_order=True).len()
+    ends = np.concatenate([heads.to_numpy(), tails.to_numpy()])
     n_items = np.bincount(of_items["id"].to_numpy(), minlength=len(tokens))
     n_having = n_items + np.bincount(
         pairs["value"].to_numpy(), n_items[pairs["entity"].to_numpy()], minlength=len(tokens)
@@ -218,11 +235,14 @@ def build_path_finder(
         entities=dict(of_items.select("item", "id").iter_rows()),
         tokens=tokens,
         labels=_labels(triples, shared, of_items, titles),
+        relations=relations or {},
         edges=edges,
         pair_values=pairs["value"].to_numpy(),
         pair_edges=np.concatenate([[0], np.cumsum(pairs["len"].to_numpy(), dtype=np.int64)]),
         offsets=np.searchsorted(pairs["entity"].to_numpy(), np.arange(len(tokens) + 1)),
         weights=np.log(max(n_items.sum(), 1) / np.maximum(n_having, 1)),
+        n_triples=np.bincount(ends, minlength=len(tokens)),
+        n_relations=facts["relation_id"].n_unique(),
     )
 
 

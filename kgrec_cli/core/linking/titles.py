@@ -84,6 +84,19 @@ def parse_title(text: str, year: int | None = None) -> Title:
     return Title(main, frozenset(names - {""}), year, _parts(bare))
 
 
+def spoken_titles(text: str) -> list[str]:
+    """The titles in one as they are written elsewhere.
+
+    "Postman, The (Postino, Il) (1994)" gives "The Postman" and "Il Postino".
+    """
+    bare = " ".join(_BRACKETS.sub(" ", text).split()) or text.strip()
+    inside = [match[1] or match[2] or "" for match in _BRACKETS.finditer(text)]
+    others = [_ALSO_KNOWN_AS.sub("", each.strip()) for each in inside]
+    named = [each for each in others if each and not _YEAR.fullmatch(each)]
+    named = [each for each in named if each.casefold() not in _MEDIA_MARKS]
+    return [title for each in dict.fromkeys((bare, *named)) if (title := _article_first(each))]
+
+
 def fold_title(text: str) -> str:
     """`text` without case, accents and punctuation; an article behind a comma goes to the front.
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from types import ModuleType
-from typing import Any, NamedTuple, cast
+from typing import NamedTuple, cast
 
 import numpy as np
 import torch
@@ -21,7 +21,7 @@ from torch.nn import functional
 
 from kgrec_cli.core.model import gru, gru_cpu
 from kgrec_cli.core.model.gru import PackedRows, pack
-from kgrec_cli.core.model.gru_dense import DenseRows, look_up_items, side_by_side
+from kgrec_cli.core.model.gru_dense import Block, DenseRows, look_up_items, run_blocks, side_by_side
 
 ROWS_AT_ONCE = 256
 """Histories encoded at once: what they need stays in the processor's cache."""
@@ -177,24 +177,21 @@ class GRU4RecKG(nn.Module):
         """The states of all branches after some positions of rows of one length.
 
         Args:
-            rows: B rows.
-            positions: int64 (T,), step * B + row.
+            rows: P positions.
+            positions: int64 (T,), those that are wanted.
 
         Returns:
             float (T, G * H), G the number of branches.
         """
 
-        def run(layers: nn.GRU, items: Tensor, start: Tensor | None, *given: Any) -> Any:
-            vectors = self.emb_dropout(look_up_items(items, *given))
-            return layers(vectors.transpose(0, 1), start)
-
         def read(branch: str, table: Tensor) -> Tensor:
-            layers, start = getattr(self, f"{branch}_gru_layers"), None
+            context = None
             if rows.context is not None:
                 with torch.no_grad():
-                    start = run(layers, rows.context, None, table, None)[1]
-            states: Tensor = run(layers, rows.items, start, table, rows.order)[0]
-            return states.transpose(0, 1).flatten(0, 1).index_select(0, positions)
+                    context = self.emb_dropout(look_up_items(rows.context, table, None))
+            vectors = self.emb_dropout(look_up_items(rows.items, table, rows.order))
+            layers = getattr(self, f"{branch}_gru_layers")
+            return run_blocks(layers, rows.blocks, vectors, context).index_select(0, positions)
 
         branches = [partial(read, name, self._table(name)) for name in self.branches]
         return torch.cat(side_by_side(branches), dim=-1)
@@ -246,7 +243,8 @@ class GRU4RecKG(nn.Module):
         """As `encode`, over rows of one length: fast on a GPU."""
         steps = torch.arange(-items.shape[1], 0, device=items.device) + lengths[:, None]
         padding_first = items.gather(1, steps.clamp(min=0)) * (steps >= 0)
-        rows = DenseRows(padding_first.T.contiguous())
+        block = Block(len(items), items.shape[1])
+        rows = DenseRows([block], padding_first.T.flatten())
         last = torch.arange(len(items), device=items.device) + len(items) * (items.shape[1] - 1)
         return self.to_scoring(self.read_rows(rows, last))
 

@@ -20,9 +20,10 @@ class Plan:
     """The steps of an epoch. Every row is a slice of L events, of which some are padding.
 
     Attributes:
-        rows: int32 (S, R, 5): the event at a row's first position (below 0 where padding comes
-            first), the positions where its items begin and end, how many items its context has,
-            the first event of its history. Rows that a step does not need have no items.
+        rows: int32 (S, R, 5), each step's longest first: the event at a row's first position (below
+            0 where padding comes first), the positions where its items begin and end, how many
+            items its context has, the first event of its history. Rows that a step does not need
+            have no items.
         n_targets: int64 (S,).
         length: L.
         context: C, the most items of a context.
@@ -35,6 +36,18 @@ class Plan:
     length: int
     context: int
     predict_from: int
+
+    @property
+    def lengths(self) -> Ints:
+        """int64 (R,), the most positions that rows at this place of a step have."""
+        longest: Ints = self.rows[:, :, 2].max(axis=0).astype(np.int64)
+        return longest
+
+    @property
+    def contexts(self) -> Ints:
+        """int64 (R,), the most items of the context that rows at this place of a step have."""
+        longest: Ints = self.rows[:, :, 3].max(axis=0).astype(np.int64)
+        return longest
 
     @property
     def n_seen(self) -> Ints:
@@ -102,10 +115,11 @@ def _history_starts(histories: Histories, events: Ints) -> Ints:
 
 
 def _by_step(columns: list[Ints], borders: Ints) -> NDArray[np.int32]:
-    """Columns of rows, cut at the borders of the steps: int32 (S, R, columns), zeros behind."""
+    """The rows of steps that end at the borders, the longest first: int32 (S, R, columns)."""
     sizes = np.diff(borders)
     step = np.repeat(np.arange(len(sizes)), sizes)
     place = np.arange(len(step)) - borders[step]
     rows = np.zeros((len(sizes), int(sizes.max(initial=1)), len(columns)), dtype=np.int32)
     rows[step, place] = np.stack(columns, axis=1)
-    return rows
+    order = np.argsort(-rows[:, :, 2], axis=1, kind="stable")
+    return np.take_along_axis(rows, order[:, :, None], axis=1)

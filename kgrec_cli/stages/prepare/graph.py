@@ -4,15 +4,19 @@
 registry in `sources.py` is imported only where a graph is chosen by name.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from kgrec_cli.core.linking.prune import Pruning
 from kgrec_cli.errors import KgrecError, UsageError, unknown_name
 from kgrec_cli.events import Note, OnEvent
-from kgrec_cli.formats.raw.knowledge_graph import GRAPH_FILES, LINK_FILE
+from kgrec_cli.formats.raw.item_columns import WantedColumn
+from kgrec_cli.formats.raw.knowledge_graph import GRAPH_FILES, LINK_FILES
 
 if TYPE_CHECKING:
     from kgrec_cli.download import RemoteFile
@@ -20,7 +24,8 @@ if TYPE_CHECKING:
 
 LinkBy = Literal["id", "title"]
 
-BUILT_IN = ("auto", "metadata", "none")
+WIKIDATA = "wikidata"
+BUILT_IN = ("auto", "metadata", "none", WIKIDATA)
 
 
 @dataclass(frozen=True)
@@ -28,14 +33,30 @@ class KGRequest:
     """The options of the knowledge graph; `kg` is one of `BUILT_IN`, a registered name or a path.
 
     Without `link_by` items find their links by id, or by title when there is a catalogue, the item
-    list whose ids the links use. By id without links: the entities of the graph are the items.
+    list whose ids the links use. By id without links: the entities of the graph are the items. In
+    Wikidata also by an external identifier, a name of `wikidata.IDENTIFIERS` or a property, maybe
+    with "=COLUMN"; or by "title=Q...", an entity that is the type of the items. `relations` and
+    `hops` say what of a large graph is taken, `language` what its names are in.
+
+    Attributes:
+        kg_columns: The columns of the item table to make metadata of; empty for all of use.
+        pruning: What to drop of the graph once it is linked.
+        further: Graphs to join with this one; of theirs only `kg`, `links_path`, `link_by` and
+            `catalog_path` count.
     """
 
     kg: str = "auto"
     links_path: Path | None = None
-    link_by: LinkBy | None = None
+    link_by: str | None = None
     catalog_path: Path | None = None
     add_metadata: bool = False
+    relations: tuple[str, ...] = ()
+    hops: int | None = None
+    language: str | None = None
+    endpoint: str | None = None
+    kg_columns: tuple[WantedColumn, ...] = ()
+    pruning: Pruning = field(default_factory=Pruning)
+    further: tuple["KGRequest", ...] = ()
 
 
 @dataclass(frozen=True)
@@ -51,6 +72,7 @@ class KGPlan:
         catalog_paths: Item lists whose ids the links use; empty when the links carry titles
             themselves, or link by id.
         note: Which graph "auto" took and why; "" when the user chose.
+        is_joined: Whether it has no links: its entities are those of the graphs before it.
     """
 
     name: str
@@ -59,6 +81,36 @@ class KGPlan:
     link_by: LinkBy = "id"
     catalog_paths: tuple[Path, ...] = ()
     note: str = ""
+    is_joined: bool = False
+
+    @property
+    def is_of_metadata(self) -> bool:
+        """Whether the graph is made of what the raw data says of its items, or there is none."""
+        return self.name in ("metadata", "none") and self.triples_path is None
+
+
+def requests(kgs: Sequence[str], links: Sequence[Path], request: KGRequest) -> KGRequest:
+    """The request of one graph or several: the first, and the others in its `further`.
+
+    The nth of `links` are those of the nth graph. "metadata" beside other graphs is added to them.
+
+    Raises:
+        UsageError: More links than graphs, or "auto" or "none" beside another graph.
+    """
+    named = [kg for kg in dict.fromkeys(kgs) if kg != "metadata"] or list(kgs[:1]) or ["auto"]
+    if len(named) > 1:
+        for kg in named:
+            if kg in BUILT_IN and kg != WIKIDATA:
+                raise UsageError(f"--kg {kg} goes with no other --kg")
+    if len(links) > len(named):
+        raise UsageError(f"{len(links)} times --links, but {len(named)} --kg to link")
+    first, *others = (
+        replace(request, kg=kg, links_path=path)
+        for kg, path in zip_longest(named, links, fillvalue=None)
+        if kg is not None
+    )
+    has_metadata = request.add_metadata or (len(kgs) > 1 and "metadata" in kgs)
+    return replace(first, add_metadata=has_metadata, further=tuple(others))
 
 
 def check_kg(request: KGRequest, dataset: str) -> None:
@@ -68,7 +120,11 @@ def check_kg(request: KGRequest, dataset: str) -> None:
         UsageError: An unknown name, or options that do not go together.
         KgrecError: A file that is not there.
     """
-    if request.kg in BUILT_IN:
+    _check_choice(request)
+    if request.kg == WIKIDATA:
+        if request.catalog_path is not None:
+            raise UsageError("--catalog goes with --kg FILE, not with --kg wikidata")
+    elif request.kg in BUILT_IN:
         options = {
             "--links": request.links_path,
             "--link-by": request.link_by,
@@ -84,23 +140,68 @@ def check_kg(request: KGRequest, dataset: str) -> None:
         _plan_file(request)
     if request.add_metadata and request.kg in ("metadata", "none"):
         raise UsageError(f"--add-metadata goes with a graph to add to, not with --kg {request.kg}")
+    if request.kg_columns and request.kg != "metadata" and not request.add_metadata:
+        raise UsageError("--kg-columns goes with --kg metadata or --add-metadata")
+    for other in request.further:
+        if other.kg != WIKIDATA and _named_source(other, dataset) is None:
+            _plan_file(other, may_share=True)
     if request.link_by == "id" and request.catalog_path is not None:
         raise UsageError("--catalog goes with --link-by title, not with --link-by id")
-    for path in (request.links_path, request.catalog_path):
+    others = (other.links_path for other in request.further)
+    for path in (request.links_path, request.catalog_path, *others):
         if path is not None and not path.exists():
             raise KgrecError(f"{path}: no such file")
 
 
+def _check_choice(request: KGRequest) -> None:
+    """Checks how items are linked and what of a large graph is taken."""
+    if request.endpoint is not None and request.kg != WIKIDATA:
+        raise UsageError(f"--endpoint goes with --kg wikidata, not with --kg {request.kg}")
+    for option, value in (
+        ("--relations", request.relations),
+        ("--hops", request.hops),
+        ("--language", request.language),
+    ):
+        if value and request.kg in ("metadata", "none"):
+            raise UsageError(f"{option} goes with --kg wikidata or --kg FILE")
+    for each in request.relations:
+        if request.kg == WIKIDATA and not re.fullmatch(r"P[1-9]\d*|all", each):
+            raise UsageError(f"--relations {each}: expected properties such as P57, or all")
+    if request.link_by is None or request.link_by in ("id", "title"):
+        if request.link_by == "id" and request.kg == WIKIDATA:
+            raise UsageError("--link-by id: of Wikidata say which: imdb, tmdb, isbn, P345=COLUMN")
+        return
+    from kgrec_cli.core.linking.wikidata import ENTITY_ID, IDENTIFIERS, identifier
+
+    name, _, value = request.link_by.partition("=")
+    if request.kg != WIKIDATA:
+        raise UsageError(f"--link-by {request.link_by}: expected id or title (--kg wikidata: more)")
+    if name == "title":
+        if not ENTITY_ID.fullmatch(value):
+            raise UsageError(f"--link-by {request.link_by}: expected title=Q..., a type of items")
+    elif identifier(name) is None:
+        raise UsageError(unknown_name("way to link", name, [*IDENTIFIERS, "title", "P345=COLUMN"]))
+
+
 def plan_kg(
-    request: KGRequest, dataset: str, *, on_event: OnEvent, cache_dir: Path | None = None
+    request: KGRequest,
+    dataset: str,
+    *,
+    on_event: OnEvent,
+    cache_dir: Path | None = None,
+    is_further: bool = False,
 ) -> KGPlan:
     """Chooses the graph, and downloads it when it comes from the registry.
+
+    A graph that is joined with another one (`is_further`) needs no links of its own.
 
     Raises:
         KgrecError: A download that fails.
     """
     if request.kg in ("metadata", "none"):
         return KGPlan(request.kg)
+    if request.kg == WIKIDATA:
+        return KGPlan(WIKIDATA, links_path=request.links_path)
     if request.kg == "auto":
         if (request.links_path, request.link_by, request.catalog_path) == (None, None, None):
             return _plan_auto(dataset, on_event=on_event, cache_dir=cache_dir)
@@ -108,7 +209,7 @@ def plan_kg(
     else:
         source = _named_source(request, dataset)
     if source is None:
-        return _plan_file(request)
+        return _plan_file(request, may_share=is_further)
     from kgrec_cli.download import fetch
 
     on_event(Note(f"knowledge graph: {source.name} ({source.licence})"))
@@ -164,11 +265,11 @@ def _plan_source(
     catalog_paths = (
         tuple(map(get, source.titles)) if request.catalog_path is None else (request.catalog_path,)
     )
-    link_by = request.link_by or source.link_by
+    link_by = _link_by(request.link_by) if request.link_by else source.link_by
     return KGPlan(source.name, triples_path, links_path, link_by, catalog_paths)
 
 
-def _plan_file(request: KGRequest) -> KGPlan:
+def _plan_file(request: KGRequest, *, may_share: bool = False) -> KGPlan:
     path = Path(request.kg)
     if not path.exists():
         if _is_path(request.kg):
@@ -179,7 +280,9 @@ def _plan_file(request: KGRequest) -> KGPlan:
     links_path = request.links_path or _links_beside(path)
     if links_path is None:
         if request.link_by is not None and request.catalog_path is None:
-            return KGPlan(path.name, path, link_by=request.link_by)
+            return KGPlan(path.name, path, link_by=_link_by(request.link_by))
+        if may_share:
+            return KGPlan(path.name, path, is_joined=True)
         raise UsageError(
             f"--kg {path}: nothing says which item is which entity; give --links FILE (item, "
             "entity or item, title, entity), or --link-by id alone where the entities are the "
@@ -190,16 +293,20 @@ def _plan_file(request: KGRequest) -> KGPlan:
 
 def _plan_links(name: str, triples_path: Path, links_path: Path, request: KGRequest) -> KGPlan:
     catalog_paths = () if request.catalog_path is None else (request.catalog_path,)
-    link_by: LinkBy = request.link_by or ("title" if catalog_paths else "id")
+    link_by = _link_by(request.link_by or ("title" if catalog_paths else "id"))
     return KGPlan(name, triples_path, links_path, link_by, catalog_paths)
+
+
+def _link_by(text: str) -> LinkBy:
+    return "title" if text == "title" else "id"
 
 
 def _links_beside(path: Path) -> Path | None:
     """The links beside a graph: `X.link` for `X.kg`; in the folder of `kg.txt`."""
     if path.is_dir():
-        return path if (path / LINK_FILE).is_file() else None
+        return path if any((path / name).is_file() for name in LINK_FILES) else None
     stem = path.with_suffix("") if path.suffix == ".gz" else path
     candidates = [stem.with_suffix(".link")] if stem.suffix == ".kg" else []
     if stem.name in GRAPH_FILES:
-        candidates.append(path.with_name(LINK_FILE))
+        candidates += map(path.with_name, LINK_FILES)
     return next((candidate for candidate in candidates if candidate.is_file()), None)

@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 
 from kgrec_cli.core.linking.names import entity_names
-from kgrec_cli.dataset.files import REPORT_NAME, atomic_path, read_kg, recorded_verdict
+from kgrec_cli.dataset.files import REPORT_NAME, atomic_path, read_named_kg, recorded_verdict
 from kgrec_cli.dataset.load import Dataset
 from kgrec_cli.errors import KgrecError
 from kgrec_cli.formats.files import read_json
@@ -153,5 +153,5 @@ def _names(settings: Settings, folder: Path, entities: list[str]) -> dict[str, s
     """A name of each entity, where the graph has one."""
     if not atomic_path(settings, folder, "kg").is_file():
         return {}
-    triples = read_kg(settings, folder).drop_nulls()
+    triples = read_named_kg(settings, folder)
     return dict(entity_names(triples, pl.Series(entities, dtype=pl.String)).iter_rows())

@@ -9,7 +9,7 @@ from torch.optim import SparseAdam
 
 from kgrec_cli.core.kg.methods import build_factory, build_kg_model
 from kgrec_cli.core.kg.transe import batch_loss, set_up_transe
-from kgrec_cli.core.kg.transe_gpu import GPUTransE
+from kgrec_cli.core.kg.transe_gpu import GPUTransE, lay_out
 
 N_ENTITIES, N_RELATIONS, N_TRIPLES = 23, 3, 50
 
@@ -41,7 +41,8 @@ def test_steps_are_those_of_the_path_for_cpus() -> None:
         loss.backward()
         optimizer.step()
         filled = torch.cat([batch, triples[: 20 - len(batch)]])
-        found = on_gpu.step(filled, torch.arange(20) < len(batch), drawn)
+        is_one = torch.arange(20) < len(batch)
+        found = on_gpu.step(lay_out(filled[None], is_one[None], drawn[None]))
         assert found.item() == pytest.approx(loss.item(), rel=1e-5)
         for own, expected in zip(other.parameters(), model.parameters(), strict=True):
             torch.testing.assert_close(own, expected, rtol=1e-5, atol=1e-5)
@@ -52,7 +53,10 @@ def test_an_epoch_reads_every_triple_once_and_counts_adams_steps() -> None:
     optimizer = SparseAdam(list(model.get_grad_params()), lr=0.01)
     trainer = GPUTransE(model, optimizer, triples, 20, 9)
     losses = [trainer.run_epoch() for _ in range(30)]
-    assert trainer.order.flatten()[:N_TRIPLES].sort().values.tolist() == list(range(N_TRIPLES))
-    assert trainer.is_one.sum(1).tolist() == [20, 20, 10]
+    layout = trainer.layout
+    assert layout.is_one.sum(1).tolist() == [20, 20, 10]
+    heads, tails = layout.entities[:, :20][layout.is_one], layout.entities[:, 20:40][layout.is_one]
+    read = torch.stack([heads, layout.relations[layout.is_one], tails], dim=1)
+    assert sorted(read.tolist()) == sorted(triples.tolist())
     assert [state["step"] for state in optimizer.state.values()] == [90, 90]
     assert losses[-1] < 0.7 * losses[0]

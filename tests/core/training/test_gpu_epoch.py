@@ -10,6 +10,7 @@ import torch
 from kgrec_cli.core.data.histories import Histories, build_histories
 from kgrec_cli.core.data.negatives import draw_other_items
 from kgrec_cli.core.data.splits import split_leave_one_out, train_targets
+from kgrec_cli.core.model import gru_dense
 from kgrec_cli.core.model.gru4reckg import GRU4RecKG, build_model
 from kgrec_cli.core.training import gpu_epoch
 from kgrec_cli.core.training.epoch import EpochRunner
@@ -69,12 +70,13 @@ CASES: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("at_once", [2, 256])
+@pytest.mark.parametrize(("at_once", "wave_rows"), [(2, 132), (256, 3)])
 @pytest.mark.parametrize("name", CASES)
 def test_losses_and_weights_are_those_of_the_path_for_cpus(
-    name: str, at_once: int, monkeypatch: pytest.MonkeyPatch
+    name: str, at_once: int, wave_rows: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(gpu_epoch, "STEPS_AT_ONCE", at_once)
+    monkeypatch.setattr(gru_dense, "WAVE_ROWS", wave_rows)
     base = {"embedding_size": 6, "hidden_size": 8, "dropout_prob": 0.0, "train_batch_size": 60}
     settings = Settings.model_validate({**base, **CASES[name]})
     model = make_model(settings)
@@ -113,6 +115,22 @@ def test_numbering_by_hand() -> None:
     assert group[:, :3].tolist() == [[0, 0, 3], [1, 1, 1]]
     assert place[:, :3].tolist() == [[0, 1, 0], [0, 1, 2]]
     assert is_one.tolist() == [[True] * 3 + [False] * 2, [True] * 4 + [False]]
+
+
+def test_blocks_by_hand() -> None:
+    """Three of 132 rows, of which two are as long, and one of 4 that nobody needs yet."""
+    lengths, contexts = (
+        np.array([9, 9, 9, 4, 4, 3]).repeat(60),
+        np.array([5, 0, 5, 2, 2, 0]).repeat(60),
+    )
+    found = gpu_epoch.cut_blocks(lengths, contexts, 400)
+    assert found == [(264, 9, 5), (132, 4, 2), (4, 1, 0)]
+
+
+def test_places_by_hand() -> None:
+    rows, places = gpu_epoch.place_rows([2, 1], [2, 3])
+    assert rows.tolist() == [0, 1, 0, 1, 2, 2, 2]
+    assert places.tolist() == [0, 0, 1, 1, 0, 1, 2]
 
 
 def test_room_is_left_for_the_windows_of_later_epochs(monkeypatch: pytest.MonkeyPatch) -> None:

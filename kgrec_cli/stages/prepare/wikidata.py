@@ -1,0 +1,457 @@
+"""`--kg wikidata`: items find their entities, and the graph around these is asked for.
+
+`query_service` asks and keeps the answers, `core/linking/wikidata` knows the queries.
+"""
+
+import locale
+import os
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from kgrec_cli.core.linking import wikidata as wd
+from kgrec_cli.core.linking.relations import choose_relations
+from kgrec_cli.core.linking.titles import match_titles, spoken_titles
+from kgrec_cli.errors import KgrecError, UsageError, shorten
+from kgrec_cli.events import Note, OnEvent, Warn
+from kgrec_cli.formats.raw.external_ids import read_id_column
+from kgrec_cli.formats.raw.files import RawFile
+from kgrec_cli.formats.raw.knowledge_graph import read_raw_links
+from kgrec_cli.formats.raw.movielens import RawData
+from kgrec_cli.query_service import QueryService, Row
+from kgrec_cli.stages.prepare.graph import KGRequest
+from kgrec_cli.stages.prepare.links import KnowledgeGraph, count_matches
+
+ENDPOINT = "https://query.wikidata.org/sparql"
+N_IDS, N_TITLES, N_HEADS, N_LABELS = 400, 100, 200, 300
+"""Values in one query."""
+_IS_EXTERNAL, _IS_ENTITY = "ExternalId", "WikibaseItem"
+
+
+@dataclass(frozen=True)
+class Found:
+    """Items and their entities: String columns item_id, entity_id; and how they were found."""
+
+    links: pl.DataFrame
+    by: str
+    n_ids: int
+
+
+def load_wikidata(
+    request: KGRequest,
+    raw: RawData,
+    tables: Sequence[RawFile],
+    item_columns: Sequence[str],
+    item_ids: pl.Series,
+    *,
+    cache_dir: Path | None,
+    on_event: OnEvent,
+) -> KnowledgeGraph:
+    """The graph of Wikidata around the items of the data set.
+
+    `tables` are the files that may have a column of external identifiers, beside one of items that
+    goes by a name of `item_columns` or a common one. `item_ids` has every item of the data set.
+
+    Raises:
+        KgrecError: No network, a service that does not answer as one, or nothing found.
+        UsageError: A property that does not do.
+    """
+    service = QueryService(request.endpoint or ENDPOINT, on_event, cache_dir)
+    language = user_language(request.language)
+    titles: dict[str, int] | None = None
+    if request.links_path is not None:
+        links = read_raw_links(request.links_path).select("item_id", "entity_id")
+        ids = [wd.short_id(token) for token in links["entity_id"]]
+        links = links.with_columns(entity_id=pl.Series(ids, dtype=pl.String))
+        links = links.filter(pl.col("item_id").is_in(item_ids.implode()))
+        if not links["entity_id"].str.contains(r"^Q\d+$").any():
+            example = ids[0] if links.is_empty() else links["entity_id"][0]
+            raise KgrecError(
+                f"{request.links_path}: found '{shorten(example)}', expected entities of Wikidata "
+                f"(Q...) for items of the data set (such as '{item_ids[0]}')"
+            )
+        found = Found(links.filter(pl.col("entity_id").str.contains(r"^Q\d+$")), "links", len(ids))
+    else:
+        by_title = (request.link_by or "").partition("=")[0] == "title"
+        by_id = None
+        if not by_title:
+            by_id = find_by_id(
+                service, request.link_by, tables, item_columns, item_ids, on_event=on_event
+            )
+        if by_id is None:
+            by_id, titles = find_by_title(service, request, raw, language, on_event=on_event)
+        found = by_id
+    selected = select_around(
+        service,
+        found.links,
+        relations=request.relations,
+        hops=request.hops or 1,
+        language=language,
+        on_event=on_event,
+    )
+    return KnowledgeGraph(
+        selected.triples,
+        selected.links,
+        found.n_ids,
+        paths=() if request.links_path is None else (request.links_path,),
+        titles=titles,
+        labels=selected.labels,
+        selection={"linked_by": found.by, **selected.report},
+    )
+
+
+@dataclass(frozen=True)
+class Selection:
+    """A graph around linked entities.
+
+    Attributes:
+        links: String columns item_id, entity_id, redirects followed.
+        triples: String columns head_id, relation_id, tail_id.
+        labels: String columns token, kind, label.
+        report: What was chosen and asked, for `prepare.json`.
+    """
+
+    links: pl.DataFrame
+    triples: pl.DataFrame
+    labels: pl.DataFrame
+    report: dict[str, Any]
+
+
+def user_language(chosen: str | None) -> str:
+    """The code of the language of names: as chosen, else that of the locale, else "en"."""
+    if chosen:
+        return chosen.lower()
+    names = (os.environ.get(name) for name in ("LC_ALL", "LC_MESSAGES", "LANG"))
+    name = next(filter(None, names), None) or locale.getlocale()[0] or ""
+    code = name.partition(".")[0].partition("_")[0].lower()
+    return code if code.isalpha() and len(code) in (2, 3) else "en"
+
+
+def languages_of(language: str) -> tuple[str, ...]:
+    """The languages of names, best first: the user's, that of names in all of them, English."""
+    return tuple(dict.fromkeys((language, "mul", "en")))
+
+
+def find_by_id(
+    service: QueryService,
+    link_by: str | None,
+    files: Sequence[RawFile],
+    item_columns: Sequence[str],
+    item_ids: pl.Series,
+    *,
+    on_event: OnEvent,
+) -> Found | None:
+    """Items and entities by an external identifier: the one chosen, else the first that is there.
+
+    `link_by` is a name of `wikidata.IDENTIFIERS` or a property, maybe with "=COLUMN". `files` are
+    the tables that may have the column.
+
+    Returns:
+        None where none was chosen and none is there.
+
+    Raises:
+        KgrecError: No column of ids, none of the form that is expected, or none that Wikidata has.
+        UsageError: A property that is none of external identifiers.
+    """
+    name, _, wanted = (link_by or "").partition("=")
+    for each in (name,) if link_by else wd.IDENTIFIERS:
+        identifier = wd.identifier(each)
+        assert identifier is not None  # checked before anything was read
+        column = read_id_column(files, wanted or None, identifier.columns, item_columns)
+        if column is None:
+            continue
+        where = f"{column.file.where}, column {column.column}"
+        rows = column.ids.filter(pl.col("item_id").is_in(item_ids.implode()))
+        if rows.is_empty():
+            raise KgrecError(
+                f"{where}: has no id of an item of the data set (such as '{item_ids[0]}')"
+            )
+        forms = [(item, form) for item, text in rows.iter_rows() for form in identifier.forms(text)]
+        if not forms:
+            example = shorten(rows["id"][0])
+            raise KgrecError(f"{where}: found '{example}', expected ids of {each}")
+        _check_properties(
+            service, identifier.properties, _IS_EXTERNAL, f"--link-by {link_by or each}"
+        )
+        return _look_up(service, each, identifier.properties, forms, where, on_event)
+    if link_by:
+        names = ", ".join(file.name for file in files) or "the raw data"
+        raise KgrecError(
+            f"--link-by {link_by}: found no column of it in {names}; name it: "
+            f"--link-by {name}=COLUMN, in a table of items given by --items FILE"
+        )
+    return None
+
+
+def _look_up(
+    service: QueryService,
+    name: str,
+    properties: Sequence[str],
+    forms: Sequence[tuple[str, str]],
+    where: str,
+    on_event: OnEvent,
+) -> Found:
+    entities: dict[str, set[str]] = defaultdict(set)
+    values = list(dict.fromkeys(form for _, form in forms))
+    task = f"Wikidata: entities by {name}"
+    for row in service.ask_all(task, values, lambda ids: wd.id_query(properties, ids), N_IDS):
+        entity = wd.short_id(row.get("work") or row.get("item", ""))
+        if "id" in row and wd.ENTITY_ID.fullmatch(entity):
+            entities[row["id"]].add(entity)
+    of_items: dict[str, set[str]] = defaultdict(set)
+    for item, form in forms:
+        of_items[item] |= entities.get(form, set())
+    n_items = len(of_items)
+    if not any(of_items.values()):
+        raise KgrecError(
+            f"{where}: none of its {n_items:,} ids (such as '{shorten(values[0])}') is one that "
+            f"{service.endpoint} knows as {' or '.join(properties)}"
+        )
+    unclear = [(item, found) for item, found in of_items.items() if len(found) > 1]
+    if unclear:
+        item, found = unclear[0]
+        text = (
+            f"Wikidata: {len(unclear):,} items have ids of several entities (such as item {item}: "
+        )
+        on_event(Warn(f"{text}{', '.join(sorted(found)[:3])}); they are left without a link"))
+    links = [(item, *found) for item, found in of_items.items() if len(found) == 1]
+    on_event(Note(f"Wikidata: {len(links):,} of {n_items:,} {name} ids are those of an entity"))
+    return Found(_links(links), f"{name} ({'/'.join(properties)})", n_items)
+
+
+def find_by_title(
+    service: QueryService, request: KGRequest, raw: RawData, language: str, *, on_event: OnEvent
+) -> tuple[Found, dict[str, int]]:
+    """Items and entities by title and year, and how many of each match."""
+    if raw.items is None:
+        raise KgrecError(
+            "--kg wikidata: the raw data has neither ids nor titles of its items; give a table by "
+            "--items FILE, and the column of ids by --link-by imdb=COLUMN or P345=COLUMN"
+        )
+    type_id = (request.link_by or "").partition("=")[2] or None
+    if type_id is None and "movie_title" in raw.items.columns:
+        type_id = wd.FILM
+    items = raw.items.select("item_id", "title", "release_year")
+    on_event(Note("Wikidata: no column of ids is known, so items are matched by title and year"))
+    known = find_titles(service, type_id, items, languages_of(language), on_event=on_event)
+    matches = match_titles(items, known)
+    links = matches.drop_nulls("catalog_id").select("item_id", entity_id="catalog_id")
+    if links.is_empty():
+        example = shorten(items["title"][0] or "")
+        raise KgrecError(
+            f"{service.endpoint}: no title there is one of the data set's (such as '{example}')"
+        )
+    return Found(links, "title", items.height), count_matches(matches)
+
+
+def find_titles(
+    service: QueryService,
+    type_id: str | None,
+    items: pl.DataFrame,
+    languages: Sequence[str],
+    *,
+    on_event: OnEvent,
+) -> pl.DataFrame:
+    """Entities that bear a title of the items: String columns item_id, title, release_year.
+
+    The item_id is the entity's. Without `type_id` those types are taken that many titles lead to.
+    """
+    spoken = [title for text in items["title"] for title in spoken_titles(text or "")]
+    titles = list(dict.fromkeys(spoken))
+    rows: list[Row] = list(
+        service.ask_all(
+            "Wikidata: entities by title",
+            titles,
+            lambda chunk: wd.title_query(type_id, languages, chunk),
+            N_TITLES,
+        )
+    )
+    rows = [row for row in rows if "title" in row and wd.short_id(row.get("item", ""))[:1] == "Q"]
+    if type_id is None and rows:
+        rows = _of_likely_types(service, rows, languages, on_event)
+    years: dict[str, str] = {}
+    for row in rows:
+        if year := row.get("date", "")[:4]:
+            years[row["item"]] = min(year, years.get(row["item"], year))
+    found = {(wd.short_id(row["item"]), row["title"], years.get(row["item"])) for row in rows}
+    columns = dict.fromkeys(("item_id", "title", "release_year"), pl.String)
+    return pl.DataFrame(sorted(found, key=str), columns, orient="row")
+
+
+def _of_likely_types(
+    service: QueryService, rows: list[Row], languages: Sequence[str], on_event: OnEvent
+) -> list[Row]:
+    """The rows of the types that a quarter as many titles lead to as to the commonest, or more."""
+    n_titles = Counter(type_id for _, type_id in {(r["title"], r.get("type", "")) for r in rows})
+    n_titles.pop("", None)
+    most = max(n_titles.values(), default=0)
+    likely = {type_id for type_id, n in n_titles.items() if 4 * n >= most}
+    ids = [wd.short_id(type_id) for type_id, _ in n_titles.most_common() if type_id in likely]
+    names, _ = names_of(service, ids, languages)
+    shown = ", ".join(f"{names.get(each, each)} ({each})" for each in ids[:5])
+    text = f"Wikidata: titles are taken for those of: {shown}; others: --link-by title=Q..."
+    on_event(Warn(text))
+    return [row for row in rows if row.get("type") in likely] if likely else rows
+
+
+def select_around(
+    service: QueryService,
+    links: pl.DataFrame,
+    *,
+    relations: Sequence[str],
+    hops: int,
+    language: str,
+    on_event: OnEvent,
+) -> Selection:
+    """The graph within the hops of linked entities, with names.
+
+    `relations` are properties to take; ("all",) takes all, and none those that `choose_relations`
+    keeps. Redirects of merged entities are followed.
+
+    Raises:
+        KgrecError: Not one triple.
+        UsageError: A property whose values are no entities.
+    """
+    languages = languages_of(language)
+    wanted = None if not relations or "all" in relations else list(relations)
+    if wanted is not None:
+        _check_properties(service, wanted, _IS_ENTITY, "--relations")
+    linked = links["entity_id"].unique(maintain_order=True)
+    names, redirects = names_of(service, linked.to_list(), languages)
+    links = links.with_columns(pl.col("entity_id").replace(redirects))
+    n_redirects = len(redirects)
+    heads = links["entity_id"].unique(maintain_order=True)
+    parts, chosen, asked = [], [], set[str]()
+    for hop in range(1, hops + 1):
+        asked |= set(heads)
+        rows = service.ask_all(
+            f"Wikidata: triples, hop {hop}",
+            heads.to_list(),
+            lambda chunk: wd.triple_query(wanted, chunk),
+            N_HEADS,
+        )
+        triples = _triples(rows)
+        if wanted is None:
+            choice = choose_relations(triples, heads)
+            chosen += [{"hop": hop, **row} for row in choice.table.iter_rows(named=True)]
+            if not relations:
+                triples = triples.filter(pl.col("relation_id").is_in(choice.names))
+        parts.append(triples)
+        tails = triples["tail_id"].unique(maintain_order=True)
+        heads = tails.filter(~tails.is_in(list(asked)))
+    triples = pl.concat(parts)
+    if triples.is_empty():
+        which = f" by {', '.join(relations)}" if wanted else ""
+        raise KgrecError(
+            f"{service.endpoint}: has no triple of the {len(linked):,} linked entities{which}; try "
+            "--relations all"
+        )
+    others = pl.concat([triples["tail_id"], triples["relation_id"]]).unique(maintain_order=True)
+    more, moved = names_of(service, [each for each in others if each not in names], languages)
+    names |= more
+    triples = triples.with_columns(pl.col("tail_id").replace(moved)).unique(maintain_order=True)
+    tokens = pl.concat([*(triples[name] for name in triples.columns), links["entity_id"]]).unique()
+    labels = pl.DataFrame(
+        [
+            (token, "relation" if token.startswith("P") else "entity", names[token])
+            for token in tokens.sort()
+            if token in names
+        ],
+        dict.fromkeys(("token", "kind", "label"), pl.String),
+        orient="row",
+    )
+    report = {
+        "hops": hops,
+        "language": language,
+        "asked_relations": list(relations) or "chosen",
+        "candidates": chosen,
+        "redirects": n_redirects + len(moved),
+        "service": service.report(),
+    }
+    _tell(triples, names, chosen if not relations else [], on_event)
+    return Selection(links, triples, labels, report)
+
+
+def _tell(
+    triples: pl.DataFrame, names: dict[str, str], chosen: list[dict[str, Any]], on_event: OnEvent
+) -> None:
+    """Names the relations that were taken, and those that were not though many have them."""
+    counts = triples["relation_id"].value_counts(sort=True)["relation_id"]
+    shown = ", ".join(f"{names.get(each, each)} ({each})" for each in counts[:12])
+    more = f" and {len(counts) - 12:,} more" if len(counts) > 12 else ""
+    on_event(Note(f"relations: {shown}{more}"))
+    others = [row for row in chosen if row["verdict"] != "kept" and row["coverage"] >= 0.5]
+    if others:
+        shown = ", ".join(f"{row['relation_id']} ({row['verdict']})" for row in others[:5])
+        on_event(Note(f"left out, though half of the entities have them: {shown}"))
+
+
+def names_of(
+    service: QueryService, entities: Iterable[str], languages: Sequence[str]
+) -> tuple[dict[str, str], dict[str, str]]:
+    """The names of entities in the first language that has one; and where redirects lead."""
+    names: dict[str, str] = {}
+    ranks: dict[str, int] = {}
+    targets: dict[str, str] = {}
+    waiting = list(dict.fromkeys(entities))
+    all_asked = set(waiting)
+    while waiting:
+        rows = service.ask_all(
+            "Wikidata: names", waiting, lambda ids: wd.label_query(languages, ids), N_LABELS
+        )
+        for row in rows:
+            entity = wd.short_id(row.get("entity", ""))
+            if "target" in row:
+                targets[entity] = wd.short_id(row["target"])
+                continue
+            code = row.get("language", "")
+            rank = languages.index(code) if code in languages else len(languages)
+            if "label" in row and rank < ranks.get(entity, len(languages) + 1):
+                names[entity], ranks[entity] = " ".join(row["label"].split()), rank
+        waiting = [target for target in dict.fromkeys(targets.values()) if target not in all_asked]
+        all_asked |= set(waiting)
+    redirects = {}
+    for entity in targets:
+        seen, last = {entity}, entity
+        while (last := targets.get(last, "")) and last not in seen:
+            seen.add(last)
+            redirects[entity] = last
+    return names, redirects
+
+
+def _check_properties(
+    service: QueryService, properties: Sequence[str], expected: str, option: str
+) -> None:
+    """Checks that properties are there, and have values of the type that is expected."""
+    rows = service.ask_all("Wikidata: properties", properties, wd.property_query, N_LABELS)
+    types = {
+        wd.short_id(row.get("property", "")): row.get("type", "").rpartition("#")[2] for row in rows
+    }
+    for name in properties:
+        if name not in types:
+            raise UsageError(f"{option}: {service.endpoint} knows no property {name}")
+        if types[name] != expected:
+            what = "external identifiers" if expected == _IS_EXTERNAL else "entities"
+            raise UsageError(f"{option}: {name} has values of {types[name]}, expected {what}")
+
+
+def _triples(rows: Iterable[Row]) -> pl.DataFrame:
+    """The rows whose three parts are ids of Wikidata: an unknown value is a blank node."""
+    triples = [
+        tuple(wd.short_id(row.get(name, "")) for name in ("head", "relation", "tail"))
+        for row in rows
+    ]
+    columns = dict.fromkeys(("head_id", "relation_id", "tail_id"), pl.String)
+    table = pl.DataFrame(triples, columns, orient="row")
+    is_id = [pl.col(name).str.contains(r"^[QP]\d+$") for name in columns]
+    return table.filter(pl.all_horizontal(is_id)).unique(maintain_order=True)
+
+
+def _links(rows: Iterable[Sequence[str]]) -> pl.DataFrame:
+    return pl.DataFrame(
+        list(rows), dict.fromkeys(("item_id", "entity_id"), pl.String), orient="row"
+    )
