@@ -14,7 +14,7 @@ from typing import Any
 import polars as pl
 
 from kgrec_cli.core.linking import wikidata as wd
-from kgrec_cli.core.linking.relations import choose_relations
+from kgrec_cli.core.linking.relations import Selection, choose_relations, label_table
 from kgrec_cli.core.linking.titles import match_titles, spoken_titles
 from kgrec_cli.errors import KgrecError, UsageError, shorten
 from kgrec_cli.events import Note, OnEvent, Warn
@@ -102,23 +102,6 @@ def load_wikidata(
         labels=selected.labels,
         selection={"linked_by": found.by, **selected.report},
     )
-
-
-@dataclass(frozen=True)
-class Selection:
-    """A graph around linked entities.
-
-    Attributes:
-        links: String columns item_id, entity_id, redirects followed.
-        triples: String columns head_id, relation_id, tail_id.
-        labels: String columns token, kind, label.
-        report: What was chosen and asked, for `prepare.json`.
-    """
-
-    links: pl.DataFrame
-    triples: pl.DataFrame
-    labels: pl.DataFrame
-    report: dict[str, Any]
 
 
 def user_language(chosen: str | None) -> str:
@@ -354,16 +337,6 @@ def select_around(
     more, moved = names_of(service, [each for each in others if each not in names], languages)
     names |= more
     triples = triples.with_columns(pl.col("tail_id").replace(moved)).unique(maintain_order=True)
-    tokens = pl.concat([*(triples[name] for name in triples.columns), links["entity_id"]]).unique()
-    labels = pl.DataFrame(
-        [
-            (token, "relation" if token.startswith("P") else "entity", names[token])
-            for token in tokens.sort()
-            if token in names
-        ],
-        dict.fromkeys(("token", "kind", "label"), pl.String),
-        orient="row",
-    )
     report = {
         "hops": hops,
         "language": language,
@@ -373,7 +346,7 @@ def select_around(
         "service": service.report(),
     }
     _tell(triples, names, chosen if not relations else [], on_event)
-    return Selection(links, triples, labels, report)
+    return Selection(links, triples, label_table(names, links, triples), report)
 
 
 def _tell(
