@@ -25,6 +25,7 @@ from kgrec_cli.commands.pretrain_kg import pretrain_kg
 from kgrec_cli.commands.recommend import recommend
 from kgrec_cli.commands.report import report
 from kgrec_cli.commands.runs import runs
+from kgrec_cli.commands.serve import serve
 from kgrec_cli.commands.train import train
 from kgrec_cli.commands.tune import tune
 from kgrec_cli.errors import KgrecError, Stopped
@@ -58,6 +59,7 @@ _commands: dict[str, Callable[..., None]] = {
     "tune": tune,
     "recommend": recommend,
     "report": report,
+    "serve": serve,
     "export": export,
     "import": import_weights,
     "doctor": doctor,

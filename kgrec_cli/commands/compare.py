@@ -57,7 +57,8 @@ def compare(
 
 
 def _show(result: "Comparison") -> None:
-    shown = [f"{name}@{result.cutoff}" for name in ("ndcg", "hit")]
+    changes = result.changes()
+    shown = dict.fromkeys(change.metric for change in changes)
     views = {"test": "", "test_masked": "masked\n"}
     console.table(
         "Test targets",
@@ -69,24 +70,24 @@ def _show(result: "Comparison") -> None:
     )
     console.table(
         "Difference from run 1, on users with the same targets and history",
-        ["run", "metric", "users", "difference", "%", "95% from", "to", "p"],
+        ["run", "metric", "users", "difference", "%", "95% from", "to", "p", "Holm's p"],
         [
             [
-                number,
-                label.replace("\n", " ") + name,
-                pair.n_users,
-                change.difference,
-                "" if change.relative_percent is None else f"{change.relative_percent:+.1f}",
-                change.low,
-                change.high,
-                change.p_value,
+                change.number,
+                views[change.view].replace("\n", " ") + change.metric,
+                change.n_users,
+                found.difference,
+                "" if found.relative_percent is None else f"{found.relative_percent:+.1f}",
+                found.low,
+                found.high,
+                found.p_value,
+                change.p_holm,
             ]
-            for number, pair in enumerate(result.pairs, start=2)
-            for view, label in views.items()
-            for name, change in pair.differences[view].items()
-            if name in shown
+            for change in changes
+            for found in (change.difference,)
         ],
     )
+    console.say(f"Holm's p: corrected for the {len(changes)} differences of this table")
     for number, pair in enumerate(result.pairs, start=2):
         if pair.n_changed or pair.n_in_one:
             console.say(
@@ -106,6 +107,11 @@ def _show(result: "Comparison") -> None:
 
 
 def _as_json(result: "Comparison") -> dict[str, Any]:
+    pairs = [asdict(pair) for pair in result.pairs]
+    for change in result.changes():  # of those that the tables show
+        pairs[change.number - 2]["differences"][change.view][change.metric]["p_holm"] = (
+            change.p_holm
+        )
     return {
         "runs": [
             {
@@ -118,8 +124,8 @@ def _as_json(result: "Comparison") -> dict[str, Any]:
             for side in result.sides
         ],
         "pairs": [
-            {"first": result.sides[0].name, "other": side.name, **asdict(pair)}
-            for side, pair in zip(result.sides[1:], result.pairs, strict=True)
+            {"first": result.sides[0].name, "other": side.name, **pair}
+            for side, pair in zip(result.sides[1:], pairs, strict=True)
         ],
         "settings": result.settings,
     }

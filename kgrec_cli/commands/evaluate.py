@@ -1,13 +1,28 @@
 """`kgrec evaluate`: a run named, `run_evaluate`, its tables shown."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from kgrec_cli import console
 from kgrec_cli.commands import options as opt
+
+PATH_METRICS = {
+    "LIR": "how recent the history item is",
+    "SEP": "how popular the shared entity is",
+    "LID": "distinct history items",
+    "LITD": "distinct types of history items",
+    "SED": "distinct shared entities",
+    "SETD": "distinct types of shared entities",
+    "PTD": "distinct last relations",
+    "PTC": "spread over last relations",
+    "PPT": "distinct patterns of relations",
+    "Fidelity": "items with a path",
+    "borne out": "paths from an item that carries the score",
+}
+"""Metrics of explanation paths, from 0 to 1 (docs/explanations.md)."""
 
 
 def evaluate(
@@ -31,6 +46,12 @@ def evaluate(
             "--baselines/--no-baselines", help="Measure popularity and ItemKNN on the same split."
         ),
     ] = True,
+    explanations: Annotated[
+        bool,
+        typer.Option(
+            "--explanations", help="Measure the paths that recommend --explain would show, too."
+        ),
+    ] = False,
     assignments: opt.Assignments = None,
     device: opt.Device = None,
     threads: opt.Threads = None,
@@ -54,13 +75,15 @@ def evaluate(
             settings=settings,
             per_user_path=per_user,
             baselines=baselines,
+            explanations=explanations,
             device=device,
             threads=threads,
             on_event=on_event,
         )
     if json_output:
-        values = {"run": result.run_dir.name, **result.metrics}
-        console.emit_json({**values, "baselines": result.baselines, "slices": result.slices})
+        values: dict[str, Any] = {"run": result.run_dir.name, **result.metrics}
+        values |= {"baselines": result.baselines, "slices": result.slices}
+        console.emit_json(values | ({"explanations": result.explanations} if explanations else {}))
         return
     cutoffs = sorted(settings.topk) if topk else [settings.shown_cutoff]
     console.metric_table(result.run_dir.name, result.metrics, cutoffs)
@@ -75,6 +98,8 @@ def evaluate(
             for name in result.slices["test"]
         }
         _show_side_by_side(f"Slices of the test targets{at}", slices, cutoff)
+    if explanations:
+        _show_explanations(result.explanations, cutoffs)
     if per_user is not None:
         console.say(f"ranks of the test targets: {per_user}")
     if result.is_kept:
@@ -100,6 +125,16 @@ def _below(systems: Mapping[str, Mapping[str, Mapping[str, float]]], cutoff: int
         if worse:
             lines.append(f"{run} is below {name}: {', '.join(worse)}")
     return lines
+
+
+def _show_explanations(values: Mapping[str, float], cutoffs: Sequence[int]) -> None:
+    users = f"{int(values['users']):,} of {int(values['of_users']):,} test users"
+    rows = [
+        [name, *(values[f"{name.casefold().replace(' ', '_')}@{k}"] for k in cutoffs), words]
+        for name, words in PATH_METRICS.items()
+    ]
+    at = [f"at {cutoff}" for cutoff in cutoffs]
+    console.table(f"Paths to the items of {users}, one an item", ["", *at, "what"], rows)
 
 
 def _show_side_by_side(

@@ -1,6 +1,5 @@
 """`kgrec recommend`: users or histories in, lists with titles out."""
 
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,12 +11,10 @@ from kgrec_cli.commands import options as opt
 from kgrec_cli.errors import UsageError
 
 if TYPE_CHECKING:
-    from kgrec_cli.core.linking.paths import PathFinder
     from kgrec_cli.runs.recommended import Explanation, Recommendations
     from kgrec_cli.runs.recommender import Recommender
 
 SHOWN_HISTORY = 5
-SHOWN_PATHS = 2
 SHOWN_AMOUNT = 0.005
 
 
@@ -183,40 +180,17 @@ def _show_reasons(
     of_user: "Recommendations", reasons: "list[Explanation]", recommender: "Recommender"
 ) -> None:
     """Under each item: the history items that carry its score, what the graph says, the parts."""
+    from kgrec_cli.runs.reasons import carriers_in_words, paths_in_words
 
-    def name(token: str) -> str:
-        return recommender.titles.get(token, token)
-
+    titles, has_graph = recommender.titles, recommender.path_finder is not None
     for item, reason in zip(of_user.items, reasons, strict=True):
-        shares = [f"{name(token)} +{reason.drops[token]:.2f}" for token in reason.carriers]
         parts = [
             f"{part.replace('_gru', ' GRU')} {value:+.2f}"
             for part, value in reason.parts.items()
             if abs(value) >= SHOWN_AMOUNT
         ]
         console.indented(f"{item.rank:>2}. {item.title or item.item} [{item.item}]", 0)
-        console.indented(f"rests on: {'; '.join(shares) or 'no item of the history'}", 4)
-        console.indented(_graph_line(reason, name, recommender.path_finder), 4)
+        console.indented(carriers_in_words(reason, titles), 4)
+        console.indented(paths_in_words(reason, titles, has_graph=has_graph), 4)
         console.indented(f"score {item.score:.2f}: {', '.join(parts)}", 4)
     console.indented("(+: how far the score falls when that item is left out of the history)", 0)
-
-
-def _graph_line(
-    reason: "Explanation", name: Callable[[str], str], finder: "PathFinder | None"
-) -> str:
-    """The strongest paths, those through one value together; or why there is none."""
-    if finder is None:
-        return "graph: there is none"
-    if reason.entity is None:
-        return "graph: the item has no entity in it"
-    by_value: dict[str, list[str]] = {}
-    borne_out = [path for path in reason.paths if path.is_borne_out]
-    for path in borne_out or reason.paths:
-        what = f"{path.relation} {path.label}," if path.history_relation else path.relation
-        if path.history_relation:
-            is_same = path.history_relation == path.relation
-            what += " as" if is_same else f" {path.history_relation.removesuffix(' of')} of"
-        by_value.setdefault(what or "the same entity as", []).append(name(path.item))
-    shown = [f"{what} {', '.join(titles)}" for what, titles in by_value.items()][:SHOWN_PATHS]
-    mark = "graph" if borne_out else "graph only, the score does not rest on it"
-    return f"{mark}: {'; '.join(shown)}" if shown else "graph: nothing shared with the history"

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from kgrec_cli.core.evaluation.bootstrap import (
     N_RESAMPLES,
     Difference,
+    holm,
     paired_differences,
     user_means,
 )
@@ -23,7 +24,7 @@ from kgrec_cli.runs.held_out import HeldOut, evaluation_settings, load_held_out
 from kgrec_cli.runs.recommender import Recommender
 from kgrec_cli.runs.run_files import read_run_settings
 from kgrec_cli.settings import METRICS
-from kgrec_cli.stages.export import LOCAL_SETTINGS
+from kgrec_cli.stages.export.recbole import LOCAL_SETTINGS
 
 VIEWS = ("test", "test_masked")
 FEW_USERS = 30
@@ -87,6 +88,22 @@ class Pair:
     differences: dict[str, dict[str, Difference]]
 
 
+SHOWN = ("ndcg", "hit")
+
+
+@dataclass(frozen=True)
+class Change:
+    """A difference as it is shown: of which run (from 2) and metric; p corrected for all shown."""
+
+    number: int
+    run: str
+    view: str
+    metric: str
+    n_users: int
+    difference: Difference
+    p_holm: float
+
+
 @dataclass(frozen=True)
 class Comparison:
     """The runs as they are compared, a pair for each but the first, and settings that differ."""
@@ -95,6 +112,23 @@ class Comparison:
     pairs: list[Pair]
     settings: dict[str, list[Any]]
     cutoff: int
+
+    def changes(self) -> list[Change]:
+        """The differences in `SHOWN` at the cutoff, of all pairs; Holm's p is of their number."""
+        shown = [
+            (number, side.name, view, f"{name}@{self.cutoff}", pair)
+            for number, (side, pair) in enumerate(zip(self.sides[1:], self.pairs, strict=True), 2)
+            for view in VIEWS
+            for name in SHOWN
+        ]
+        differences = [pair.differences[view][metric] for *_, view, metric, pair in shown]
+        corrected = holm([difference.p_value for difference in differences])
+        return [
+            Change(number, run, view, metric, pair.n_users, difference, p_holm)
+            for (number, run, view, metric, pair), difference, p_holm in zip(
+                shown, differences, corrected, strict=True
+            )
+        ]
 
 
 def run_compare(

@@ -1,6 +1,6 @@
 """`kgrec evaluate`: a run folder in, `metrics.json` and the rank of every target out."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +8,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from kgrec_cli.config import narrow
+from kgrec_cli.core.data import splits
 from kgrec_cli.core.evaluation.baselines import item_knn_score, popularity_score
 from kgrec_cli.core.evaluation.measure import (
     PARTS,
@@ -17,12 +18,17 @@ from kgrec_cli.core.evaluation.measure import (
     merge_parts,
 )
 from kgrec_cli.core.evaluation.slices import TIED, popularity_groups, slice_metrics, time_groups
+from kgrec_cli.core.linking.path_metrics import ExplainedList, path_metrics
 from kgrec_cli.dataset.load import Dataset
-from kgrec_cli.events import Note, OnEvent, Warn
+from kgrec_cli.errors import KgrecError
+from kgrec_cli.events import Note, OnEvent, Progress, Warn
 from kgrec_cli.formats.files import CannotWrite, check_export_path, write_table
-from kgrec_cli.runs.held_out import load_held_out
+from kgrec_cli.runs.held_out import HeldOut, load_held_out
 from kgrec_cli.runs.run_files import merge_metrics, read_metrics
 from kgrec_cli.settings import Settings
+
+MAX_EXPLAINED = 1000
+"""Users whose lists are explained at most: of more, that many evenly over all."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +38,7 @@ class Evaluation:
     Metrics are by part (valid, valid_masked, test, test_masked); those of the baselines, by name,
     of test parts only. Slices are by view, then by name: n_targets and metrics. `is_kept` says
     whether the run's `metrics.json` holds them now: not in a folder that is read-only.
+    `explanations` are path metrics by name, with `users` and `of_users`; empty unless asked for.
     """
 
     run_dir: Path
@@ -39,6 +46,7 @@ class Evaluation:
     baselines: dict[str, dict[str, dict[str, float]]]
     slices: dict[str, dict[str, dict[str, float]]]
     is_kept: bool
+    explanations: dict[str, float] = field(default_factory=dict)
 
 
 def run_evaluate(
@@ -48,6 +56,7 @@ def run_evaluate(
     settings: Settings,
     per_user_path: Path | None = None,
     baselines: bool = True,
+    explanations: bool = False,
     device: str | None = None,
     threads: int | None = None,
     on_event: OnEvent,
@@ -88,13 +97,16 @@ def run_evaluate(
             on_event(Note(f"ranking the test targets by {name}"))
             measured_baseline = measure(score, histories, split, "test", measuring, popularity)
             baseline_metrics[name] = measured_baseline.metrics
-    baselines_measured = {"baselines": baseline_metrics} if baseline_metrics else {}
+    of_paths = measure_explanations(held_out, on_event) if explanations else {}
+    more = {"baselines": baseline_metrics, "explanations": of_paths}
+    measured_too = {name: values for name, values in more.items() if values}
+    is_kept = True
     try:
-        merge_metrics(run_dir, {**metrics, "slices": slices, **baselines_measured})
+        merge_metrics(run_dir, {**metrics, "slices": slices, **measured_too})
     except CannotWrite as error:
         on_event(Warn(f"{error}: these metrics are shown, but not kept"))
-        return Evaluation(run_dir, metrics, baseline_metrics, slices, is_kept=False)
-    return Evaluation(run_dir, metrics, baseline_metrics, slices, is_kept=True)
+        is_kept = False
+    return Evaluation(run_dir, metrics, baseline_metrics, slices, is_kept, of_paths)
 
 
 def _tie_note(n_tied: int, n_targets: int) -> str:
@@ -146,3 +158,44 @@ def per_user_table(measured: Measured, dataset: Dataset) -> pl.DataFrame:
             "rank_masked": measured.ranking.ranks_masked,
         }
     )
+
+
+def measure_explanations(held_out: HeldOut, on_event: OnEvent) -> dict[str, float]:
+    """The path metrics of the lists of test users, by name, with `users` and `of_users`.
+
+    A list follows the events before a user's first test target, seen items masked. The path to an
+    item is the first that `Recommender.explain` names.
+
+    Raises:
+        KgrecError: The data set has no `.kg`.
+    """
+    recommender, histories = held_out.recommender, held_out.dataset.histories
+    finder, settings = recommender.path_finder, recommender.settings
+    if finder is None:
+        where = f"dataset '{settings.dataset}' has no .kg"
+        raise KgrecError(f"{where}: explanations are paths through a knowledge graph")
+    targets = splits.test_targets(histories, held_out.split)
+    owners, firsts = np.unique(histories.owners[targets], return_index=True)
+    chosen = np.unique(np.linspace(0, len(owners) - 1, min(MAX_EXPLAINED, len(owners))).astype(int))
+    tokens = np.array(held_out.dataset.items.tokens, dtype=object)
+    lists = []
+    for done, (owner, target) in enumerate(
+        zip(owners[chosen], targets[firsts[chosen]], strict=True)
+    ):
+        before = slice(histories.offsets[owner], target)
+        history = tokens[histories.items[before]].tolist()
+        (found,) = recommender.recommend(histories=[history], topk=max(settings.topk))
+        paths = [next(iter(each.paths), None) for each in recommender.explain(found, n_paths=1)]
+        lists.append(ExplainedList(history, histories.times[before].astype(np.float64), paths))
+        on_event(Progress("explain", done + 1, len(chosen), "users"))
+    degrees = finder.n_triples.astype(np.float64)
+    for item, entity in finder.entities.items():
+        degrees[entity] += held_out.popularity[held_out.dataset.items.get(item) or 0]
+    values = path_metrics(
+        lists,
+        settings.topk,
+        degrees=dict(zip(finder.tokens, degrees.tolist(), strict=True)),
+        of_items=frozenset(finder.tokens.gather(list(set(finder.entities.values())))),
+        n_relations=finder.n_relations,
+    )
+    return {"users": len(lists), "of_users": len(owners), **values}

@@ -75,6 +75,12 @@ def test_json_is_one_object_with_everything(
             assert found["low"] <= found["high"]
             assert 0 < found["p_value"] <= 1
         assert {"mrr@5", "map@20", "precision@10"} < set(pair["differences"][view])
+    # Four differences are shown: the smallest p times 4, the next times 3, ..., none below another.
+    shown = [pair["differences"][view][f"{name}@10"] for view in VIEWS for name in ("ndcg", "hit")]
+    largest = 0.0
+    for factor, found in zip((4, 3, 2, 1), sorted(shown, key=lambda d: d["p_value"]), strict=True):
+        largest = max(largest, min(1.0, factor * found["p_value"]))
+        assert found["p_holm"] == pytest.approx(largest)
     assert values["settings"]["epochs"] == [6, 2]
 
 

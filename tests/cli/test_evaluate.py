@@ -153,6 +153,33 @@ def test_a_run_below_a_baseline_is_told_so(
     assert "ndcg@1 masked 0." in line
 
 
+def test_paths_of_a_ring_by_hand(run_cli: RunCli, folder: Path) -> None:
+    """Entities e1 to e10 in a ring: an item has a path from items one or two steps off."""
+    result = run_cli("evaluate", "--explanations", "--topk=4", "--no-baselines", "--json")
+    assert result.exit_code == 0, result.stderr
+    values = json.loads(result.stdout)["explanations"]
+    assert (values["users"], values["of_users"]) == (30, 30)
+    shares, types = [], []
+    for user in range(30):
+        seen = {1 + (user + step) % 12 for step in range(8)}
+        linked = set(range(1, 11))
+        near = [
+            any((item - other) % 10 in (1, 2, 8, 9) for other in seen & linked)
+            for item in linked - seen
+        ]
+        shares.append(sum(near) / 4)  # four items are unseen, and all are listed
+        types.append(1 / min(sum(near), 3))  # "follows", of three relations with hopwise's two
+    assert values["fidelity@4"] == pytest.approx(sum(shares) / 30)
+    assert values["ptd@4"] == pytest.approx(sum(types) / 30)
+    assert values["ptc@4"] == 0
+    (run_dir,) = (folder / "saved").iterdir()
+    assert json.loads((run_dir / "metrics.json").read_text())["explanations"] == values
+    shown = run_cli("evaluate", "--explanations", "--topk=2,4", "--no-baselines").stdout
+    assert f"{values['lir@4']:.4f}  how recent the history item is" in shown
+    (folder / "dataset/small/small.kg").unlink()
+    assert "has no .kg" in run_cli("evaluate", "--explanations").error
+
+
 def test_targets_whose_order_the_file_decides_are_a_slice(
     run_cli: RunCli, small_folder: Path
 ) -> None:

@@ -15,7 +15,7 @@ import kgrec_cli
 from kgrec_cli.core.evaluation.bootstrap import holm
 from kgrec_cli.core.tuning.report import SearchTrial, build_leaderboard
 from kgrec_cli.stages.report.charts import count_histogram, vector_map
-from kgrec_cli.stages.report.page import Section, Table, render_page
+from kgrec_cli.stages.report.page import Entry, Section, Table, render_page
 from kgrec_cli.stages.report.study import read_study
 from tests.conftest import QUICK, RunCli, run
 
@@ -44,6 +44,8 @@ class Page(HTMLParser):
             self._rows.append([])
         elif tag in ("th", "td"):
             self._rows[-1].append("")
+        elif tag in ("li", "span") and self._rows and self._rows[-1] and self._rows[-1][-1]:
+            self._rows[-1][-1] += "\n"
 
     def handle_endtag(self, tag: str) -> None:
         while self._open.pop() != tag:
@@ -121,10 +123,36 @@ def test_sample_users_get_what_recommend_gives(page: Page, trained_folder: Path,
     rows = page.tables["Sample users"][1:]
     assert len(rows) == 30
     user, events, _, listed = rows[3]
-    result = run_cli("recommend", "--user", user, "--topk=6", "--json", cwd=trained_folder)
+    arguments = ("--user", user, "--topk=6", "--explain", "--json")
     assert events == "9"
-    (found,) = json.loads(result.stdout)
-    assert listed == "".join(each["title"] for each in found["items"])
+    (found,) = json.loads(run_cli("recommend", *arguments, cwd=trained_folder).stdout)
+    titles = {each["item"]: each["title"] for each in found["history"]}
+    lines = iter(listed.splitlines())
+    n_paths = 0
+    for item in found["items"]:
+        why = item["explanation"]
+        carriers = [f"{titles[token]} +{why['drops'][token]:.2f}" for token in why["carriers"]]
+        assert next(lines) == item["title"]
+        assert next(lines) == f"rests on: {'; '.join(carriers)}"
+        words = next(lines)
+        borne_out = [path for path in why["paths"] if path["is_borne_out"]]
+        mark = "graph: " if borne_out else "graph only, the score does not rest on it: "
+        assert words.startswith(mark)
+        assert all(titles[path["item"]] in words for path in borne_out)
+        n_paths += len(borne_out)
+    assert n_paths > 2
+
+
+def test_an_item_without_an_entity_is_explained_by_history_alone(page: Page) -> None:
+    rows = page.tables["Sample users"][1:]
+    (words,) = {
+        lines[place + 2]
+        for *_, listed in rows
+        for lines in (listed.splitlines(),)
+        for place, line in enumerate(lines)
+        if line in ("Film No 11", "Film No 12")
+    }
+    assert words == "graph: the item has no entity in it"
 
 
 def test_a_title_full_of_html_stays_text(small_folder: Path, run_cli: RunCli) -> None:
@@ -246,9 +274,16 @@ def test_a_map_of_points_on_a_line() -> None:
 
 
 def test_cells() -> None:
-    table = Table("t", ("a", "b", "c"), [[1234, "<i>", None], [0.25, ["x & y"], None]])
+    table = Table(
+        "t", ("a", "b", "c"), [[1234, "<i>", None], [0.25, [Entry("x & y", ["<why>"])], None]]
+    )
     text = render_page("<t>", "", [Section("s", "S", [table])])
     assert table.numeric == [True, False, False]
-    for cell in (">1,234</td>", ">0.2500</td>", ">&lt;i&gt;</td>", "<li>x &amp; y</li>"):
+    for cell in (
+        ">1,234</td>",
+        ">0.2500</td>",
+        ">&lt;i&gt;</td>",
+        '<li>x &amp; y<span class="why">&lt;why&gt;</span></li>',
+    ):
         assert cell in text
     assert 'id="plotly"' not in text

@@ -60,6 +60,8 @@ class PathFinder:
         pair_edges: int64 (P + 1,), where the edges of each pair begin.
         offsets: int64 (E + 1,), where the pairs of each entity begin.
         weights: float64 (E,), the weight of a path through each entity.
+        n_triples: int64 (E,), the triples that each entity is in.
+        n_relations: Relations of the graph.
     """
 
     entities: Mapping[str, int]
@@ -71,6 +73,8 @@ class PathFinder:
     pair_edges: Ints
     offsets: Ints
     weights: NDArray[np.float64]
+    n_triples: Ints
+    n_relations: int
 
     def find(
         self,
@@ -221,6 +225,7 @@ def build_path_finder(
         "entity", "value", "outward", "relation", descending=[False, False, True, False]
     )
     pairs = edges.group_by("entity", "value", maintain_order=True).len()
+    ends = np.concatenate([heads.to_numpy(), tails.to_numpy()])
     n_items = np.bincount(of_items["id"].to_numpy(), minlength=len(tokens))
     n_having = n_items + np.bincount(
         pairs["value"].to_numpy(), n_items[pairs["entity"].to_numpy()], minlength=len(tokens)
@@ -236,6 +241,8 @@ def build_path_finder(
         pair_edges=np.concatenate([[0], np.cumsum(pairs["len"].to_numpy(), dtype=np.int64)]),
         offsets=np.searchsorted(pairs["entity"].to_numpy(), np.arange(len(tokens) + 1)),
         weights=np.log(max(n_items.sum(), 1) / np.maximum(n_having, 1)),
+        n_triples=np.bincount(ends, minlength=len(tokens)),
+        n_relations=facts["relation_id"].n_unique(),
     )
 
 

@@ -20,8 +20,16 @@ Figure = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
+class Entry:
+    """A place of a list in a cell: a text, and smaller lines under it."""
+
+    text: str
+    lines: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
 class Table:
-    """A table. A cell is a number, a text or a list of texts.
+    """A table. A cell is a number, a text or a list of entries.
 
     With `search` it gets a field to search rows in and columns to sort by; `unit` is what a row is.
     """

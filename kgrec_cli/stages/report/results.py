@@ -9,19 +9,20 @@ from kgrec_cli.config import narrow
 from kgrec_cli.core.evaluation.baselines import item_knn_score, popularity_score
 from kgrec_cli.core.evaluation.bootstrap import (
     Difference,
-    holm,
     paired_differences,
     user_means,
 )
 from kgrec_cli.core.evaluation.measure import Measured, MeasureSettings, gains, measure
 from kgrec_cli.events import Note, OnEvent
 from kgrec_cli.runs.held_out import HeldOut
+from kgrec_cli.runs.reasons import carriers_in_words, paths_in_words
+from kgrec_cli.runs.recommended import Recommendations
 from kgrec_cli.runs.recommender import Recommender
 from kgrec_cli.runs.run_files import read_history, read_metrics
 from kgrec_cli.stages.compare import Comparison
 from kgrec_cli.stages.evaluate import measure_slices
 from kgrec_cli.stages.report import charts
-from kgrec_cli.stages.report.page import Block, Chart, Lines, Section, Table, show_number
+from kgrec_cli.stages.report.page import Block, Chart, Entry, Lines, Section, Table, show_number
 
 METRICS = ("NDCG", "Hit", "MRR")
 VIEWS = {"test": "all items are candidates", "test_masked": "items already seen are masked"}
@@ -223,24 +224,17 @@ def build_slices(measurements: Sequence[Measurement]) -> Section:
 
 def build_comparison(comparison: Comparison) -> Section:
     """Each run beside the first one: paired differences, and the settings that differ."""
-    first, *others = comparison.sides
-    shown = [f"{name}@{comparison.cutoff}" for name in ("ndcg", "hit")]
-    changes = [
-        (side.name, f"{name}, masked" if view == "test_masked" else name, pair.n_users, change)
-        for side, pair in zip(others, comparison.pairs, strict=True)
-        for view in VIEWS
-        for name, change in pair.differences[view].items()
-        if name in shown
-    ]
-    corrected = holm([change.p_value for *_, change in changes])
+    first = comparison.sides[0]
     rows = [
         [
-            *(name, metric, n_users),
-            f"{change.difference:+.4f} ({change.low:+.4f} to {change.high:+.4f})",
-            "" if change.relative_percent is None else f"{change.relative_percent:+.1f}%",
-            *(show_number(change.p_value), show_number(p_value)),
+            *(change.run, change.metric + (", masked" if change.view == "test_masked" else "")),
+            change.n_users,
+            f"{found.difference:+.4f} ({found.low:+.4f} to {found.high:+.4f})",
+            "" if found.relative_percent is None else f"{found.relative_percent:+.1f}%",
+            *(show_number(found.p_value), show_number(change.p_holm)),
         ]
-        for (name, metric, n_users, change), p_value in zip(changes, corrected, strict=True)
+        for change in comparison.changes()
+        for found in (change.difference,)
     ]
     columns = ("run", "metric", "users", "difference (95%)", "in percent", "p", "p (Holm)")
     text = (
@@ -297,16 +291,32 @@ def build_users(recommender: Recommender, topk: int = N_LISTED) -> Section:
         [
             str(found.user),
             len(found.history),
-            [title or token for token, title in reversed(found.history[-topk:])],
-            [each.title or each.item for each in found.items],
+            [Entry(title or token) for token, title in reversed(found.history[-topk:])],
+            _entries(recommender, found),
         ]
         for found in recommender.recommend(users=users, topk=topk)
     ]
     text = (
         f"{len(rows)} of {len(histories):,} users, evenly over the data set. Recommendations "
-        "follow the whole history, held-out events too, as kgrec recommend gives them; seen items "
-        "are left out."
+        "follow the whole history, held-out events too, as kgrec recommend --explain gives them; "
+        "seen items are left out. Under each item: the history items that its score rests on (+: "
+        "how far it falls when that item is left out) and paths through the graph."
     )
-    columns = ("user", "events", "last items, newest first", "recommended")
+    columns = ("user", "events", "last items, newest first", "recommended, and why")
     table = Table("Sample users", columns, rows, search=True, unit="users")
     return Section("users", "Sample users", [Lines([text]), table])
+
+
+def _entries(recommender: Recommender, found: Recommendations) -> list[Entry]:
+    """The items of a list with the reasons of each."""
+    titles, has_graph = recommender.titles, recommender.path_finder is not None
+    return [
+        Entry(
+            each.title or each.item,
+            [
+                carriers_in_words(reason, titles),
+                paths_in_words(reason, titles, has_graph=has_graph),
+            ],
+        )
+        for each, reason in zip(found.items, recommender.explain(found), strict=True)
+    ]
