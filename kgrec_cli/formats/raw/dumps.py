@@ -10,7 +10,8 @@ import gzip
 import zipfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
+from io import BufferedReader
 from pathlib import Path
 from typing import IO, cast
 
@@ -18,7 +19,7 @@ import polars as pl
 
 from kgrec_cli.errors import KgrecError, cannot_read, reason, shorten
 from kgrec_cli.events import OnEvent, Progress
-from kgrec_cli.formats.raw.files import GZIP_MAGIC, RawFile, first_lines, head
+from kgrec_cli.formats.raw.files import GZIP_MAGIC, RawFile, head, is_parquet
 from kgrec_cli.formats.raw.knowledge_graph import N_TRIPLE, is_n_triples
 
 BLOCK_BYTES = 1 << 25
@@ -52,9 +53,11 @@ def parse_tails(statements: pl.DataFrame) -> pl.DataFrame:
 
 def is_dump(file: RawFile) -> bool:
     """Whether a file holds N-Triples, packed or not, or RDF by its suffix."""
-    if head(file, 3) == _BZIP2_MAGIC or rdf_format(file):
+    if rdf_format(file):
         return True
-    return is_n_triples(first_lines(file))
+    with suppress(*_DAMAGED, KgrecError):  # what is no text
+        return not is_parquet(file) and is_n_triples(_start(file))
+    return False
 
 
 def rdf_format(file: RawFile) -> str | None:
@@ -66,10 +69,17 @@ def rdf_format(file: RawFile) -> str | None:
     suffix = "." + name.rpartition(".")[2]
     if suffix not in _RDF:
         return None
-    with _open(file) as (stream, _):
-        start = stream.read(1 << 16).decode("utf-8", errors="replace")
-    lines = start.split("\n")[:-1] or [start]
-    return None if is_n_triples(lines) else _RDF[suffix]
+    return None if is_n_triples(_start(file)) else _RDF[suffix]
+
+
+def _start(file: RawFile) -> list[str]:
+    """The first whole lines of a file, unpacked."""
+    start = b""
+    with _open(file) as (stream, _), suppress(*_DAMAGED):  # a file that is cut off has a start, too
+        while len(start) < 1 << 16 and (chunk := cast(BufferedReader, stream).read1(1 << 12)):
+            start += chunk
+    text = start.decode("utf-8", errors="replace")
+    return text.split("\n")[:-1] or [text]
 
 
 def read_statements(file: RawFile, task: str, on_event: OnEvent) -> Iterator[pl.DataFrame]:

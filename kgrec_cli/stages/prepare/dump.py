@@ -6,7 +6,7 @@ Names and redirects are set aside on disk meanwhile, since they may stand before
 import re
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import polars as pl
@@ -18,11 +18,22 @@ from kgrec_cli.core.linking.relations import (
     label_table,
 )
 from kgrec_cli.core.linking.wikidata import DIRECT, ENTITY
-from kgrec_cli.errors import KgrecError, shorten
+from kgrec_cli.errors import KgrecError, UsageError, shorten
 from kgrec_cli.events import Note, OnEvent
-from kgrec_cli.formats.raw.dumps import parse_tails, read_statements
-from kgrec_cli.formats.raw.files import RawFile
-from kgrec_cli.formats.raw.knowledge_graph import unescaped
+from kgrec_cli.formats.raw.dumps import (
+    is_dump,
+    parse_tails,
+    rdf_format,
+    read_statements,
+    to_n_triples,
+)
+from kgrec_cli.formats.raw.files import RawFile, is_pattern, is_zip, list_raw_files
+from kgrec_cli.formats.raw.knowledge_graph import GRAPH_FILES, read_raw_triples, unescaped
+from kgrec_cli.formats.raw.movielens import RawData
+from kgrec_cli.stages.prepare.by_ids import link_ids, read_ids
+from kgrec_cli.stages.prepare.graph import KGPlan, KGRequest
+from kgrec_cli.stages.prepare.links import KnowledgeGraph, load_kg
+from kgrec_cli.stages.prepare.wikidata import languages_of, user_language
 
 LARGE_BYTES = 1 << 28
 """From this size on a dump is not read whole, unless `--hops` says so."""
@@ -36,6 +47,7 @@ SAME = (
     "<http://dbpedia.org/ontology/wikiPageRedirects>",
     "<http://www.w3.org/2002/07/owl#sameAs>",
 )
+_NOT_FACTS = [*LABELS, *SAME]
 FREEBASE = "http://rdf.freebase.com/ns/"
 _TRIPLE = dict.fromkeys(("head_id", "relation_id", "tail_id"), pl.String)
 _MAX_REDIRECTS = 5
@@ -74,6 +86,94 @@ class _Aside:
             return pl.DataFrame(schema={**columns, "rank": pl.Int32})
         parts = pl.scan_parquet(self.folder / "*.parquet")
         return parse_tails(parts.filter(chosen).collect(engine="streaming"))
+
+
+def find_dumps(path: Path) -> list[RawFile]:
+    """The files at a path (a file, folder, zip or pattern) that are dumps in RDF; [] for others."""
+    if path.is_dir() and any((path / name).is_file() for name in GRAPH_FILES):
+        return []
+    has_parts = path.is_dir() or is_pattern(path) or is_zip(RawFile(path))
+    files = list_raw_files(path) if has_parts else [RawFile(path)]
+    return [file for file in files if is_dump(file)]
+
+
+def load_dump(
+    request: KGRequest,
+    plan: KGPlan,
+    dumps: Sequence[RawFile],
+    raw: RawData,
+    tables: Sequence[RawFile],
+    item_columns: Sequence[str],
+    item_ids: pl.Series,
+    *,
+    on_event: OnEvent,
+) -> KnowledgeGraph:
+    """The graph of dumps: what is around the items, or all of a small one without `--hops`.
+
+    `tables` are the files that may have a column of external identifiers, beside one of items that
+    goes by a name of `item_columns` or a common one. `item_ids` has every item of the data set.
+
+    Raises:
+        KgrecError: A dump that is cut off or damaged, or items that find no entity.
+    """
+    with tempfile.TemporaryDirectory(prefix="kgrec-") as folder:
+        files = []
+        for number, file in enumerate(dumps):
+            if kind := rdf_format(file):
+                path = Path(folder) / f"{number}-{file.path.name}.nt"
+                to_n_triples(file, kind, path)
+                file = RawFile(path)
+            files.append(file)
+        n_bytes = sum({file.path: file.path.stat().st_size for file in files}.values())
+        is_large = n_bytes >= LARGE_BYTES
+        ids = None
+        if request.link_by not in (None, "id", "title"):
+            ids = read_ids(request.link_by, tables, item_columns, item_ids)
+        if not (request.relations or request.hops or is_large):
+            triples = pl.concat(read_raw_triples(file.path) for file in files)
+        else:
+            triples = pl.DataFrame(schema=_TRIPLE)
+        if ids is not None:
+            by_value = find_by_value(files, ids.properties, ids.values, on_event)
+            entities = dict(by_value.group_by("id").agg("entity_id").iter_rows())
+            found = link_ids(ids, entities, plan.name, on_event=on_event)
+            kg = KnowledgeGraph(triples, found.links, found.n_ids)
+        elif plan.links_path is None and plan.link_by == "id":
+            own = pl.DataFrame({"item_id": item_ids, "entity_id": item_ids})
+            kg = KnowledgeGraph(triples, own, own.height)
+        elif plan.links_path is None and triples.is_empty():
+            raise UsageError(
+                f"--link-by title: the names of all of {plan.triples_path} are too many; give "
+                "--links FILE, or --link-by imdb, P345=COLUMN and the like of Wikidata"
+            )
+        else:
+            kg = load_kg(plan, raw.items, raw.tags, item_ids, triples=triples, on_event=on_event)
+        kg = replace(kg, paths=(*(file.path for file in dumps), *kg.paths[1:]))
+        if triples.height:
+            return replace(
+                kg, triples=_shortened(triples), links=_shortened(kg.links), in_file=None
+            )
+        if is_large and not request.hops:
+            size = f"{n_bytes / (1 << 30):.1f} GB" if n_bytes >= 1 << 30 else f"{n_bytes >> 20} MB"
+            text = f"{plan.triples_path}: {size}, so what is within one hop of the linked entities "
+            on_event(Note(f"{text}is taken; --hops 2 takes more"))
+        of_items = kg.links.filter(pl.col("item_id").is_in(item_ids.implode()))
+        selected = select_from_dump(
+            files,
+            of_items,
+            relations=request.relations,
+            hops=request.hops or 1,
+            languages=languages_of(user_language(request.language)),
+            on_event=on_event,
+        )
+    return replace(
+        kg,
+        triples=selected.triples,
+        links=selected.links,
+        labels=selected.labels,
+        selection=selected.report,
+        in_file=None,
+    )
 
 
 def select_from_dump(
@@ -201,7 +301,7 @@ class _Scan:
         chosen = pl.col("head").is_in(terms.implode())
         if both:
             chosen |= pl.col("rest").is_in(ends.implode())
-        chosen &= ~pl.col("rest").str.starts_with('"') & ~pl.col("relation").is_in([*LABELS, *SAME])
+        chosen &= ~pl.col("rest").str.starts_with('"') & ~pl.col("relation").is_in(_NOT_FACTS)
         self.n_passes += 1
         parts = [pl.DataFrame(schema=_TRIPLE)]
         for file in self.files:
@@ -249,6 +349,11 @@ def _tokens(terms: pl.Series) -> pl.Series:
     bare = bare.str.replace(rf"^https?{ENTITY[4:]}([A-Z]\d+)$", "$1")
     bare = bare.str.replace(rf"^https?{DIRECT[4:]}(P\d+)$", "$1")
     return unescaped(bare.str.replace(rf"^{FREEBASE}([mg]\.\w+)$", "$1"))
+
+
+def _shortened(table: pl.DataFrame) -> pl.DataFrame:
+    """A table with the IRIs of Wikidata as their ids in all columns but that of items."""
+    return table.with_columns(_tokens(table[n]) for n in table.columns if n != "item_id")
 
 
 def _all_terms(tokens: Iterable[str]) -> pl.Series:

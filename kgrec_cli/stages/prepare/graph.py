@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal
 
 from kgrec_cli.errors import KgrecError, UsageError, unknown_name
 from kgrec_cli.events import Note, OnEvent
+from kgrec_cli.formats.raw.files import is_pattern
 from kgrec_cli.formats.raw.knowledge_graph import GRAPH_FILES, LINK_FILE
 
 if TYPE_CHECKING:
@@ -130,13 +131,33 @@ def _check_choice(request: KGRequest) -> None:
     from kgrec_cli.core.linking.wikidata import ENTITY_ID, IDENTIFIERS, identifier
 
     name, _, value = request.link_by.partition("=")
-    if request.kg != WIKIDATA:
-        raise UsageError(f"--link-by {request.link_by}: expected id or title (--kg wikidata: more)")
+    if request.kg in BUILT_IN and request.kg != WIKIDATA:
+        raise UsageError(f"--link-by {request.link_by} goes with --kg wikidata or --kg FILE")
     if name == "title":
-        if not ENTITY_ID.fullmatch(value):
+        if not ENTITY_ID.fullmatch(value) or request.kg != WIKIDATA:
             raise UsageError(f"--link-by {request.link_by}: expected title=Q..., a type of items")
     elif identifier(name) is None:
         raise UsageError(unknown_name("way to link", name, [*IDENTIFIERS, "title", "P345=COLUMN"]))
+
+
+def check_whole_graph(request: KGRequest) -> None:
+    """Refuses options that say what of a dump to take, for a graph that is read as a whole.
+
+    Raises:
+        UsageError: One of them was given.
+    """
+    by_id = request.link_by not in (None, "id", "title")
+    for option, value in (
+        ("--hops", request.hops),
+        ("--relations", request.relations),
+        ("--language", request.language),
+        (f"--link-by {request.link_by}", by_id),
+    ):
+        if value:
+            raise UsageError(
+                f"{option} goes with --kg wikidata or a dump in RDF (.nt, .nt.gz, .ttl ...), not "
+                f"with --kg {request.kg}"
+            )
 
 
 def plan_kg(
@@ -220,7 +241,7 @@ def _plan_source(
 
 def _plan_file(request: KGRequest) -> KGPlan:
     path = Path(request.kg)
-    if not path.exists():
+    if not path.exists() and not is_pattern(path):
         if _is_path(request.kg):
             raise KgrecError(f"--kg {request.kg}: no such file")
         from kgrec_cli.stages.prepare.sources import KGS

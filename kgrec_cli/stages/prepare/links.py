@@ -70,12 +70,13 @@ def load_kg(
     tags: pl.DataFrame | None,
     item_ids: pl.Series,
     *,
+    triples: pl.DataFrame | None = None,
     on_event: OnEvent,
 ) -> KnowledgeGraph:
     """Reads the graph and links the data set's items to its entities.
 
     `items` has columns of `item_lists.ITEM_SCHEMA`, or is None; `tags` has user_id, item_id, tag.
-    `item_ids` has every item of the data set.
+    `item_ids` has every item of the data set; `triples` are those of the graph if they are read.
 
     Raises:
         KgrecError: Files that cannot be read, or titles that are needed and not there.
@@ -85,10 +86,12 @@ def load_kg(
     if plan.note:
         on_event(Note(plan.note))
     is_of_items = plan.links_path is None and plan.link_by == "id"
-    triples = read_raw_triples(plan.triples_path, of_items=is_of_items)
-    if (triples["relation_id"] == RELATED).all():
+    triples_path = plan.triples_path
+    if triples is None:
+        triples_path = file_in(plan.triples_path, GRAPH_FILES)
+        triples = read_raw_triples(plan.triples_path, of_items=is_of_items)
+    if triples.height and (triples["relation_id"] == RELATED).all():
         on_event(Note(f"{plan.triples_path}: pairs; the relation of all is called {RELATED}"))
-    triples_path = file_in(plan.triples_path, GRAPH_FILES)
     if is_of_items:
         return _link_to_themselves(triples, triples_path, item_ids)
     if plan.links_path is None:

@@ -23,13 +23,21 @@ from kgrec_cli.formats.atomic import write_atomic
 from kgrec_cli.formats.files import WriteFile, sha256_of, write_json, write_together
 from kgrec_cli.formats.locks import only_writer, remove_leftovers
 from kgrec_cli.formats.raw.choice import ColumnChoice
+from kgrec_cli.formats.raw.external_ids import LINKS_NAMES
 from kgrec_cli.formats.raw.files import RawFile, describe_sources, is_pattern, is_there
 from kgrec_cli.formats.raw.interactions import OnBadRow, read_raw_interactions
 from kgrec_cli.formats.raw.item_lists import ListColumns, find_catalog, read_items
 from kgrec_cli.formats.raw.logs import find_log
 from kgrec_cli.formats.raw.missing_ids import OnMissingId
 from kgrec_cli.formats.raw.movielens import RawData, find_movielens, read_movielens
-from kgrec_cli.stages.prepare.graph import WIKIDATA, KGPlan, KGRequest, check_kg, plan_kg
+from kgrec_cli.stages.prepare.graph import (
+    WIKIDATA,
+    KGPlan,
+    KGRequest,
+    check_kg,
+    check_whole_graph,
+    plan_kg,
+)
 from kgrec_cli.stages.prepare.links import KnowledgeGraph, load_kg, settle_links
 from kgrec_cli.stages.prepare.order import check_order
 from kgrec_cli.stages.prepare.starter_files import StarterFiles, leave_starter_files
@@ -127,10 +135,7 @@ def _prepare(request: PrepareRequest, on_event: OnEvent) -> PrepareResult:
     items = _all_items(raw, table)
     counts = table.group_by("item_id", maintain_order=True).agg(pl.len().alias("n"))
     n_interactions = counts.with_columns(pl.col("item_id").cast(pl.String))
-    if plan.name == WIKIDATA:
-        kg = _load_wikidata(request, raw_path, raw, columns, items["item_id"], tell)
-    else:
-        kg = load_kg(plan, raw.items, raw.tags, items["item_id"], on_event=tell)
+    kg = _load_kg(request, plan, raw_path, raw, columns, items["item_id"], tell)
     linked, verdict = settle_links(request.kg, plan, kg, raw, items, n_interactions, on_event=tell)
     files = [*raw.files, *map(RawFile, kg.paths)]
     recorded = [(_without_folders(warning.text, files), warning.on_results) for warning in warnings]
@@ -173,33 +178,42 @@ def _prepare(request: PrepareRequest, on_event: OnEvent) -> PrepareResult:
     return PrepareResult(dataset_dir, report, bad_rows_path, starter_files)
 
 
-def _load_wikidata(
+def _load_kg(
     request: PrepareRequest,
+    plan: KGPlan,
     raw_path: Path,
     raw: RawData,
     columns: dict[str, str],
     item_ids: pl.Series,
     on_event: OnEvent,
 ) -> KnowledgeGraph:
-    """The graph of Wikidata, linked by ids in MovieLens' `links.csv`, the item list or the log."""
-    from kgrec_cli.formats.raw.external_ids import LINKS_NAMES
-    from kgrec_cli.stages.prepare.wikidata import load_wikidata
+    """The graph: of Wikidata, of dumps, or of any other file.
 
+    Items are linked to the first two also by ids in MovieLens' `links.csv`, the item list or the
+    log.
+    """
+    dumps = []
+    if plan.triples_path is not None:
+        from kgrec_cli.stages.prepare.dump import find_dumps, load_dump
+
+        dumps = find_dumps(plan.triples_path)
+    if not dumps and plan.name != WIKIDATA:
+        check_whole_graph(request.kg)
+        return load_kg(plan, raw.items, raw.tags, item_ids, on_event=on_event)
     movielens = find_movielens(raw_path) if raw.layout != "table" else None
     by_name = {} if movielens is None else movielens.by_name
     tables = [by_name[name] for name in LINKS_NAMES if name in by_name]
     if request.items_path is not None:
         tables.append(find_catalog(request.items_path))
     tables += [] if movielens is not None else [file for file in raw.files if file not in tables]
-    names = [request.list_columns.id, columns.get("item_id")]
+    names = list(filter(None, (request.list_columns.id, columns.get("item_id"))))
+    if dumps:
+        return load_dump(request.kg, plan, dumps, raw, tables, names, item_ids, on_event=on_event)
+    from kgrec_cli.stages.prepare.wikidata import load_wikidata
+
+    cache_dir = request.cache_dir
     return load_wikidata(
-        request.kg,
-        raw,
-        tables,
-        list(filter(None, names)),
-        item_ids,
-        cache_dir=request.cache_dir,
-        on_event=on_event,
+        request.kg, raw, tables, names, item_ids, cache_dir=cache_dir, on_event=on_event
     )
 
 
