@@ -25,6 +25,7 @@ from kgrec_cli.config import resolve_settings
 from kgrec_cli.errors import UsageError
 
 if TYPE_CHECKING:  # none of them is loaded before it is called
+    from kgrec_cli.runs.baselines import WhichBaselines
     from kgrec_cli.runs.recommender import Recommender
     from kgrec_cli.settings import Settings
     from kgrec_cli.stages.evaluate import Evaluation
@@ -54,8 +55,8 @@ def prepare(
     time_format: str | None = None,
     on_bad_row: Literal["error", "skip"] = "error",
     missing_ids: Literal["error", "skip", "keep"] = "error",
-    kg: AnyPath = "auto",
-    links: AnyPath | None = None,
+    kg: AnyPath | Sequence[AnyPath] = "auto",
+    links: AnyPath | Sequence[AnyPath] | None = None,
     link_by: str | None = None,
     catalog: AnyPath | None = None,
     relations: str | None = None,
@@ -63,6 +64,10 @@ def prepare(
     language: str | None = None,
     endpoint: str | None = None,
     add_metadata: bool = False,
+    kg_columns: str | None = None,
+    drop_relation: Sequence[str] = (),
+    kg_min_degree: int = 0,
+    kg_max_degree: int | None = None,
     min_rating: float | None = None,
     min_user_inter: int = 0,
     min_item_inter: int = 0,
@@ -78,9 +83,11 @@ def prepare(
     Returns:
         Where the files are, and the report that `prepare.json` holds.
     """
+    from kgrec_cli.core.linking.prune import Pruning
     from kgrec_cli.formats.raw.choice import ColumnChoice
+    from kgrec_cli.formats.raw.item_columns import parse_wanted
     from kgrec_cli.formats.raw.item_lists import ListColumns
-    from kgrec_cli.stages.prepare.graph import KGRequest
+    from kgrec_cli.stages.prepare.graph import KGRequest, requests
     from kgrec_cli.stages.prepare.run import PrepareRequest, run_prepare
 
     folder = Path(folder)
@@ -90,16 +97,20 @@ def prepare(
         raw_path=_path(raw),
         folder=folder,
         data_path=settings.data_path,
-        kg=KGRequest(
-            str(kg),
-            _path(links),
-            link_by,
-            _path(catalog),
-            add_metadata,
-            relations=tuple(filter(None, map(str.strip, (relations or "").split(",")))),
-            hops=hops,
-            language=language,
-            endpoint=endpoint,
+        kg=requests(
+            list(map(str, _listed(kg))),
+            list(map(Path, _listed(links))),
+            KGRequest(
+                link_by=link_by,
+                catalog_path=_path(catalog),
+                add_metadata=add_metadata,
+                relations=tuple(filter(None, map(str.strip, (relations or "").split(",")))),
+                hops=hops,
+                language=language,
+                endpoint=endpoint,
+                kg_columns=parse_wanted(kg_columns) if kg_columns is not None else (),
+                pruning=Pruning(tuple(drop_relation), kg_min_degree, kg_max_degree),
+            ),
         ),
         items_path=_path(items),
         list_columns=ListColumns(id_col, title_col, year_col, genre_col),
@@ -183,7 +194,7 @@ def evaluate(
     topk: int | Sequence[int] | None = None,
     metrics: Sequence[str] | None = None,
     per_user: AnyPath | None = None,
-    baselines: bool = True,
+    baselines: "WhichBaselines" = True,
     explanations: bool = False,
     device: str | None = None,
     threads: int | None = None,
@@ -191,7 +202,7 @@ def evaluate(
     quiet: bool = False,
     **settings: Any,
 ) -> "Evaluation":
-    """Measures a run by full ranking, seen items masked and not, beside two baselines.
+    """Measures a run by full ranking, seen items masked and not, beside baselines.
 
     `settings` are others that evaluation takes: eval_args, eval_batch_size, data_path. The other
     arguments are the options of `kgrec evaluate`; see also `help(kgrec_cli.api)`.
@@ -328,6 +339,13 @@ def _resolve(
         needs_dataset=True,
         on_note=(lambda text: None) if quiet else console.note,
     )
+
+
+def _listed(value: AnyPath | Sequence[AnyPath] | None) -> Sequence[AnyPath]:
+    """One path or several, as a list."""
+    if value is None:
+        return []
+    return [value] if isinstance(value, str | Path) else value
 
 
 def _path(path: AnyPath | None) -> Path | None:

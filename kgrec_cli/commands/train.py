@@ -22,7 +22,7 @@ def train(
         bool | None, opt.setting("freeze_kg", "--freeze-kg/--no-freeze-kg")
     ] = None,
     preset: opt.Preset = None,
-    epochs: Annotated[int | None, opt.count("epochs")] = None,
+    epochs: Annotated[int | None, opt.count("epochs", "--epochs", "-e")] = None,
     learning_rate: Annotated[float | None, opt.setting("learning_rate")] = None,
     train_batch_size: Annotated[int | None, opt.count("train_batch_size")] = None,
     embedding_size: Annotated[int | None, opt.count("embedding_size")] = None,
@@ -34,10 +34,17 @@ def train(
     stopping_step: Annotated[int | None, opt.count("stopping_step")] = None,
     seed: opt.Seed = None,
     seeds: Annotated[
-        int, typer.Option(min=1, metavar="N", help="Train this many runs, with consecutive seeds.")
+        int,
+        typer.Option(
+            min=1,
+            metavar="N",
+            rich_help_panel="Training",
+            help="Train this many runs, with consecutive seeds.",
+        ),
     ] = 1,
     name: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Name of the run, of its folder too.")
+        str | None,
+        typer.Option("--name", "-n", metavar="NAME", help="Name of the run, of its folder too."),
     ] = None,
     resume: Annotated[
         str | None,
@@ -63,7 +70,6 @@ def train(
     device: opt.Device = None,
     threads: opt.Threads = None,
     json_output: opt.Json = False,
-    quiet: opt.Quiet = False,
 ) -> None:
     """Train GRU4RecKG (or GRU4Rec) and measure it on the validation and test parts."""
     from kgrec_cli.config import resolve_settings

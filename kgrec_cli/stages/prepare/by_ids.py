@@ -9,8 +9,7 @@ import polars as pl
 from kgrec_cli.core.linking import wikidata as wd
 from kgrec_cli.errors import KgrecError, shorten
 from kgrec_cli.events import Note, OnEvent, Warn
-from kgrec_cli.formats.raw.external_ids import read_id_column
-from kgrec_cli.formats.raw.files import RawFile
+from kgrec_cli.formats.raw.external_ids import IdTables, read_id_column
 
 
 @dataclass(frozen=True)
@@ -44,18 +43,12 @@ class Ids:
         return list(dict.fromkeys(form for _, form in self.forms))
 
 
-def read_ids(
-    link_by: str | None,
-    files: Sequence[RawFile],
-    item_columns: Sequence[str],
-    item_ids: pl.Series,
-) -> Ids | None:
+def read_ids(link_by: str | None, tables: IdTables, item_ids: pl.Series) -> Ids | None:
     """The identifiers of items: those chosen, else the first that are there.
 
     Args:
         link_by: A name of `wikidata.IDENTIFIERS` or a property, maybe with "=COLUMN".
-        files: The tables that may have the column.
-        item_columns: What the column of items may be called, before the common names.
+        tables: Those that may have the column.
         item_ids: Every item of the data set.
 
     Returns:
@@ -69,7 +62,7 @@ def read_ids(
     for each in (name,) if link_by else wd.IDENTIFIERS:
         identifier = wd.identifier(each)
         assert identifier is not None  # checked before anything was read
-        column = read_id_column(files, wanted or None, identifier.columns, item_columns)
+        column = read_id_column(tables, wanted or None, identifier.columns)
         if column is None:
             continue
         where = f"{column.file.where}, column {column.column}"
@@ -83,7 +76,7 @@ def read_ids(
             raise KgrecError(f"{where}: found '{found}', expected ids of {each}")
         return Ids(each, identifier.properties, forms, where)
     if link_by:
-        names = ", ".join(file.name for file in files) or "the raw data"
+        names = ", ".join(file.name for file in tables.files) or "the raw data"
         raise KgrecError(
             f"--link-by {link_by}: found no column of it in {names}; name it: "
             f"--link-by {name}=COLUMN, in a table of items given by --items FILE"

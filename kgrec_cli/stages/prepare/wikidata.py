@@ -3,8 +3,6 @@
 `query_service` asks and keeps the answers, `core/linking/wikidata` knows the queries.
 """
 
-import locale
-import os
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from functools import partial
@@ -18,13 +16,13 @@ from kgrec_cli.core.linking.relations import Selection, choose_relations, label_
 from kgrec_cli.core.linking.titles import match_titles, spoken_titles
 from kgrec_cli.errors import KgrecError, UsageError, shorten
 from kgrec_cli.events import Note, OnEvent, Warn
-from kgrec_cli.formats.raw.files import RawFile
+from kgrec_cli.formats.raw.external_ids import IdTables
 from kgrec_cli.formats.raw.knowledge_graph import read_raw_links
-from kgrec_cli.formats.raw.movielens import RawData
 from kgrec_cli.query_service import QueryService, Row
 from kgrec_cli.stages.prepare.by_ids import Found, Ids, link_ids, read_ids
 from kgrec_cli.stages.prepare.graph import KGRequest
 from kgrec_cli.stages.prepare.links import KnowledgeGraph, count_matches
+from kgrec_cli.stages.prepare.metadata import Metadata
 
 ENDPOINT = "https://query.wikidata.org/sparql"
 N_IDS, N_TITLES, N_HEADS, N_LABELS = 400, 100, 200, 300
@@ -34,9 +32,8 @@ _IS_EXTERNAL, _IS_ENTITY = "ExternalId", "WikibaseItem"
 
 def load_wikidata(
     request: KGRequest,
-    raw: RawData,
-    tables: Sequence[RawFile],
-    item_columns: Sequence[str],
+    metadata: Metadata,
+    tables: IdTables,
     item_ids: pl.Series,
     *,
     cache_dir: Path | None,
@@ -44,15 +41,13 @@ def load_wikidata(
 ) -> KnowledgeGraph:
     """The graph of Wikidata around the items of the data set.
 
-    `tables` are the files that may have a column of external identifiers, beside one of items that
-    goes by a name of `item_columns` or a common one. `item_ids` has every item of the data set.
+    `tables` may have a column of external identifiers; `item_ids` has every item of the data set.
 
     Raises:
         KgrecError: No network, a service that does not answer as one, or nothing found.
         UsageError: A property that does not do.
     """
     service = QueryService(request.endpoint or ENDPOINT, on_event, cache_dir)
-    language = user_language(request.language)
     titles: dict[str, int] | None = None
     if request.links_path is not None:
         links = read_raw_links(request.links_path).select("item_id", "entity_id")
@@ -70,9 +65,9 @@ def load_wikidata(
         )
     else:
         by_title = (request.link_by or "").partition("=")[0] == "title"
-        ids = None if by_title else read_ids(request.link_by, tables, item_columns, item_ids)
+        ids = None if by_title else read_ids(request.link_by, tables, item_ids)
         if ids is None:
-            found, titles = find_by_title(service, request, raw, language, on_event=on_event)
+            found, titles = find_by_title(service, request, metadata.items, on_event=on_event)
         else:
             option = f"--link-by {request.link_by or ids.name}"
             found = _look_up(service, ids, option, on_event=on_event)
@@ -81,7 +76,7 @@ def load_wikidata(
         found.links,
         relations=request.relations,
         hops=request.hops or 1,
-        language=language,
+        languages=request.languages,
         on_event=on_event,
     )
     return KnowledgeGraph(
@@ -93,21 +88,6 @@ def load_wikidata(
         labels=selected.labels,
         selection={"linked_by": found.by, **selected.report},
     )
-
-
-def user_language(chosen: str | None) -> str:
-    """The code of the language of names: as chosen, else that of the locale, else "en"."""
-    if chosen:
-        return chosen.lower()
-    names = (os.environ.get(name) for name in ("LC_ALL", "LC_MESSAGES", "LANG"))
-    name = next(filter(None, names), None) or locale.getlocale()[0] or ""
-    code = name.partition(".")[0].partition("_")[0].lower()
-    return code if code.isalpha() and len(code) in (2, 3) else "en"
-
-
-def languages_of(language: str) -> tuple[str, ...]:
-    """The languages of names, best first: the user's, that of names in all of them, English."""
-    return tuple(dict.fromkeys((language, "mul", "en")))
 
 
 def _look_up(service: QueryService, ids: Ids, option: str, *, on_event: OnEvent) -> Found:
@@ -123,20 +103,24 @@ def _look_up(service: QueryService, ids: Ids, option: str, *, on_event: OnEvent)
 
 
 def find_by_title(
-    service: QueryService, request: KGRequest, raw: RawData, language: str, *, on_event: OnEvent
+    service: QueryService,
+    request: KGRequest,
+    items: pl.DataFrame | None,
+    *,
+    on_event: OnEvent,
 ) -> tuple[Found, dict[str, int]]:
     """Items and entities by title and year, and how many of each match."""
-    if raw.items is None:
+    if items is None:
         raise KgrecError(
             "--kg wikidata: the raw data has neither ids nor titles of its items; give a table by "
             "--items FILE, and the column of ids by --link-by imdb=COLUMN or P345=COLUMN"
         )
     type_id = (request.link_by or "").partition("=")[2] or None
-    if type_id is None and "movie_title" in raw.items.columns:
+    if type_id is None and "movie_title" in items.columns:
         type_id = wd.FILM
-    items = raw.items.select("item_id", "title", "release_year")
+    items = items.select("item_id", "title", "release_year")
     on_event(Note("Wikidata: no column of ids is known, so items are matched by title and year"))
-    known = find_titles(service, type_id, items, languages_of(language), on_event=on_event)
+    known = find_titles(service, type_id, items, request.languages, on_event=on_event)
     matches = match_titles(items, known)
     links = matches.drop_nulls("catalog_id").select("item_id", entity_id="catalog_id")
     if links.is_empty():
@@ -203,7 +187,7 @@ def select_around(
     *,
     relations: Sequence[str],
     hops: int,
-    language: str,
+    languages: Sequence[str],
     on_event: OnEvent,
 ) -> Selection:
     """The graph within the hops of linked entities, with names.
@@ -215,7 +199,6 @@ def select_around(
         KgrecError: Not one triple.
         UsageError: A property whose values are no entities.
     """
-    languages = languages_of(language)
     wanted = None if not relations or "all" in relations else list(relations)
     if wanted is not None:
         _check_properties(service, wanted, _IS_ENTITY, "--relations")
@@ -255,7 +238,7 @@ def select_around(
     triples = triples.with_columns(pl.col("tail_id").replace(moved)).unique(maintain_order=True)
     report = {
         "hops": hops,
-        "language": language,
+        "languages": list(languages),
         "asked_relations": list(relations) or "chosen",
         "candidates": chosen,
         "redirects": n_redirects + len(moved),
