@@ -84,7 +84,8 @@ def fit(
     Differs from RecBole: where `eval_step` is larger than `epochs`, the last epoch is evaluated.
 
     Args:
-        model: On `device`; its weights are the initial ones unless `state` is given.
+        model: On `device`; its weights are the initial ones unless `state` is given. A `seen_bias`
+            of 0 starts from what the training events say of repeats.
         histories: All histories.
         split: Which events train and which validate.
         settings: Everything else.
@@ -113,7 +114,7 @@ def fit(
         capturable=device.type == "cuda",
     )
     state = state or TrainingState()
-    if state.epoch == 0 and model.seen_bias is not None:
+    if state.epoch == 0 and model.seen_bias is not None and not model.seen_bias.any():
         n_items = model.item_embedding.num_embeddings
         with torch.no_grad():
             model.seen_bias.fill_(splits.repeat_log_ratio(histories, split, n_items))
