@@ -187,7 +187,9 @@ def prepare(
     console.table(None, [name, "rows", "share"], account(result.report))
     if made := columns_made(result.report):
         console.table("relations of the item list", ["relation", "items", "values", "from"], made)
-    console.say(f"wrote {result.dataset_dir}/{name}.{{inter,item,user,kg,link}} and prepare.json")
+    label = ",label" if f"{name}.label" in result.report["files"] else ""
+    files = f"{name}.{{inter,item,user,kg,link{label}}}"
+    console.say(f"wrote {result.dataset_dir}/{files} and prepare.json")
     if result.bad_rows_path is not None:
         console.say(f"bad rows are in {result.bad_rows_path}")
     starter_files = result.starter_files
