@@ -34,6 +34,7 @@ if TYPE_CHECKING:  # none of them is loaded before it is called
     from kgrec_cli.stages.report.run import Report
     from kgrec_cli.stages.train import TrainedRun
     from kgrec_cli.stages.tune import Tuning
+    from kgrec_cli.trackers import TrackerName
 
 AnyPath = str | Path
 
@@ -163,6 +164,7 @@ def train(
     *,
     on_all_data: bool = False,
     like: AnyPath | None = None,
+    tracker: "TrackerName | None" = None,
     config: AnyPath | None = None,
     folder: AnyPath = ".",
     quiet: bool = False,
@@ -177,11 +179,12 @@ def train(
         The run folder, its best epoch, its metrics.
     """
     from kgrec_cli.stages.train import final_fit_settings, run_train
+    from kgrec_cli.trackers import tracking
 
     folder = Path(folder)
     if like is not None and not on_all_data:
         raise UsageError("train: like goes with on_all_data")
-    with console.listening(quiet) as on_event:
+    with console.listening(quiet) as listen, tracking(tracker, listen) as on_event:
         base = final_fit_settings(folder, like, dataset, on_event) if on_all_data else None
         resolved = _resolve(folder, config, {"dataset": dataset}, settings, quiet, base)
         (run,) = run_train(resolved, folder, on_all_data=on_all_data, on_event=on_event)

@@ -1,7 +1,7 @@
 """`kgrec train`: options to settings, `run_train`, a table of what came out."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -65,6 +65,12 @@ def train(
             autocompletion=complete_run,
         ),
     ] = None,
+    tracker: Annotated[
+        Literal["tensorboard", "mlflow", "trackio"] | None,
+        typer.Option(
+            "--tracker", help="Log the training there too: pip install 'kgrec[trackers]'."
+        ),
+    ] = None,
     config: opt.Config = None,
     assignments: opt.Assignments = None,
     device: opt.Device = None,
@@ -75,6 +81,7 @@ def train(
     from kgrec_cli.config import resolve_settings
     from kgrec_cli.runs.run_dir import find_run
     from kgrec_cli.stages.train import final_fit_settings, resume_train, run_train
+    from kgrec_cli.trackers import tracking
 
     folder, dataset = Path(), opt.one_dataset(dataset, dataset_option)
     options: dict[str, Any] = {
@@ -92,7 +99,7 @@ def train(
             raise UsageError("--resume uses the settings of the run: give it alone")
         settings = resolve_settings(folder=folder)
         run_dir = find_run(folder, resume, finished=False)
-        with console.listening(json_output) as on_event:
+        with console.listening(json_output) as listen, tracking(tracker, listen) as on_event:
             results = [resume_train(run_dir, folder, threads=threads, on_event=on_event)]
     else:
         base = None
@@ -108,7 +115,7 @@ def train(
             needs_dataset=True,
             on_note=console.note,
         )
-        with console.listening(json_output) as on_event:
+        with console.listening(json_output) as listen, tracking(tracker, listen) as on_event:
             results = run_train(
                 settings,
                 folder,
