@@ -74,6 +74,7 @@ def prepare(
     min_item_inter: int = 0,
     duplicates: Literal["all", "first", "last"] = "all",
     data_path: str | None = None,
+    dry_run: bool = False,
     folder: AnyPath = ".",
     quiet: bool = False,
 ) -> "PrepareResult":
@@ -122,6 +123,7 @@ def prepare(
         duplicates=duplicates,
         on_bad_row=on_bad_row,
         on_missing_id=missing_ids,
+        dry_run=dry_run,
     )
     with console.listening(quiet) as on_event:
         return run_prepare(request, on_event=on_event)
@@ -165,6 +167,7 @@ def train(
     on_all_data: bool = False,
     like: AnyPath | None = None,
     tracker: "TrackerName | None" = None,
+    from_run: AnyPath | None = None,
     config: AnyPath | None = None,
     folder: AnyPath = ".",
     quiet: bool = False,
@@ -172,22 +175,31 @@ def train(
 ) -> "TrainedRun":
     """Trains GRU4RecKG (or GRU4Rec) and measures it on the validation and test parts.
 
-    `settings` are any of docs/settings.md by name, `preset` too. The other arguments are the
-    options of `kgrec train`; see also `help(kgrec_cli.api)`.
+    `settings` are any of docs/settings.md by name, `preset` too. `from_run` is `--from`. The other
+    arguments are the options of `kgrec train`; see also `help(kgrec_cli.api)`.
 
     Returns:
         The run folder, its best epoch, its metrics.
     """
-    from kgrec_cli.stages.train import final_fit_settings, run_train
+    from kgrec_cli.runs.run_dir import find_run
+    from kgrec_cli.stages.train import final_fit_settings, run_train, warm_start_settings
     from kgrec_cli.trackers import tracking
 
     folder = Path(folder)
     if like is not None and not on_all_data:
         raise UsageError("train: like goes with on_all_data")
     with console.listening(quiet) as listen, tracking(tracker, listen) as on_event:
-        base = final_fit_settings(folder, like, dataset, on_event) if on_all_data else None
+        base = None
+        warm_start = None if from_run is None else find_run(folder, from_run)
+        if warm_start is not None and like is None:
+            epochs = settings.get("epochs")
+            base = warm_start_settings(warm_start, on_all_data=on_all_data, epochs=epochs)
+        elif on_all_data:
+            base = final_fit_settings(folder, like, dataset, on_event)
         resolved = _resolve(folder, config, {"dataset": dataset}, settings, quiet, base)
-        (run,) = run_train(resolved, folder, on_all_data=on_all_data, on_event=on_event)
+        (run,) = run_train(
+            resolved, folder, on_all_data=on_all_data, warm_start=warm_start, on_event=on_event
+        )
     return run
 
 
@@ -243,7 +255,10 @@ def tune(
     max_trials: int | None = None,
     pruner: str = "none",
     early_stop: int | None = None,
-    jobs: int = 1,
+    executor: Literal["serial", "processes", "ray", "batched"] | None = None,
+    jobs: int | None = None,
+    address: str | None = None,
+    storage: str | None = None,
     config: AnyPath | None = None,
     folder: AnyPath = ".",
     quiet: bool = False,
@@ -269,7 +284,10 @@ def tune(
             max_trials=max_trials,
             pruner=pruner,
             early_stop=early_stop,
+            executor=executor,
             jobs=jobs,
+            address=address,
+            storage=storage,
             on_event=on_event,
         )
 

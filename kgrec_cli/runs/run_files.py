@@ -49,10 +49,16 @@ class _Shape(BaseModel):
 
 
 class Environment(_Shape):
-    """`environment.json`: what a run was made with, as far as commands read it."""
+    """`environment.json`: what a run was made with, as far as commands read it.
+
+    `warm_start` is the folder of the run that its first weights are of.
+    """
 
     inter_sha256: str
     on_all_data: bool = False
+    n_users: int | None = None
+    n_interactions: int | None = None
+    warm_start: str | None = None
 
 
 class Training(_Shape):
