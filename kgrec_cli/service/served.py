@@ -100,10 +100,10 @@ class Served:
             return self.run.items.get(found[0]) or 0
         if found:
             line = f"'{shorten(text)}': {len(found):,} items, give an id"
-            raise Refused(422, line, self.items_of(found[:MAX_MATCHES]))
+            raise Refused(409, line, self.items_of(found[:MAX_MATCHES]))
         alike = self.search.suggest(text, MAX_MATCHES)
         raise Refused(
-            422, f"'{shorten(text)}': no item with this id or title", self.items_of(alike)
+            409, f"'{shorten(text)}': no item with this id or title", self.items_of(alike)
         )
 
     def ids_of(self, texts: Sequence[str]) -> Items:
