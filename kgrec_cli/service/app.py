@@ -4,6 +4,7 @@ Routes check bodies themselves and answer with bytes: what FastAPI would do for 
 the time that a request takes.
 """
 
+import asyncio
 from typing import Annotated, Any, TypeVar
 
 import orjson
@@ -142,9 +143,9 @@ def _answer_mistakes(app: FastAPI) -> None:
 
     @app.exception_handler(Refused)
     async def refused(_: Request, error: Refused) -> Response:
-        problem = {"error": error.error}
+        problem: dict[str, Any] = {"error": error.error}
         if error.matches is not None:
-            problem["matches"] = error.matches  # type: ignore[assignment]
+            problem["matches"] = await asyncio.to_thread(error.matches)
         response = answer(problem, error.status)
         if error.status == 413:  # the rest of the body is not read
             response.headers["connection"] = "close"

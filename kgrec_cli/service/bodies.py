@@ -2,14 +2,18 @@
 
 from typing import Annotated, Any, NotRequired, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from typing_extensions import TypedDict
 
 MAX_ITEMS = 1000
 """Items of a list in a request, and of an answer."""
 
 Text = Annotated[str, Field(min_length=1, max_length=300)]
-TopK = Annotated[int, Field(ge=1, le=MAX_ITEMS, description="Items of the list.")]
+TopK = Annotated[
+    int,
+    BeforeValidator(lambda n: int(n) if isinstance(n, float) and n.is_integer() else n),  # 10.0
+    Field(ge=1, le=MAX_ITEMS, description="Items of the list."),
+]
 ItemList = Annotated[list[Text], Field(max_length=MAX_ITEMS)]
 Filled = Annotated[list[Text], Field(min_length=1, max_length=MAX_ITEMS)]
 
