@@ -19,6 +19,7 @@ from kgrec_cli.commands.demo import demo
 from kgrec_cli.commands.doctor import doctor
 from kgrec_cli.commands.evaluate import evaluate
 from kgrec_cli.commands.export import export
+from kgrec_cli.commands.graph import graph
 from kgrec_cli.commands.import_weights import import_weights
 from kgrec_cli.commands.prepare import prepare
 from kgrec_cli.commands.pretrain_kg import pretrain_kg
@@ -62,6 +63,7 @@ _commands: dict[str, Callable[..., None]] = {
     "serve": serve,
     "export": export,
     "import": import_weights,
+    "graph": graph,
     "doctor": doctor,
     "demo": demo,
 }
