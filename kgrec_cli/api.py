@@ -163,6 +163,7 @@ def train(
     *,
     on_all_data: bool = False,
     like: AnyPath | None = None,
+    from_run: AnyPath | None = None,
     config: AnyPath | None = None,
     folder: AnyPath = ".",
     quiet: bool = False,
@@ -170,21 +171,30 @@ def train(
 ) -> "TrainedRun":
     """Trains GRU4RecKG (or GRU4Rec) and measures it on the validation and test parts.
 
-    `settings` are any of docs/settings.md by name, `preset` too. The other arguments are the
-    options of `kgrec train`; see also `help(kgrec_cli.api)`.
+    `settings` are any of docs/settings.md by name, `preset` too. `from_run` is `--from`. The other
+    arguments are the options of `kgrec train`; see also `help(kgrec_cli.api)`.
 
     Returns:
         The run folder, its best epoch, its metrics.
     """
-    from kgrec_cli.stages.train import final_fit_settings, run_train
+    from kgrec_cli.runs.run_dir import find_run
+    from kgrec_cli.stages.train import final_fit_settings, run_train, warm_start_settings
 
     folder = Path(folder)
     if like is not None and not on_all_data:
         raise UsageError("train: like goes with on_all_data")
     with console.listening(quiet) as on_event:
-        base = final_fit_settings(folder, like, dataset, on_event) if on_all_data else None
+        base = None
+        warm_start = None if from_run is None else find_run(folder, from_run)
+        if warm_start is not None and like is None:
+            epochs = settings.get("epochs")
+            base = warm_start_settings(warm_start, on_all_data=on_all_data, epochs=epochs)
+        elif on_all_data:
+            base = final_fit_settings(folder, like, dataset, on_event)
         resolved = _resolve(folder, config, {"dataset": dataset}, settings, quiet, base)
-        (run,) = run_train(resolved, folder, on_all_data=on_all_data, on_event=on_event)
+        (run,) = run_train(
+            resolved, folder, on_all_data=on_all_data, warm_start=warm_start, on_event=on_event
+        )
     return run
 
 

@@ -18,7 +18,6 @@ def demo(
         Path, typer.Option(metavar="FOLDER", help="Working folder; it is not removed.")
     ] = Path("kgrec-demo"),
     threads: opt.Threads = None,
-    quiet: opt.Quiet = False,
 ) -> None:
     """Run the whole pipeline on the bundled sample data, in a minute or two."""
     from kgrec_cli.commands.evaluate import evaluate

@@ -164,8 +164,7 @@ def prepare(
     data_path: Annotated[
         str | None, opt.setting("data_path", show_default="dataset, or as kgrec.yaml says")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the account as JSON.")] = False,
-    quiet: opt.Quiet = False,
+    json_output: opt.Json = False,
 ) -> None:
     """Turn raw interactions and a knowledge graph into RecBole's atomic files."""
     from kgrec_cli import api
@@ -179,9 +178,10 @@ def prepare(
         add_metadata=add_metadata, kg_columns=kg_columns,
         drop_relation=drop_relation or (), kg_min_degree=kg_min_degree,
         kg_max_degree=kg_max_degree, min_rating=min_rating, min_user_inter=min_user_inter,
-        min_item_inter=min_item_inter, duplicates=duplicates, data_path=data_path, quiet=as_json,
+        min_item_inter=min_item_inter, duplicates=duplicates, data_path=data_path,
+        quiet=json_output,
     )  # fmt: skip
-    if as_json:
+    if json_output:
         console.emit_json(result.report)
         return
     console.table(None, [name, "rows", "share"], account(result.report))

@@ -34,7 +34,10 @@ def tune(
         ),
     ] = None,
     jobs: Annotated[
-        int, typer.Option(min=1, metavar="N", help="Trials at a time, each in its own process.")
+        int,
+        typer.Option(
+            "--jobs", "-j", min=1, metavar="N", help="Trials at a time, each in its own process."
+        ),
     ] = 1,
     storage: Annotated[
         str | None,
@@ -51,7 +54,6 @@ def tune(
     device: opt.Device = None,
     threads: opt.Threads = None,
     json_output: opt.Json = False,
-    quiet: opt.Quiet = False,
 ) -> None:
     """Search for the best settings. The same command resumes a stopped search."""
     from kgrec_cli.config import resolve_settings

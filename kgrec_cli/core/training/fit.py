@@ -25,7 +25,7 @@ from kgrec_cli.core.stored_tensors import find_misfit, find_optimizer_misfit
 from kgrec_cli.core.training.epoch import EpochRunner, TrainingSettings
 from kgrec_cli.core.training.gpu_epoch import GPUEpochRunner
 from kgrec_cli.errors import KgrecError
-from kgrec_cli.events import EpochDone, OnEvent, ignore_event
+from kgrec_cli.events import EpochDone, OnEvent, Progress, ignore_event
 
 
 @dataclass
@@ -84,7 +84,8 @@ def fit(
     Differs from RecBole: where `eval_step` is larger than `epochs`, the last epoch is evaluated.
 
     Args:
-        model: On `device`; its weights are the initial ones unless `state` is given.
+        model: On `device`; its weights are the initial ones unless `state` is given. A `seen_bias`
+            of 0 starts from what the training events say of repeats.
         histories: All histories.
         split: Which events train and which validate.
         settings: Everything else.
@@ -113,7 +114,7 @@ def fit(
         capturable=device.type == "cuda",
     )
     state = state or TrainingState()
-    if state.epoch == 0 and model.seen_bias is not None:
+    if state.epoch == 0 and model.seen_bias is not None and not model.seen_bias.any():
         n_items = model.item_embedding.num_embeddings
         with torch.no_grad():
             model.seen_bias.fill_(splits.repeat_log_ratio(histories, split, n_items))
@@ -137,7 +138,7 @@ def fit(
         metrics: dict[str, float] = {}
         is_last_chance = epoch == settings.epochs < settings.eval_step
         if validate and (epoch % settings.eval_step == 0 or is_last_chance):
-            metrics = validation_metrics(measured, histories, valid, settings, device)
+            metrics = validation_metrics(measured, histories, valid, settings, device, on_event)
         state.epoch = epoch
         is_best = _update_best(state, measured, metrics, settings, validate)
         elapsed_s = time.perf_counter() - began
@@ -226,6 +227,7 @@ def validation_metrics(
     targets: Ints,
     settings: TrainingSettings,
     device: torch.device,
+    on_event: OnEvent = ignore_event,
 ) -> dict[str, float]:
     """The metrics of ranks for some targets, seen items not masked; `valid_metric` comes first."""
     model.eval()
@@ -238,6 +240,9 @@ def validation_metrics(
         eval_batch_size=settings.eval_batch_size,
         candidates=draw_candidates(
             settings.eval_args.mode_of("valid"), histories, targets, n_items, settings.seed
+        ),
+        on_chunk=lambda n_done: on_event(
+            Progress("validation", n_done, len(targets), "ranked", passing=True)
         ),
     )
     name, _, cutoff = settings.valid_metric.partition("@")
