@@ -250,7 +250,10 @@ def tune(
     max_trials: int | None = None,
     pruner: str = "none",
     early_stop: int | None = None,
-    jobs: int = 1,
+    executor: Literal["serial", "processes", "ray", "batched"] | None = None,
+    jobs: int | None = None,
+    address: str | None = None,
+    storage: str | None = None,
     config: AnyPath | None = None,
     folder: AnyPath = ".",
     quiet: bool = False,
@@ -276,7 +279,10 @@ def tune(
             max_trials=max_trials,
             pruner=pruner,
             early_stop=early_stop,
+            executor=executor,
             jobs=jobs,
+            address=address,
+            storage=storage,
             on_event=on_event,
         )
 
