@@ -51,21 +51,6 @@ app = typer.Typer(
         "token_normalize_func": lambda name: name.replace("_", "-"),  # --learning_rate
     },
 )
-_commands: dict[str, Callable[..., None]] = {
-    "prepare": prepare,
-    "pretrain-kg": pretrain_kg,
-    "train": train,
-    "evaluate": evaluate,
-    "compare": compare,
-    "tune": tune,
-    "recommend": recommend,
-    "report": report,
-    "serve": serve,
-    "export": export,
-    "import": import_weights,
-    "graph": graph,
-    "doctor": doctor,
-    "demo": demo,
 _commands: dict[str, tuple[Callable[..., None], str]] = {
     "prepare": (
         prepare,
@@ -90,6 +75,7 @@ _commands: dict[str, tuple[Callable[..., None], str]] = {
     "serve": (serve, "kgrec serve best"),
     "export": (export, "kgrec export best -o weights.pth"),
     "import": (import_weights, "kgrec import saved/GRU4RecKG-Nov-26-2025.pth"),
+    "graph": (graph, "kgrec graph\nkgrec graph shop --json"),
     "doctor": (doctor, "kgrec doctor\nkgrec doctor --system"),
     "demo": (demo, "kgrec demo"),
 }
