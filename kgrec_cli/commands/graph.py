@@ -14,7 +14,6 @@ def graph(
     config: opt.Config = None,
     assignments: opt.Assignments = None,
     json_output: opt.Json = False,
-    quiet: opt.Quiet = False,
 ) -> None:
     """Is a data set's knowledge graph worth it? What it reaches, and each relation's lift."""
     from kgrec_cli.config import resolve_settings
