@@ -55,8 +55,8 @@ def prepare(
     time_format: str | None = None,
     on_bad_row: Literal["error", "skip"] = "error",
     missing_ids: Literal["error", "skip", "keep"] = "error",
-    kg: AnyPath = "auto",
-    links: AnyPath | None = None,
+    kg: AnyPath | Sequence[AnyPath] = "auto",
+    links: AnyPath | Sequence[AnyPath] | None = None,
     link_by: str | None = None,
     catalog: AnyPath | None = None,
     relations: str | None = None,
@@ -64,6 +64,10 @@ def prepare(
     language: str | None = None,
     endpoint: str | None = None,
     add_metadata: bool = False,
+    kg_columns: str | None = None,
+    drop_relation: Sequence[str] = (),
+    kg_min_degree: int = 0,
+    kg_max_degree: int | None = None,
     min_rating: float | None = None,
     min_user_inter: int = 0,
     min_item_inter: int = 0,
@@ -79,9 +83,11 @@ def prepare(
     Returns:
         Where the files are, and the report that `prepare.json` holds.
     """
+    from kgrec_cli.core.linking.prune import Pruning
     from kgrec_cli.formats.raw.choice import ColumnChoice
+    from kgrec_cli.formats.raw.item_columns import parse_wanted
     from kgrec_cli.formats.raw.item_lists import ListColumns
-    from kgrec_cli.stages.prepare.graph import KGRequest
+    from kgrec_cli.stages.prepare.graph import KGRequest, requests
     from kgrec_cli.stages.prepare.run import PrepareRequest, run_prepare
 
     folder = Path(folder)
@@ -91,16 +97,20 @@ def prepare(
         raw_path=_path(raw),
         folder=folder,
         data_path=settings.data_path,
-        kg=KGRequest(
-            str(kg),
-            _path(links),
-            link_by,
-            _path(catalog),
-            add_metadata,
-            relations=tuple(filter(None, map(str.strip, (relations or "").split(",")))),
-            hops=hops,
-            language=language,
-            endpoint=endpoint,
+        kg=requests(
+            list(map(str, _listed(kg))),
+            list(map(Path, _listed(links))),
+            KGRequest(
+                link_by=link_by,
+                catalog_path=_path(catalog),
+                add_metadata=add_metadata,
+                relations=tuple(filter(None, map(str.strip, (relations or "").split(",")))),
+                hops=hops,
+                language=language,
+                endpoint=endpoint,
+                kg_columns=parse_wanted(kg_columns) if kg_columns is not None else (),
+                pruning=Pruning(tuple(drop_relation), kg_min_degree, kg_max_degree),
+            ),
         ),
         items_path=_path(items),
         list_columns=ListColumns(id_col, title_col, year_col, genre_col),
@@ -153,6 +163,7 @@ def train(
     *,
     on_all_data: bool = False,
     like: AnyPath | None = None,
+    from_run: AnyPath | None = None,
     config: AnyPath | None = None,
     folder: AnyPath = ".",
     quiet: bool = False,
@@ -160,21 +171,30 @@ def train(
 ) -> "TrainedRun":
     """Trains GRU4RecKG (or GRU4Rec) and measures it on the validation and test parts.
 
-    `settings` are any of docs/settings.md by name, `preset` too. The other arguments are the
-    options of `kgrec train`; see also `help(kgrec_cli.api)`.
+    `settings` are any of docs/settings.md by name, `preset` too. `from_run` is `--from`. The other
+    arguments are the options of `kgrec train`; see also `help(kgrec_cli.api)`.
 
     Returns:
         The run folder, its best epoch, its metrics.
     """
-    from kgrec_cli.stages.train import final_fit_settings, run_train
+    from kgrec_cli.runs.run_dir import find_run
+    from kgrec_cli.stages.train import final_fit_settings, run_train, warm_start_settings
 
     folder = Path(folder)
     if like is not None and not on_all_data:
         raise UsageError("train: like goes with on_all_data")
     with console.listening(quiet) as on_event:
-        base = final_fit_settings(folder, like, dataset, on_event) if on_all_data else None
+        base = None
+        warm_start = None if from_run is None else find_run(folder, from_run)
+        if warm_start is not None and like is None:
+            epochs = settings.get("epochs")
+            base = warm_start_settings(warm_start, on_all_data=on_all_data, epochs=epochs)
+        elif on_all_data:
+            base = final_fit_settings(folder, like, dataset, on_event)
         resolved = _resolve(folder, config, {"dataset": dataset}, settings, quiet, base)
-        (run,) = run_train(resolved, folder, on_all_data=on_all_data, on_event=on_event)
+        (run,) = run_train(
+            resolved, folder, on_all_data=on_all_data, warm_start=warm_start, on_event=on_event
+        )
     return run
 
 
@@ -230,7 +250,10 @@ def tune(
     max_trials: int | None = None,
     pruner: str = "none",
     early_stop: int | None = None,
-    jobs: int = 1,
+    executor: Literal["serial", "processes", "ray", "batched"] | None = None,
+    jobs: int | None = None,
+    address: str | None = None,
+    storage: str | None = None,
     config: AnyPath | None = None,
     folder: AnyPath = ".",
     quiet: bool = False,
@@ -256,7 +279,10 @@ def tune(
             max_trials=max_trials,
             pruner=pruner,
             early_stop=early_stop,
+            executor=executor,
             jobs=jobs,
+            address=address,
+            storage=storage,
             on_event=on_event,
         )
 
@@ -329,6 +355,13 @@ def _resolve(
         needs_dataset=True,
         on_note=(lambda text: None) if quiet else console.note,
     )
+
+
+def _listed(value: AnyPath | Sequence[AnyPath] | None) -> Sequence[AnyPath]:
+    """One path or several, as a list."""
+    if value is None:
+        return []
+    return [value] if isinstance(value, str | Path) else value
 
 
 def _path(path: AnyPath | None) -> Path | None:

@@ -18,7 +18,6 @@ def demo(
         Path, typer.Option(metavar="FOLDER", help="Working folder; it is not removed.")
     ] = Path("kgrec-demo"),
     threads: opt.Threads = None,
-    quiet: opt.Quiet = False,
 ) -> None:
     """Run the whole pipeline on the bundled sample data, in a minute or two."""
     from kgrec_cli.commands.evaluate import evaluate
@@ -41,7 +40,7 @@ def demo(
             "--links sample_data/links.tsv",
         )
         kg_path, links_path = sample_dir / "kg.tsv", sample_dir / "links.tsv"
-        prepare(DATASET, raw=sample_dir, kg=str(kg_path), links=links_path)
+        prepare(DATASET, raw=sample_dir, kg=[str(kg_path)], links=[links_path])
         _step(
             2,
             "Train entity vectors from the graph with TransE.",

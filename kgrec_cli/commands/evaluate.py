@@ -31,7 +31,8 @@ _WHICH: dict[str, "bool | Literal['all']"] = {"auto": True, "all": "all", "none"
 def evaluate(
     run: opt.Run = None,
     topk: Annotated[
-        str | None, opt.setting("topk", metavar="K[,K...]", show_default="the run's")
+        str | None,
+        opt.setting("topk", "--topk", "-k", metavar="K[,K...]", show_default="the run's"),
     ] = None,
     metrics: Annotated[
         str | None, opt.setting("metrics", metavar="NAME[,NAME...]", show_default="all")
@@ -63,7 +64,6 @@ def evaluate(
     device: opt.Device = None,
     threads: opt.Threads = None,
     json_output: opt.Json = False,
-    quiet: opt.Quiet = False,
 ) -> None:
     """Measure a run by full ranking, seen items masked and not, beside baselines."""
     from kgrec_cli.config import parse_assignments

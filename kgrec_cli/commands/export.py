@@ -24,12 +24,13 @@ def export(
     out: Annotated[
         Path | None,
         typer.Option(
+            "--out",
+            "-o",
             metavar="PATH",
             help="File to write, or folder for vectors; default: RUN.pth, RUN-vectors or RUN.onnx.",
         ),
     ] = None,
     json_output: opt.Json = False,
-    quiet: opt.Quiet = False,
 ) -> None:
     """Write a run for other programs: RecBole, vector indexes and databases, ONNX runtimes."""
     from kgrec_cli.runs.run_dir import find_run

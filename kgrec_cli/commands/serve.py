@@ -29,7 +29,6 @@ def serve(
             metavar="FILE", help="File with the API key; default: KGREC_API_KEY, if it is set."
         ),
     ] = None,
-    quiet: opt.Quiet = False,
 ) -> None:
     """Serve a run over HTTP: lists, reasons, similar items, sessions, and a page to try it."""
     began = time.time()
@@ -44,7 +43,7 @@ def serve(
     from kgrec_cli.service.server import serve as run_service
 
     place = Place(host, port, read_api_key(api_key_file))
-    with console.listening() as on_event:
+    with console.listening(doing="") as on_event:
         if place.is_public and place.api_key is None:
             text = f"everyone who reaches {host} may ask: set KGREC_API_KEY or give --api-key-file"
             on_event(Warn(text))

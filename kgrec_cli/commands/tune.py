@@ -33,9 +33,27 @@ def tune(
             min=1, metavar="N", help="End after this many trials without progress (RecBole: 10)."
         ),
     ] = None,
+    executor: Annotated[
+        str | None,
+        typer.Option(
+            help="Who runs the trials: serial, processes, ray, or batched (trials of equal shapes "
+            "make each step together; made for GPUs)."
+        ),
+    ] = None,
     jobs: Annotated[
-        int, typer.Option(min=1, metavar="N", help="Trials at a time, each in its own process.")
-    ] = 1,
+        int | None,
+        typer.Option(
+            "--jobs",
+            "-j",
+            min=1,
+            metavar="N",
+            help="Trials at a time; alone it means --executor processes.",
+        ),
+    ] = None,
+    address: Annotated[
+        str | None,
+        typer.Option(metavar="HOST:PORT", help="A Ray cluster; default: Ray on this machine."),
+    ] = None,
     storage: Annotated[
         str | None,
         typer.Option(
@@ -51,7 +69,6 @@ def tune(
     device: opt.Device = None,
     threads: opt.Threads = None,
     json_output: opt.Json = False,
-    quiet: opt.Quiet = False,
 ) -> None:
     """Search for the best settings. The same command resumes a stopped search."""
     from kgrec_cli.config import resolve_settings
@@ -84,7 +101,9 @@ def tune(
             max_trials=max_trials,
             pruner=pruner,
             early_stop=early_stop,
+            executor=executor,
             jobs=jobs,
+            address=address,
             storage=storage,
             on_event=on_event,
         )

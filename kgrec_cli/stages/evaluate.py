@@ -21,7 +21,7 @@ from kgrec_cli.events import Note, OnEvent, Progress, Warn
 from kgrec_cli.formats.files import CannotWrite, check_export_path, write_table
 from kgrec_cli.runs.baselines import WhichBaselines, measure_baselines
 from kgrec_cli.runs.held_out import HeldOut, load_held_out
-from kgrec_cli.runs.run_files import merge_metrics, read_metrics
+from kgrec_cli.runs.run_files import merge_metrics, read_metrics, read_run_settings
 from kgrec_cli.settings import Settings
 
 MAX_EXPLAINED = 1000
@@ -35,8 +35,8 @@ class Evaluation:
     Metrics are by part (valid, valid_masked, test, test_masked); those of the baselines, by name,
     of test parts only, beside the `parameters` that validation chose. Slices are by view, then by
     name: n_targets and metrics. `is_kept` says whether the run's `metrics.json` holds them now: not
-    in a folder that is read-only. `explanations` are path metrics by name, with `users` and
-    `of_users`; empty unless asked for.
+    in a folder that is read-only, nor where `eval_args` are others than the run's. `explanations`
+    are path metrics by name, with `users` and `of_users`; empty unless asked for.
     """
 
     run_dir: Path
@@ -62,7 +62,7 @@ def run_evaluate(
     """Measures a finished run on its data set and merges the result into its `metrics.json`.
 
     `settings` are the run's, with what to measure. The rank of each test target is written to
-    `per_user_path`. Where `metrics.json` cannot be written, a warning says so.
+    `per_user_path`. A warning says where nothing is merged (see `Evaluation`).
 
     Raises:
         KgrecError: The run is damaged or held nothing out, its data set is missing or has changed.
@@ -94,9 +94,12 @@ def run_evaluate(
     of_paths = measure_explanations(held_out, on_event) if explanations else {}
     more = {"baselines": baseline_metrics, "explanations": of_paths}
     measured_too = {name: values for name, values in more.items() if values}
-    is_kept = True
+    is_kept = settings.eval_args == read_run_settings(run_dir).eval_args
+    if not is_kept:
+        on_event(Warn("eval_args are not those of the run: these metrics are shown, not kept"))
     try:
-        merge_metrics(run_dir, {**metrics, "slices": slices, **measured_too})
+        if is_kept:
+            merge_metrics(run_dir, {**metrics, "slices": slices, **measured_too})
     except CannotWrite as error:
         on_event(Warn(f"{error}: these metrics are shown, but not kept"))
         is_kept = False

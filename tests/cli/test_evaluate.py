@@ -206,6 +206,29 @@ def test_targets_whose_order_the_file_decides_are_a_slice(
     )
 
 
+def test_other_cutoffs_leave_the_metrics_that_a_run_is_chosen_by(
+    run_cli: RunCli, folder: Path
+) -> None:
+    (run_dir,) = (folder / "saved").iterdir()
+    before = json.loads((run_dir / "metrics.json").read_text())
+    assert run_cli("evaluate", "-k", "3,4", "--no-baselines", "-q").exit_code == 0
+    after = json.loads((run_dir / "metrics.json").read_text())
+    for part in ("valid", "test", "valid_masked", "test_masked"):
+        assert before[part].items() <= after[part].items()
+        assert {"ndcg@3", "hit@4"} <= set(after[part])
+    assert json.loads(run_cli("runs", "best", "--json").stdout)["run"] == run_dir.name
+
+
+def test_metrics_of_another_split_are_shown_and_not_kept(run_cli: RunCli, folder: Path) -> None:
+    (run_dir,) = (folder / "saved").iterdir()
+    before = (run_dir / "metrics.json").read_bytes()
+    result = run_cli("evaluate", "--no-baselines", "--set=eval_args.mode=uni1")
+    assert "eval_args are not those of the run: these metrics are shown, not kept" in result.stderr
+    assert "ndcg@10" in result.stdout
+    assert "written to" not in result.stdout
+    assert (run_dir / "metrics.json").read_bytes() == before
+
+
 def test_baselines_are_computed_once_and_kept(
     run_cli: RunCli, trained_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
