@@ -34,6 +34,7 @@ if TYPE_CHECKING:  # none of them is loaded before it is called
     from kgrec_cli.stages.report.run import Report
     from kgrec_cli.stages.train import TrainedRun
     from kgrec_cli.stages.tune import Tuning
+    from kgrec_cli.trackers import TrackerName
 
 AnyPath = str | Path
 
@@ -73,6 +74,7 @@ def prepare(
     min_item_inter: int = 0,
     duplicates: Literal["all", "first", "last"] = "all",
     data_path: str | None = None,
+    dry_run: bool = False,
     folder: AnyPath = ".",
     quiet: bool = False,
 ) -> "PrepareResult":
@@ -121,6 +123,7 @@ def prepare(
         duplicates=duplicates,
         on_bad_row=on_bad_row,
         on_missing_id=missing_ids,
+        dry_run=dry_run,
     )
     with console.listening(quiet) as on_event:
         return run_prepare(request, on_event=on_event)
@@ -173,6 +176,7 @@ def train(
     *,
     on_all_data: bool = False,
     like: AnyPath | None = None,
+    tracker: "TrackerName | None" = None,
     from_run: AnyPath | None = None,
     config: AnyPath | None = None,
     folder: AnyPath = ".",
@@ -189,11 +193,12 @@ def train(
     """
     from kgrec_cli.runs.run_dir import find_run
     from kgrec_cli.stages.train import final_fit_settings, run_train, warm_start_settings
+    from kgrec_cli.trackers import tracking
 
     folder = Path(folder)
     if like is not None and not on_all_data:
         raise UsageError("train: like goes with on_all_data")
-    with console.listening(quiet) as on_event:
+    with console.listening(quiet) as listen, tracking(tracker, listen) as on_event:
         base = None
         warm_start = None if from_run is None else find_run(folder, from_run)
         if warm_start is not None and like is None:
@@ -260,7 +265,10 @@ def tune(
     max_trials: int | None = None,
     pruner: str = "none",
     early_stop: int | None = None,
-    jobs: int = 1,
+    executor: Literal["serial", "processes", "ray", "batched"] | None = None,
+    jobs: int | None = None,
+    address: str | None = None,
+    storage: str | None = None,
     config: AnyPath | None = None,
     folder: AnyPath = ".",
     quiet: bool = False,
@@ -286,7 +294,10 @@ def tune(
             max_trials=max_trials,
             pruner=pruner,
             early_stop=early_stop,
+            executor=executor,
             jobs=jobs,
+            address=address,
+            storage=storage,
             on_event=on_event,
         )
 

@@ -140,7 +140,7 @@ def fit(
         if validate and (epoch % settings.eval_step == 0 or is_last_chance):
             metrics = validation_metrics(measured, histories, valid, settings, device, on_event)
         state.epoch = epoch
-        is_best = _update_best(state, measured, metrics, settings, validate)
+        is_best = update_best(state, measured.state_dict, metrics, settings, validate=validate)
         elapsed_s = time.perf_counter() - began
         event = EpochDone(
             epoch=state.epoch,
@@ -200,12 +200,13 @@ def average_weights(model: GRU4RecKG, decay: float) -> AveragedModel:
     return averaged
 
 
-def _update_best(
+def update_best(
     state: TrainingState,
-    model: GRU4RecKG,
+    weights: Callable[[], dict[str, Tensor]],
     metrics: dict[str, float],
     settings: TrainingSettings,
-    validate: bool,
+    *,
+    validate: bool = True,
 ) -> bool:
     """Keeps the weights when the epoch is the best so far, and counts those that are not."""
     score = metrics.get(settings.valid_metric.casefold())
@@ -214,7 +215,7 @@ def _update_best(
     if not validate or (score is not None and score >= state.best_score):
         state.best_score = 0.0 if score is None else score
         state.best_epoch = state.epoch
-        state.best_model = {name: value.clone() for name, value in model.state_dict().items()}
+        state.best_model = {name: value.clone() for name, value in weights().items()}
         state.n_not_better = 0
         return validate
     state.n_not_better += 1

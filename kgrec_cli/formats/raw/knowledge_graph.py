@@ -330,7 +330,7 @@ def _read_n_triples(file: RawFile) -> pl.DataFrame:
     empty = parts.filter(triples.select(pl.any_horizontal(pl.all() == "")).to_series())
     if empty.height:
         raise KgrecError(_bad_statement(file, lines, empty["row"][0]))
-    return triples.with_columns(_unescaped(triples[name]) for name in triples.columns)
+    return triples.with_columns(unescaped(triples[name]) for name in triples.columns)
 
 
 def _bad_statement(file: RawFile, lines: pl.Series, row: int) -> str:
@@ -340,7 +340,7 @@ def _bad_statement(file: RawFile, lines: pl.Series, row: int) -> str:
     )
 
 
-def _unescaped(column: pl.Series) -> pl.Series:
+def unescaped(column: pl.Series) -> pl.Series:
     """A column with the escapes of N-Triples (backslash and a letter or a code point) resolved."""
     if not column.str.contains("\\", literal=True).any():
         return column

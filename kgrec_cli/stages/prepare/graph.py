@@ -4,6 +4,7 @@
 registry in `sources.py` is imported only where a graph is chosen by name.
 """
 
+import os
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Literal
 from kgrec_cli.core.linking.prune import Pruning
 from kgrec_cli.errors import KgrecError, UsageError, unknown_name
 from kgrec_cli.events import Note, OnEvent
+from kgrec_cli.formats.raw.files import is_pattern
 from kgrec_cli.formats.raw.item_columns import WantedColumn
 from kgrec_cli.formats.raw.knowledge_graph import GRAPH_FILES, LINK_FILES
 
@@ -57,6 +59,14 @@ class KGRequest:
     kg_columns: tuple[WantedColumn, ...] = ()
     pruning: Pruning = field(default_factory=Pruning)
     further: tuple["KGRequest", ...] = ()
+
+    @property
+    def languages(self) -> tuple[str, ...]:
+        """Codes of the languages of names: as chosen or of the system, of names in all, English."""
+        values = (os.environ.get(name) for name in ("LC_ALL", "LC_MESSAGES", "LANG"))
+        of_system = re.match(r"([a-z]{2,3})(?=[_.@]|$)", next(filter(None, values), ""))
+        code = self.language or (of_system[1] if of_system else "en")
+        return tuple(dict.fromkeys((code.lower(), "mul", "en")))
 
 
 @dataclass(frozen=True)
@@ -174,13 +184,35 @@ def _check_choice(request: KGRequest) -> None:
     from kgrec_cli.core.linking.wikidata import ENTITY_ID, IDENTIFIERS, identifier
 
     name, _, value = request.link_by.partition("=")
-    if request.kg != WIKIDATA:
-        raise UsageError(f"--link-by {request.link_by}: expected id or title (--kg wikidata: more)")
+    if request.kg in BUILT_IN and request.kg != WIKIDATA:
+        raise UsageError(f"--link-by {request.link_by} goes with --kg wikidata or --kg FILE")
     if name == "title":
-        if not ENTITY_ID.fullmatch(value):
+        if not ENTITY_ID.fullmatch(value) or request.kg != WIKIDATA:
             raise UsageError(f"--link-by {request.link_by}: expected title=Q..., a type of items")
     elif identifier(name) is None:
         raise UsageError(unknown_name("way to link", name, [*IDENTIFIERS, "title", "P345=COLUMN"]))
+
+
+def check_whole_graph(request: KGRequest) -> None:
+    """Refuses options that say what of a dump to take, for a graph that is read as a whole.
+
+    Raises:
+        UsageError: One of them was given.
+    """
+    by_id = request.link_by not in (None, "id", "title")
+    if request.further:  # they may be of one of the others
+        return
+    for option, value in (
+        ("--hops", request.hops),
+        ("--relations", request.relations),
+        ("--language", request.language),
+        (f"--link-by {request.link_by}", by_id),
+    ):
+        if value:
+            raise UsageError(
+                f"{option} goes with --kg wikidata or a dump in RDF (.nt, .nt.gz, .ttl ...), not "
+                f"with --kg {request.kg}"
+            )
 
 
 def plan_kg(
@@ -271,7 +303,7 @@ def _plan_source(
 
 def _plan_file(request: KGRequest, *, may_share: bool = False) -> KGPlan:
     path = Path(request.kg)
-    if not path.exists():
+    if not path.exists() and not is_pattern(path):
         if _is_path(request.kg):
             raise KgrecError(f"--kg {request.kg}: no such file")
         from kgrec_cli.stages.prepare.sources import KGS

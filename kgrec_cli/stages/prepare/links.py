@@ -67,11 +67,16 @@ class KnowledgeGraph:
 
 
 def load_kg(
-    plan: KGPlan, metadata: Metadata, item_ids: pl.Series, *, on_event: OnEvent
+    plan: KGPlan,
+    metadata: Metadata,
+    item_ids: pl.Series,
+    *,
+    triples: pl.DataFrame | None = None,
+    on_event: OnEvent,
 ) -> KnowledgeGraph:
     """Reads the graph and links the data set's items to its entities.
 
-    `item_ids` has every item of the data set.
+    `item_ids` has every item of the data set; `triples` are those of the graph if they are read.
 
     Raises:
         KgrecError: Files that cannot be read, or titles that are needed and not there.
@@ -83,10 +88,12 @@ def load_kg(
     if plan.note:
         on_event(Note(plan.note))
     is_of_items = plan.links_path is None and plan.link_by == "id" and not plan.is_joined
-    triples = read_raw_triples(plan.triples_path, of_items=is_of_items, on_event=on_event)
-    if (triples["relation_id"] == RELATED).all():
+    triples_path = plan.triples_path
+    if triples is None:
+        triples_path = file_in(plan.triples_path, GRAPH_FILES)
+        triples = read_raw_triples(plan.triples_path, of_items=is_of_items, on_event=on_event)
+    if triples.height and (triples["relation_id"] == RELATED).all():
         on_event(Note(f"{plan.triples_path}: pairs; the relation of all is called {RELATED}"))
-    triples_path = file_in(plan.triples_path, GRAPH_FILES)
     if plan.is_joined:
         none = pl.DataFrame(schema={"item_id": pl.String, "entity_id": pl.String})
         return KnowledgeGraph(triples, none, 0, paths=(triples_path,))

@@ -23,6 +23,7 @@ from kgrec_cli.formats.atomic import write_atomic
 from kgrec_cli.formats.files import WriteFile, sha256_of, write_json, write_together
 from kgrec_cli.formats.locks import only_writer, remove_leftovers
 from kgrec_cli.formats.raw.choice import ColumnChoice
+from kgrec_cli.formats.raw.external_ids import LINKS_NAMES, IdTables
 from kgrec_cli.formats.raw.files import RawFile, describe_sources, is_pattern, is_there
 from kgrec_cli.formats.raw.interactions import OnBadRow, read_raw_interactions
 from kgrec_cli.formats.raw.item_columns import read_item_columns
@@ -30,9 +31,10 @@ from kgrec_cli.formats.raw.item_lists import ListColumns, find_catalog, read_ite
 from kgrec_cli.formats.raw.logs import find_log
 from kgrec_cli.formats.raw.missing_ids import OnMissingId
 from kgrec_cli.formats.raw.movielens import RawData, find_movielens, read_movielens
-from kgrec_cli.stages.prepare.graph import WIKIDATA, KGPlan, KGRequest, check_kg, plan_kg
+from kgrec_cli.stages.prepare.graph import KGPlan, KGRequest, check_kg, plan_kg
 from kgrec_cli.stages.prepare.join import join_further
-from kgrec_cli.stages.prepare.links import KnowledgeGraph, load_kg, settle_links
+from kgrec_cli.stages.prepare.links import settle_links
+from kgrec_cli.stages.prepare.load import load_graph
 from kgrec_cli.stages.prepare.metadata import read_metadata
 from kgrec_cli.stages.prepare.order import check_order
 from kgrec_cli.stages.prepare.starter_files import StarterFiles, leave_starter_files
@@ -67,6 +69,7 @@ class PrepareRequest:
             parts); None downloads.
         data_path: Folder of the data sets, below `folder` unless absolute.
         cache_dir: Folder of downloads; None is the usual one.
+        dry_run: Write no data set (what is downloaded stays in the cache).
     """
 
     name: str
@@ -84,6 +87,7 @@ class PrepareRequest:
     on_bad_row: OnBadRow = "error"
     on_missing_id: OnMissingId = "error"
     cache_dir: Path | None = None
+    dry_run: bool = False
 
 
 @dataclass(frozen=True)
@@ -101,6 +105,8 @@ class PrepareResult:
 
 def run_prepare(request: PrepareRequest, *, on_event: OnEvent) -> PrepareResult:
     """Writes `NAME.{inter,item,user,kg,link}` and `prepare.json`, and the starter files.
+
+    With `dry_run` everything is read, counted and checked, and nothing written.
 
     Raises:
         UsageError: A name that nobody knows, or options that do not go together.
@@ -133,12 +139,10 @@ def _prepare(request: PrepareRequest, on_event: OnEvent) -> PrepareResult:
     counts = table.group_by("item_id", maintain_order=True).agg(pl.len().alias("n"))
     n_interactions = counts.with_columns(pl.col("item_id").cast(pl.String))
     metadata = read_metadata(raw, request.kg, tell)
-
-    def load(plan: KGPlan) -> KnowledgeGraph:
-        if plan.name == WIKIDATA:
-            return _load_wikidata(request, raw_path, raw, columns, items["item_id"], tell)
-        return load_kg(plan, metadata, items["item_id"], on_event=tell)
-
+    load = partial(
+        load_graph, request.kg, metadata, _id_tables(request, raw_path, raw, columns),
+        items["item_id"], cache_dir=request.cache_dir, on_event=tell,
+    )  # fmt: skip
     kg, joined = join_further(load(plan), plans, load, items["item_id"], on_event=tell)
     linked, verdict = settle_links(
         request.kg, plan, kg, metadata, items, n_interactions, on_event=tell
@@ -184,39 +188,24 @@ def _prepare(request: PrepareRequest, on_event: OnEvent) -> PrepareResult:
     }
     dataset_dir = request.folder / request.data_path / request.name
     labels = None if kg.labels is None else _labels_of(kg.labels, linked)
+    if request.dry_run:
+        return PrepareResult(dataset_dir, report)
     bad_rows_path = _write(dataset_dir, request.name, raw, table, items, linked, labels, report)
     starter_files = leave_starter_files(request.folder, request.name, request.data_path)
     return PrepareResult(dataset_dir, report, bad_rows_path, starter_files)
 
 
-def _load_wikidata(
-    request: PrepareRequest,
-    raw_path: Path,
-    raw: RawData,
-    columns: dict[str, str],
-    item_ids: pl.Series,
-    on_event: OnEvent,
-) -> KnowledgeGraph:
-    """The graph of Wikidata, linked by ids in MovieLens' `links.csv`, the item list or the log."""
-    from kgrec_cli.formats.raw.external_ids import LINKS_NAMES
-    from kgrec_cli.stages.prepare.wikidata import load_wikidata
-
+def _id_tables(
+    request: PrepareRequest, raw_path: Path, raw: RawData, columns: dict[str, str]
+) -> IdTables:
+    """Where external identifiers may be: MovieLens' `links.csv`, the item list, the log."""
     movielens = find_movielens(raw_path) if raw.layout != "table" else None
     by_name = {} if movielens is None else movielens.by_name
-    tables = [by_name[name] for name in LINKS_NAMES if name in by_name]
+    files = [by_name[name] for name in LINKS_NAMES if name in by_name]
     if request.items_path is not None:
-        tables.append(find_catalog(request.items_path))
-    tables += [] if movielens is not None else [file for file in raw.files if file not in tables]
-    names = [request.list_columns.id, columns.get("item_id")]
-    return load_wikidata(
-        request.kg,
-        raw,
-        tables,
-        list(filter(None, names)),
-        item_ids,
-        cache_dir=request.cache_dir,
-        on_event=on_event,
-    )
+        files.append(find_catalog(request.items_path))
+    files += [] if movielens is not None else [file for file in raw.files if file not in files]
+    return IdTables(files, list(filter(None, (request.list_columns.id, columns.get("item_id")))))
 
 
 def _labels_of(labels: pl.DataFrame, linked: ItemLinks) -> pl.DataFrame:
