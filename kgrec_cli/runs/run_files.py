@@ -69,6 +69,7 @@ class RunMetrics(_Shape):
     training: Training
     valid: dict[str, float] = {}
     test: dict[str, float] = {}
+    explanations: dict[str, float] = {}
 
 
 class WeightsMeta(_Shape):
