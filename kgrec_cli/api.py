@@ -25,6 +25,7 @@ from kgrec_cli.config import resolve_settings
 from kgrec_cli.errors import UsageError
 
 if TYPE_CHECKING:  # none of them is loaded before it is called
+    from kgrec_cli.runs.baselines import WhichBaselines
     from kgrec_cli.runs.recommender import Recommender
     from kgrec_cli.settings import Settings
     from kgrec_cli.stages.evaluate import Evaluation
@@ -33,6 +34,7 @@ if TYPE_CHECKING:  # none of them is loaded before it is called
     from kgrec_cli.stages.report.run import Report
     from kgrec_cli.stages.train import TrainedRun
     from kgrec_cli.stages.tune import Tuning
+    from kgrec_cli.trackers import TrackerName
 
 AnyPath = str | Path
 
@@ -54,8 +56,8 @@ def prepare(
     time_format: str | None = None,
     on_bad_row: Literal["error", "skip"] = "error",
     missing_ids: Literal["error", "skip", "keep"] = "error",
-    kg: AnyPath = "auto",
-    links: AnyPath | None = None,
+    kg: AnyPath | Sequence[AnyPath] = "auto",
+    links: AnyPath | Sequence[AnyPath] | None = None,
     link_by: str | None = None,
     catalog: AnyPath | None = None,
     relations: str | None = None,
@@ -63,11 +65,16 @@ def prepare(
     language: str | None = None,
     endpoint: str | None = None,
     add_metadata: bool = False,
+    kg_columns: str | None = None,
+    drop_relation: Sequence[str] = (),
+    kg_min_degree: int = 0,
+    kg_max_degree: int | None = None,
     min_rating: float | None = None,
     min_user_inter: int = 0,
     min_item_inter: int = 0,
     duplicates: Literal["all", "first", "last"] = "all",
     data_path: str | None = None,
+    dry_run: bool = False,
     folder: AnyPath = ".",
     quiet: bool = False,
 ) -> "PrepareResult":
@@ -78,9 +85,11 @@ def prepare(
     Returns:
         Where the files are, and the report that `prepare.json` holds.
     """
+    from kgrec_cli.core.linking.prune import Pruning
     from kgrec_cli.formats.raw.choice import ColumnChoice
+    from kgrec_cli.formats.raw.item_columns import parse_wanted
     from kgrec_cli.formats.raw.item_lists import ListColumns
-    from kgrec_cli.stages.prepare.graph import KGRequest
+    from kgrec_cli.stages.prepare.graph import KGRequest, requests
     from kgrec_cli.stages.prepare.run import PrepareRequest, run_prepare
 
     folder = Path(folder)
@@ -90,16 +99,20 @@ def prepare(
         raw_path=_path(raw),
         folder=folder,
         data_path=settings.data_path,
-        kg=KGRequest(
-            str(kg),
-            _path(links),
-            link_by,
-            _path(catalog),
-            add_metadata,
-            relations=tuple(filter(None, map(str.strip, (relations or "").split(",")))),
-            hops=hops,
-            language=language,
-            endpoint=endpoint,
+        kg=requests(
+            list(map(str, _listed(kg))),
+            list(map(Path, _listed(links))),
+            KGRequest(
+                link_by=link_by,
+                catalog_path=_path(catalog),
+                add_metadata=add_metadata,
+                relations=tuple(filter(None, map(str.strip, (relations or "").split(",")))),
+                hops=hops,
+                language=language,
+                endpoint=endpoint,
+                kg_columns=parse_wanted(kg_columns) if kg_columns is not None else (),
+                pruning=Pruning(tuple(drop_relation), kg_min_degree, kg_max_degree),
+            ),
         ),
         items_path=_path(items),
         list_columns=ListColumns(id_col, title_col, year_col, genre_col),
@@ -110,6 +123,7 @@ def prepare(
         duplicates=duplicates,
         on_bad_row=on_bad_row,
         on_missing_id=missing_ids,
+        dry_run=dry_run,
     )
     with console.listening(quiet) as on_event:
         return run_prepare(request, on_event=on_event)
@@ -152,6 +166,8 @@ def train(
     *,
     on_all_data: bool = False,
     like: AnyPath | None = None,
+    tracker: "TrackerName | None" = None,
+    from_run: AnyPath | None = None,
     config: AnyPath | None = None,
     folder: AnyPath = ".",
     quiet: bool = False,
@@ -159,21 +175,31 @@ def train(
 ) -> "TrainedRun":
     """Trains GRU4RecKG (or GRU4Rec) and measures it on the validation and test parts.
 
-    `settings` are any of docs/settings.md by name, `preset` too. The other arguments are the
-    options of `kgrec train`; see also `help(kgrec_cli.api)`.
+    `settings` are any of docs/settings.md by name, `preset` too. `from_run` is `--from`. The other
+    arguments are the options of `kgrec train`; see also `help(kgrec_cli.api)`.
 
     Returns:
         The run folder, its best epoch, its metrics.
     """
-    from kgrec_cli.stages.train import final_fit_settings, run_train
+    from kgrec_cli.runs.run_dir import find_run
+    from kgrec_cli.stages.train import final_fit_settings, run_train, warm_start_settings
+    from kgrec_cli.trackers import tracking
 
     folder = Path(folder)
     if like is not None and not on_all_data:
         raise UsageError("train: like goes with on_all_data")
-    with console.listening(quiet) as on_event:
-        base = final_fit_settings(folder, like, dataset, on_event) if on_all_data else None
+    with console.listening(quiet) as listen, tracking(tracker, listen) as on_event:
+        base = None
+        warm_start = None if from_run is None else find_run(folder, from_run)
+        if warm_start is not None and like is None:
+            epochs = settings.get("epochs")
+            base = warm_start_settings(warm_start, on_all_data=on_all_data, epochs=epochs)
+        elif on_all_data:
+            base = final_fit_settings(folder, like, dataset, on_event)
         resolved = _resolve(folder, config, {"dataset": dataset}, settings, quiet, base)
-        (run,) = run_train(resolved, folder, on_all_data=on_all_data, on_event=on_event)
+        (run,) = run_train(
+            resolved, folder, on_all_data=on_all_data, warm_start=warm_start, on_event=on_event
+        )
     return run
 
 
@@ -183,7 +209,7 @@ def evaluate(
     topk: int | Sequence[int] | None = None,
     metrics: Sequence[str] | None = None,
     per_user: AnyPath | None = None,
-    baselines: bool = True,
+    baselines: "WhichBaselines" = True,
     explanations: bool = False,
     device: str | None = None,
     threads: int | None = None,
@@ -191,7 +217,7 @@ def evaluate(
     quiet: bool = False,
     **settings: Any,
 ) -> "Evaluation":
-    """Measures a run by full ranking, seen items masked and not, beside two baselines.
+    """Measures a run by full ranking, seen items masked and not, beside baselines.
 
     `settings` are others that evaluation takes: eval_args, eval_batch_size, data_path. The other
     arguments are the options of `kgrec evaluate`; see also `help(kgrec_cli.api)`.
@@ -229,7 +255,10 @@ def tune(
     max_trials: int | None = None,
     pruner: str = "none",
     early_stop: int | None = None,
-    jobs: int = 1,
+    executor: Literal["serial", "processes", "ray", "batched"] | None = None,
+    jobs: int | None = None,
+    address: str | None = None,
+    storage: str | None = None,
     config: AnyPath | None = None,
     folder: AnyPath = ".",
     quiet: bool = False,
@@ -255,7 +284,10 @@ def tune(
             max_trials=max_trials,
             pruner=pruner,
             early_stop=early_stop,
+            executor=executor,
             jobs=jobs,
+            address=address,
+            storage=storage,
             on_event=on_event,
         )
 
@@ -328,6 +360,13 @@ def _resolve(
         needs_dataset=True,
         on_note=(lambda text: None) if quiet else console.note,
     )
+
+
+def _listed(value: AnyPath | Sequence[AnyPath] | None) -> Sequence[AnyPath]:
+    """One path or several, as a list."""
+    if value is None:
+        return []
+    return [value] if isinstance(value, str | Path) else value
 
 
 def _path(path: AnyPath | None) -> Path | None:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 
 import typer
 
-from kgrec_cli import __version__, console, stopping
+from kgrec_cli import __version__, console, stopping, terminal
 from kgrec_cli.commands import mistakes
 from kgrec_cli.commands.command import Command, Group
 from kgrec_cli.commands.compare import compare
@@ -19,12 +19,14 @@ from kgrec_cli.commands.demo import demo
 from kgrec_cli.commands.doctor import doctor
 from kgrec_cli.commands.evaluate import evaluate
 from kgrec_cli.commands.export import export
+from kgrec_cli.commands.graph import graph
 from kgrec_cli.commands.import_weights import import_weights
 from kgrec_cli.commands.prepare import prepare
 from kgrec_cli.commands.pretrain_kg import pretrain_kg
 from kgrec_cli.commands.recommend import recommend
 from kgrec_cli.commands.report import report
 from kgrec_cli.commands.runs import runs
+from kgrec_cli.commands.serve import serve
 from kgrec_cli.commands.train import train
 from kgrec_cli.commands.tune import tune
 from kgrec_cli.errors import KgrecError, Stopped
@@ -49,24 +51,39 @@ app = typer.Typer(
         "token_normalize_func": lambda name: name.replace("_", "-"),  # --learning_rate
     },
 )
-_commands: dict[str, Callable[..., None]] = {
-    "prepare": prepare,
-    "pretrain-kg": pretrain_kg,
-    "train": train,
-    "evaluate": evaluate,
-    "compare": compare,
-    "tune": tune,
-    "recommend": recommend,
-    "report": report,
-    "export": export,
-    "import": import_weights,
-    "doctor": doctor,
-    "demo": demo,
+_commands: dict[str, tuple[Callable[..., None], str]] = {
+    "prepare": (
+        prepare,
+        "kgrec prepare ml-100k\n"
+        "kgrec prepare shop --raw clicks.csv --kg triples.tsv --links item2entity.tsv",
+    ),
+    "pretrain-kg": (pretrain_kg, "kgrec pretrain-kg --method TransE --validate"),
+    "train": (train, "kgrec train --freeze-kg\nkgrec train --preset best --name mine -s seed=7"),
+    "evaluate": (evaluate, "kgrec evaluate\nkgrec evaluate best -k 5,20 --per-user ranks.csv"),
+    "compare": (compare, "kgrec compare best latest"),
+    "tune": (
+        tune,
+        "kgrec tune hyper.test\nkgrec tune hyper.test --search tpe --max-trials 20 -j 2",
+    ),
+    "recommend": (
+        recommend,
+        "kgrec recommend -u 42 --explain\n"
+        'kgrec recommend -i "star wars" -i fargo\n'
+        "kgrec recommend --all-users -o recs.parquet",
+    ),
+    "report": (report, "kgrec report\nkgrec report best latest -o two.html"),
+    "serve": (serve, "kgrec serve best"),
+    "export": (export, "kgrec export best -o weights.pth"),
+    "import": (import_weights, "kgrec import saved/GRU4RecKG-Nov-26-2025.pth"),
+    "graph": (graph, "kgrec graph\nkgrec graph shop --json"),
+    "doctor": (doctor, "kgrec doctor\nkgrec doctor --system"),
+    "demo": (demo, "kgrec demo"),
 }
-for _name, _function in _commands.items():
-    app.command(_name, cls=Command)(_function)
-app.add_typer(runs, name="runs")
-app.add_typer(config, name="config")
+"""Each command and examples of it, a line each."""
+for _name, (_function, _examples) in _commands.items():
+    app.command(_name, cls=Command, epilog=_examples)(_function)
+app.add_typer(runs, name="runs", epilog="kgrec runs\nkgrec runs best")
+app.add_typer(config, name="config", epilog="kgrec config show --changed")
 
 
 def _show_version(wanted: bool) -> None:
@@ -98,7 +115,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def run(arguments: Sequence[str]) -> int:
     """Runs one command and returns its exit code; prints at most one line of error."""
-    console.set_quiet(False)
+    terminal.set_level(terminal.USUAL)
     try:
         code = int(app(args=list(arguments), prog_name="kgrec", standalone_mode=False) or 0)
         if code == Stopped.exit_code:  # what Typer makes of a KeyboardInterrupt
@@ -106,6 +123,9 @@ def run(arguments: Sequence[str]) -> int:
         return code
     except KgrecError as error:
         console.show_error(str(error))
+        cause = error.__cause__
+        if cause is not None and terminal.level == terminal.VERBOSE:
+            console.note(f"because of {type(cause).__name__}: {cause}")
         return error.exit_code
     except typer.Abort:
         console.show_error("stopped")
@@ -127,7 +147,7 @@ def run(arguments: Sequence[str]) -> int:
 
 def _show_usage_error(error: typer.TyperException, arguments: Sequence[str]) -> int:
     if type(error).__name__ == "NoArgsIsHelpError":  # its text is the whole help
-        console.err().print(str(error), markup=False, soft_wrap=True)
+        terminal.err().print(str(error), markup=False, soft_wrap=True)
         return 2
     line = mistakes.explain(error, arguments)
     if line:

@@ -5,72 +5,25 @@ terminal lines are wrapped between words (`print_line`), and a table that does n
 (`table`): nothing is cut. In a pipe lines and tables are as wide as they are.
 """
 
-import io
 import json
-import os
 import sys
-import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from typing import Any, Literal, TextIO
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
 from rich import box
 from rich.cells import cell_len
-from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TextColumn
 from rich.table import Table
 from rich.text import Text
 
-from kgrec_cli.events import EpochDone, Event, Note, OnEvent, Warn
-from kgrec_cli.events import Progress as ProgressEvent
-from kgrec_cli.stopping import working
-from kgrec_cli.visible import MAX_NOTE, UNSEEN, as_line, visible, wrap
+from kgrec_cli import terminal
+from kgrec_cli.display import listening as listening
+from kgrec_cli.terminal import duration as duration
+from kgrec_cli.terminal import err, out, print_line, stream
+from kgrec_cli.visible import MAX_NOTE, UNSEEN, as_line, visible
 
-_is_quiet = False
-ENDLESS = 100_000
 MIN_TEXT = 24
 """Columns of text in a table are not wrapped to fewer characters than this."""
-
-
-def stream(file: TextIO) -> TextIO:
-    """Standard output or error, so that characters which its encoding lacks become escapes."""
-    if isinstance(file, io.TextIOWrapper):
-        file.reconfigure(errors="backslashreplace")
-    return file
-
-
-def out() -> Console:
-    """Standard output as it is now (tests replace it); in a pipe it has no end of a line."""
-    width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else ENDLESS
-    return Console(file=stream(sys.stdout), highlight=False, soft_wrap=False, width=width)
-
-
-def err() -> Console:
-    """Standard error, as it is now."""
-    return Console(file=stream(sys.stderr), highlight=False)
-
-
-def set_quiet(quiet: bool) -> None:
-    """Whether notes, bars and epochs are left out (`--quiet`); warnings and results are not."""
-    global _is_quiet
-    _is_quiet = quiet
-
-
-def print_line(
-    console: Console, text: str, *, label: str = "", style: str = "", indent: int = 0
-) -> None:
-    """Prints a line; on a terminal it is wrapped between words, elsewhere it stays one line.
-
-    `style` is that of the `label` at its begin, without one that of the whole line.
-    """
-    line = label + text
-    if console.is_terminal:
-        line = wrap(line, console.width, indent)
-    if not label:
-        console.print(Text(line, style=style), soft_wrap=True)
-    else:
-        console.print(Text.assemble((label, style), line[len(label) :]), soft_wrap=True)
 
 
 def say(text: str) -> None:
@@ -97,7 +50,7 @@ def show_error(text: str) -> None:
 
 def note(text: str) -> None:
     """Prints a note on standard error, unless `--quiet`."""
-    if not _is_quiet:
+    if terminal.level >= 0:
         print_line(err(), as_line(text, MAX_NOTE))
 
 
@@ -202,169 +155,6 @@ def format_cell(cell: Any) -> str:
 
 def _is_number(cell: Any) -> bool:
     return cell is None or (isinstance(cell, int | float) and not isinstance(cell, bool))
-
-
-@contextmanager
-def listening(quiet: bool = False) -> Iterator[OnEvent]:
-    """Yields the listener for a stage: it draws bars, notes and epochs; `quiet`, only warnings."""
-    display = _Display(quiet)
-    try:
-        with working():
-            yield display
-    finally:
-        display.close()
-
-
-class _Display:
-    """Draws events on standard error: bars where there is a terminal, plain lines elsewhere."""
-
-    def __init__(self, quiet: bool) -> None:
-        self.quiet = quiet or _is_quiet
-        self.console = err()
-        self.bars: Progress | None = None
-        self.tasks: dict[str, TaskID] = {}
-        self.metric_names: list[str] | None = None
-        self.warnings: set[str] = set()
-
-    def __call__(self, event: Event) -> None:
-        match event:
-            case Warn(text) if text in self.warnings:
-                pass  # `compare` loads the data set of each run
-            case Warn(text):
-                self.warnings.add(text)
-                line = as_line(text, MAX_NOTE)
-                print_line(self.console, line, label="warning: ", style="yellow")
-            case Note(text) if not self.quiet:
-                print_line(self.console, as_line(text, MAX_NOTE))
-            case ProgressEvent() if not self.quiet:
-                self.draw_bar(event)
-            case EpochDone() if not self.quiet:
-                self.draw_epoch(event)
-
-    def draw_bar(self, event: ProgressEvent) -> None:
-        """Moves the bar of a task; in a log only its end is a line."""
-        finished = event.total is not None and event.done >= event.total
-        task, detail = visible(event.task), visible(event.detail)
-        if not self.console.is_terminal:
-            if finished and not event.passing:
-                detail = f" ({detail})" if detail else ""
-                amount = _amount(event.done, event.unit)
-                self.console.print(Text(f"{task}: {amount}{detail}"), soft_wrap=True)
-            return
-        if self.bars is None:
-            self.bars = Progress(
-                TextColumn("{task.description}", markup=False),
-                BarColumn(bar_width=28 if self.console.width >= 80 else 10),
-                TextColumn("{task.fields[amount]}", markup=False),
-                TextColumn("{task.fields[detail]}", style="dim", markup=False),
-                _TimeLeft(),
-                console=self.console,
-                transient=event.passing,
-            )
-            self.bars.start()
-        amount = _amount(event.done, event.unit, event.total)
-        now = time.monotonic()
-        if task not in self.tasks:
-            self.tasks[task] = self.bars.add_task(
-                task, amount=amount, detail="", begun=(now, event.done), now=now
-            )
-        self.bars.update(
-            self.tasks[task],
-            completed=event.done,
-            total=event.total,
-            amount=amount,
-            detail=detail,
-            now=now,
-        )
-        if finished:
-            number = self.tasks.pop(task)
-            if not self.tasks:
-                self.close()
-            elif event.passing:
-                self.bars.remove_task(number)
-
-    def draw_epoch(self, event: EpochDone) -> None:
-        """Adds the epoch's row to the table of epochs; a narrow terminal shows its names, too."""
-        is_first = False
-        if self.metric_names is None:
-            self.metric_names = main_metrics(event.valid)
-            is_first = True
-        metrics = {name: event.valid.get(name) for name in self.metric_names}
-        row = {
-            "epoch": f"{event.epoch}/{event.epochs}",
-            "loss": f"{event.loss:.4f}",
-            **{name: format_cell(value) for name, value in metrics.items()},
-            "targets/s": f"{event.targets_per_s:,.0f}",
-            "seconds": f"{event.elapsed_s:.1f}",
-            "at most": duration(event.remaining_s),
-        }
-        least = {"epoch": 7, "loss": 9, "targets/s": 10, "seconds": 8, "at most": 8}
-        widths = {name: max(least.get(name, 10), len(name) + 1) for name in row}
-        style = "green" if event.best else ""
-        if sum(widths.values()) + len(" best") > self.console.width:
-            pairs = [
-                f"{name}: {value}".replace(" ", "\xa0") for name, value in row.items() if value
-            ]
-            line = wrap("  ".join(pairs + ["best"] * event.best), self.console.width, 2)
-            self.console.print(Text(line.replace("\xa0", " "), style=style), soft_wrap=True)
-            return
-        if is_first:
-            head = "".join(name.rjust(widths[name]) for name in row)
-            self.console.print(Text(head, style="bold"), soft_wrap=True)
-        line = "".join(value.rjust(widths[name]) for name, value in row.items())
-        line += " best" if event.best else ""
-        self.console.print(Text(line, style=style), soft_wrap=True)
-
-    def close(self) -> None:
-        """Stops the bars, leaving what they showed last."""
-        if self.bars is not None:
-            self.bars.stop()
-            self.bars = None
-            self.tasks = {}
-
-
-class _TimeLeft(ProgressColumn):
-    """The time left by the mean speed so far; nothing before the first step is done.
-
-    Rich's own column looks at the last 30 seconds: it is blank where a step takes longer.
-    """
-
-    def render(self, task: Task) -> Text:
-        """The text beside a bar: `2m05s left`."""
-        (began_at, done_before), now = task.fields["begun"], task.fields["now"]
-        done = task.completed - done_before
-        if task.total is None or task.finished or done <= 0:
-            return Text("")
-        left = (now - began_at) * (task.total - task.completed) / done
-        return Text(f"{duration(max(0, left - (time.monotonic() - now)))} left", style="cyan")
-
-
-def _amount(done: float, unit: str, total: float | None = None) -> str:
-    if unit == "bytes":
-        of_total = "" if total is None else f"/{total / 1e6:,.1f}"
-        return f"{done / 1e6:,.1f}{of_total} MB"
-    of_total = "" if total is None else f"/{total:,.0f}"
-    return f"{done:,.0f}{of_total} {unit}".strip()
-
-
-def duration(seconds: float) -> str:
-    """Seconds as a short text: 42s, 3m10s, 2h05m."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole}s"
-    if whole < 3600:
-        return f"{whole // 60}m{whole % 60:02d}s"
-    return f"{whole // 3600}h{whole % 3600 // 60:02d}m"
-
-
-def main_metrics(values: Mapping[str, float]) -> list[str]:
-    """Three metrics that fit on a screen: the first one, and NDCG, Hit or MRR at its cutoff."""
-    if not values:
-        return []
-    first = next(iter(values))
-    cutoff = first.partition("@")[2]
-    names = [first, *(f"{name}@{cutoff}" for name in ("ndcg", "hit", "mrr"))]
-    return [name for name in dict.fromkeys(names) if name in values][:3]
 
 
 SAME = {"hit": "recall", "map": "mrr"}

@@ -115,3 +115,12 @@ KGREC_ONLY = {
 """Settings that RecBole does not have."""
 
 DESCRIPTIONS = RECBOLE | KGREC_ONLY
+
+DEFAULTS = {
+    "model": "GRU4RecKG", "freeze_kg": "freeze-kg", "epochs": "300", "learning_rate": "0.001",
+    "train_batch_size": "2048", "embedding_size": "64", "hidden_size": "128", "num_layers": "1",
+    "dropout_prob": "0.1", "loss_type": "CE", "valid_metric": "NDCG@10", "stopping_step": "10",
+    "seed": "2020", "device": "auto", "pretrain_kg.method": "TransE", "pretrain_kg.epochs": "30",
+    "pretrain_kg.batch_size": "2048", "pretrain_kg.learning_rate": "0.01",
+}  # fmt: skip
+"""Defaults as the help of options shows them; a test compares them with `settings`."""

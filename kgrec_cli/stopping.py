@@ -57,6 +57,7 @@ def _on_unraisable(unraisable: Any) -> None:
 
 
 def _end(number: int) -> None:
-    show_cursor = "\x1b[?25h" if os.isatty(2) else ""  # a progress bar may have hidden it
-    os.write(2, f"{show_cursor}error: stopped\n".encode())
+    # A bar at the foot of a terminal goes, and gives back the cursor that it has hidden.
+    clear = "\r\x1b[K\x1b[?25h" if os.isatty(2) else ""
+    os.write(2, f"{clear}error: stopped\n".encode())
     os._exit(128 + number)

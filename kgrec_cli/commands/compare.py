@@ -34,7 +34,6 @@ def compare(
     device: opt.Device = None,
     threads: opt.Threads = None,
     json_output: opt.Json = False,
-    quiet: opt.Quiet = False,
 ) -> None:
     """Compare finished runs on the same test targets, with intervals by paired bootstrap."""
     from kgrec_cli.runs.run_dir import find_run

@@ -16,7 +16,7 @@ config = typer.Typer(
 )
 
 
-@config.command(cls=Command)
+@config.command(cls=Command, epilog="kgrec config show --changed")
 def show(
     config: opt.Config = None,
     assignments: opt.Assignments = None,
@@ -45,7 +45,7 @@ def show(
     console.table(None, ["setting", "value", "from"], cells)
 
 
-@config.command(cls=Command)
+@config.command(cls=Command, epilog="kgrec config validate kgrec.yaml")
 def validate(
     files: Annotated[
         list[Path] | None,
@@ -71,7 +71,7 @@ def validate(
         console.say(f"{name}: {n_settings} settings, all valid")
 
 
-@config.command(cls=Command)
+@config.command(cls=Command, epilog="kgrec config diff best latest")
 def diff(
     first: Annotated[
         str,

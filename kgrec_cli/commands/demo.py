@@ -18,7 +18,6 @@ def demo(
         Path, typer.Option(metavar="FOLDER", help="Working folder; it is not removed.")
     ] = Path("kgrec-demo"),
     threads: opt.Threads = None,
-    quiet: opt.Quiet = False,
 ) -> None:
     """Run the whole pipeline on the bundled sample data, in a minute or two."""
     from kgrec_cli.commands.evaluate import evaluate
@@ -41,7 +40,7 @@ def demo(
             "--links sample_data/links.tsv",
         )
         kg_path, links_path = sample_dir / "kg.tsv", sample_dir / "links.tsv"
-        prepare(DATASET, raw=sample_dir, kg=str(kg_path), links=links_path)
+        prepare(DATASET, raw=sample_dir, kg=[str(kg_path)], links=[links_path])
         _step(
             2,
             "Train entity vectors from the graph with TransE.",
@@ -54,7 +53,7 @@ def demo(
             "kgrec train --freeze-kg --epochs 10 --learning-rate 0.005 --train-batch-size 512",
         )
         train(freeze_kg=True, epochs=10, learning_rate=0.005, train_batch_size=512, threads=threads)
-        _step(4, "Measure it on what was held out, beside two baselines.", "kgrec evaluate")
+        _step(4, "Measure it on what was held out, beside baselines.", "kgrec evaluate")
         evaluate(threads=threads)
         _step(5, "Recommend films to user 7.", "kgrec recommend --user 7 --topk 5")
         recommend(user=["7"], topk=5, threads=threads)

@@ -2,18 +2,21 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
 from kgrec_cli import console
 from kgrec_cli.commands import options as opt
 
+_WHICH: dict[str, "bool | Literal['all']"] = {"auto": True, "all": "all", "none": False}
+
 
 def evaluate(
     run: opt.Run = None,
     topk: Annotated[
-        str | None, opt.setting("topk", metavar="K[,K...]", show_default="the run's")
+        str | None,
+        opt.setting("topk", "--topk", "-k", metavar="K[,K...]", show_default="the run's"),
     ] = None,
     metrics: Annotated[
         str | None, opt.setting("metrics", metavar="NAME[,NAME...]", show_default="all")
@@ -26,11 +29,15 @@ def evaluate(
         ),
     ] = None,
     baselines: Annotated[
-        bool,
+        Literal["auto", "all", "none"],
         typer.Option(
-            "--baselines/--no-baselines", help="Measure popularity and ItemKNN on the same split."
+            help="Which baselines to measure on the same split: popularity, ItemKNN, sequential "
+            "rules and EASE. auto: all up to 5,000 items, above them the first two."
         ),
-    ] = True,
+    ] = "auto",
+    no_baselines: Annotated[
+        bool, typer.Option("--no-baselines", help="The same as --baselines none.")
+    ] = False,
     explanations: Annotated[
         bool,
         typer.Option(
@@ -41,9 +48,8 @@ def evaluate(
     device: opt.Device = None,
     threads: opt.Threads = None,
     json_output: opt.Json = False,
-    quiet: opt.Quiet = False,
 ) -> None:
-    """Measure a run by full ranking, seen items masked and not, beside two baselines."""
+    """Measure a run by full ranking, seen items masked and not, beside baselines."""
     from kgrec_cli.config import parse_assignments
     from kgrec_cli.runs.held_out import evaluation_settings
     from kgrec_cli.runs.run_dir import find_run
@@ -59,7 +65,7 @@ def evaluate(
             folder,
             settings=settings,
             per_user_path=per_user,
-            baselines=baselines,
+            baselines=_WHICH["none" if no_baselines else baselines],
             explanations=explanations,
             device=device,
             threads=threads,

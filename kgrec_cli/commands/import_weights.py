@@ -16,7 +16,6 @@ def import_weights(
     config: opt.Config = None,
     assignments: opt.Assignments = None,
     json_output: opt.Json = False,
-    quiet: opt.Quiet = False,
 ) -> None:
     """Make a run of a RecBole checkpoint and measure it. No code in the file is run."""
     from kgrec_cli.config import resolve_settings

@@ -24,7 +24,10 @@ def _refused_value(error: Any) -> str:
     from kgrec_cli.config import expected_of
 
     problem = error.__cause__.errors()[0]
-    where = error.param.get_error_hint() if error.param is not None else "value"
+    where = "value"
+    if error.param is not None:
+        longest = max(error.param.opts, key=len)
+        where = f"'{longest}'" if longest.startswith("-") else error.param.get_error_hint()
     if problem["type"] == "value_error":
         return f"Invalid value for {where}: {problem['msg'].removeprefix('Value error, ')}"
     return f"Invalid value for {where}: {expected_of(problem)}"

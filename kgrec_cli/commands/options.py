@@ -5,24 +5,35 @@ from typing import Annotated, Any
 
 import typer
 
-from kgrec_cli import console
+from kgrec_cli.commands.command import MACHINE
 from kgrec_cli.commands.completion import (
     complete_assignment,
     complete_dataset,
     complete_run,
 )
-from kgrec_cli.descriptions import DESCRIPTIONS
+from kgrec_cli.descriptions import DEFAULTS, DESCRIPTIONS
 from kgrec_cli.errors import UsageError
+
+SETTINGS = "Data and settings"
+PANELS = {
+    "Model": "model freeze_kg embedding_size hidden_size num_layers dropout_prob",
+    "Training": "epochs learning_rate train_batch_size loss_type valid_metric stopping_step seed",
+    SETTINGS: "preset",
+    MACHINE: "device threads",
+}
+"""The headings of the help under which options that are settings stand."""
 
 
 def setting(name: str, *flags: str, **more: Any) -> Any:
-    """An option that is a setting, with its description as help."""
-    return typer.Option(*flags, help=DESCRIPTIONS[name], **more)
+    """An option that is a setting: its description is the help, with the default if it has one."""
+    default = f" [default: {DEFAULTS[name]}]" if name in DEFAULTS else ""
+    panel = next((panel for panel, names in PANELS.items() if name in names.split()), None)
+    return typer.Option(*flags, help=DESCRIPTIONS[name] + default, rich_help_panel=panel, **more)
 
 
-def count(name: str, *, min: int = 1) -> Any:
+def count(name: str, *flags: str, min: int = 1) -> Any:
     """As `setting`, of a whole number; the short metavar leaves room for the help's text."""
-    return setting(name, min=min, metavar="N")
+    return setting(name, *flags, min=min, metavar="N")
 
 
 DatasetArgument = Annotated[
@@ -39,27 +50,33 @@ DatasetOption = Annotated[
     str | None,
     typer.Option(
         "--dataset",
+        "-d",
         metavar="DATASET",
         help="The data set, as an option.",
+        rich_help_panel=SETTINGS,
         autocompletion=complete_dataset,
     ),
 ]
-Model = Annotated[str | None, setting("model")]
+Model = Annotated[str | None, setting("model", "--model", "-m")]
 Preset = Annotated[str | None, setting("preset")]
 Config = Annotated[
     list[Path] | None,
     typer.Option(
         "--config",
+        "-c",
         metavar="FILE",
         help="Settings file (YAML); may be repeated, later over earlier.",
+        rich_help_panel=SETTINGS,
     ),
 ]
 Assignments = Annotated[
     list[str] | None,
     typer.Option(
         "--set",
+        "-s",
         metavar="KEY=VALUE",
         help="Any setting; may be repeated.",
+        rich_help_panel=SETTINGS,
         autocompletion=complete_assignment,
     ),
 ]
@@ -76,19 +93,14 @@ Run = Annotated[
 Device = Annotated[str | None, setting("device")]
 Threads = Annotated[int | None, count("threads")]
 Seed = Annotated[int | None, count("seed", min=0)]
-Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON, nothing else.")]
-
-
-def _be_quiet(quiet: bool) -> None:
-    if quiet:
-        console.set_quiet(True)
-
-
-Quiet = Annotated[
+Json = Annotated[
     bool,
-    typer.Option(
-        "--quiet", "-q", callback=_be_quiet, help="No progress and no notes; warnings stay."
-    ),
+    typer.Option("--json", help="Print the result as JSON, nothing else.", rich_help_panel=MACHINE),
+]
+
+DryRun = Annotated[
+    bool,
+    typer.Option("--dry-run", help="Only say what would be written.", rich_help_panel=MACHINE),
 ]
 
 

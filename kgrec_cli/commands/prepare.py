@@ -73,19 +73,22 @@ def prepare(
         ),
     ] = "error",
     kg: Annotated[
-        str,
+        list[str] | None,
         _kg(
-            help="Triples (.kg, TSV, CSV, Parquet, N-Triples, gzip, a folder with kg.txt); or "
-            "'wikidata'; 'freebase' (for ml-100k); 'metadata': genres, years and tags of the raw "
-            "set; 'none'; 'auto': the one registered for the set if it can be downloaded, else "
-            "metadata."
+            help="Triples (.kg, TSV, CSV, Parquet, N-Triples, gzip, a folder of KGAT, OpenKE or "
+            "with kg.txt); or 'wikidata'; 'freebase' (for ml-100k); 'metadata': genres, "
+            "years and tags of the raw set, or the columns of the item list; 'none'; 'auto': the "
+            "one registered for the set if it can be downloaded, else metadata. Twice: the graphs "
+            "are joined.",
+            show_default="auto",
         ),
-    ] = "auto",
+    ] = None,
     links: Annotated[
-        Path | None,
+        list[Path] | None,
         _kg(
             help="Which item is which entity: two columns, or item, title, entity. "
-            "Without --kg they are links to the graph registered for the set."
+            "Without --kg they are links to the graph registered for the set. With several --kg, "
+            "one for each, in their order."
         ),
     ] = None,
     link_by: Annotated[
@@ -129,9 +132,28 @@ def prepare(
         bool,
         _kg(
             "--add-metadata",
-            help="Add the items' genres, years and tags to the KG. Helps where it knows few items.",
+            help="Add the items' genres, years and tags to the KG, or the columns of the item "
+            "list. Helps where it knows few items.",
         ),
     ] = False,
+    kg_columns: Annotated[
+        str | None,
+        _kg(
+            help="Columns of the item list to make relations of, for instance "
+            "brand,category:list,price:bins. Kinds: value, list, bins (quantiles; bins=10), year, "
+            "items (ids of other items). Default: all that are of use.",
+            show_default=False,
+        ),
+    ] = None,
+    drop_relation: Annotated[
+        list[str] | None, _kg(help="Drop a relation; may be repeated. `kgrec graph` shows them.")
+    ] = None,
+    kg_min_degree: Annotated[
+        int, _kg(min=0, help="Drop entities in fewer triples, unless they are an item's.")
+    ] = 0,
+    kg_max_degree: Annotated[
+        int | None, _kg(min=1, help="Drop entities in more triples, unless they are an item's.")
+    ] = None,
     min_rating: Annotated[float | None, _rule(help="Drop lower ratings.")] = None,
     min_user_inter: Annotated[int, _rule(min=0, help="Drop users with fewer interactions.")] = 0,
     min_item_inter: Annotated[int, _rule(min=0, help="Drop items with fewer interactions.")] = 0,
@@ -142,8 +164,8 @@ def prepare(
     data_path: Annotated[
         str | None, opt.setting("data_path", show_default="dataset, or as kgrec.yaml says")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the account as JSON.")] = False,
-    quiet: opt.Quiet = False,
+    dry_run: opt.DryRun = False,
+    json_output: opt.Json = False,
 ) -> None:
     """Turn raw interactions and a knowledge graph into RecBole's atomic files."""
     from kgrec_cli import api
@@ -152,15 +174,24 @@ def prepare(
         name, raw=raw, items=items, id_col=id_col, title_col=title_col, year_col=year_col,
         genre_col=genre_col, user_col=user_col, item_col=item_col, rating_col=rating_col,
         time_col=time_col, offset_col=offset_col, time_format=time_format, on_bad_row=on_bad_row,
-        missing_ids=missing_ids, kg=kg, links=links, link_by=link_by, catalog=catalog,
+        missing_ids=missing_ids, kg=kg or "auto", links=links, link_by=link_by, catalog=catalog,
         relations=relations, hops=hops, language=language, endpoint=endpoint,
-        add_metadata=add_metadata, min_rating=min_rating, min_user_inter=min_user_inter,
-        min_item_inter=min_item_inter, duplicates=duplicates, data_path=data_path, quiet=as_json,
+        add_metadata=add_metadata, kg_columns=kg_columns,
+        drop_relation=drop_relation or (), kg_min_degree=kg_min_degree,
+        kg_max_degree=kg_max_degree, min_rating=min_rating, min_user_inter=min_user_inter,
+        min_item_inter=min_item_inter, duplicates=duplicates, data_path=data_path,
+        dry_run=dry_run, quiet=json_output,
     )  # fmt: skip
-    if as_json:
+    if json_output:
         console.emit_json(result.report)
         return
     console.table(None, [name, "rows", "share"], account(result.report))
+    if made := columns_made(result.report):
+        console.table("relations of the item list", ["relation", "items", "values", "from"], made)
+    if dry_run:
+        state = "replaced" if result.dataset_dir.is_dir() else "made"
+        console.say(f"{result.dataset_dir}: would be {state}; nothing is written (--dry-run)")
+        return
     console.say(f"wrote {result.dataset_dir}/{name}.{{inter,item,user,kg,link}} and prepare.json")
     if result.bad_rows_path is not None:
         console.say(f"bad rows are in {result.bad_rows_path}")
@@ -221,10 +252,24 @@ def account(report: dict[str, Any]) -> list[list[Any]]:
         ("items that share an entity", links["items_sharing_an_entity"]),
         ("repeated triples, dropped", kg["repeated"]),
         ("triples from an entity to itself", kg["self_loops"]),
+        ("triples pruned", kg.get("pruned", {}).get("triples", 0)),
     ]
     rows += [[what, count, ""] for what, count in optional if count]
     rows += [[f"triples ({kg['name']})", kg["triples"], ""]]
     return [*rows, ["entities", kg["entities"], ""], ["relations", kg["relations"], ""]]
+
+
+def columns_made(report: dict[str, Any]) -> list[list[Any]]:
+    """The rows of the table of relations that the columns of an item list gave."""
+    return [
+        [" and ".join(use["relations"]), use["items"], use["values"], _from(use)]
+        for use in report["kg"].get("columns", ())
+        if use["kind"] != "unused"
+    ]
+
+
+def _from(use: dict[str, Any]) -> str:
+    return f"{use['column']}: {use['how'] or 'as it is'}"
 
 
 def _share(count: int, total: int) -> str:

@@ -13,10 +13,11 @@ from kgrec_cli.commands.completion import complete_method
 def pretrain_kg(
     dataset: opt.DatasetArgument = None,
     method: Annotated[
-        str | None, opt.setting("pretrain_kg.method", autocompletion=complete_method)
+        str | None,
+        opt.setting("pretrain_kg.method", "--method", "-m", autocompletion=complete_method),
     ] = None,
     embedding_size: Annotated[int | None, opt.count("pretrain_kg.embedding_size")] = None,
-    epochs: Annotated[int | None, opt.count("pretrain_kg.epochs")] = None,
+    epochs: Annotated[int | None, opt.count("pretrain_kg.epochs", "--epochs", "-e")] = None,
     batch_size: Annotated[int | None, opt.count("pretrain_kg.batch_size")] = None,
     learning_rate: Annotated[float | None, opt.setting("pretrain_kg.learning_rate")] = None,
     negatives: Annotated[int | None, opt.count("pretrain_kg.negatives")] = None,
@@ -34,7 +35,6 @@ def pretrain_kg(
     device: opt.Device = None,
     threads: opt.Threads = None,
     json_output: opt.Json = False,
-    quiet: opt.Quiet = False,
 ) -> None:
     """Train a vector for every entity of the knowledge graph, with PyKEEN."""
     from kgrec_cli.config import resolve_settings

@@ -22,7 +22,9 @@ def recommend(
     run: opt.Run = None,
     user: Annotated[
         list[str] | None,
-        typer.Option(metavar="USER", help="A user of the data set; may be repeated."),
+        typer.Option(
+            "--user", "-u", metavar="USER", help="A user of the data set; may be repeated."
+        ),
     ] = None,
     items: Annotated[
         str | None,
@@ -31,7 +33,10 @@ def recommend(
     item: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="ITEM", help="An item of a history, by id or title; may be repeated, in order."
+            "--item",
+            "-i",
+            metavar="ITEM",
+            help="An item of a history, by id or title; may be repeated, in order.",
         ),
     ] = None,
     all_users: Annotated[
@@ -51,9 +56,13 @@ def recommend(
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="File to write (.parquet, .csv, .tsv or .jsonl)."),
+        typer.Option(
+            "--out", "-o", metavar="FILE", help="File to write (.parquet, .csv, .tsv or .jsonl)."
+        ),
     ] = None,
-    topk: Annotated[int, typer.Option(min=1, metavar="N", help="Items per list.")] = 10,
+    topk: Annotated[
+        int, typer.Option("--topk", "-k", min=1, metavar="N", help="Items per list.")
+    ] = 10,
     exclude: Annotated[
         str | None,
         typer.Option(
@@ -74,7 +83,6 @@ def recommend(
     device: opt.Device = None,
     threads: opt.Threads = None,
     json_output: opt.Json = False,
-    quiet: opt.Quiet = False,
 ) -> None:
     """Recommend items: to users by their whole histories, or after any list of items."""
     from kgrec_cli.runs.item_search import find_item
@@ -161,7 +169,7 @@ def _as_json(of_user: "Recommendations", reasons: "list[Explanation]") -> dict[s
     items = [asdict(item) for item in of_user.items]
     for item, reason in zip(items, reasons, strict=False):  # no reason where none is asked for
         item["explanation"] = {k: v for k, v in asdict(reason).items() if k not in item}
-    return {"user": of_user.user, "history": history, "items": items}
+    return {"user": of_user.user, "items": items, "history": history}
 
 
 def _show(of_user: "Recommendations") -> None:

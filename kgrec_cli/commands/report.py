@@ -22,7 +22,9 @@ def report(
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="The page; default: report-NAME.html here."),
+        typer.Option(
+            "--out", "-o", metavar="FILE", help="The page; default: report-NAME.html here."
+        ),
     ] = None,
     device: opt.Device = None,
     threads: opt.Threads = None,

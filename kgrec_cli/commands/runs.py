@@ -11,6 +11,7 @@ from kgrec_cli import console
 from kgrec_cli.commands import options as opt
 from kgrec_cli.commands.command import Command, Group
 from kgrec_cli.commands.completion import complete_dataset, complete_run
+from kgrec_cli.display import loading
 from kgrec_cli.errors import KgrecError, UsageError
 
 runs = typer.Typer(cls=Group, help="List the runs; show, rename, remove them; name the best one.")
@@ -33,14 +34,13 @@ def list_runs(
         ),
     ] = False,
     json_output: opt.Json = False,
-    quiet: opt.Quiet = False,
 ) -> None:
     """List the runs: finished, stopped (`kgrec train --resume` resumes them) or half-begun."""
     if context.invoked_subcommand is not None:
         return
-    from kgrec_cli.config import resolve_settings
-    from kgrec_cli.runs import run_dir
-
+    with loading(json_output):
+        from kgrec_cli.config import resolve_settings
+        from kgrec_cli.runs import run_dir
     settings = resolve_settings(folder=Path())
     saved_dir, metric = Path(settings.checkpoint_dir), settings.valid_metric.casefold()
     half_begun = run_dir.list_half_begun(saved_dir)
@@ -62,7 +62,7 @@ def list_runs(
         console.say("`kgrec runs --remove-half-begun` removes what is half-begun")
 
 
-@runs.command(cls=Command)
+@runs.command(cls=Command, epilog="kgrec runs show best")
 def show(run: ARun, json_output: opt.Json = False) -> None:
     """Show a run: what it was trained with and on, its settings, its masked metrics."""
     from kgrec_cli.config import resolve_settings
@@ -92,7 +92,7 @@ def show(run: ARun, json_output: opt.Json = False) -> None:
             console.say(f"{name}: {console.format_cell(value)}")
 
 
-@runs.command(cls=Command)
+@runs.command(cls=Command, epilog="kgrec runs rename latest mine")
 def rename(
     run: ARun,
     name: Annotated[str, typer.Argument(metavar="NAME", help="Its new name.", show_default=False)],
@@ -115,7 +115,7 @@ def rename(
         console.say(f"{folder} -> {target}")
 
 
-@runs.command(cls=Command)
+@runs.command(cls=Command, epilog="kgrec runs remove mine --dry-run")
 def remove(
     names: Annotated[
         list[str],
@@ -123,9 +123,7 @@ def remove(
             metavar="RUN...", help="Whole names.", show_default=False, autocompletion=complete_run
         ),
     ],
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Only say what would be removed.")
-    ] = False,
+    dry_run: opt.DryRun = False,
     json_output: opt.Json = False,
 ) -> None:
     """Remove runs for good. Their whole names are needed."""
@@ -149,7 +147,7 @@ def remove(
         console.say(f"{folder}: {'would be removed' if dry_run else 'removed'}")
 
 
-@runs.command(cls=Command)
+@runs.command(cls=Command, epilog="kgrec runs best ml-100k")
 def best(
     dataset: Annotated[
         str | None,

@@ -1,7 +1,7 @@
 """`kgrec train`: options to settings, `run_train`, a table of what came out."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -22,7 +22,7 @@ def train(
         bool | None, opt.setting("freeze_kg", "--freeze-kg/--no-freeze-kg")
     ] = None,
     preset: opt.Preset = None,
-    epochs: Annotated[int | None, opt.count("epochs")] = None,
+    epochs: Annotated[int | None, opt.count("epochs", "--epochs", "-e")] = None,
     learning_rate: Annotated[float | None, opt.setting("learning_rate")] = None,
     train_batch_size: Annotated[int | None, opt.count("train_batch_size")] = None,
     embedding_size: Annotated[int | None, opt.count("embedding_size")] = None,
@@ -34,10 +34,17 @@ def train(
     stopping_step: Annotated[int | None, opt.count("stopping_step")] = None,
     seed: opt.Seed = None,
     seeds: Annotated[
-        int, typer.Option(min=1, metavar="N", help="Train this many runs, with consecutive seeds.")
+        int,
+        typer.Option(
+            min=1,
+            metavar="N",
+            rich_help_panel="Training",
+            help="Train this many runs, with consecutive seeds.",
+        ),
     ] = 1,
     name: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Name of the run, of its folder too.")
+        str | None,
+        typer.Option("--name", "-n", metavar="NAME", help="Name of the run, of its folder too."),
     ] = None,
     resume: Annotated[
         str | None,
@@ -58,17 +65,38 @@ def train(
             autocompletion=complete_run,
         ),
     ] = None,
+    tracker: Annotated[
+        Literal["tensorboard", "mlflow", "trackio"] | None,
+        typer.Option(
+            "--tracker", help="Log the training there too: pip install 'kgrec[trackers]'."
+        ),
+    ] = None,
+    from_run: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            metavar="RUN",
+            help="Warm start: settings and first weights of a finished run, for new interactions, "
+            "users and items.",
+            autocompletion=complete_run,
+        ),
+    ] = None,
     config: opt.Config = None,
     assignments: opt.Assignments = None,
     device: opt.Device = None,
     threads: opt.Threads = None,
     json_output: opt.Json = False,
-    quiet: opt.Quiet = False,
 ) -> None:
     """Train GRU4RecKG (or GRU4Rec) and measure it on the validation and test parts."""
     from kgrec_cli.config import resolve_settings
     from kgrec_cli.runs.run_dir import find_run
-    from kgrec_cli.stages.train import final_fit_settings, resume_train, run_train
+    from kgrec_cli.stages.train import (
+        final_fit_settings,
+        resume_train,
+        run_train,
+        warm_start_settings,
+    )
+    from kgrec_cli.trackers import tracking
 
     folder, dataset = Path(), opt.one_dataset(dataset, dataset_option)
     options: dict[str, Any] = {
@@ -82,15 +110,18 @@ def train(
         raise UsageError("--like goes with --on-all-data")
     if resume is not None:
         typed = [value for value in options.values() if value is not None]
-        if typed or config or assignments or on_all_data or seeds > 1 or name:
+        if typed or config or assignments or on_all_data or seeds > 1 or name or from_run:
             raise UsageError("--resume uses the settings of the run: give it alone")
         settings = resolve_settings(folder=folder)
         run_dir = find_run(folder, resume, finished=False)
-        with console.listening(json_output) as on_event:
+        with console.listening(json_output) as listen, tracking(tracker, listen) as on_event:
             results = [resume_train(run_dir, folder, threads=threads, on_event=on_event)]
     else:
         base = None
-        if on_all_data:
+        warm_start = None if from_run is None else find_run(folder, from_run)
+        if warm_start is not None and like is None:
+            base = warm_start_settings(warm_start, on_all_data=on_all_data, epochs=epochs)
+        elif on_all_data:
             with console.listening(json_output) as on_event:
                 base = final_fit_settings(folder, like, dataset, on_event)
         settings = resolve_settings(
@@ -102,13 +133,14 @@ def train(
             needs_dataset=True,
             on_note=console.note,
         )
-        with console.listening(json_output) as on_event:
+        with console.listening(json_output) as listen, tracking(tracker, listen) as on_event:
             results = run_train(
                 settings,
                 folder,
                 n_seeds=seeds,
                 name=name,
                 on_all_data=on_all_data,
+                warm_start=warm_start,
                 on_event=on_event,
             )
     _show(results, settings.shown_cutoff, json_output)

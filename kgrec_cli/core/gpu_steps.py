@@ -6,7 +6,7 @@ captured step is launched as one.
 
 import gc
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -26,11 +26,18 @@ class CapturedStep:
     Args:
         step: What is repeated.
         device: Where its tensors are.
+        generators: What it draws with beside the default generator.
     """
 
-    def __init__(self, step: Callable[[], None], device: torch.device) -> None:
+    def __init__(
+        self,
+        step: Callable[[], None],
+        device: torch.device,
+        generators: Sequence[torch.Generator] = (),
+    ) -> None:
         self.step = step
         self.device = device
+        self.generators = generators
         self.graph: torch.cuda.CUDAGraph | None = None
         self.n_eager = 0
 
@@ -50,6 +57,8 @@ class CapturedStep:
         No garbage is collected meanwhile: freeing a tensor of another graph would end the capture.
         """
         graph = torch.cuda.CUDAGraph()
+        for generator in self.generators:
+            graph.register_generator_state(generator)
         here = torch.cuda.current_stream(self.device)
         stream = torch.cuda.Stream(self.device)  # type: ignore[no-untyped-call]
         stream.wait_stream(here)

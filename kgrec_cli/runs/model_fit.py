@@ -4,11 +4,13 @@ Both without taking the memory: a run's weights are looked at before a model is 
 """
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 from kgrec_cli.core.memory import check_memory
 from kgrec_cli.core.model.gru4reckg import GRU4RecKG, ModelSettings
@@ -28,9 +30,20 @@ def expected_weights(
         n_items: N, padding included.
         widths: By name of a branch but the items', the width of its vectors.
     """
-    with torch.device("meta"):
+    with torch.device("meta"), _NoInitialValues():
         tables = {name: torch.empty(n_items, width) for name, width in widths.items()}
         return GRU4RecKG(settings, n_items, tables).state_dict()
+
+
+class _NoInitialValues(TorchFunctionMode):
+    """Draws no initial values: on "meta" that imports torch's compiler, which takes seconds."""
+
+    def __torch_function__(
+        self, function: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        if function.__name__ in ("normal_", "uniform_"):
+            return args[0] if args else kwargs["tensor"]
+        return function(*args, **(kwargs or {}))
 
 
 def check_model_size(settings: ModelSettings, n_items: int, widths: Mapping[str, int]) -> None:

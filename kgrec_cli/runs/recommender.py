@@ -226,7 +226,7 @@ class Recommender:
             rows, n_rows = ((user, self._history_of_user(user)) for user in users), len(users)
         else:
             of_users, names = self.dataset.histories, self.dataset.users.tokens
-            rows = ((names[user], self._history(n)) for n, user in enumerate(of_users.user_ids))
+            rows = ((names[user], self.history(n)) for n, user in enumerate(of_users.user_ids))
             n_rows = len(of_users)
         item_tokens = pl.Series(self.items.tokens)
         titles = pl.Series([self.titles.get(token) for token in item_tokens], dtype=pl.String)
@@ -338,9 +338,10 @@ class Recommender:
             raise KgrecError(
                 f"{self.dataset.name}: no user {user!r}; its users are {examples}, ..."
             )
-        return self._history(index)
+        return self.history(index)
 
-    def _history(self, index: int) -> ItemIds:
+    def history(self, index: int) -> ItemIds:
+        """The item ids of the history of this index, oldest first."""
         histories = self.dataset.histories
         return histories.items[histories.offsets[index] : histories.offsets[index + 1]]
 

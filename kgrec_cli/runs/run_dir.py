@@ -78,7 +78,12 @@ def new_run(
         for token in dataset.items.tokens[1:]
     ]
     table = pl.DataFrame(rows, dict.fromkeys(ITEM_TYPES, pl.String), orient="row")
-    origin = {"inter_sha256": dataset.inter_sha256, **origin}
+    origin = {
+        "inter_sha256": dataset.inter_sha256,
+        "n_users": len(dataset.users) - 1,
+        "n_interactions": len(dataset.histories.items),
+        **origin,
+    }
     remove_leftovers(saved_dir)
     with ExitStack() as stack:
         if name is None:

@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from kgrec_cli.bounded_yaml import read_yaml
-from kgrec_cli.config import build_settings
+from kgrec_cli.config import build_settings, merge
 from kgrec_cli.errors import KgrecError, shorten
 from kgrec_cli.formats.atomic import read_atomic, read_header
 from kgrec_cli.formats.files import (
@@ -49,10 +49,16 @@ class _Shape(BaseModel):
 
 
 class Environment(_Shape):
-    """`environment.json`: what a run was made with, as far as commands read it."""
+    """`environment.json`: what a run was made with, as far as commands read it.
+
+    `warm_start` is the folder of the run that its first weights are of.
+    """
 
     inter_sha256: str
     on_all_data: bool = False
+    n_users: int | None = None
+    n_interactions: int | None = None
+    warm_start: str | None = None
 
 
 class Training(_Shape):
@@ -244,14 +250,14 @@ def write_history(run_dir: Path, rows: Iterable[Mapping[str, Any]]) -> None:
 
 
 def merge_metrics(run_dir: Path, values: Mapping[str, Any]) -> None:
-    """Puts `values` over those in `metrics.json`.
+    """Puts `values` over those in `metrics.json`, block by block: other cutoffs there stay.
 
     Raises:
         KgrecError: It is damaged.
         CannotWrite: It cannot be written.
     """
     metrics = read_metrics(run_dir).model_dump(exclude_unset=True)
-    write_json(run_dir / METRICS, {**metrics, **values})
+    write_json(run_dir / METRICS, merge(metrics, values))
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> None:

@@ -24,7 +24,7 @@ from kgrec_cli.runs.held_out import HeldOut, evaluation_settings, load_held_out
 from kgrec_cli.runs.recommender import Recommender
 from kgrec_cli.runs.run_files import read_run_settings
 from kgrec_cli.settings import METRICS
-from kgrec_cli.stages.export import LOCAL_SETTINGS
+from kgrec_cli.stages.export.recbole import LOCAL_SETTINGS
 
 VIEWS = ("test", "test_masked")
 FEW_USERS = 30

@@ -7,14 +7,10 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from kgrec_cli.config import narrow
 from kgrec_cli.core.data import splits
-from kgrec_cli.core.evaluation.baselines import item_knn_score, popularity_score
 from kgrec_cli.core.evaluation.measure import (
     PARTS,
     Measured,
-    MeasureSettings,
-    measure,
     merge_parts,
 )
 from kgrec_cli.core.evaluation.slices import TIED, popularity_groups, slice_metrics, time_groups
@@ -23,8 +19,9 @@ from kgrec_cli.dataset.load import Dataset
 from kgrec_cli.errors import KgrecError
 from kgrec_cli.events import Note, OnEvent, Progress, Warn
 from kgrec_cli.formats.files import CannotWrite, check_export_path, write_table
+from kgrec_cli.runs.baselines import WhichBaselines, measure_baselines
 from kgrec_cli.runs.held_out import HeldOut, load_held_out
-from kgrec_cli.runs.run_files import merge_metrics, read_metrics
+from kgrec_cli.runs.run_files import merge_metrics, read_metrics, read_run_settings
 from kgrec_cli.settings import Settings
 
 MAX_EXPLAINED = 1000
@@ -36,9 +33,10 @@ class Evaluation:
     """What `evaluate` measured.
 
     Metrics are by part (valid, valid_masked, test, test_masked); those of the baselines, by name,
-    of test parts only. Slices are by view, then by name: n_targets and metrics. `is_kept` says
-    whether the run's `metrics.json` holds them now: not in a folder that is read-only.
-    `explanations` are path metrics by name, with `users` and `of_users`; empty unless asked for.
+    of test parts only, beside the `parameters` that validation chose. Slices are by view, then by
+    name: n_targets and metrics. `is_kept` says whether the run's `metrics.json` holds them now: not
+    in a folder that is read-only, nor where `eval_args` are others than the run's. `explanations`
+    are path metrics by name, with `users` and `of_users`; empty unless asked for.
     """
 
     run_dir: Path
@@ -55,7 +53,7 @@ def run_evaluate(
     *,
     settings: Settings,
     per_user_path: Path | None = None,
-    baselines: bool = True,
+    baselines: WhichBaselines = True,
     explanations: bool = False,
     device: str | None = None,
     threads: int | None = None,
@@ -64,7 +62,7 @@ def run_evaluate(
     """Measures a finished run on its data set and merges the result into its `metrics.json`.
 
     `settings` are the run's, with what to measure. The rank of each test target is written to
-    `per_user_path`. Where `metrics.json` cannot be written, a warning says so.
+    `per_user_path`. A warning says where nothing is merged (see `Evaluation`).
 
     Raises:
         KgrecError: The run is damaged or held nothing out, its data set is missing or has changed.
@@ -75,7 +73,7 @@ def run_evaluate(
     held_out = load_held_out(
         run_dir, folder, settings, device=device, threads=threads, on_event=on_event
     )
-    dataset, split, popularity = held_out.dataset, held_out.split, held_out.popularity
+    dataset, popularity = held_out.dataset, held_out.popularity
     measured: dict[str, Measured] = {}
     for part in PARTS:
         on_event(Note(f"ranking the {part} targets among {len(dataset.items) - 1:,} items"))
@@ -86,23 +84,22 @@ def run_evaluate(
         on_event(Note(_tie_note(int(tied["n_targets"]), len(test.targets))))
     if per_user_path is not None:
         write_table(per_user_path, per_user_table(test, dataset))
-    baseline_metrics: dict[str, dict[str, dict[str, float]]] = {}
-    if baselines and test.metrics:
-        histories, measuring = dataset.histories, narrow(settings, MeasureSettings)
-        scores = {
-            "Pop": popularity_score(popularity),
-            "ItemKNN": item_knn_score(histories, split, len(dataset.items)),
+    baseline_metrics = {
+        name: {
+            **each.measured.metrics,
+            **({"parameters": each.parameters} if each.parameters else {}),
         }
-        for name, score in scores.items():
-            on_event(Note(f"ranking the test targets by {name}"))
-            measured_baseline = measure(score, histories, split, "test", measuring, popularity)
-            baseline_metrics[name] = measured_baseline.metrics
+        for name, each in measure_baselines(held_out, baselines, on_event).items()
+    }
     of_paths = measure_explanations(held_out, on_event) if explanations else {}
     more = {"baselines": baseline_metrics, "explanations": of_paths}
     measured_too = {name: values for name, values in more.items() if values}
-    is_kept = True
+    is_kept = settings.eval_args == read_run_settings(run_dir).eval_args
+    if not is_kept:
+        on_event(Warn("eval_args are not those of the run: these metrics are shown, not kept"))
     try:
-        merge_metrics(run_dir, {**metrics, "slices": slices, **measured_too})
+        if is_kept:
+            merge_metrics(run_dir, {**metrics, "slices": slices, **measured_too})
     except CannotWrite as error:
         on_event(Warn(f"{error}: these metrics are shown, but not kept"))
         is_kept = False

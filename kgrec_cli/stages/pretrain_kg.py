@@ -138,6 +138,8 @@ def _pretrain(
         if epoch < kg_settings.epochs:
             checkpoint.save(capture)
 
+    n_done = len(state.losses) if state else 0
+    on_event(Progress(method, n_done, kg_settings.epochs, "epochs"))
     try:
         model, losses = fit_kg(
             training,

@@ -1,12 +1,13 @@
 """`kgrec train`: atomic files and entity vectors in, a run folder out."""
 
+import os
 import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kgrec_cli.config import choose_dataset, narrow, resolve_settings
+from kgrec_cli.config import choose_dataset, flatten, narrow, resolve_settings
 from kgrec_cli.core.data.splits import Split, check_targets, split_all
 from kgrec_cli.core.evaluation.measure import MeasureSettings, measure_model, merge_parts
 from kgrec_cli.core.model.gru4reckg import ModelSettings, build_model
@@ -21,7 +22,7 @@ from kgrec_cli.core.training.fit import (
 from kgrec_cli.dataset.features import FeatureTables, load_feature_tables, warn_of_broken_links
 from kgrec_cli.dataset.load import Dataset, load_dataset, split_dataset
 from kgrec_cli.errors import KgrecError, Stopped
-from kgrec_cli.events import EpochDone, Note, OnEvent, Warn
+from kgrec_cli.events import EpochDone, Note, OnEvent, RunDone, RunStarted, Warn
 from kgrec_cli.formats.files import CannotWrite
 from kgrec_cli.formats.locks import only_writer
 from kgrec_cli.runs import run_dir as runs
@@ -37,6 +38,7 @@ from kgrec_cli.runs.run_files import (
     write_history,
     write_tensors,
 )
+from kgrec_cli.runs.warm_start import WarmStart, check_fits, read_warm_start, take_over
 from kgrec_cli.settings import Settings
 
 
@@ -65,12 +67,14 @@ def run_train(
     n_seeds: int = 1,
     name: str | None = None,
     on_all_data: bool = False,
+    warm_start: Path | None = None,
     on_event: OnEvent,
 ) -> list[TrainedRun]:
     """Trains one run, or one for each of `n_seeds` seeds from `settings.seed` on.
 
     `name` is that of the run's folder; None for one of data set, model and time.
     With `on_all_data` (a final fit) nothing is held out, and all of `settings.epochs` are trained.
+    `warm_start` is a finished run of the same settings to take the first weights from.
 
     Raises:
         KgrecError: A missing or malformed file, an empty split.
@@ -81,10 +85,13 @@ def run_train(
         runs.check_new_name(folder / settings.checkpoint_dir, name)
     set_up_cpu(settings)
     device = choose_device(settings.device)
+    warm = None if warm_start is None else read_warm_start(warm_start, settings)
     dataset = load_dataset(settings, folder, on_event)
     split = _split(settings, dataset, on_all_data)
     check_targets(dataset.histories, split, validate=not on_all_data)
     tables = load_feature_tables(settings, dataset, folder, on_event)
+    if warm is not None:
+        check_fits(warm, settings, dataset, widths_of(tables))
     check_model_size(narrow(settings, ModelSettings), len(dataset.items), widths_of(tables))
     check_negatives_size(settings, len(dataset.histories.items))
     warn_of_broken_links(settings, dataset, folder, on_event)
@@ -99,11 +106,12 @@ def run_train(
             name=name,
             suffix=f"-seed{seeded.seed}" if n_seeds > 1 else "",
             on_all_data=on_all_data,
+            warm_start=None if warm_start is None else os.path.relpath(warm_start, folder),
         ) as run_dir:
             on_event(Note(f"training {settings.model} on {dataset.name} -> {run_dir}"))
             try:
                 result = _train(
-                    run_dir, seeded, dataset, tables, None, on_all_data, began, on_event
+                    run_dir, seeded, dataset, tables, None, warm, on_all_data, began, on_event
                 )
             except Stopped as error:
                 if (run_dir / CHECKPOINT).is_file():
@@ -151,6 +159,20 @@ def final_fit_settings(
     return {**settings, "epochs": training.best_epoch}
 
 
+def warm_start_settings(run_dir: Path, *, on_all_data: bool, epochs: int | None) -> dict[str, Any]:
+    """The settings of a run to start from, as a mapping.
+
+    Raises:
+        KgrecError: A final fit without `epochs`: those of a training from scratch are too many.
+    """
+    if on_all_data and epochs is None:
+        raise KgrecError(
+            "--from with --on-all-data: nothing is held out to stop by, so give --epochs N: the "
+            "best epoch of a warm start that holds data out (`kgrec train --from RUN`)"
+        )
+    return read_run_settings(run_dir).model_dump(mode="json")
+
+
 def _held_out(run_dir: Path, dataset: str | None, on_event: OnEvent) -> bool:
     """Whether a run held data out, and is of the data set if one is named."""
     try:
@@ -189,15 +211,17 @@ def _resume(run_dir: Path, folder: Path, threads: int | None, on_event: OnEvent)
     if not dataset.matches(environment.inter_sha256, on_event):
         raise KgrecError(f"{run_dir}: its data set {dataset.name} has changed since; train anew")
     tables = load_feature_tables(settings, dataset, folder, on_event)
-    state = None
+    state = warm = None
     if (run_dir / CHECKPOINT).is_file():
         state = unpack_state(*read_checkpoint(run_dir))
         write_history(run_dir, state.history)  # a kill may have come between the two files
         on_event(Note(f"resuming {run_dir.name} after epoch {state.epoch}"))
     else:
         on_event(Note(f"{run_dir.name} was stopped within its first epoch: it starts again"))
+        if environment.warm_start is not None:
+            warm = read_warm_start(folder / environment.warm_start, settings)
     on_all_data = environment.on_all_data
-    return _train(run_dir, settings, dataset, tables, state, on_all_data, began, on_event)
+    return _train(run_dir, settings, dataset, tables, state, warm, on_all_data, began, on_event)
 
 
 def _train(
@@ -206,6 +230,7 @@ def _train(
     dataset: Dataset,
     tables: FeatureTables,
     state: TrainingState | None,
+    warm: WarmStart | None,
     on_all_data: bool,
     began: float,
     on_event: OnEvent,
@@ -214,6 +239,8 @@ def _train(
     histories = dataset.histories
     split = _split(settings, dataset, on_all_data)
     model = build_model(narrow(settings, ModelSettings), len(dataset.items), tables, device)
+    if warm is not None:
+        take_over(warm, model, dataset, on_event)
     if state is not None:
         with naming_the_cure(run_dir / CHECKPOINT):
             misfit = find_state_misfit(state, model, has_average=settings.ema_decay > 0)
@@ -227,6 +254,8 @@ def _train(
         on_event(event)
 
     metrics: dict[str, dict[str, float]] = {}
+    flat = flatten(settings.model_dump(mode="json"))
+    on_event(RunStarted(run_dir, dataset.name, flat, state.epoch if state else 0))
     try:
         state = fit(
             model,
@@ -250,6 +279,8 @@ def _train(
             parts = measure_model(model, histories, split, measuring, on_event=on_event)
             metrics = merge_parts(parts)
         runs.finish_run(run_dir, model, training, metrics)
+        by_part = {f"{part}/{name}": v for part in metrics for name, v in metrics[part].items()}
+        on_event(RunDone(state.best_epoch, by_part))
     except CannotWrite as error:
         raise CannotWrite(f"{error}; `kgrec train --resume {run_dir.name}` resumes") from error
     except KeyboardInterrupt as error:

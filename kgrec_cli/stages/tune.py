@@ -13,10 +13,12 @@ from typing import Any
 import polars as pl
 
 from kgrec_cli.config import build_settings, format_config, merge, narrow
+from kgrec_cli.core.data.splits import Split
 from kgrec_cli.core.evaluation.measure import MeasureSettings, measure_model
-from kgrec_cli.core.model.gru4reckg import ModelSettings, build_model
+from kgrec_cli.core.model.gru4reckg import GRU4RecKG, ModelSettings, build_model
 from kgrec_cli.core.training.epoch import TrainingSettings
 from kgrec_cli.core.training.fit import TrainingState, fit
+from kgrec_cli.core.training.trial_pool import Trial, TrialPool, why_alone
 from kgrec_cli.core.tuning import executors
 from kgrec_cli.core.tuning.report import (
     SearchTrial,
@@ -28,7 +30,7 @@ from kgrec_cli.core.tuning.search import run_search
 from kgrec_cli.core.tuning.space import Choice
 from kgrec_cli.dataset.features import FeatureTables, load_feature_tables, warn_of_broken_links
 from kgrec_cli.dataset.load import Dataset, load_dataset, split_dataset
-from kgrec_cli.errors import Stopped
+from kgrec_cli.errors import KgrecError, Stopped, UsageError, unknown_name
 from kgrec_cli.events import EpochDone, Note, OnEvent, Progress, ignore_event
 from kgrec_cli.formats.files import cannot_write, write_table, write_text
 from kgrec_cli.formats.hyper_test import SearchSpace, check_parameter_names, read_hyper_test
@@ -37,6 +39,13 @@ from kgrec_cli.runs.run_dir import choose_device, set_up_cpu
 from kgrec_cli.settings import Settings
 from kgrec_cli.stages.report.study import render_study
 
+EXECUTORS = ("serial", "processes", "ray", "batched")
+MAX_BATCHED_CPU, MAX_BATCHED_GPU = 8, 256
+EACH_ITS_OWN = (
+    "learning_rate", "weight_decay", "dropout_prob", "hidden_dropout_prob", "seed", "epochs",
+    "stopping_step", "eval_step",
+)  # fmt: skip
+"""Settings in which the trials of one batch may differ."""
 NOT_TUNED = ("dataset", "data_path", "checkpoint_dir", "device", "threads", "preset", "pretrain_kg")
 
 
@@ -65,31 +74,29 @@ def run_tune(
     max_trials: int | None = None,
     pruner: str = "none",
     early_stop: int | None = None,
-    jobs: int = 1,
+    executor: str | None = None,
+    jobs: int | None = None,
+    address: str | None = None,
     storage: str | None = None,
     on_event: OnEvent,
 ) -> Tuning:
     """Searches a space for the best `valid_metric`; the same call resumes a stopped search.
 
-    All trials share `settings`; the other arguments are the options of `kgrec tune`. With several
-    `jobs` each trial has a process, with its share of the CPU's threads; on a GPU a thread.
+    All trials share `settings`; the other arguments are the options of `kgrec tune`. Several `jobs`
+    without an `executor` are processes, each with its share of the CPU's threads; on a GPU threads.
 
     Raises:
+        UsageError: An unknown executor, or one that takes no `jobs` or `address`.
         KgrecError: A file that cannot be used, a parameter that is no setting, a study made with
             another space or other settings, or searched by another process now.
         Stopped: Ctrl-C; finished trials are saved.
     """
-    space = read_hyper_test(space_path)
-    tunable = [name for name in Settings.model_fields if name not in NOT_TUNED]
-    check_parameter_names(space, tunable)
-    for number in space.skipped_lines:
-        on_event(Note(f"{space_path}, line {number}: fewer than three words, skipped"))
-    _check_points(settings, space)
+    _check_executor(executor, jobs, address)
+    space = read_space(settings, space_path, on_event)
     set_up_cpu(settings)
     dataset = load_dataset(settings, folder, on_event)
     warn_of_broken_links(settings, dataset, folder, on_event)
-    study_name = f"{dataset.name}-{settings.model}-{space_path.stem}"
-    study_dir = folder / "studies" / study_name
+    study_dir = study_dir_of(settings, folder, space_path)
     # A study resumes only with the same: what the scores depend on beside the point.
     shared = settings.model_dump(mode="json", exclude={*NOT_TUNED, *space.ranges})
     shared["inter_sha256"] = dataset.inter_sha256
@@ -100,9 +107,9 @@ def run_tune(
             raise cannot_write(study_dir, error) from error
         result = run_search(
             space.ranges,
-            _choose_executor(settings, dataset, folder, jobs, on_event),
+            _choose_executor(settings, dataset, folder, executor, jobs, address, on_event),
             storage_url=storage or f"sqlite:///{study_dir / 'study.db'}",
-            study_name=study_name,
+            study_name=study_dir.name,
             search=search,
             max_trials=max_trials,
             seed=settings.seed,
@@ -120,6 +127,26 @@ def run_tune(
     return Tuning(study_dir, leaderboard, result.best, result.n_new, result.stopped)
 
 
+def read_space(settings: Settings, space_path: Path, on_event: OnEvent) -> SearchSpace:
+    """The search space in a file, each of its parameters and listed values checked.
+
+    Raises:
+        KgrecError: A file that cannot be used, a parameter or a value that no trial can take.
+    """
+    space = read_hyper_test(space_path)
+    tunable = [name for name in Settings.model_fields if name not in NOT_TUNED]
+    check_parameter_names(space, tunable)
+    for number in space.skipped_lines:
+        on_event(Note(f"{space_path}, line {number}: fewer than three words, skipped"))
+    _check_points(settings, space)
+    return space
+
+
+def study_dir_of(settings: Settings, folder: Path, space_path: Path) -> Path:
+    """The folder of a study; its name is that of the study."""
+    return folder / "studies" / f"{settings.dataset}-{settings.model}-{space_path.stem}"
+
+
 def _check_points(settings: Settings, space: SearchSpace) -> None:
     """Refuses a listed value that no trial could take before the first trial is run."""
     for name, range_ in space.ranges.items():
@@ -132,71 +159,145 @@ def _with_point(settings: Settings, point: Mapping[str, Any], where: str) -> Set
     return build_settings(merge(settings.model_dump(mode="json"), point), where)
 
 
+def _check_executor(executor: str | None, jobs: int | None, address: str | None) -> None:
+    if executor is not None and executor not in EXECUTORS:
+        raise UsageError(unknown_name("executor", executor, EXECUTORS))
+    if executor == "serial" and jobs not in (None, 1):
+        raise UsageError(f"--executor serial runs one trial at a time: found --jobs {jobs}")
+    if address is not None and executor != "ray":
+        raise UsageError("--address is of a Ray cluster: give --executor ray, too")
+
+
 def _choose_executor(
-    settings: Settings, dataset: Dataset, folder: Path, jobs: int, on_event: OnEvent
+    settings: Settings,
+    dataset: Dataset,
+    folder: Path,
+    executor: str | None,
+    jobs: int | None,
+    address: str | None,
+    on_event: OnEvent,
 ) -> executors.RunTrials:
     """Who runs the trials, `jobs` at a time."""
     device = choose_device(settings.device)
-    if jobs == 1:
-        return partial(executors.run_serially, _make_objective(settings, dataset, folder, on_event))
-    if device.type == "cuda":
-        objective = _make_objective(settings, dataset, folder, ignore_event)
-        return partial(executors.run_in_threads, objective, jobs, device)
-    return partial(
-        executors.run_in_processes, partial(_load_objective, settings, folder, jobs), jobs
-    )
+    n_cpus = os.cpu_count() or 1
+    if executor is None and (jobs or 1) > 1:
+        executor = "threads" if device.type == "cuda" else "processes"
+    match executor:
+        case "threads":
+            objective = Trials(settings, dataset, folder, ignore_event)
+            return partial(executors.run_in_threads, objective, jobs or 1, device)
+        case "processes":
+            jobs = jobs or n_cpus
+            make = partial(_load_objective, settings, folder, max(1, n_cpus // jobs))
+            return partial(executors.run_in_processes, make, jobs, on_event=on_event)
+        case "ray":
+            from kgrec_cli.core.tuning.ray_tasks import run_on_ray
+
+            n_threads = settings.threads or 1
+            make = partial(_load_objective, settings, folder.resolve(), n_threads)
+            return partial(
+                run_on_ray, make, jobs, address,
+                n_threads=n_threads, n_gpus=int(device.type == "cuda"),
+            )  # fmt: skip
+        case "batched":
+            return BatchedTrials(settings, dataset, folder, on_event).run(jobs)
+    return partial(executors.run_serially, Trials(settings, dataset, folder, on_event))
 
 
-def _load_objective(settings: Settings, folder: Path, jobs: int) -> executors.Objective:
+def _load_objective(settings: Settings, folder: Path, n_threads: int) -> executors.Objective:
     """The objective of a worker process, which loads the data itself."""
     if settings.threads is None:
-        share = max(1, (os.cpu_count() or 1) // jobs)
-        settings = settings.model_copy(update={"threads": share})
+        settings = settings.model_copy(update={"threads": n_threads})
     set_up_cpu(settings)
     dataset = load_dataset(settings, folder, ignore_event)
-    return _make_objective(settings, dataset, folder, ignore_event)
+    return Trials(settings, dataset, folder, ignore_event)
 
 
-def _make_objective(
-    settings: Settings, dataset: Dataset, folder: Path, on_event: OnEvent
-) -> executors.Objective:
+class Trials:
     """The function that trains one point of the space and gives its scores."""
-    device = choose_device(settings.device)
-    tables: dict[tuple[str, int], FeatureTables] = {}
 
-    def train(point: dict[str, Any], report: executors.Report) -> executors.TrialResult:
-        tried = _with_point(settings, point, "trial")
+    def __init__(
+        self, settings: Settings, dataset: Dataset, folder: Path, on_event: OnEvent
+    ) -> None:
+        self.settings, self.dataset, self.folder = settings, dataset, folder
+        self.device, self.on_event = choose_device(settings.device), on_event
+        self.tables: dict[tuple[str, int], FeatureTables] = {}
+
+    def prepare(self, point: dict[str, Any]) -> tuple[Settings, GRU4RecKG, Split]:
+        """The settings of a point, an untrained model and a split of the data."""
+        tried = _with_point(self.settings, point, "trial")
         key = (tried.model, tried.embedding_size)
-        if key not in tables:
-            tables[key] = load_feature_tables(tried, dataset, folder, on_event)
-        split = split_dataset(tried, dataset)
-        model = build_model(narrow(tried, ModelSettings), len(dataset.items), tables[key], device)
+        if key not in self.tables:
+            self.tables[key] = load_feature_tables(tried, self.dataset, self.folder, self.on_event)
+        n_items, model_settings = len(self.dataset.items), narrow(tried, ModelSettings)
+        model = build_model(model_settings, n_items, self.tables[key], self.device)
+        return tried, model, split_dataset(tried, self.dataset)
+
+    def finish(
+        self, tried: Settings, split: Split, model: GRU4RecKG, state: TrainingState
+    ) -> executors.TrialResult:
+        """The result of a training that is over; the model has its best weights."""
+        valid = state.history[state.best_epoch - 1]["valid"]
+        measuring, histories = narrow(tried, MeasureSettings), self.dataset.histories
+        test = measure_model(model, histories, split, measuring, parts=("test",))["test"]
+        return executors.TrialResult(
+            valid=valid,
+            test=test.metrics.get("test", {}),
+            score=valid[tried.valid_metric.casefold()],
+        )
+
+    def __call__(self, point: dict[str, Any], report: executors.Report) -> executors.TrialResult:
+        """Trains a point alone."""
+        tried, model, split = self.prepare(point)
         metric = tried.valid_metric.casefold()
 
         def report_epoch(state: TrainingState, event: EpochDone) -> None:
             best = f"best {metric} {state.best_score:.4f}"
             done = Progress("this trial", event.epoch, event.epochs, "epochs", best, passing=True)
-            on_event(done)
+            self.on_event(done)
             if event.valid:
                 report(event.epoch, event.valid[metric])
 
         state = fit(
             model,
-            dataset.histories,
+            self.dataset.histories,
             split,
             narrow(tried, TrainingSettings),
-            device=device,
+            device=self.device,
             on_epoch=report_epoch,
         )
-        on_event(Progress("this trial", tried.epochs, tried.epochs, "epochs", passing=True))
-        valid = state.history[state.best_epoch - 1]["valid"]
-        measuring = narrow(tried, MeasureSettings)
-        test = measure_model(model, dataset.histories, split, measuring, parts=("test",))["test"]
-        return executors.TrialResult(
-            valid=valid, test=test.metrics.get("test", {}), score=valid[metric]
-        )
+        self.on_event(Progress("this trial", tried.epochs, tried.epochs, "epochs", passing=True))
+        return self.finish(tried, split, model, state)
 
-    return train
+
+class BatchedTrials(Trials):
+    """Trains points together: those of equal shapes and shared settings make one batch."""
+
+    def run(self, jobs: int | None) -> executors.RunTrials:
+        """The executor, with so many trials at a time."""
+        self.pool = TrialPool(self.device, self.on_event)
+        self.noted: set[str] = set()
+        n_at_once = jobs or (MAX_BATCHED_GPU if self.device.type == "cuda" else MAX_BATCHED_CPU)
+        return partial(executors.run_in_batches, self.pool, self.start, n_at_once)
+
+    def start(
+        self, number: int, point: dict[str, Any], report: executors.Report
+    ) -> executors.Outcome | None:
+        """Puts a trial into the pool; one that cannot train with others is trained at once."""
+        try:
+            tried, model, split = self.prepare(point)
+        except KgrecError as error:
+            return error
+        settings = narrow(tried, TrainingSettings)
+        if reason := why_alone(settings, model):
+            if reason not in self.noted:
+                self.noted.add(reason)
+                self.on_event(Note(f"{reason} is not for batches: such trials train one by one"))
+            return executors.attempt(self, point, report)
+        key = tried.model_dump_json(exclude={*NOT_TUNED, *EACH_ITS_OWN})
+        trial = Trial(number, model, settings, partial(self.finish, tried, split))
+        self.pool.add((key, tried.hidden_dropout_prob > 0), trial, self.dataset.histories, split)
+        return None
 
 
 def _write_outcome(

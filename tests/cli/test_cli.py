@@ -2,14 +2,19 @@
 
 import json
 import os
+import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import typer
 
 from kgrec_cli import __version__
 from kgrec_cli.cli import app, run
+from kgrec_cli.descriptions import DEFAULTS
+from kgrec_cli.settings import Settings
 from tests.conftest import QUICK, RunCli, write_small_dataset
 
 
@@ -23,7 +28,7 @@ def test_help_loads_none_of_the_heavy_packages(arguments: list[str], expected: s
         "from kgrec_cli.cli import run\n"
         f"run({arguments})\n"
         "heavy = {'torch', 'polars', 'pykeen', 'optuna', 'pydantic', 'numpy'}\n"
-        "heavy |= {'kgrec_cli.settings'}\n"
+        "heavy |= {'kgrec_cli.settings', 'fastapi', 'uvicorn'}\n"
         "print(sorted(heavy & set(sys.modules)))"
     )
     finished = subprocess.run(
@@ -80,6 +85,49 @@ def test_a_usage_error_is_one_line_and_exit_2(
     assert result.exit_code == 2
     assert expected.casefold() in result.error.casefold()
     assert result.stderr == f"{result.error}\n"
+
+
+def list_commands() -> list[tuple[list[str], typer.core.TyperCommand]]:
+    """Every command with the words that name it; groups come before what is in them."""
+    top = typer.main.get_command(app)
+    found, waiting = [], [([], top)]
+    while waiting:
+        words, command = waiting.pop(0)
+        found.append((words, command))
+        inner = getattr(command, "commands", {})
+        waiting += [([*words, name], each) for name, each in inner.items()]
+    return found
+
+
+def test_every_example_in_a_help_can_be_typed() -> None:
+    for words, command in list_commands()[1:]:
+        assert command.epilog, words
+        for line in command.epilog.splitlines():
+            typed = shlex.split(line)
+            assert typed[: len(words) + 1] == ["kgrec", *words]
+            command.make_context("kgrec", typed[len(words) + 1 :])  # refuses what is no option
+
+
+def test_every_command_takes_quiet_and_verbose(run_cli: RunCli, trained_folder: Path) -> None:
+    for words, command in list_commands():
+        flags = {flag for param in command.params for flag in param.opts}
+        assert {"--quiet", "-q", "--verbose", "-v"} <= flags, words
+    usual = run_cli("evaluate", "--no-baselines", cwd=trained_folder)
+    assert "ranking the test targets" in usual.stderr
+    assert run_cli("-q", "evaluate", "--no-baselines", cwd=trained_folder).stderr == ""
+    verbose = run_cli("evaluate", "-v", "--no-baselines", cwd=trained_folder).stderr
+    assert re.search(r"^ +\d+\.\d\d s  test targets: 30 ranked$", verbose, flags=re.MULTILINE)
+    assert run_cli("runs", "-q", "-v").error == "error: --quiet and --verbose: give one"
+    failed = run_cli("config", "-v", "validate", "missing.yaml")
+    assert failed.stderr.splitlines()[1].startswith("because of FileNotFoundError: ")
+
+
+def test_the_defaults_in_the_help_are_those_of_the_settings() -> None:
+    defaults = Settings().model_dump()
+    values = defaults | {f"pretrain_kg.{key}": v for key, v in defaults["pretrain_kg"].items()}
+    for name, shown in DEFAULTS.items():
+        value = "freeze-kg" if values[name] is True else str(values[name])
+        assert shown == value, name
 
 
 def test_underscores_are_as_good_as_hyphens(run_cli: RunCli, small_folder: Path) -> None:

@@ -1,8 +1,12 @@
 """`kgrec doctor` as typed."""
 
 import json
+from importlib.metadata import version
 from pathlib import Path
 
+import pytest
+
+from kgrec_cli.stages import machine
 from tests.conftest import write_small_dataset
 
 
@@ -32,3 +36,22 @@ def test_an_unknown_data_set_is_one_line(run_cli) -> None:
     result = run_cli("doctor", "nothing")
     assert result.exit_code == 1
     assert "no data set 'nothing' under dataset/" in result.error
+
+
+def test_the_machine_is_looked_at_without_a_data_set(
+    run_cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    meminfo, quota = tmp_path / "meminfo", tmp_path / "cpu.max"
+    meminfo.write_text("MemTotal: 9999999999 kB\nMemAvailable:    1500000 kB\n")
+    quota.write_text("50000 100000\n")
+    monkeypatch.setattr(machine, "MEMINFO", meminfo)
+    monkeypatch.setattr(machine, "CPU_QUOTA", quota)
+    monkeypatch.setattr(machine, "NVIDIA", tmp_path / "quota")
+    found = json.loads(run_cli("doctor", "--system", "--threads", "1", "--json").stdout)
+    by_name = {finding["about"]: finding for finding in found}
+    assert f"torch {version('torch')}" in by_name["packages"]["text"]
+    assert by_name["processor"]["text"].startswith("1 threads on 0.5 cores")
+    assert by_name["processor"]["level"] == "warn"
+    assert by_name["memory"]["text"].startswith("1.5 of ")
+    assert by_name["memory"]["level"] == "warn"
+    assert by_name["device"]["text"].startswith("kgrec would use c")

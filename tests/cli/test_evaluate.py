@@ -27,7 +27,7 @@ def test_a_run_is_measured_and_merged(run_cli: RunCli, folder: Path) -> None:
     for part in ("valid", "test", "valid_masked", "test_masked"):
         assert trained[part].items() <= merged[part].items()
     assert {"itemcoverage@10", "giniindex@10"} < set(merged["test"])
-    assert set(merged["baselines"]) == {"Pop", "ItemKNN"}
+    assert set(merged["baselines"]) == {"Pop", "ItemKNN", "SequentialRules", "EASE"}
     assert {"linked items", "unlinked items"} < set(merged["slices"]["test"])
     counts = [
         merged["slices"]["test"][name]["n_targets"] for name in ("linked items", "unlinked items")
@@ -207,3 +207,60 @@ def test_targets_whose_order_the_file_decides_are_a_slice(
         "10 of 30 test targets (33%) have the time of another event"
         in run_cli("evaluate", "--no-baselines").stderr
     )
+
+
+def test_other_cutoffs_leave_the_metrics_that_a_run_is_chosen_by(
+    run_cli: RunCli, folder: Path
+) -> None:
+    (run_dir,) = (folder / "saved").iterdir()
+    before = json.loads((run_dir / "metrics.json").read_text())
+    assert run_cli("evaluate", "-k", "3,4", "--no-baselines", "-q").exit_code == 0
+    after = json.loads((run_dir / "metrics.json").read_text())
+    for part in ("valid", "test", "valid_masked", "test_masked"):
+        assert before[part].items() <= after[part].items()
+        assert {"ndcg@3", "hit@4"} <= set(after[part])
+    assert json.loads(run_cli("runs", "best", "--json").stdout)["run"] == run_dir.name
+
+
+def test_metrics_of_another_split_are_shown_and_not_kept(run_cli: RunCli, folder: Path) -> None:
+    (run_dir,) = (folder / "saved").iterdir()
+    before = (run_dir / "metrics.json").read_bytes()
+    result = run_cli("evaluate", "--no-baselines", "--set=eval_args.mode=uni1")
+    assert "eval_args are not those of the run: these metrics are shown, not kept" in result.stderr
+    assert "ndcg@10" in result.stdout
+    assert "written to" not in result.stdout
+    assert (run_dir / "metrics.json").read_bytes() == before
+
+
+def test_baselines_are_computed_once_and_kept(
+    run_cli: RunCli, trained_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(trained_folder, tmp_path, dirs_exist_ok=True)
+    first = json.loads(run_cli("evaluate", "--json").stdout)
+    assert list(first["baselines"]) == ["Pop", "ItemKNN", "SequentialRules", "EASE"]
+    assert first["baselines"]["SequentialRules"]["test"]["hit@5"] == 1  # they go round in a ring
+    assert first["baselines"]["EASE"]["parameters"]["l2"] in (100, 300, 1000)
+    (kept,) = (tmp_path / "dataset/small/baselines").iterdir()
+
+    def fail(*args: object) -> None:
+        raise AssertionError("computed again")
+
+    with monkeypatch.context() as context:
+        context.setattr("kgrec_cli.runs.baselines.measure_baseline", fail)
+        assert json.loads(run_cli("evaluate", "--json").stdout)["baselines"] == first["baselines"]
+    run_cli("evaluate", "--set=eval_args.split={RS: [0.5, 0.25, 0.25]}", "--json")
+    assert len(list(kept.parent.iterdir())) == 2  # another split, another file
+    kept.write_bytes(b"damaged")
+    assert json.loads(run_cli("evaluate", "--json").stdout)["baselines"] == first["baselines"]
+    assert len(kept.read_bytes()) > 1000
+
+
+def test_many_items_leave_out_what_takes_a_while(
+    run_cli: RunCli, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kgrec_cli.runs.baselines.MAX_ITEMS", 11)
+    result = run_cli("evaluate")
+    assert "12 items: SequentialRules and EASE take a while" in result.stderr
+    assert "EASE" not in result.stdout
+    assert "EASE" in run_cli("evaluate", "--baselines", "all").stdout
+    assert "Pop" not in run_cli("evaluate", "--baselines", "none").stdout

@@ -341,7 +341,7 @@ def test_weights_of_another_model_are_one_line(
     [
         (("import",), 2, "Missing argument 'checkpoint'"),
         (("import", "none.pth"), 1, "none.pth: no such file"),
-        (("export", "--format", "onnx"), 2, "'onnx' is not one of 'recbole'"),
+        (("export", "--format", "onxx"), 2, "'onxx' is not one of 'recbole', 'vectors', 'onnx'"),
         (("export",), 1, "`kgrec train` makes one"),
     ],
 )

@@ -15,6 +15,7 @@ def test_a_user_gets_items_not_in_the_whole_history(run_cli: RunCli, trained_fol
     result = run_cli("recommend", "--user", "u0", "--json", "--topk", "20", cwd=trained_folder)
     assert result.exit_code == 0, result.stderr
     (found,) = json.loads(result.stdout)
+    assert list(found) == ["user", "items", "history"]  # what was asked for comes first
     history = [row["item"] for row in found["history"]]
     assert history == [f"i{item}" for item in range(1, 10)]  # held-out items included
     assert {row["item"] for row in found["items"]} == {"i10", "i11", "i12"}

@@ -140,6 +140,16 @@ def test_a_stacked_row_names_each_cell(folder: Path) -> None:
     assert re.search(r"\n1\nitem: i11\ntitle: Film No 11\nscore: \d", shown)
 
 
+def test_a_terminal_is_never_silent_and_nothing_of_it_stays(folder: Path) -> None:
+    commands = {"recommend": ["recommend", "--user", "u1"], "runs": ["runs"], "bad": ["runs", "x"]}
+    output = run_in_terminal(folder, 80, commands)
+    for name, shown in re.findall(r"== (\w+)\r\n(.*?)(?=== |\Z)", output, flags=re.DOTALL):
+        if name != "bad":  # what was mistyped is said at once
+            assert re.match(r"\s*(\x1b\[\S+?[a-z])*loading ", shown), name
+    rows, _ = draw(output, 80)
+    assert not any("loading" in row or "working" in row for row in rows)
+
+
 @pytest.mark.parametrize("has_color", [True, False])
 def test_no_color_is_honoured(
     folder: Path, monkeypatch: pytest.MonkeyPatch, has_color: bool

@@ -184,3 +184,40 @@ def test_a_study_that_is_being_searched_is_refused(run_cli: RunCli, folder: Path
         result = run_cli("tune", "hyper.test", *ONE_EPOCH)
     assert result.exit_code == 1
     assert f"{STUDY}: another kgrec command is at work on it" in result.error
+
+
+@pytest.mark.parametrize("executor", ["processes", "batched"])
+def test_every_executor_finds_what_one_after_the_other_finds(
+    run_cli: RunCli, folder: Path, executor: str
+) -> None:
+    (folder / "hyper.test").write_text(SPACE + "dropout_prob choice [0.0,0.4]\n")
+    epochs = ("--set=epochs=4", "--set=stopping_step=1", "--set=threads=1", *QUICK)
+    alone = run_cli("tune", "hyper.test", "--json", "--executor", "serial", *epochs)
+    (folder / "hyper.test").rename(folder / "other.test")
+    both = run_cli("tune", "other.test", "--json", "--executor", executor, "--jobs", "3", *epochs)
+    assert both.exit_code == 0, both.stderr
+    found = [
+        {
+            (row["learning_rate"], row["dropout_prob"], row["num_layers"]): (
+                row["epochs"], pytest.approx(row["score"], abs=1e-6),
+                pytest.approx(row["test_ndcg@10"], abs=1e-6),
+            )
+            for row in json.loads(run.stdout)["leaderboard"]
+        }
+        for run in (alone, both)
+    ]  # fmt: skip
+    assert len(found[0]) == 8
+    assert found[0] == found[1]
+
+
+def test_a_dry_run_says_what_would_be_tried_and_writes_nothing(
+    run_cli: RunCli, small_folder: Path
+) -> None:
+    (small_folder / "s.test").write_text("hidden_size choice [8,16]\ndropout_prob choice [0.1]\n")
+    before = sorted(small_folder.rglob("*"))
+    shown = run_cli("tune", "s.test", "--dry-run").stdout
+    assert "8, 16" in shown
+    assert "exhaustive search of 2 points\nstudies/small-GRU4RecKG-s: would be made" in shown
+    (small_folder / "s.test").write_text("hidden_size choice [8,0]\n")
+    assert "s.test, line 1: " in run_cli("tune", "s.test", "--dry-run").error
+    assert sorted(small_folder.rglob("*")) == before

@@ -33,13 +33,15 @@ def test_the_example_of_the_page_runs(
     (tmp_path / "kgrec.yaml").write_text("epochs: 1\nhidden_size: 16\npretrain_kg: {epochs: 1}\n")
     names: dict[str, Any] = {}
     exec(compile(page_example(), "docs/python.md", "exec"), names)
-    first, pop, knn, *of_users = capsys.readouterr().out.splitlines()
+    first, pop, knn, rules, ease, *of_users = capsys.readouterr().out.splitlines()
     trained, masked = names["run"], names["run"].metrics["test_masked"]["ndcg@10"]
     assert first == f"{trained.run_dir} {masked}"
     assert trained.run_dir.parent == Path("saved")
     assert names["result"].metrics["test_masked"]["ndcg@10"] == masked
     assert pop.startswith("Pop 0.")
     assert knn.startswith("ItemKNN 0.")
+    assert rules.startswith("SequentialRules 0.")
+    assert ease.startswith("EASE 0.")
     assert [line.split()[0] for line in of_users] == ["7", "12"]
     assert all(line.count("', '") + line.count("\", '") >= 3 for line in of_users)
     n_items = len(names["recommender"].item_tokens)

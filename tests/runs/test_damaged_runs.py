@@ -32,7 +32,7 @@ from kgrec_cli.runs.run_files import (
     write_tensors,
 )
 from kgrec_cli.stages.evaluate import run_evaluate
-from kgrec_cli.stages.export import run_export
+from kgrec_cli.stages.export.recbole import run_export
 from kgrec_cli.stages.train import final_fit_settings, resume_train, run_train
 from tests.conftest import write_small_dataset
 

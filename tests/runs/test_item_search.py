@@ -3,7 +3,7 @@
 import pytest
 
 from kgrec_cli.errors import UsageError
-from kgrec_cli.runs.item_search import find_item
+from kgrec_cli.runs.item_search import ItemSearch, find_item
 
 TITLES = {
     "50": "Star Wars (1977)",
@@ -49,3 +49,13 @@ def test_several_or_none_are_told_and_nothing_is_guessed(text: str, line: str) -
     with pytest.raises(UsageError) as raised:
         find_item(text, TOKENS, TITLES)
     assert str(raised.value) == line
+
+
+def test_typos_and_beginnings_are_allowed_in_a_search() -> None:
+    titles = {"1": "Matrix, The", "2": "M", "3": "Trixie", "4": "Star Wars", "5": "War Stories"}
+    search = ItemSearch(["1", "2", "3", "4", "5", "6"], titles)
+    assert search.suggest("mtrix", 2) == ["1", "3"]
+    assert search.suggest("the matirx", 1) == ["1"]
+    assert search.suggest("star wa", 2) == ["4", "5"]
+    assert search.suggest("6", 3) == ["6"]
+    assert search.suggest("?!", 3) == []

@@ -110,7 +110,13 @@ def test_metrics_are_those_of_evaluate(page: Page, trained_folder: Path, run_cli
     (measured_run,) = (path.name for path in (tmp_path / "saved").iterdir())
     for view, words in (("test", "all items are candidates"), ("test_masked", "items already")):
         (rows,) = [rows for caption, rows in page.tables.items() if f"metrics; {words}" in caption]
-        assert [row[1] for row in rows[1:]] == [measured_run, "ItemKNN", "Pop"] * 3
+        assert [row[1] for row in rows[1:]] == [
+            measured_run,
+            "EASE",
+            "SequentialRules",
+            "ItemKNN",
+            "Pop",
+        ] * 3
         for cutoff, model, *cells in rows[1:]:
             values = measured["baselines"].get(model, measured)[view]
             for metric, cell in zip(("ndcg", "hit", "mrr"), cells, strict=True):

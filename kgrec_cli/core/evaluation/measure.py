@@ -21,7 +21,7 @@ from kgrec_cli.core.evaluation.ranking import (
     score_by,
 )
 from kgrec_cli.core.model.gru4reckg import GRU4RecKG
-from kgrec_cli.events import OnEvent, Warn, ignore_event
+from kgrec_cli.events import OnEvent, Progress, Warn, ignore_event
 from kgrec_cli.settings import LIST_METRICS, METRICS, EvalArgs
 
 PARTS = ("valid", "test")
@@ -69,6 +69,7 @@ def measure(
     part: str,
     settings: MeasureSettings,
     popularity: NDArray[np.int64],
+    on_event: OnEvent = ignore_event,
 ) -> Measured:
     """All metrics of `settings` for one part, masked and not.
 
@@ -79,6 +80,7 @@ def measure(
         part: "valid" or "test".
         settings: Metrics, cutoffs, candidates.
         popularity: int64 (N,), training interactions of each item.
+        on_event: Hears how many targets are ranked.
     """
     targets = part_targets(histories, split, part)
     ranking = rank_targets(
@@ -90,6 +92,9 @@ def measure(
         eval_batch_size=settings.eval_batch_size,
         candidates=draw_candidates(
             settings.eval_args.mode_of(part), histories, targets, len(popularity), settings.seed
+        ),
+        on_chunk=lambda n_done: on_event(
+            Progress(f"{part} targets", n_done, len(targets), "ranked", passing=True)
         ),
     )
     if len(targets) == 0:
@@ -123,7 +128,7 @@ def measure_model(
         split: How they are split.
         settings: Metrics, cutoffs, candidates, the length that the model reads.
         parts: "valid", "test".
-        on_event: Is warned of a part without targets.
+        on_event: Hears the progress, and is warned of a part without targets.
     """
     model.eval()
     item_vectors = model.item_embedding.weight
@@ -135,7 +140,7 @@ def measure_model(
     )
     measured = {}
     for part in parts:
-        measured[part] = measure(score, histories, split, part, settings, popularity)
+        measured[part] = measure(score, histories, split, part, settings, popularity, on_event)
         if not measured[part].metrics:
             on_event(Warn(f"the {part} part is empty: nothing to report of it"))
     return measured

@@ -81,6 +81,7 @@ def rank_targets(
     topk: int = 0,
     eval_batch_size: int = 4096,
     candidates: Tensor | None = None,
+    on_chunk: Callable[[int], None] = lambda n_done: None,
 ) -> Ranking:
     """Ranks every target among all items, or among some.
 
@@ -97,6 +98,7 @@ def rank_targets(
         eval_batch_size: Targets a chunk at most.
         candidates: int64 (n, M), the items beside the target to rank it among; an item that stands
             twice counts once. None for all items.
+        on_chunk: Called after each chunk with the number of targets that are ranked.
 
     Raises:
         KgrecError: A score that is no finite number, or lists that do not fit into the memory.
@@ -131,6 +133,7 @@ def rank_targets(
                 top_masked.cpu().numpy().astype(np.int32),
             )
         )
+        on_chunk(begin + len(chosen))
     if not chunks:
         empty, no_lists = np.zeros(0, np.int64), np.zeros((0, topk), np.int32)
         return Ranking(empty, empty, no_lists, no_lists)

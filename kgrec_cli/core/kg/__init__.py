@@ -1,6 +1,6 @@
 """Triples in; entity vectors and ranks of held-out triples out. No paths, no files.
 
-`methods` makes a PyKEEN model, `fit` trains it (TransE by the steps in `transe`), `holdout` ranks
+`methods` makes a PyKEEN model, `fit` trains it (some by the steps in `steps`), `holdout` ranks
 triples that it has not seen. PyKEEN is imported in this room alone, and here first: without its log
 lines, its warnings, and its folder in the user's home.
 """

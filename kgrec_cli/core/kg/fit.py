@@ -1,4 +1,4 @@
-"""Trains a PyKEEN model on triples: TransE by the steps of `transe.py`, others by PyKEEN's loop.
+"""Trains a PyKEEN model: some methods by the steps of `steps.py`, others by PyKEEN's loop.
 
 `pretrain-kg` calls `fit_kg`, then `entity_vectors` and `scale_vectors` of `methods.py`.
 """
@@ -24,13 +24,19 @@ from torch.optim import Adam, Optimizer, SparseAdam
 from kgrec_cli.core.adam_state import pack_optimizer, unpack_optimizer
 from kgrec_cli.core.kg import quiet_pykeen
 from kgrec_cli.core.kg.methods import Ints, KGModel, build_factory, build_kg_model
-from kgrec_cli.core.kg.transe import SATURATED, set_up_transe, train_epoch, untrained_loss
+from kgrec_cli.core.kg.steps import (
+    SATURATED,
+    WITH_SHARED_NEGATIVES,
+    set_up_steps,
+    train_epoch,
+    untrained_loss,
+)
 from kgrec_cli.core.kg.transe_gpu import GPUTransE
 from kgrec_cli.core.stored_tensors import find_misfit, find_optimizer_misfit
 from kgrec_cli.errors import KgrecError
 from kgrec_cli.settings import PretrainKGSettings
 
-NEGATIVES, SHARED_NEGATIVES = 16, 512  # defaults: per triple; TransE: per batch
+NEGATIVES, SHARED_NEGATIVES = 16, 512  # defaults: per triple; per batch where shared
 GREW = 2.0  # times the loss of untrained vectors: no training that learns ends so high
 MOST_LOSS = 100.0  # of untrained vectors it is some 3 to 60, by their width
 
@@ -103,25 +109,31 @@ def fit_kg(
             on_epoch(len(losses), loss, lambda: _capture(model, optimizer, losses))
             torch.manual_seed(_epoch_seed(settings.seed, len(losses) + 1))
 
+        def set_rate(optimizer: Optimizer) -> None:
+            for group in optimizer.param_groups:
+                group["lr"] = falling_rate(settings, len(losses))
+
         try:
-            if isinstance(model, TransE):
+            if isinstance(model, WITH_SHARED_NEGATIVES):
                 sizes = settings.batch_size, settings.negatives or SHARED_NEGATIVES
                 if not losses:
                     model.reset_parameters_()  # type: ignore[no-untyped-call]
                     untrained = untrained_loss(model, factory.mapped_triples, *sizes)
                 given = factory.mapped_triples, *sizes
                 run_epoch: Callable[[], float] = partial(train_epoch, model, optimizer, *given)
-                if device.type != "cpu":
+                if device.type != "cpu" and isinstance(model, TransE):
                     run_epoch = GPUTransE(model, optimizer, *given).run_epoch
                 while len(losses) < settings.epochs:
+                    set_rate(optimizer)
                     loss = run_epoch()
-                    if loss > SATURATED:
+                    if isinstance(model, TransE) and loss > SATURATED:
                         raise _diverged(settings, len(losses) + 1, loss)
                     after_epoch(loss, optimizer)
-            else:
-                _run_pykeen(model, factory, optimizer, settings, len(losses), after_epoch)
+            elif len(losses) < settings.epochs:
+                callback = _AfterEpoch(after_epoch, set_rate)
+                _run_pykeen(model, factory, optimizer, settings, len(losses), callback)
             untrained = losses[0] if untrained is None else untrained
-            if losses[-1] > min(max(GREW * untrained, 1.0), MOST_LOSS):
+            if losses[-1] > max(GREW * untrained, 1.0) or max(losses) > MOST_LOSS:
                 raise _diverged(settings, len(losses), losses[-1])
         except NonFiniteLossError as error:
             raise KgrecError(
@@ -136,6 +148,14 @@ def fit_kg(
                 f"{settings.batch_size} or fewer --negatives"
             ) from error
     return model, losses
+
+
+def falling_rate(settings: PretrainKGSettings, n_done: int) -> float:
+    """The learning rate of the epoch after `n_done` ones: it falls linearly, after the last to 0.
+
+    It follows from the epoch's number, so a training that is resumed takes the same steps.
+    """
+    return settings.learning_rate * (1 - n_done / settings.epochs)
 
 
 def guess_loss(settings: PretrainKGSettings, n_entities: int) -> float:
@@ -158,17 +178,17 @@ def _epoch_seed(seed: int, epoch: int) -> int:
 
 
 def _build_optimizer(model: KGModel, learning_rate: float) -> Optimizer:
-    """Adam; for TransE, which is set up for it here, with sparse gradients."""
+    """Adam; with sparse gradients for shared negatives, which the model is set up for here."""
     parameters = list(model.get_grad_params())
-    if not isinstance(model, TransE):
+    if not isinstance(model, WITH_SHARED_NEGATIVES):
         return Adam(parameters, lr=learning_rate, fused=True)
-    set_up_transe(model)
+    set_up_steps(model)
     return SparseAdam(parameters, lr=learning_rate)
 
 
 def _run_pykeen(
     model: KGModel, factory: CoreTriplesFactory, optimizer: Optimizer,
-    settings: PretrainKGSettings, n_done: int, after_epoch: AfterEpoch,
+    settings: PretrainKGSettings, n_done: int, callback: TrainingCallback,
 ) -> None:  # fmt: skip
     """The epochs that are left, by PyKEEN's loop, through its public names alone.
 
@@ -195,18 +215,23 @@ def _run_pykeen(
                 use_tqdm=False,
                 pin_memory=False,
                 checkpoint_directory=Path(tempfile.gettempdir()),  # PyKEEN makes it
-                callbacks=_AfterEpoch(after_epoch),
+                callbacks=callback,
             )
     finally:
         gc.unfreeze()
 
 
 class _AfterEpoch(TrainingCallback):
-    """Calls a function between two epochs of PyKEEN's loop."""
+    """Calls a function between two epochs of PyKEEN's loop, another one before each batch."""
 
-    def __init__(self, after_epoch: AfterEpoch) -> None:
+    def __init__(self, after_epoch: AfterEpoch, set_rate: Callable[[Optimizer], None]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.after_epoch = after_epoch
+        self.set_rate = set_rate
+
+    def pre_step(self, **kwargs: Any) -> None:
+        """Called by PyKEEN."""
+        self.set_rate(self.optimizer)
 
     def post_epoch(self, epoch: int, epoch_loss: float, **kwargs: Any) -> None:
         """Called by PyKEEN."""

@@ -44,7 +44,7 @@ REFUSED = {
 _NEEDS_INVERSES = {"ConvE"}
 _OPTIONS: dict[str, dict[str, Any]] = {
     "CP": {"rank": 1},  # PyKEEN's CP has a 64 x 64 matrix for each entity otherwise
-    "TransE": {"scoring_fct_norm": 2, "entity_constrainer": None},  # `transe.py` normalises
+    "TransE": {"scoring_fct_norm": 2, "entity_constrainer": None},  # `steps.py` normalises
 }
 
 
@@ -138,9 +138,9 @@ def choose_loss(model: KGModel) -> Loss:
 
     Methods whose score is a distance (RotatE, MuRE, ...) take self-adversarial negative sampling
     (Sun et al. 2019, margin 5, temperature 1), the others the cross entropy of the true triple
-    among all of them; TransE has its own (`transe.py`). PyKEEN's default for most methods is a
-    margin loss, with which TransE ranked held-out triples about half as well (MRR 0.07 against 0.14
-    with NSSA after 10 epochs of the Freebase triples of ml-100k).
+    among all of them; TransE, DistMult and ComplEx have their own (`steps.py`). PyKEEN's default
+    for most methods is a margin loss, with which TransE ranked held-out triples about half as well
+    (MRR 0.07 against 0.14 with NSSA after 10 epochs of the Freebase triples of ml-100k).
     """
     if isinstance(model.interaction, NormBasedInteraction):
         return NSSALoss(margin=NSSA_MARGIN, adversarial_temperature=1.0)

@@ -1,6 +1,6 @@
-"""Training of TransE on a GPU: the steps of `transe`, captured once and replayed.
+"""Training of TransE on a GPU: the steps of `steps`, captured once and replayed.
 
-The same loss and the same updates as `transe.train_epoch` with SparseAdam, but all shapes are fixed
+The same loss and the same updates as `steps.train_epoch` with SparseAdam, but all shapes are fixed
 and nothing waits for the GPU within an epoch. Everything also runs on a CPU, where tests compare.
 
 Letters: n triples, S steps, B triples of a step, m negatives, N rows of weights, D width.
@@ -17,7 +17,7 @@ from torch.optim import Optimizer
 
 from kgrec_cli.core.gpu_steps import CapturedStep, look_up
 from kgrec_cli.core.kg.methods import KGModel
-from kgrec_cli.core.kg.transe import SHARPNESS, distance_cross_entropy
+from kgrec_cli.core.kg.steps import SHARPNESS, distance_cross_entropy
 
 STEPS_AT_ONCE = 256
 """Steps that are laid out together."""
@@ -55,7 +55,7 @@ class GPUTransE:
     """Trains a TransE by epochs.
 
     Args:
-        model: On its device, after `set_up_transe`.
+        model: On its device, after `set_up_steps`.
         optimizer: SparseAdam of the model; its moments are used and kept.
         triples: int64 (n, 3).
         batch_size: B.
@@ -86,6 +86,7 @@ class GPUTransE:
         nothing = torch.zeros(n_laid_out, batch_size, dtype=torch.int64, device=self.device)
         negatives = nothing[:, :1].expand(-1, n_negatives)
         self.layout = lay_out(nothing[:, :, None].expand(-1, -1, 3), nothing.bool(), negatives)
+        self.rate = torch.zeros((), dtype=torch.float64, device=self.device)
         self.number = torch.zeros(1, dtype=torch.int64, device=self.device)
         self.adam_step = torch.zeros((), dtype=torch.float64, device=self.device)
         self.learning_rate = torch.full_like(self.adam_step, self.group["lr"])
@@ -103,6 +104,7 @@ class GPUTransE:
         order = torch.randperm(n, device=self.device)[numbers % n].view(-1, size)
         is_one = (numbers < n).view(-1, size)
         self.total.zero_()
+        self.rate.fill_(self.group["lr"])
         self.adam_step.fill_(self.states[0]["step"])
         self.learning_rate.fill_(self.group["lr"])
         for begin in range(0, self.n_steps, STEPS_AT_ONCE):
@@ -151,7 +153,7 @@ class GPUTransE:
         return loss.detach()
 
     def _loss(self, one: Layout) -> Tensor:
-        """Mean cross entropy of both ends of the triples, as `transe.batch_loss` gives it."""
+        """Mean cross entropy of both ends of the triples, as `steps.batch_loss` gives it."""
         n = len(one.is_one)
         vectors = functional.normalize(
             look_up(one.entities, self.weights[0], one.entity_order), dim=-1

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
+from kgrec_cli.core.linking.item_columns import BETWEEN_ITEMS, NO_FACTS
 from kgrec_cli.core.linking.oddities import count_self_loops
 
 _NO_GENRE = r"\(no genres listed\)"
@@ -86,7 +87,11 @@ def select_links(
 
 
 def build_metadata_kg(
-    items: pl.DataFrame, tags: pl.DataFrame | None = None, *, min_tag_support: int = 5
+    items: pl.DataFrame,
+    tags: pl.DataFrame | None = None,
+    *,
+    more: pl.DataFrame | None = None,
+    min_tag_support: int = 5,
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """The triples of the items' metadata, and the links of the items to their entities.
 
@@ -99,6 +104,8 @@ def build_metadata_kg(
         items: item_id (String) and, where known, release_year (number or String) and genre
             (String, separated by spaces); one row per item, other columns are not used.
         tags: item_id and tag (String), a row for each time somebody gave the tag.
+        more: Further facts, String columns item_id, relation_id, tail_id, as of
+            `item_columns.column_facts`; their items need not be in `items`.
         min_tag_support: A tag counts when at least so many different items have it.
 
     Returns:
@@ -109,13 +116,17 @@ def build_metadata_kg(
     tables = [*_genres(items), *_years(items)]
     if tags is not None:
         tables.append(_tags(items, tags, min_tag_support))
-    empty = pl.DataFrame(schema=dict.fromkeys(("item_id", "relation_id", "tail_id"), pl.String))
-    facts = pl.concat([empty, *tables])
+    if more is not None:
+        tables.append(more)
+    facts = pl.concat([NO_FACTS, *tables]).unique(maintain_order=True)
     head = pl.format("item:{}", pl.col("item_id"))
     triples = facts.select(head.alias("head_id"), "relation_id", "tail_id")
+    of_items = facts.filter(is_between_items())["tail_id"].str.strip_prefix("item:")
+    known = pl.concat([facts["item_id"], of_items]).unique()
+    all_items = items["item_id"] if more is None else pl.concat([items["item_id"], more["item_id"]])
     links = (
-        items.select("item_id")
-        .join(facts, on="item_id", how="semi", maintain_order="left")
+        pl.DataFrame({"item_id": all_items.unique(maintain_order=True)})
+        .filter(pl.col("item_id").is_in(known.implode()))
         .with_columns(head.alias("entity_id"))
     )
     return triples, links
@@ -126,6 +137,7 @@ def add_metadata(
     triples: pl.DataFrame,
     items: pl.DataFrame,
     tags: pl.DataFrame | None = None,
+    more: pl.DataFrame | None = None,
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Links and triples with the items' metadata (see `build_metadata_kg`) added at the end.
 
@@ -137,17 +149,29 @@ def add_metadata(
         triples: String columns head_id, relation_id, tail_id.
         items: item_id and, where known, release_year and genre.
         tags: item_id and tag.
+        more: Further facts, as of `build_metadata_kg`.
     """
-    facts, of_items = build_metadata_kg(items, tags)
+    facts, of_items = build_metadata_kg(items, tags, more=more)
     entities = of_items.join(links, on="item_id", suffix="_of_kg")
-    heads = pl.col("head_id").replace(entities["entity_id"], entities["entity_id_of_kg"])
+    of_kg = (entities["entity_id"], entities["entity_id_of_kg"])
+    tails = pl.when(is_between_items()).then(pl.col("tail_id").replace(*of_kg))
+    facts = facts.with_columns(
+        pl.col("head_id").replace(*of_kg), tails.otherwise(pl.col("tail_id")).alias("tail_id")
+    )
     added = of_items.join(links, on="item_id", how="anti", maintain_order="left")
-    return pl.concat([links, added]), pl.concat([triples, facts.with_columns(heads)])
+    return pl.concat([links, added]), pl.concat([triples, facts])
+
+
+def is_between_items() -> pl.Expr:
+    """Whether a triple (relation_id) is one from an item to another of `build_metadata_kg`."""
+    return pl.col("relation_id").str.starts_with(BETWEEN_ITEMS)
 
 
 def is_metadata() -> pl.Expr:
     """Whether a triple (relation_id, tail_id) is one that `build_metadata_kg` makes."""
-    return pl.any_horizontal(
+    relation, tail = pl.col("relation_id"), pl.col("tail_id")
+    of_column = tail.str.starts_with(pl.concat_str(relation, pl.lit(":"))) | is_between_items()
+    return of_column | pl.any_horizontal(
         (pl.col("relation_id") == relation) & pl.col("tail_id").str.starts_with(f"{prefix}:")
         for relation, prefix in METADATA_PREFIXES.items()
     )

@@ -1,12 +1,43 @@
 """Which relations of a large graph say what people like: by what linked entities share by them."""
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import polars as pl
 
 MIN_COVERAGE = 0.01
 MIN_SHARED = 0.1
 MIN_ENTROPY_BITS = 0.5
+
+
+@dataclass(frozen=True)
+class Selection:
+    """A part of a large graph, around linked entities.
+
+    Attributes:
+        links: String columns item_id, entity_id, redirects followed.
+        triples: String columns head_id, relation_id, tail_id.
+        labels: String columns token, kind ("entity" or "relation"), label.
+        report: What was chosen and how, for `prepare.json`.
+    """
+
+    links: pl.DataFrame
+    triples: pl.DataFrame
+    labels: pl.DataFrame
+    report: dict[str, Any]
+
+
+def label_table(
+    names: Mapping[str, str], links: pl.DataFrame, triples: pl.DataFrame
+) -> pl.DataFrame:
+    """The names of what stands in links and triples: String columns token, kind, label."""
+    relations = set(triples["relation_id"].unique())
+    parts = (triples["head_id"], triples["tail_id"], links["entity_id"])
+    tokens = [("entity", each) for each in pl.concat(parts).unique().sort()]
+    tokens += [("relation", each) for each in sorted(relations)]
+    rows = [(token, kind, names[token]) for kind, token in tokens if token in names]
+    return pl.DataFrame(rows, dict.fromkeys(("token", "kind", "label"), pl.String), orient="row")
 
 
 class ChosenRelations(NamedTuple):
@@ -18,6 +49,14 @@ class ChosenRelations(NamedTuple):
 
     names: list[str]
     table: pl.DataFrame
+
+
+def in_both_directions(triples: pl.DataFrame, entities: pl.Series) -> pl.DataFrame:
+    """The triples, those that lead to one of `entities` turned round: "^relation" leads from it."""
+    incoming = triples.filter(
+        pl.col("tail_id").is_in(entities.implode()) & ~pl.col("head_id").is_in(entities.implode())
+    ).select(head_id="tail_id", relation_id="^" + pl.col("relation_id"), tail_id="head_id")
+    return pl.concat([triples, incoming])
 
 
 def choose_relations(triples: pl.DataFrame, entities: pl.Series) -> ChosenRelations:

@@ -71,10 +71,18 @@ class Dropout(nn.Dropout):
         n_dropped = round(self.p * 2**16)
         if vectors.device.type != "cpu" or not self.training or n_dropped in (0, 2**16):
             return super().forward(vectors)
-        draws = torch.empty(-(-vectors.numel() // 4), dtype=torch.int64).random_(-(2**63), None)
-        bits = draws.view(torch.int16)[: vectors.numel()].view(vectors.shape)
-        factors = (bits >= n_dropped - 2**15).to(vectors.dtype)
-        return vectors * factors.mul_(2**16 / (2**16 - n_dropped))
+        return vectors * drop_factors(vectors.shape, self.p, vectors.dtype)
+
+
+def drop_factors(
+    shape: torch.Size, p: float, dtype: torch.dtype, generator: torch.Generator | None = None
+) -> Tensor:
+    """What dropout multiplies vectors on a CPU by; p rounded to 2^-16, neither 0 nor 1."""
+    n_dropped = round(p * 2**16)
+    draws = torch.empty(-(-shape.numel() // 4), dtype=torch.int64)
+    bits = draws.random_(-(2**63), None, generator=generator).view(torch.int16)[: shape.numel()]
+    factors = (bits.view(shape) >= n_dropped - 2**15).to(dtype)
+    return factors.mul_(2**16 / (2**16 - n_dropped))
 
 
 class GRU4RecKG(nn.Module):

@@ -52,6 +52,15 @@ class TrainingSettings(MeasureSettings):
     valid_metric: str = "NDCG@10"
 
 
+def check_loss(loss: float, epoch: int, learning_rate: float) -> None:
+    """Raises KgrecError when the loss of an epoch is not finite."""
+    if not np.isfinite(loss):
+        raise KgrecError(
+            f"epoch {epoch}: the loss is not a number; a lower learning_rate (now "
+            f"{learning_rate:g}) is the usual cure"
+        )
+
+
 class EpochRunner:
     """Trains a model for one epoch at a time.
 
@@ -131,11 +140,7 @@ class EpochRunner:
                 on_event(Progress(f"epoch {epoch}", n_done, n_targets, "targets", passing=True))
         on_event(Progress(f"epoch {epoch}", n_targets, n_targets, "targets", passing=True))
         mean = float(total) / n_targets
-        if not np.isfinite(mean):
-            raise KgrecError(
-                f"epoch {epoch}: the loss is not a number; a lower learning_rate (now "
-                f"{self.settings.learning_rate:g}) is the usual cure"
-            )
+        check_loss(mean, epoch, self.settings.learning_rate)
         return mean
 
     def steps(

@@ -25,7 +25,7 @@ from kgrec_cli.core.stored_tensors import find_misfit, find_optimizer_misfit
 from kgrec_cli.core.training.epoch import EpochRunner, TrainingSettings
 from kgrec_cli.core.training.gpu_epoch import GPUEpochRunner
 from kgrec_cli.errors import KgrecError
-from kgrec_cli.events import EpochDone, OnEvent, ignore_event
+from kgrec_cli.events import EpochDone, OnEvent, Progress, ignore_event
 
 
 @dataclass
@@ -84,7 +84,8 @@ def fit(
     Differs from RecBole: where `eval_step` is larger than `epochs`, the last epoch is evaluated.
 
     Args:
-        model: On `device`; its weights are the initial ones unless `state` is given.
+        model: On `device`; its weights are the initial ones unless `state` is given. A `seen_bias`
+            of 0 starts from what the training events say of repeats.
         histories: All histories.
         split: Which events train and which validate.
         settings: Everything else.
@@ -113,7 +114,7 @@ def fit(
         capturable=device.type == "cuda",
     )
     state = state or TrainingState()
-    if state.epoch == 0 and model.seen_bias is not None:
+    if state.epoch == 0 and model.seen_bias is not None and not model.seen_bias.any():
         n_items = model.item_embedding.num_embeddings
         with torch.no_grad():
             model.seen_bias.fill_(splits.repeat_log_ratio(histories, split, n_items))
@@ -137,9 +138,9 @@ def fit(
         metrics: dict[str, float] = {}
         is_last_chance = epoch == settings.epochs < settings.eval_step
         if validate and (epoch % settings.eval_step == 0 or is_last_chance):
-            metrics = validation_metrics(measured, histories, valid, settings, device)
+            metrics = validation_metrics(measured, histories, valid, settings, device, on_event)
         state.epoch = epoch
-        is_best = _update_best(state, measured, metrics, settings, validate)
+        is_best = update_best(state, measured.state_dict, metrics, settings, validate=validate)
         elapsed_s = time.perf_counter() - began
         event = EpochDone(
             epoch=state.epoch,
@@ -199,12 +200,13 @@ def average_weights(model: GRU4RecKG, decay: float) -> AveragedModel:
     return averaged
 
 
-def _update_best(
+def update_best(
     state: TrainingState,
-    model: GRU4RecKG,
+    weights: Callable[[], dict[str, Tensor]],
     metrics: dict[str, float],
     settings: TrainingSettings,
-    validate: bool,
+    *,
+    validate: bool = True,
 ) -> bool:
     """Keeps the weights when the epoch is the best so far, and counts those that are not."""
     score = metrics.get(settings.valid_metric.casefold())
@@ -213,7 +215,7 @@ def _update_best(
     if not validate or (score is not None and score >= state.best_score):
         state.best_score = 0.0 if score is None else score
         state.best_epoch = state.epoch
-        state.best_model = {name: value.clone() for name, value in model.state_dict().items()}
+        state.best_model = {name: value.clone() for name, value in weights().items()}
         state.n_not_better = 0
         return validate
     state.n_not_better += 1
@@ -226,6 +228,7 @@ def validation_metrics(
     targets: Ints,
     settings: TrainingSettings,
     device: torch.device,
+    on_event: OnEvent = ignore_event,
 ) -> dict[str, float]:
     """The metrics of ranks for some targets, seen items not masked; `valid_metric` comes first."""
     model.eval()
@@ -238,6 +241,9 @@ def validation_metrics(
         eval_batch_size=settings.eval_batch_size,
         candidates=draw_candidates(
             settings.eval_args.mode_of("valid"), histories, targets, n_items, settings.seed
+        ),
+        on_chunk=lambda n_done: on_event(
+            Progress("validation", n_done, len(targets), "ranked", passing=True)
         ),
     )
     name, _, cutoff = settings.valid_metric.partition("@")

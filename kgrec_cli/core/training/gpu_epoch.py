@@ -9,7 +9,6 @@ Letters: those of `plans`; P positions and Q of contexts, T targets of a step at
 
 from collections.abc import Iterator, Sequence
 from functools import partial
-from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -20,18 +19,15 @@ from torch import Tensor
 from kgrec_cli.core.data.histories import Ints
 from kgrec_cli.core.data.negatives import draw_other_items
 from kgrec_cli.core.gpu_steps import CapturedStep, wait_for
+from kgrec_cli.core.model import gru_dense
 from kgrec_cli.core.model.gru4reckg import SeenItems
 from kgrec_cli.core.model.gru_dense import Block, DenseRows
 from kgrec_cli.core.training.epoch import EpochRunner
-from kgrec_cli.core.training.losses import bpr, cross_entropy, sampled_softmax
+from kgrec_cli.core.training.losses import bpr, cross_entropy_at_once, sampled_softmax
 from kgrec_cli.core.training.plans import Plan, plan_prefixes, plan_windows
 
 STEPS_AT_ONCE = 256
 """Steps whose rows are laid out together: some 100 MB."""
-
-BLOCK_ROWS, MOST_BLOCKS = 128, 4
-"""A step's rows are read in blocks of about so many, the longest rows first, but of so many blocks
-at most: side by side they are faster than all rows together, and short rows need no padding."""
 
 
 class Shape(NamedTuple):
@@ -55,31 +51,32 @@ class Shape(NamedTuple):
         return sum(block.rows for block in self.blocks)
 
     def has_room_for(self, other: "Shape") -> bool:
-        """Whether steps of another shape with as many rows fit into this one."""
-        pairs = [(self[0], other[0]), *zip(self[2:], other[2:], strict=True)]
-        for own, its in zip(self.blocks, other.blocks, strict=True):
-            pairs += zip(own, its, strict=True)
-        return all(room >= size for room, size in pairs)
+        """Whether steps of the other shape, of no more rows, fit into this one."""
+        own, its = (
+            np.concatenate([np.tile(block[1:], (block.rows, 1)) for block in shape.blocks])
+            for shape in (self, other)
+        )
+        sizes = zip((self.steps, *self[2:]), (other.steps, *other[2:]), strict=True)
+        return bool((own[: len(its)] >= its).all()) and all(room >= size for room, size in sizes)
 
 
 def cut_blocks(lengths: Ints, contexts: Ints, n_rows: int) -> list[Block]:
-    """Blocks of rows that are as many, and long enough.
+    """Blocks of rows that are as many, and long enough: waves, and those of one size are one.
 
     Args:
         lengths: int64 (R,), the longest first.
         contexts: int64 (R,).
         n_rows: At least R.
     """
-    n_blocks = min(max(n_rows // BLOCK_ROWS, 1), MOST_BLOCKS)
-    borders = pairwise(n_rows * number // n_blocks for number in range(n_blocks + 1))
-    return [
-        Block(
-            end - begin,
-            int(lengths[begin:end].max(initial=1)),
-            int(contexts[begin:end].max(initial=0)),
-        )
-        for begin, end in borders
-    ]
+    blocks: list[Block] = []
+    for begin in range(0, n_rows, gru_dense.WAVE_ROWS):
+        end = min(begin + gru_dense.WAVE_ROWS, n_rows)
+        length = int(lengths[begin:end].max(initial=1))
+        context = int(contexts[begin:end].max(initial=0))
+        if blocks and blocks[-1][1:] == (length, context):
+            end, begin = end, end - blocks.pop().rows - (end - begin)
+        blocks.append(Block(end - begin, length, context))
+    return blocks
 
 
 def place_rows(rows: Sequence[int], lengths: Sequence[int]) -> tuple[Tensor, Tensor]:
@@ -174,7 +171,7 @@ class GPUEpochRunner(EpochRunner):
             length, context = plan.length, plan.context
             needed = needed._replace(
                 blocks=tuple(
-                    Block(n, min(roomy(its_length, 4), length), min(roomy(its_context, 4), context))
+                    Block(n, min(roomy(its_length, 4), length), context if its_context else 0)
                     for n, its_length, its_context in blocks
                 ),
                 targets=max(n_targets, -(-(mean_targets + plan.length) // 32) * 32),
@@ -298,7 +295,7 @@ class GPUEpochRunner(EpochRunner):
         if self.settings.enable_amp:
             states, weight = states.bfloat16(), weight.bfloat16()
         if self.settings.loss_type == "CE":
-            return cross_entropy(states, weight, targets, seen, self.model.seen_bias)
+            return cross_entropy_at_once(states, weight, targets, seen, self.model.seen_bias)
         if self.settings.loss_type == "SSM":
             negatives = self.negatives.index_select(0, self.number)[0]
             log_q = self.log_q.index_select(0, self.number)[0]

@@ -7,18 +7,20 @@ outcomes in the order of ending. `search.py` chooses the points and prunes.
 import multiprocessing
 import signal
 import threading
+from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from queue import Empty, Queue
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 
 from kgrec_cli.core.gpu_steps import TURNS
 from kgrec_cli.core.tuning.space import Params
 from kgrec_cli.errors import KgrecError
+from kgrec_cli.events import OnEvent, Warn, ignore_event
 
 
 class Pruned(Exception):
@@ -41,17 +43,22 @@ Points = Iterator[tuple[int, Params]]  # a trial's number, its point
 ShouldPrune = Callable[[int, int, float], bool]  # number, step, score
 Outcomes = Generator[tuple[int, Outcome], None, None]  # closed, it ends the trials that run
 RunTrials = Callable[[Points, ShouldPrune], Outcomes]
+MAX_RETRIES = 2
+"""How often a trial is run again whose process was killed."""
 
 
 def run_serially(objective: Objective, points: Points, should_prune: ShouldPrune) -> Outcomes:
     """Yields the outcome of each trial, run in this process, one after the other."""
     for number, point in points:
+        yield number, attempt(objective, point, _reporting(number, should_prune))
 
-        def report(step: int, score: float, number: int = number) -> None:
-            if should_prune(number, step, score):
-                raise Pruned
 
-        yield number, _attempt(objective, point, report)
+def _reporting(number: int, should_prune: ShouldPrune) -> Report:
+    def report(step: int, score: float) -> None:
+        if should_prune(number, step, score):
+            raise Pruned
+
+    return report
 
 
 def run_in_processes(
@@ -59,52 +66,77 @@ def run_in_processes(
     n_processes: int,
     points: Points,
     should_prune: ShouldPrune,
+    *,
+    on_event: OnEvent = ignore_event,
 ) -> Outcomes:
     """Yields the outcome of each trial; each process runs one at a time.
 
-    The processes end with the iteration; trials that were running then are lost.
+    The processes end with the iteration; trials that were running then are lost. A trial whose
+    process is killed is run again by another one.
 
     Args:
         make_objective: Called once in each process; must be picklable.
         n_processes: Trials at a time.
         points: Drawn when a process is idle.
         should_prune: Called with each score; the process waits for the answer.
+        on_event: Hears of processes that were killed.
 
     Raises:
-        KgrecError: A process was ended from outside.
+        KgrecError: Processes of one trial were killed again and again.
     """
     context = multiprocessing.get_context("spawn")  # torch's threads do not survive a fork
     processes = []
     idle: list[Connection] = []
-    running: dict[Connection, int] = {}
+    running: dict[Connection, tuple[int, Params]] = {}
+    n_killed: Counter[int] = Counter()
+
+    def add_process() -> None:
+        ours, theirs = context.Pipe()
+        process = context.Process(target=_serve, args=(theirs, make_objective), daemon=True)
+        with _interrupts_held():
+            process.start()
+        theirs.close()
+        processes.append(process)
+        idle.append(ours)
+
+    def begin(trial: tuple[int, Params]) -> None:
+        running[idle[-1]] = trial
+        with suppress(ConnectionError):  # killed while idle: `wait` finds it
+            idle.pop().send(trial[1])
+
+    def begin_again(trial: tuple[int, Params]) -> None:
+        n_killed[trial[0]] += 1
+        what = "a process of the search was ended from outside (out of memory?)"
+        if n_killed[trial[0]] > MAX_RETRIES:
+            raise KgrecError(
+                f"{what} {MAX_RETRIES + 1} times in one trial; finished trials are kept, and the "
+                "same command with fewer --jobs goes on"
+            )
+        on_event(Warn(f"{what}; its trial is run again"))
+        add_process()
+        begin(trial)
+
     try:
         for _ in range(n_processes):
-            ours, theirs = context.Pipe()
-            process = context.Process(target=_serve, args=(theirs, make_objective), daemon=True)
-            with _interrupts_held():
-                process.start()
-            theirs.close()
-            processes.append(process)
-            idle.append(ours)
+            add_process()
         while True:
             while idle and (trial := next(points, None)):
-                running[idle[-1]] = trial[0]
-                idle.pop().send(trial[1])
+                begin(trial)
             if not running:
                 return
             for connection in wait(list(running)):
                 assert isinstance(connection, Connection)
-                message = connection.recv()
-                if isinstance(message, tuple):
-                    connection.send(should_prune(running[connection], *message))
-                else:
-                    idle.append(connection)
-                    yield running.pop(connection), message
-    except (EOFError, ConnectionError) as error:
-        raise KgrecError(
-            "a process of the search was ended from outside (out of memory?); finished trials are "
-            "kept, and the same command with fewer --jobs goes on"
-        ) from error
+                try:
+                    message = connection.recv()
+                    if isinstance(message, tuple):
+                        connection.send(should_prune(running[connection][0], *message))
+                        continue
+                except (EOFError, ConnectionError):
+                    connection.close()
+                    begin_again(running.pop(connection))
+                    continue
+                idle.append(connection)
+                yield running.pop(connection)[0], message
     finally:
         for process in processes:
             process.terminate()
@@ -157,7 +189,7 @@ def run_in_threads(
 
         try:
             with TURNS.taken(), torch.cuda.stream(stream):
-                outcome: Outcome | BaseException = _attempt(objective, point, report)
+                outcome: Outcome | BaseException = attempt(objective, point, report)
         except BaseException as error:  # raised again where the outcomes are read
             outcome = error
         messages.put((number, outcome, None))
@@ -192,7 +224,53 @@ def run_in_threads(
                     answer.put(True)
 
 
-def _attempt(objective: Objective, point: Params, report: Report) -> Outcome:
+class Pool(Protocol):
+    """Trials that train together."""
+
+    @property
+    def n_running(self) -> int:
+        """Trials that have begun and not ended."""
+
+    def drop(self, number: int) -> None:
+        """Gives a trial up."""
+
+    def advance(self) -> Iterator[tuple[int, Any]]:
+        """Goes on for a while; yields (number, (step, score)) and (number, outcome)."""
+
+
+def run_in_batches(
+    pool: Pool,
+    start: Callable[[int, Params, Report], Outcome | None],
+    n_at_once: int,
+    points: Points,
+    should_prune: ShouldPrune,
+) -> Outcomes:
+    """Yields the outcome of each trial; those of equal shapes make each step together.
+
+    Args:
+        pool: Trains them.
+        start: Puts a trial into the pool; an outcome if it has one already.
+        n_at_once: Trials in the pool at most.
+        points: Drawn when there is room.
+        should_prune: Called with each score.
+    """
+    while True:
+        while pool.n_running < n_at_once and (trial := next(points, None)):
+            report = _reporting(trial[0], should_prune)
+            if outcome := start(*trial, report):
+                yield trial[0], outcome
+        if not pool.n_running:
+            return
+        for number, message in pool.advance():
+            if not isinstance(message, tuple):
+                yield number, message
+            elif should_prune(number, *message):
+                pool.drop(number)
+                yield number, Pruned()
+
+
+def attempt(objective: Objective, point: Params, report: Report) -> Outcome:
+    """The outcome of one trial."""
     try:
         return objective(point, report)
     except (Pruned, KgrecError) as error:
@@ -217,4 +295,4 @@ def _serve(connection: Connection, make_objective: Callable[[], Objective]) -> N
             except KgrecError as error:
                 connection.send(error)
             else:
-                connection.send(_attempt(objective, point, report))
+                connection.send(attempt(objective, point, report))

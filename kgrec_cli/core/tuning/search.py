@@ -11,14 +11,17 @@ asked until it proposes a new one. An interrupted trial is run again at once.
 """
 
 import random
-from collections.abc import Callable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
+from itertools import product
 from typing import Any, Literal
 
 import optuna
 from optuna import pruners, samplers
+from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.trial import FrozenTrial, TrialState
 
 from kgrec_cli.core.tuning.executors import Outcome, Pruned, RunTrials, TrialResult
@@ -127,7 +130,10 @@ def run_search(
     with open_study(storage_url, study_name, made_with) as (study, trials):
         study.pruner = PRUNERS[pruner]()
         n_before = len(trials)
+        known = study.get_trials(deepcopy=False)
         running: dict[int, optuna.Trial] = {}
+        n_reports: Counter[int] = Counter()
+        last_step: Counter[int] = Counter()
 
         def stop_reason() -> StopReason | None:
             n_started = len(trials) + len(running)
@@ -142,12 +148,19 @@ def run_search(
 
         def points() -> Iterator[tuple[int, Params]]:
             while stop_reason() is None:
-                trial = _start_trial(study, space, search, f"{seed}/{len(trials) + len(running)}")
+                place = f"{seed}/{len(trials) + len(running)}"
+                trial = _start_trial(study, known, space, search, place)
                 running[trial.number] = trial
                 yield trial.number, trial.user_attrs["params"]
 
         def should_prune(number: int, step: int, score: float) -> bool:
-            running[number].report(score, step)
+            is_new = step > last_step[number]  # else of a trial that is run again
+            last_step[number] = max(step, last_step[number])
+            if pruner == "none":  # nobody asks: a write an epoch would be slower than the epoch
+                n_reports[number] += is_new
+                return False
+            if is_new:
+                running[number].report(score, step)
             return running[number].should_prune()
 
         def tell_progress() -> None:
@@ -162,7 +175,9 @@ def run_search(
                 with closing(run_trials(points(), should_prune)) as outcomes:
                     for number, outcome in outcomes:
                         at_once = max(at_once, len(running))
-                        ended = _end_trial(study, running.pop(number), outcome)
+                        trial = running.pop(number)
+                        ended = _end_trial(study, trial, outcome, n_reports.pop(number, 0))
+                        known[number] = ended
                         trials.append(read_trial(ended, len(trials) + 1))
                         line = describe_trial(trials[-1])
                         if trials[-1].state != "failed":
@@ -178,21 +193,23 @@ def run_search(
     return SearchResult(tuple(trials), best, len(trials) - n_before, stopped)
 
 
-def propose(study: optuna.Study, space: Space, search: str, seed: str) -> Params:
+def propose(trials: Sequence[FrozenTrial], space: Space, search: str, seed: str) -> Params:
     """The params (see `decode_point`) of a point that no trial has, from these arguments alone.
 
     Args:
-        study: The trials before it; running ones count. Not all points of the space.
+        trials: Those before it; running ones count. Not all points of the space.
         space: Setting name to range.
         search: One of `SEARCHES`.
         seed: Equal for equal draws.
     """
     generator = random.Random(seed)
-    sampler = SEARCHES[search](seed=generator.getrandbits(32))
-    copy = optuna.create_study(sampler=sampler, direction=study.direction)
     axes = to_distributions(space)
+    if search == "exhaustive":
+        return generator.choice(_unknown_points(trials, axes))
+    sampler = SEARCHES[search](seed=generator.getrandbits(32))
+    copy = optuna.create_study(sampler=sampler, direction="maximize")
     known = []
-    for trial in study.get_trials(deepcopy=False):
+    for trial in trials:
         if trial.params.keys() != axes.keys():
             continue  # killed before it had all of them; its retry has them
         known.append(trial.params)
@@ -214,16 +231,51 @@ def propose(study: optuna.Study, space: Space, search: str, seed: str) -> Params
     return proposed.params
 
 
-def _start_trial(study: optuna.Study, space: Space, search: str, seed: str) -> optuna.Trial:
-    """The next trial of the queue. It carries its point from then on, so that no kill loses it."""
-    if not study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
-        params = propose(study, space, search, seed)
-        study.enqueue_trial(params, user_attrs={"params": decode_point(space, params)})
-    return study.ask(to_distributions(space))
+def _unknown_points(
+    trials: Sequence[FrozenTrial], axes: Mapping[str, BaseDistribution]
+) -> list[Params]:
+    """The params of the points of choices that no trial has, in their order."""
+    known = {tuple(repr(trial.params.get(name)) for name in axes) for trial in trials}
+    options = [axis.choices for axis in axes.values() if isinstance(axis, CategoricalDistribution)]
+    return [
+        dict(zip(axes, values, strict=True))
+        for values in product(*options)
+        if tuple(map(repr, values)) not in known
+    ]
 
 
-def _end_trial(study: optuna.Study, trial: optuna.Trial, outcome: Outcome) -> FrozenTrial:
-    """Writes down how a trial ended."""
+def _start_trial(
+    study: optuna.Study, known: list[FrozenTrial], space: Space, search: str, seed: str
+) -> optuna.Trial:
+    """The next trial of the queue, or a new one, which is added to those that are known.
+
+    It carries its point from the first write on, so that no kill loses it.
+    """
+    axes = to_distributions(space)
+    if any(trial.state == TrialState.WAITING for trial in known):
+        trial = study.ask(axes)
+        known[:] = study.get_trials(deepcopy=False)
+        return trial
+    params = propose(known, space, search, seed)
+    new = optuna.create_trial(
+        state=TrialState.RUNNING,
+        params=params,
+        distributions=axes,
+        user_attrs={"params": decode_point(space, params)},
+    )
+    trial_id = study._storage.create_new_trial(study._study_id, template_trial=new)
+    trial = optuna.Trial(study, trial_id)
+    new.number = trial.number
+    known.append(new)
+    return trial
+
+
+def _end_trial(
+    study: optuna.Study, trial: optuna.Trial, outcome: Outcome, n_reports: int
+) -> FrozenTrial:
+    """Writes down how a trial ended, and how many scores it told that are not in the study."""
+    if n_reports:
+        trial.set_user_attr("n_reports", n_reports)
     if isinstance(outcome, TrialResult):
         problem = not_finite(outcome.score, outcome.valid, outcome.test)
         outcome = KgrecError(problem) if problem else outcome

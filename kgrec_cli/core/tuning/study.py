@@ -155,7 +155,7 @@ def read_trial(trial: FrozenTrial, number: int) -> SearchTrial:
         score=None if problem else trial.value,
         valid=valid,
         test=test,
-        n_reports=len(trial.intermediate_values),
+        n_reports=trial.user_attrs.get("n_reports", len(trial.intermediate_values)),
         elapsed_s=trial.duration.total_seconds() if trial.duration else 0.0,
         error=error,
     )

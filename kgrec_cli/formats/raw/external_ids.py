@@ -16,6 +16,16 @@ LINKS_NAMES = ("links.csv", "link.csv")
 """MovieLens' list of IMDb and TMDB ids, and Kaggle's copy of it."""
 
 
+class IdTables(NamedTuple):
+    """Tables that may have a column of identifiers, and what their column of items may be called.
+
+    The names go before the common ones.
+    """
+
+    files: Sequence[RawFile]
+    item_columns: Sequence[str]
+
+
 class IdColumn(NamedTuple):
     """A column of identifiers: its file and name, and String columns item_id, id; none empty."""
 
@@ -24,16 +34,13 @@ class IdColumn(NamedTuple):
     ids: pl.DataFrame
 
 
-def read_id_column(
-    files: Sequence[RawFile], wanted: str | None, known: Sequence[str], item_columns: Sequence[str]
-) -> IdColumn | None:
+def read_id_column(tables: IdTables, wanted: str | None, known: Sequence[str]) -> IdColumn | None:
     """The first column of identifiers in some files.
 
     Args:
-        files: Tables that have a column of items.
+        tables: Where to look.
         wanted: The column that the user named; None for one that goes by a known name.
         known: Known names, in lower case, letters and digits only.
-        item_columns: What the column of items may be called, before the common names.
 
     Returns:
         None where no file has such a column.
@@ -43,7 +50,7 @@ def read_id_column(
         KgrecError: A file that cannot be read.
     """
     refusal: UsageError | None = None
-    for file in files:
+    for file in tables.files:
         table = detect_table(file, "a table of items and their ids", ["id"], if_unsure=True)
         names = [plain_name(name) for name in table.names]
         if not table.has_header:
@@ -59,7 +66,7 @@ def read_id_column(
         else:
             folded = [re.sub(r"[^a-z0-9]", "", name.lower()) for name in names]
             number = next((folded.index(name) for name in known if name in folded), None)
-        item = next((names.index(name) for name in item_columns if name in names), None)
+        item = next((names.index(name) for name in tables.item_columns if name in names), None)
         item = guess_column("id", names) if item is None else item
         if number is None or item is None:
             continue

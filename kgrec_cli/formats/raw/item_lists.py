@@ -47,7 +47,8 @@ class ListColumns:
     """The columns of an item list that the user named: a name, or a number from 1.
 
     None goes by common names. True when any is named. `item` is what the interactions call their
-    items: a column of the list that is called so holds its ids, unless `id` names another.
+    items: a column of the list that is called so holds its ids, unless `id` names another. A table
+    whose columns become a graph needs no titles.
     """
 
     id: str | None = None
@@ -55,6 +56,7 @@ class ListColumns:
     year: str | None = None
     genre: str | None = None
     item: str | None = None
+    needs_title: bool = True
 
     def __bool__(self) -> bool:
         return any((self.id, self.title, self.year, self.genre))
@@ -171,9 +173,10 @@ def read_item_list(
     if first is None:
         raise KgrecError(f"{file.where}, line 1: found nothing, expected {_LIST}")
     is_of_films = True
-    if not columns and first.count("::") >= 2:
+    layout = "" if columns else _movielens_layout(first, genre_names)
+    if layout == "movies.dat":
         rows = _dat_rows(file)
-    elif not columns and first.count("|") >= len(genre_names) + 4:
+    elif layout == "u.item":
         rows = _u_item_rows(file, genre_names)
     else:
         table, numbers = _table_columns(file, columns, on_event)
@@ -189,7 +192,33 @@ def read_item_list(
         # A title that is all year, such as "(1962)", keeps it.
         items.append((item_id, title, movie_title or title, year_in_title or beside, genre or None))
     table_of_items = pl.DataFrame(items, schema=ITEM_SCHEMA, orient="row")
+    if not any(item[1] for item in items):  # a table without titles
+        table_of_items = table_of_items.with_columns(pl.lit(None, pl.String).alias("title"))
+        is_of_films = False
     return ItemList(table_of_items if is_of_films else table_of_items.drop("movie_title"), bad_rows)
+
+
+def _movielens_layout(first: str, genre_names: Sequence[str] = U_GENRE) -> str:
+    """Which of MovieLens' two lists without a header begins with a line; "" for neither."""
+    if first.count("::") >= 2:
+        return "movies.dat"
+    return "u.item" if first.count("|") >= len(genre_names) + 4 else ""
+
+
+def find_table(file: RawFile, columns: ListColumns) -> tuple[RawTable, dict[str, int]] | None:
+    """An item list that is a table with a header, and the numbers of id, title, year and genre.
+
+    None for another list. Nothing is told: `read_item_list` does so.
+
+    Raises:
+        KgrecError: The file cannot be read, or no column holds ids.
+        UsageError: A column named by the user is not there.
+    """
+    first = "" if is_parquet(file) else next(filter(str.strip, first_lines(file)), "")
+    if not columns and _movielens_layout(first):
+        return None
+    table, numbers = _table_columns(file, columns, ignore_event)
+    return (table, numbers) if table.has_header or table.separator is None else None
 
 
 def keep_unique(
@@ -291,7 +320,7 @@ def _table_columns(
     if named is not None:
         columns |= _named_columns(table, named)
     for kind, missing in (("id", "ids (item_id)"), ("title", "titles (title)")):
-        if kind not in columns:
+        if kind not in columns and (kind == "id" or named is None or named.needs_title):
             cure = "" if named is None else f": name it by --{kind}-col"
             raise KgrecError(
                 f"{place}: no column of {missing} among {show_names(table.names)}{cure}"

@@ -13,8 +13,17 @@ import polars as pl
 
 from kgrec_cli.core.data.sanity import MISSING_MARKS
 from kgrec_cli.errors import KgrecError, shorten
+from kgrec_cli.events import Note, OnEvent, ignore_event
 from kgrec_cli.formats.raw.columns import known_columns, plain_name
 from kgrec_cli.formats.raw.files import RawFile, first_lines, is_parquet
+from kgrec_cli.formats.raw.id_files import (
+    ITEM_LIST,
+    TRAIN,
+    is_train2id,
+    named,
+    read_id_lists,
+    read_train2id,
+)
 from kgrec_cli.formats.raw.layout import detect_table, without_header
 from kgrec_cli.formats.raw.tables import (
     SAMPLE_LINES,
@@ -25,9 +34,9 @@ from kgrec_cli.formats.raw.tables import (
 )
 from kgrec_cli.formats.raw.typed import EXTRA
 
-GRAPH_FILES = ("kg.txt", "kg_final.txt")
-"""The triples in a data folder of KGCN, MKR or RippleNet; the first that is there counts."""
-LINK_FILE = "item_index2entity_id.txt"
+GRAPH_FILES = ("kg.txt", "kg_final.txt", TRAIN)
+"""The triples in a data folder of KGCN, MKR, RippleNet, KGAT or OpenKE; the first there counts."""
+LINK_FILES = ("item_index2entity_id.txt", ITEM_LIST)
 """The links in such a folder."""
 
 _TRIPLE = {"head_id": "a head entity", "relation_id": "a relation", "tail_id": "a tail entity"}
@@ -43,14 +52,14 @@ _KINDS = {
 """Column of a result -> its key in `columns.COLUMN_NAMES`."""
 
 _ENTITY = re.compile(r"<?https?://\S+|/?[mg][./][0-9a-z_]+|Q\d+|<.*>", re.IGNORECASE)
-_IRI = r"<([^<>]*)>"
+IRI = r"<([^<>]*)>"
 _BLANK = r"(_:[^\s<>\"]*[^\s<>\".])"
-_LITERAL = r'"((?:[^"\\]|\\.)*)"(?:@[A-Za-z0-9-]+|\^\^<[^<>]*>)?'
-_STATEMENT = rf"^(?:{_IRI}|{_BLANK})\s*{_IRI}\s*(?:{_IRI}|{_BLANK}|{_LITERAL})\s*"
+LITERAL = r'"((?:[^"\\]|\\.)*)"(?:@[A-Za-z0-9-]+|\^\^<[^<>]*>)?'
+_STATEMENT = rf"^(?:{IRI}|{_BLANK})\s*{IRI}\s*(?:{IRI}|{_BLANK}|{LITERAL})\s*"
 N_TRIPLE = rf"{_STATEMENT}\.\s*(?:#.*)?$"
 _OTHER_RDF = {
     "Turtle or TriG": re.compile(r"@?(prefix|base)\s.*<", re.IGNORECASE),
-    "N-Quads": re.compile(rf"{_STATEMENT}(?:{_IRI}|{_BLANK})\s*\.\s*$"),
+    "N-Quads": re.compile(rf"{_STATEMENT}(?:{IRI}|{_BLANK})\s*\.\s*$"),
     "RDF/XML": re.compile(r"<\?xml|<rdf:"),
 }
 """Other formats of triples, by the first line that is not blank."""
@@ -63,18 +72,23 @@ _WEIGHT = re.compile(r"weights?|score|sim(ilarity)?|count|strength|confidence|fr
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.IGNORECASE)
 
 
-def read_raw_triples(path: Path, *, of_items: bool = False) -> pl.DataFrame:
+def read_raw_triples(
+    path: Path, *, of_items: bool = False, on_event: OnEvent = ignore_event
+) -> pl.DataFrame:
     """The triples in a file, in its order, exact duplicates kept.
 
     Reads RecBole's `.kg`; TSV, CSV, Parquet with or without a header; `kg.txt` of KGCN, MKR and
-    RippleNet (also when `path` is the folder that holds it); N-Triples (IRIs without their angle
-    brackets, literals as their text without language and datatype, blank nodes as `_:name`). Text
-    may be gzipped. The content decides, not the file's name. A column of weights is not read, and
-    columns named head and tail without a relation are pairs: their relation is `RELATED`.
+    RippleNet, `kg_final.txt` of KGAT, `train2id.txt` of OpenKE, with names for numbers where lists
+    of these lie beside (also when `path` is the folder that holds it); N-Triples (IRIs without
+    their angle brackets, literals as their text without language and datatype, blank nodes as
+    `_:name`). Text may be gzipped. The content decides, not the file's name. A column of weights is
+    not read, and columns named head and tail without a relation are pairs: their relation is
+    `RELATED`.
 
     Args:
         path: The file, or the folder that holds it.
         of_items: Whether the entities are items: then two columns without names are pairs, too.
+        on_event: Is told how a graph of numbers was read.
 
     Returns:
         String columns head_id, relation_id, tail_id; none null or empty.
@@ -87,6 +101,11 @@ def read_raw_triples(path: Path, *, of_items: bool = False) -> pl.DataFrame:
         lines = first_lines(file)
         if is_n_triples(lines):
             return _read_n_triples(file)
+        if is_train2id(lines):
+            lists = read_id_lists(file.path)
+            triples, order = read_train2id(file, read_lines(file), lists)
+            on_event(Note(f"{file.where}: OpenKE's numbers, read as {order}"))
+            return named(triples, lists, file.where)
         first = next((line.strip() for line in lines if line.strip()), "")
         for other, look in _OTHER_RDF.items():
             if look.match(first[:9999]):
@@ -99,7 +118,9 @@ def read_raw_triples(path: Path, *, of_items: bool = False) -> pl.DataFrame:
     triples = _read_ids(table, what, columns, required)
     if "relation_id" not in columns:
         triples = triples.with_columns(pl.lit(RELATED).alias("relation_id"))
-    return triples.select(*_TRIPLE)
+    triples = triples.select(*_TRIPLE)
+    lists = read_id_lists(file.path)
+    return named(triples, lists, file.where) if lists.paths else triples
 
 
 def read_raw_links(path: Path) -> pl.DataFrame:
@@ -109,7 +130,7 @@ def read_raw_links(path: Path) -> pl.DataFrame:
     title, entity: the DBpedia mapping of MovieLens, or with the last two exchanged);
     `item_index2entity_id.txt` of KGCN, MKR and RippleNet (also when `path` is the folder that holds
     it); TSV, CSV, Parquet with or without a header. Text may be gzipped. The content decides, not
-    the file's name.
+    the file's name. `item_list.txt` of KGAT goes by its name, see `id_files.read_kgat_links`.
 
     Returns:
         String columns item_id, entity_id (none null or empty, IRIs without angle brackets) and,
@@ -119,7 +140,7 @@ def read_raw_links(path: Path) -> pl.DataFrame:
         KgrecError: No such file, no links in it, or a line that is none; with file and line.
     """
     what, names = "links (item, entity)", (*_LINK, "title")
-    table = _detect(RawFile(file_in(path, (LINK_FILE,))), what, names)
+    table = _detect(RawFile(file_in(path, LINK_FILES)), what, names)
     columns = _find_columns(table, names, _LINK, _link_layout(table))
     return _read_ids(table, what, columns, _LINK)
 
@@ -200,7 +221,7 @@ def _read_ids(
     if not rows.height:
         raise KgrecError(f"{table.file.where}: holds no {what}")
     others = [name for name in columns if name not in required]
-    return rows.select(pl.col(*required).str.replace(f"^{_IRI}$", "$1"), *others)
+    return rows.select(pl.col(*required).str.replace(f"^{IRI}$", "$1"), *others)
 
 
 def _find_columns(
@@ -309,7 +330,7 @@ def _read_n_triples(file: RawFile) -> pl.DataFrame:
     empty = parts.filter(triples.select(pl.any_horizontal(pl.all() == "")).to_series())
     if empty.height:
         raise KgrecError(_bad_statement(file, lines, empty["row"][0]))
-    return triples.with_columns(_unescaped(triples[name]) for name in triples.columns)
+    return triples.with_columns(unescaped(triples[name]) for name in triples.columns)
 
 
 def _bad_statement(file: RawFile, lines: pl.Series, row: int) -> str:
@@ -319,7 +340,7 @@ def _bad_statement(file: RawFile, lines: pl.Series, row: int) -> str:
     )
 
 
-def _unescaped(column: pl.Series) -> pl.Series:
+def unescaped(column: pl.Series) -> pl.Series:
     """A column with the escapes of N-Triples (backslash and a letter or a code point) resolved."""
     if not column.str.contains("\\", literal=True).any():
         return column

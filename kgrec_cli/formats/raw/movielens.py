@@ -22,6 +22,7 @@ from kgrec_cli.formats.raw.interactions import (
     first_bad_row,
     parse_interactions,
 )
+from kgrec_cli.formats.raw.item_columns import ItemColumns
 from kgrec_cli.formats.raw.item_lists import (
     U_GENRE,
     ListColumns,
@@ -95,6 +96,7 @@ class RawData:
         users: String columns user_id, ...; None when nothing is known of the users.
         tags: String columns user_id, item_id, tag; None without tags, or when not read.
         bad_rows: Bad rows of all files, columns of `tables.BAD_ROW_SCHEMA`.
+        item_columns: All columns of the item list, where it is a table and they are wanted.
     """
 
     layout: str
@@ -104,6 +106,7 @@ class RawData:
     tags: pl.DataFrame | None
     bad_rows: pl.DataFrame
     files: tuple[RawFile, ...]
+    item_columns: ItemColumns | None = None
 
 
 @dataclass(frozen=True)

@@ -4,16 +4,21 @@
 registry in `sources.py` is imported only where a graph is chosen by name.
 """
 
+import os
 import re
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from kgrec_cli.core.linking.prune import Pruning
 from kgrec_cli.errors import KgrecError, UsageError, unknown_name
 from kgrec_cli.events import Note, OnEvent
-from kgrec_cli.formats.raw.knowledge_graph import GRAPH_FILES, LINK_FILE
+from kgrec_cli.formats.raw.files import is_pattern
+from kgrec_cli.formats.raw.item_columns import WantedColumn
+from kgrec_cli.formats.raw.knowledge_graph import GRAPH_FILES, LINK_FILES
 
 if TYPE_CHECKING:
     from kgrec_cli.download import RemoteFile
@@ -34,6 +39,12 @@ class KGRequest:
     Wikidata also by an external identifier, a name of `wikidata.IDENTIFIERS` or a property, maybe
     with "=COLUMN"; or by "title=Q...", an entity that is the type of the items. `relations` and
     `hops` say what of a large graph is taken, `language` what its names are in.
+
+    Attributes:
+        kg_columns: The columns of the item table to make metadata of; empty for all of use.
+        pruning: What to drop of the graph once it is linked.
+        further: Graphs to join with this one; of theirs only `kg`, `links_path`, `link_by` and
+            `catalog_path` count.
     """
 
     kg: str = "auto"
@@ -45,6 +56,17 @@ class KGRequest:
     hops: int | None = None
     language: str | None = None
     endpoint: str | None = None
+    kg_columns: tuple[WantedColumn, ...] = ()
+    pruning: Pruning = field(default_factory=Pruning)
+    further: tuple["KGRequest", ...] = ()
+
+    @property
+    def languages(self) -> tuple[str, ...]:
+        """Codes of the languages of names: as chosen or of the system, of names in all, English."""
+        values = (os.environ.get(name) for name in ("LC_ALL", "LC_MESSAGES", "LANG"))
+        of_system = re.match(r"([a-z]{2,3})(?=[_.@]|$)", next(filter(None, values), ""))
+        code = self.language or (of_system[1] if of_system else "en")
+        return tuple(dict.fromkeys((code.lower(), "mul", "en")))
 
 
 @dataclass(frozen=True)
@@ -60,6 +82,7 @@ class KGPlan:
         catalog_paths: Item lists whose ids the links use; empty when the links carry titles
             themselves, or link by id.
         note: Which graph "auto" took and why; "" when the user chose.
+        is_joined: Whether it has no links: its entities are those of the graphs before it.
     """
 
     name: str
@@ -68,11 +91,36 @@ class KGPlan:
     link_by: LinkBy = "id"
     catalog_paths: tuple[Path, ...] = ()
     note: str = ""
+    is_joined: bool = False
 
     @property
     def is_of_metadata(self) -> bool:
         """Whether the graph is made of what the raw data says of its items, or there is none."""
         return self.name in ("metadata", "none") and self.triples_path is None
+
+
+def requests(kgs: Sequence[str], links: Sequence[Path], request: KGRequest) -> KGRequest:
+    """The request of one graph or several: the first, and the others in its `further`.
+
+    The nth of `links` are those of the nth graph. "metadata" beside other graphs is added to them.
+
+    Raises:
+        UsageError: More links than graphs, or "auto" or "none" beside another graph.
+    """
+    named = [kg for kg in dict.fromkeys(kgs) if kg != "metadata"] or list(kgs[:1]) or ["auto"]
+    if len(named) > 1:
+        for kg in named:
+            if kg in BUILT_IN and kg != WIKIDATA:
+                raise UsageError(f"--kg {kg} goes with no other --kg")
+    if len(links) > len(named):
+        raise UsageError(f"{len(links)} times --links, but {len(named)} --kg to link")
+    first, *others = (
+        replace(request, kg=kg, links_path=path)
+        for kg, path in zip_longest(named, links, fillvalue=None)
+        if kg is not None
+    )
+    has_metadata = request.add_metadata or (len(kgs) > 1 and "metadata" in kgs)
+    return replace(first, add_metadata=has_metadata, further=tuple(others))
 
 
 def check_kg(request: KGRequest, dataset: str) -> None:
@@ -102,9 +150,15 @@ def check_kg(request: KGRequest, dataset: str) -> None:
         _plan_file(request)
     if request.add_metadata and request.kg in ("metadata", "none"):
         raise UsageError(f"--add-metadata goes with a graph to add to, not with --kg {request.kg}")
+    if request.kg_columns and request.kg != "metadata" and not request.add_metadata:
+        raise UsageError("--kg-columns goes with --kg metadata or --add-metadata")
+    for other in request.further:
+        if other.kg != WIKIDATA and _named_source(other, dataset) is None:
+            _plan_file(other, may_share=True)
     if request.link_by == "id" and request.catalog_path is not None:
         raise UsageError("--catalog goes with --link-by title, not with --link-by id")
-    for path in (request.links_path, request.catalog_path):
+    others = (other.links_path for other in request.further)
+    for path in (request.links_path, request.catalog_path, *others):
         if path is not None and not path.exists():
             raise KgrecError(f"{path}: no such file")
 
@@ -130,19 +184,48 @@ def _check_choice(request: KGRequest) -> None:
     from kgrec_cli.core.linking.wikidata import ENTITY_ID, IDENTIFIERS, identifier
 
     name, _, value = request.link_by.partition("=")
-    if request.kg != WIKIDATA:
-        raise UsageError(f"--link-by {request.link_by}: expected id or title (--kg wikidata: more)")
+    if request.kg in BUILT_IN and request.kg != WIKIDATA:
+        raise UsageError(f"--link-by {request.link_by} goes with --kg wikidata or --kg FILE")
     if name == "title":
-        if not ENTITY_ID.fullmatch(value):
+        if not ENTITY_ID.fullmatch(value) or request.kg != WIKIDATA:
             raise UsageError(f"--link-by {request.link_by}: expected title=Q..., a type of items")
     elif identifier(name) is None:
         raise UsageError(unknown_name("way to link", name, [*IDENTIFIERS, "title", "P345=COLUMN"]))
 
 
+def check_whole_graph(request: KGRequest) -> None:
+    """Refuses options that say what of a dump to take, for a graph that is read as a whole.
+
+    Raises:
+        UsageError: One of them was given.
+    """
+    by_id = request.link_by not in (None, "id", "title")
+    if request.further:  # they may be of one of the others
+        return
+    for option, value in (
+        ("--hops", request.hops),
+        ("--relations", request.relations),
+        ("--language", request.language),
+        (f"--link-by {request.link_by}", by_id),
+    ):
+        if value:
+            raise UsageError(
+                f"{option} goes with --kg wikidata or a dump in RDF (.nt, .nt.gz, .ttl ...), not "
+                f"with --kg {request.kg}"
+            )
+
+
 def plan_kg(
-    request: KGRequest, dataset: str, *, on_event: OnEvent, cache_dir: Path | None = None
+    request: KGRequest,
+    dataset: str,
+    *,
+    on_event: OnEvent,
+    cache_dir: Path | None = None,
+    is_further: bool = False,
 ) -> KGPlan:
     """Chooses the graph, and downloads it when it comes from the registry.
+
+    A graph that is joined with another one (`is_further`) needs no links of its own.
 
     Raises:
         KgrecError: A download that fails.
@@ -158,7 +241,7 @@ def plan_kg(
     else:
         source = _named_source(request, dataset)
     if source is None:
-        return _plan_file(request)
+        return _plan_file(request, may_share=is_further)
     from kgrec_cli.download import fetch
 
     on_event(Note(f"knowledge graph: {source.name} ({source.licence})"))
@@ -218,9 +301,9 @@ def _plan_source(
     return KGPlan(source.name, triples_path, links_path, link_by, catalog_paths)
 
 
-def _plan_file(request: KGRequest) -> KGPlan:
+def _plan_file(request: KGRequest, *, may_share: bool = False) -> KGPlan:
     path = Path(request.kg)
-    if not path.exists():
+    if not path.exists() and not is_pattern(path):
         if _is_path(request.kg):
             raise KgrecError(f"--kg {request.kg}: no such file")
         from kgrec_cli.stages.prepare.sources import KGS
@@ -230,6 +313,8 @@ def _plan_file(request: KGRequest) -> KGPlan:
     if links_path is None:
         if request.link_by is not None and request.catalog_path is None:
             return KGPlan(path.name, path, link_by=_link_by(request.link_by))
+        if may_share:
+            return KGPlan(path.name, path, is_joined=True)
         raise UsageError(
             f"--kg {path}: nothing says which item is which entity; give --links FILE (item, "
             "entity or item, title, entity), or --link-by id alone where the entities are the "
@@ -251,9 +336,9 @@ def _link_by(text: str) -> LinkBy:
 def _links_beside(path: Path) -> Path | None:
     """The links beside a graph: `X.link` for `X.kg`; in the folder of `kg.txt`."""
     if path.is_dir():
-        return path if (path / LINK_FILE).is_file() else None
+        return path if any((path / name).is_file() for name in LINK_FILES) else None
     stem = path.with_suffix("") if path.suffix == ".gz" else path
     candidates = [stem.with_suffix(".link")] if stem.suffix == ".kg" else []
     if stem.name in GRAPH_FILES:
-        candidates.append(path.with_name(LINK_FILE))
+        candidates += map(path.with_name, LINK_FILES)
     return next((candidate for candidate in candidates if candidate.is_file()), None)

@@ -10,25 +10,27 @@ from typing import Any
 
 import polars as pl
 
-from kgrec_cli.core.linking.graph import ItemLinks, add_metadata, build_metadata_kg, select_links
+from kgrec_cli.core.linking.graph import ItemLinks, select_links
 from kgrec_cli.core.linking.names import entity_names, with_names
 from kgrec_cli.core.linking.oddities import fit_links, graph_oddities, turned_text
+from kgrec_cli.core.linking.prune import Pruning, prune
 from kgrec_cli.core.linking.titles import MATCHES, match_titles
 from kgrec_cli.core.linking.verdict import LinkVerdict, link_verdict
 from kgrec_cli.dataset.features import CURE
-from kgrec_cli.errors import KgrecError, UsageError, shorten
+from kgrec_cli.errors import KgrecError, UsageError, shorten, unknown_name
 from kgrec_cli.events import Note, OnEvent, Warn
+from kgrec_cli.formats.raw.id_files import ITEM_LIST, read_id_lists, read_kgat_links
 from kgrec_cli.formats.raw.item_lists import find_catalog, read_catalog
 from kgrec_cli.formats.raw.knowledge_graph import (
     GRAPH_FILES,
-    LINK_FILE,
+    LINK_FILES,
     RELATED,
     file_in,
     read_raw_links,
     read_raw_triples,
 )
-from kgrec_cli.formats.raw.movielens import RawData
 from kgrec_cli.stages.prepare.graph import KGPlan, KGRequest
+from kgrec_cli.stages.prepare.metadata import Metadata, add_to, metadata_kg
 
 MIN_TITLES_COMPARED = 20
 
@@ -66,35 +68,46 @@ class KnowledgeGraph:
 
 def load_kg(
     plan: KGPlan,
-    items: pl.DataFrame | None,
-    tags: pl.DataFrame | None,
+    metadata: Metadata,
     item_ids: pl.Series,
     *,
+    triples: pl.DataFrame | None = None,
     on_event: OnEvent,
 ) -> KnowledgeGraph:
     """Reads the graph and links the data set's items to its entities.
 
-    `items` has columns of `item_lists.ITEM_SCHEMA`, or is None; `tags` has user_id, item_id, tag.
-    `item_ids` has every item of the data set.
+    `item_ids` has every item of the data set; `triples` are those of the graph if they are read.
 
     Raises:
         KgrecError: Files that cannot be read, or titles that are needed and not there.
     """
     if plan.triples_path is None:
-        return _metadata_or_none(plan, items, tags, on_event)
+        triples, links = metadata_kg(plan, metadata, on_event)
+        return KnowledgeGraph(triples, links, links.height)
+    items = metadata.items
     if plan.note:
         on_event(Note(plan.note))
-    is_of_items = plan.links_path is None and plan.link_by == "id"
-    triples = read_raw_triples(plan.triples_path, of_items=is_of_items)
-    if (triples["relation_id"] == RELATED).all():
+    is_of_items = plan.links_path is None and plan.link_by == "id" and not plan.is_joined
+    triples_path = plan.triples_path
+    if triples is None:
+        triples_path = file_in(plan.triples_path, GRAPH_FILES)
+        triples = read_raw_triples(plan.triples_path, of_items=is_of_items, on_event=on_event)
+    if triples.height and (triples["relation_id"] == RELATED).all():
         on_event(Note(f"{plan.triples_path}: pairs; the relation of all is called {RELATED}"))
-    triples_path = file_in(plan.triples_path, GRAPH_FILES)
+    if plan.is_joined:
+        none = pl.DataFrame(schema={"item_id": pl.String, "entity_id": pl.String})
+        return KnowledgeGraph(triples, none, 0, paths=(triples_path,))
     if is_of_items:
         return _link_to_themselves(triples, triples_path, item_ids)
     if plan.links_path is None:
         return _link_by_names(plan, items, triples, triples_path)
-    links = read_raw_links(plan.links_path)
-    paths = (triples_path, file_in(plan.links_path, (LINK_FILE,)))
+    links_path = file_in(plan.links_path, LINK_FILES)
+    lists = read_id_lists(triples_path)
+    paths = (triples_path, links_path, *lists.paths)
+    if links_path.name == ITEM_LIST:
+        links = read_kgat_links(links_path, item_ids, on_event)
+    else:
+        links = _with_names(read_raw_links(links_path), lists.entities)
     if plan.link_by == "title":
         catalog = _read_catalogs(plan, links)
         matches = _match_titles(plan, items, catalog, set(links["item_id"]))
@@ -111,6 +124,7 @@ def load_kg(
             in_file=links.select("item_id", "entity_id"),
             catalog_ids=with_id["catalog_id"].unique(),
         )
+    links = _in_order(links, triples, item_ids, links_path, on_event)
     _warn_of_foreign_ids(plan, items, links, on_event)
     by_id = links.select("item_id", "entity_id")
     return KnowledgeGraph(triples, by_id, links.height, paths=paths, in_file=by_id)
@@ -145,21 +159,24 @@ def _link_by_names(
     return KnowledgeGraph(triples, links, links.height, paths=(path,), titles=counts)
 
 
-def _metadata_or_none(
-    plan: KGPlan, items: pl.DataFrame | None, tags: pl.DataFrame | None, on_event: OnEvent
-) -> KnowledgeGraph:
-    """The graph of the items' metadata; an empty one, with a warning unless that was asked for."""
-    is_unlisted = items is None
-    if items is None or plan.name == "none":
-        items = pl.DataFrame(schema={"item_id": pl.String})
-    triples, links = build_metadata_kg(items, tags)
-    if triples.height and plan.note:
-        on_event(Note(plan.note))
-    if triples.is_empty() and plan.name != "none":
-        text = f"no knowledge graph: the {'raw data' if is_unlisted else 'item list'} says nothing "
-        text += "of its items (genres, years, tags); give one by --kg FILE --links FILE"
-        on_event(Warn(text + (", or an item list by --items FILE" if is_unlisted else "")))
-    return KnowledgeGraph(triples, links, links.height)
+def _in_order(
+    links: pl.DataFrame, triples: pl.DataFrame, item_ids: pl.Series, path: Path, on_event: OnEvent
+) -> pl.DataFrame:
+    """The links, turned round with a warning where only so they link anything."""
+    read, turned = fit_links(links, triples, item_ids)
+    text = turned_text(read, turned, len(item_ids))
+    if not text or (read.items_linked and read.at_one_place):
+        return links
+    on_event(Warn(f"{path}: {text.partition(';')[0]}; read so"))
+    return links.rename({"item_id": "entity_id", "entity_id": "item_id"})
+
+
+def _with_names(links: pl.DataFrame, names: Mapping[str, str]) -> pl.DataFrame:
+    """The links, to the names of entities where the graph's numbers have some and links do not."""
+    entities = links["entity_id"]
+    if not names or 2 * int(entities.is_in(list(names)).sum()) < len(entities):
+        return links
+    return links.with_columns(pl.col("entity_id").replace(names))
 
 
 def _read_catalogs(plan: KGPlan, links: pl.DataFrame) -> pl.DataFrame:
@@ -222,7 +239,7 @@ def settle_links(
     request: KGRequest,
     plan: KGPlan,
     kg: KnowledgeGraph,
-    raw: RawData,
+    metadata: Metadata,
     items: pl.DataFrame,
     n_interactions: pl.DataFrame,
     *,
@@ -231,8 +248,8 @@ def settle_links(
     """The links and triples to write, and whether the links are right.
 
     The verdict is on the graph as it was read, without metadata: these are attached to the entities
-    by the same links that the verdict is on. `raw` has the metadata, `items` every item of the data
-    set as in `.item`, `n_interactions` item_id (String) and n of each item with interactions.
+    by the same links that the verdict is on. `items` has every item of the data set as in `.item`,
+    `n_interactions` item_id (String) and n of each item with interactions.
 
     Raises:
         KgrecError: No link leads from an item of the data set to an entity of the graph.
@@ -241,6 +258,12 @@ def settle_links(
     name, n_read = plan.name, linked.triples.height
     if plan.is_of_metadata:
         verdict = LinkVerdict("sound" if n_read else "unknown", "construction", None, 0)
+        if n_read and not linked.links_report["items_linked"]:
+            raise KgrecError(
+                f"{metadata.where}: none of its {kg.links.height:,} items (such as "
+                f"'{shorten(kg.links['item_id'][0])}') has an interaction (items there are like "
+                f"'{shorten(n_interactions['item_id'][0])}'); name its column of ids by --id-col"
+            )
     else:
         _check_coverage(request, plan, kg, linked, items, n_interactions, on_event)
         catalogue = items.rename({"movie_title": "title"}, strict=False)
@@ -250,9 +273,55 @@ def settle_links(
             where = plan.links_path or plan.triples_path or plan.name
             on_event(Warn(f"{where}: {verdict.summary}; {CURE}"))
         if request.add_metadata:
-            linked = _add_metadata(linked, raw, items, n_interactions, on_event)
+            linked = add_to(linked, metadata, items, n_interactions, on_event)
             name += " and metadata" if linked.triples.height > n_read else ""
+    if request.pruning:
+        linked = _prune(request.pruning, linked, items, n_interactions, on_event)
     return linked._replace(kg_report={"name": name, **linked.kg_report}), verdict
+
+
+def _prune(
+    pruning: Pruning,
+    linked: ItemLinks,
+    items: pl.DataFrame,
+    n_interactions: pl.DataFrame,
+    on_event: OnEvent,
+) -> ItemLinks:
+    """The graph without what is to be dropped, and how much that was.
+
+    Raises:
+        UsageError: A relation that the graph does not have.
+        KgrecError: Nothing is left.
+    """
+    relations = linked.triples["relation_id"].unique()
+    for relation in pruning.drop_relations:
+        if relation not in relations:
+            raise UsageError(f"--drop-relation: {unknown_name('relation', relation, relations)}")
+    triples, lost = prune(linked.triples, linked.links, pruning)
+    n_lost, n_all = lost["triples"], linked.triples.height
+    if triples.is_empty():
+        raise KgrecError(f"nothing is left of {n_all:,} triples: {_why(lost)}; drop less")
+    pruned = select_links(linked.links, triples, items["item_id"], n_interactions)
+    before, after = (each.links_report["items_with_triples"] for each in (linked, pruned))
+    lost |= {"items": before - after}
+    text = f"pruned {n_lost:,} of {n_all:,} triples ({_why(lost)}), {lost['entities']:,} entities"
+    on_event(Note(f"{text}; {lost['items']:,} of {before:,} items lost their last triple"))
+    links_report = linked.links_report | {
+        name: pruned.links_report[name]
+        for name in ("items_with_triples", "interactions_with_triples", "entities_without_triple")
+    }
+    counts = ("self_loops", "triples", "entities", "relations")
+    kg_report = linked.kg_report | {name: pruned.kg_report[name] for name in counts}
+    return ItemLinks(pruned.links, triples, links_report, kg_report | {"pruned": lost})
+
+
+def _why(lost: Mapping[str, Any]) -> str:
+    causes = {
+        "dropped relations": lost["triples_of_relations"],
+        "hubs": lost["triples_of_hubs"],
+        "rare entities": lost["triples_of_rare_entities"],
+    }
+    return ", ".join(f"{count:,} of {cause}" for cause, count in causes.items() if count) or "none"
 
 
 def _check_coverage(
@@ -317,25 +386,3 @@ def _has_metadata(items: pl.DataFrame) -> bool:
     """Whether anything is known of an item that `--add-metadata` could add."""
     names = [name for name in ("genre", "release_year") if name in items.columns]
     return any(items[name].null_count() < items.height for name in names)
-
-
-def _add_metadata(
-    linked: ItemLinks,
-    raw: RawData,
-    items: pl.DataFrame,
-    n_interactions: pl.DataFrame,
-    on_event: OnEvent,
-) -> ItemLinks:
-    """The links and triples with the items' metadata, and how many of each that added."""
-    links, triples = linked.links, linked.triples
-    if raw.items is not None:
-        links, triples = add_metadata(links, triples, raw.items, raw.tags)
-    if triples.height == linked.triples.height:
-        on_event(Warn("--add-metadata: the raw data says nothing of its items"))
-    merged = select_links(links, triples, items["item_id"], n_interactions)
-    read = ("of_other_items", "repeated", "further_entities_of_an_item")
-    links_report = merged.links_report | {name: linked.links_report[name] for name in read}
-    links_report["of_metadata"] = merged.links.height - linked.links.height
-    kg_report = merged.kg_report | {name: linked.kg_report[name] for name in ("read", "repeated")}
-    kg_report["of_metadata"] = merged.triples.height - linked.triples.height
-    return ItemLinks(merged.links, merged.triples, links_report, kg_report)

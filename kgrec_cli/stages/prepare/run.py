@@ -23,14 +23,19 @@ from kgrec_cli.formats.atomic import write_atomic
 from kgrec_cli.formats.files import WriteFile, sha256_of, write_json, write_together
 from kgrec_cli.formats.locks import only_writer, remove_leftovers
 from kgrec_cli.formats.raw.choice import ColumnChoice
+from kgrec_cli.formats.raw.external_ids import LINKS_NAMES, IdTables
 from kgrec_cli.formats.raw.files import RawFile, describe_sources, is_pattern, is_there
 from kgrec_cli.formats.raw.interactions import OnBadRow, read_raw_interactions
+from kgrec_cli.formats.raw.item_columns import read_item_columns
 from kgrec_cli.formats.raw.item_lists import ListColumns, find_catalog, read_items
 from kgrec_cli.formats.raw.logs import find_log
 from kgrec_cli.formats.raw.missing_ids import OnMissingId
 from kgrec_cli.formats.raw.movielens import RawData, find_movielens, read_movielens
-from kgrec_cli.stages.prepare.graph import WIKIDATA, KGPlan, KGRequest, check_kg, plan_kg
-from kgrec_cli.stages.prepare.links import KnowledgeGraph, load_kg, settle_links
+from kgrec_cli.stages.prepare.graph import KGPlan, KGRequest, check_kg, plan_kg
+from kgrec_cli.stages.prepare.join import join_further
+from kgrec_cli.stages.prepare.links import settle_links
+from kgrec_cli.stages.prepare.load import load_graph
+from kgrec_cli.stages.prepare.metadata import read_metadata
 from kgrec_cli.stages.prepare.order import check_order
 from kgrec_cli.stages.prepare.starter_files import StarterFiles, leave_starter_files
 
@@ -64,6 +69,7 @@ class PrepareRequest:
             parts); None downloads.
         data_path: Folder of the data sets, below `folder` unless absolute.
         cache_dir: Folder of downloads; None is the usual one.
+        dry_run: Write no data set (what is downloaded stays in the cache).
     """
 
     name: str
@@ -81,6 +87,7 @@ class PrepareRequest:
     on_bad_row: OnBadRow = "error"
     on_missing_id: OnMissingId = "error"
     cache_dir: Path | None = None
+    dry_run: bool = False
 
 
 @dataclass(frozen=True)
@@ -98,6 +105,8 @@ class PrepareResult:
 
 def run_prepare(request: PrepareRequest, *, on_event: OnEvent) -> PrepareResult:
     """Writes `NAME.{inter,item,user,kg,link}` and `prepare.json`, and the starter files.
+
+    With `dry_run` everything is read, counted and checked, and nothing written.
 
     Raises:
         UsageError: A name that nobody knows, or options that do not go together.
@@ -119,6 +128,8 @@ def _prepare(request: PrepareRequest, on_event: OnEvent) -> PrepareResult:
 
     raw_path = _locate_raw(request, tell)
     plan = plan_kg(request.kg, request.name, on_event=tell, cache_dir=request.cache_dir)
+    plan_further = partial(plan_kg, on_event=tell, cache_dir=request.cache_dir, is_further=True)
+    plans = [plan_further(other, request.name) for other in request.kg.further]
     raw, columns = _read_raw(request, raw_path, plan, tell)
     if raw.items is None and plan.note and plan.link_by == "title":
         plan = KGPlan("metadata")  # "auto" takes no graph whose links need titles
@@ -127,11 +138,15 @@ def _prepare(request: PrepareRequest, on_event: OnEvent) -> PrepareResult:
     items = _all_items(raw, table)
     counts = table.group_by("item_id", maintain_order=True).agg(pl.len().alias("n"))
     n_interactions = counts.with_columns(pl.col("item_id").cast(pl.String))
-    if plan.name == WIKIDATA:
-        kg = _load_wikidata(request, raw_path, raw, columns, items["item_id"], tell)
-    else:
-        kg = load_kg(plan, raw.items, raw.tags, items["item_id"], on_event=tell)
-    linked, verdict = settle_links(request.kg, plan, kg, raw, items, n_interactions, on_event=tell)
+    metadata = read_metadata(raw, request.kg, tell)
+    load = partial(
+        load_graph, request.kg, metadata, _id_tables(request, raw_path, raw, columns),
+        items["item_id"], cache_dir=request.cache_dir, on_event=tell,
+    )  # fmt: skip
+    kg, joined = join_further(load(plan), plans, load, items["item_id"], on_event=tell)
+    linked, verdict = settle_links(
+        request.kg, plan, kg, metadata, items, n_interactions, on_event=tell
+    )
     files = [*raw.files, *map(RawFile, kg.paths)]
     recorded = [(_without_folders(warning.text, files), warning.on_results) for warning in warnings]
     in_catalogue = None if raw.items is None else raw.items.height
@@ -162,45 +177,35 @@ def _prepare(request: PrepareRequest, on_event: OnEvent) -> PrepareResult:
             **verdict._asdict(),
             "summary": verdict.summary,
         },
-        "kg": {**linked.kg_report, **({"selection": kg.selection} if kg.selection else {})},
+        "kg": {
+            **linked.kg_report,
+            **({"selection": kg.selection} if kg.selection else {}),
+            **({"joined": joined} if joined else {}),
+            **({"columns": list(metadata.columns)} if metadata.columns else {}),
+        },
         "warnings": [line for line, _ in recorded],
         "warnings_on_results": [line for line, on_results in recorded if on_results],
     }
     dataset_dir = request.folder / request.data_path / request.name
     labels = None if kg.labels is None else _labels_of(kg.labels, linked)
+    if request.dry_run:
+        return PrepareResult(dataset_dir, report)
     bad_rows_path = _write(dataset_dir, request.name, raw, table, items, linked, labels, report)
     starter_files = leave_starter_files(request.folder, request.name, request.data_path)
     return PrepareResult(dataset_dir, report, bad_rows_path, starter_files)
 
 
-def _load_wikidata(
-    request: PrepareRequest,
-    raw_path: Path,
-    raw: RawData,
-    columns: dict[str, str],
-    item_ids: pl.Series,
-    on_event: OnEvent,
-) -> KnowledgeGraph:
-    """The graph of Wikidata, linked by ids in MovieLens' `links.csv`, the item list or the log."""
-    from kgrec_cli.formats.raw.external_ids import LINKS_NAMES
-    from kgrec_cli.stages.prepare.wikidata import load_wikidata
-
+def _id_tables(
+    request: PrepareRequest, raw_path: Path, raw: RawData, columns: dict[str, str]
+) -> IdTables:
+    """Where external identifiers may be: MovieLens' `links.csv`, the item list, the log."""
     movielens = find_movielens(raw_path) if raw.layout != "table" else None
     by_name = {} if movielens is None else movielens.by_name
-    tables = [by_name[name] for name in LINKS_NAMES if name in by_name]
+    files = [by_name[name] for name in LINKS_NAMES if name in by_name]
     if request.items_path is not None:
-        tables.append(find_catalog(request.items_path))
-    tables += [] if movielens is not None else [file for file in raw.files if file not in tables]
-    names = [request.list_columns.id, columns.get("item_id")]
-    return load_wikidata(
-        request.kg,
-        raw,
-        tables,
-        list(filter(None, names)),
-        item_ids,
-        cache_dir=request.cache_dir,
-        on_event=on_event,
-    )
+        files.append(find_catalog(request.items_path))
+    files += [] if movielens is not None else [file for file in raw.files if file not in files]
+    return IdTables(files, list(filter(None, (request.list_columns.id, columns.get("item_id")))))
 
 
 def _labels_of(labels: pl.DataFrame, linked: ItemLinks) -> pl.DataFrame:
@@ -249,19 +254,22 @@ def _read_raw(
     """The raw data, and the names of the columns when it is a table."""
     movielens = None if request.columns else find_movielens(path)
     item_list = None if request.items_path is None else find_catalog(request.items_path)
+    with_metadata = request.kg.add_metadata or plan.name == "metadata"
+    list_columns = replace(request.list_columns, needs_title=not with_metadata)
     if movielens is not None:
         on_event(Note(f"reading {movielens.ratings.where} (MovieLens, {movielens.layout.name})"))
-        with_tags = request.kg.add_metadata or plan.name == "metadata"
         raw = read_movielens(
             movielens,
             request.on_bad_row,
-            with_tags=with_tags,
+            with_tags=with_metadata,
             item_list=item_list,
-            list_columns=request.list_columns,
+            list_columns=list_columns,
             on_missing_id=request.on_missing_id,
             on_event=on_event,
         )
         _check_list_columns(request, raw.items is not None)
+        if with_metadata and item_list:
+            raw = replace(raw, item_columns=read_item_columns(item_list, list_columns))
         return raw, {}
     log = find_log(path)
     rows = read_raw_interactions(
@@ -275,13 +283,16 @@ def _read_raw(
     first, n_more = log.files[0].where, len(log.files) - 1
     source = f"{first} and {n_more:,} more as one log" if n_more else first
     on_event(Note(f"reading {source} ({shown})"))
-    items, files = None, list(log.files)
+    items, files, table = None, list(log.files), None
     _check_list_columns(request, bool(item_list or log.item_list))
     if item_list := item_list or log.item_list:
-        columns = replace(request.list_columns, item=rows.columns["item_id"])
-        items = read_items(item_list, columns, on_event=on_event)
+        list_columns = replace(list_columns, item=rows.columns["item_id"])
+        items = read_items(item_list, list_columns, on_event=on_event)
+        if with_metadata:
+            table = read_item_columns(item_list, list_columns)
         files.append(item_list)
-    return RawData("table", rows, items, None, None, rows.bad_rows, tuple(files)), rows.columns
+    raw = RawData("table", rows, items, None, None, rows.bad_rows, tuple(files), table)
+    return raw, rows.columns
 
 
 def _check_list_columns(request: PrepareRequest, has_list: bool) -> None:
@@ -343,7 +354,7 @@ def _all_items(raw: RawData, table: pl.DataFrame) -> pl.DataFrame:
     if "movie_title" in raw.items.columns:
         catalogue = raw.items.drop("title")
     else:  # no films: a year or genres where the list has them
-        texts = ("release_year", "genre")
+        texts = ("title", "release_year", "genre")
         unknown = [name for name in texts if raw.items[name].null_count() == raw.items.height]
         catalogue = raw.items.drop(unknown)
     lacking = seen.join(catalogue, on="item_id", how="anti", maintain_order="left")

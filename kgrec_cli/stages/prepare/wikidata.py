@@ -3,28 +3,26 @@
 `query_service` asks and keeps the answers, `core/linking/wikidata` knows the queries.
 """
 
-import locale
-import os
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
 from kgrec_cli.core.linking import wikidata as wd
-from kgrec_cli.core.linking.relations import choose_relations
+from kgrec_cli.core.linking.relations import Selection, choose_relations, label_table
 from kgrec_cli.core.linking.titles import match_titles, spoken_titles
 from kgrec_cli.errors import KgrecError, UsageError, shorten
 from kgrec_cli.events import Note, OnEvent, Warn
-from kgrec_cli.formats.raw.external_ids import read_id_column
-from kgrec_cli.formats.raw.files import RawFile
+from kgrec_cli.formats.raw.external_ids import IdTables
 from kgrec_cli.formats.raw.knowledge_graph import read_raw_links
-from kgrec_cli.formats.raw.movielens import RawData
 from kgrec_cli.query_service import QueryService, Row
+from kgrec_cli.stages.prepare.by_ids import Found, Ids, link_ids, read_ids
 from kgrec_cli.stages.prepare.graph import KGRequest
 from kgrec_cli.stages.prepare.links import KnowledgeGraph, count_matches
+from kgrec_cli.stages.prepare.metadata import Metadata
 
 ENDPOINT = "https://query.wikidata.org/sparql"
 N_IDS, N_TITLES, N_HEADS, N_LABELS = 400, 100, 200, 300
@@ -32,20 +30,10 @@ N_IDS, N_TITLES, N_HEADS, N_LABELS = 400, 100, 200, 300
 _IS_EXTERNAL, _IS_ENTITY = "ExternalId", "WikibaseItem"
 
 
-@dataclass(frozen=True)
-class Found:
-    """Items and their entities: String columns item_id, entity_id; and how they were found."""
-
-    links: pl.DataFrame
-    by: str
-    n_ids: int
-
-
 def load_wikidata(
     request: KGRequest,
-    raw: RawData,
-    tables: Sequence[RawFile],
-    item_columns: Sequence[str],
+    metadata: Metadata,
+    tables: IdTables,
     item_ids: pl.Series,
     *,
     cache_dir: Path | None,
@@ -53,44 +41,42 @@ def load_wikidata(
 ) -> KnowledgeGraph:
     """The graph of Wikidata around the items of the data set.
 
-    `tables` are the files that may have a column of external identifiers, beside one of items that
-    goes by a name of `item_columns` or a common one. `item_ids` has every item of the data set.
+    `tables` may have a column of external identifiers; `item_ids` has every item of the data set.
 
     Raises:
         KgrecError: No network, a service that does not answer as one, or nothing found.
         UsageError: A property that does not do.
     """
     service = QueryService(request.endpoint or ENDPOINT, on_event, cache_dir)
-    language = user_language(request.language)
     titles: dict[str, int] | None = None
     if request.links_path is not None:
         links = read_raw_links(request.links_path).select("item_id", "entity_id")
-        ids = [wd.short_id(token) for token in links["entity_id"]]
-        links = links.with_columns(entity_id=pl.Series(ids, dtype=pl.String))
+        entities = [wd.short_id(token) for token in links["entity_id"]]
+        links = links.with_columns(entity_id=pl.Series(entities, dtype=pl.String))
         links = links.filter(pl.col("item_id").is_in(item_ids.implode()))
         if not links["entity_id"].str.contains(r"^Q\d+$").any():
-            example = ids[0] if links.is_empty() else links["entity_id"][0]
+            example = entities[0] if links.is_empty() else links["entity_id"][0]
             raise KgrecError(
                 f"{request.links_path}: found '{shorten(example)}', expected entities of Wikidata "
                 f"(Q...) for items of the data set (such as '{item_ids[0]}')"
             )
-        found = Found(links.filter(pl.col("entity_id").str.contains(r"^Q\d+$")), "links", len(ids))
+        found = Found(
+            links.filter(pl.col("entity_id").str.contains(r"^Q\d+$")), "links", len(entities)
+        )
     else:
         by_title = (request.link_by or "").partition("=")[0] == "title"
-        by_id = None
-        if not by_title:
-            by_id = find_by_id(
-                service, request.link_by, tables, item_columns, item_ids, on_event=on_event
-            )
-        if by_id is None:
-            by_id, titles = find_by_title(service, request, raw, language, on_event=on_event)
-        found = by_id
+        ids = None if by_title else read_ids(request.link_by, tables, item_ids)
+        if ids is None:
+            found, titles = find_by_title(service, request, metadata.items, on_event=on_event)
+        else:
+            option = f"--link-by {request.link_by or ids.name}"
+            found = _look_up(service, ids, option, on_event=on_event)
     selected = select_around(
         service,
         found.links,
         relations=request.relations,
         hops=request.hops or 1,
-        language=language,
+        languages=request.languages,
         on_event=on_event,
     )
     return KnowledgeGraph(
@@ -104,140 +90,37 @@ def load_wikidata(
     )
 
 
-@dataclass(frozen=True)
-class Selection:
-    """A graph around linked entities.
-
-    Attributes:
-        links: String columns item_id, entity_id, redirects followed.
-        triples: String columns head_id, relation_id, tail_id.
-        labels: String columns token, kind, label.
-        report: What was chosen and asked, for `prepare.json`.
-    """
-
-    links: pl.DataFrame
-    triples: pl.DataFrame
-    labels: pl.DataFrame
-    report: dict[str, Any]
-
-
-def user_language(chosen: str | None) -> str:
-    """The code of the language of names: as chosen, else that of the locale, else "en"."""
-    if chosen:
-        return chosen.lower()
-    names = (os.environ.get(name) for name in ("LC_ALL", "LC_MESSAGES", "LANG"))
-    name = next(filter(None, names), None) or locale.getlocale()[0] or ""
-    code = name.partition(".")[0].partition("_")[0].lower()
-    return code if code.isalpha() and len(code) in (2, 3) else "en"
-
-
-def languages_of(language: str) -> tuple[str, ...]:
-    """The languages of names, best first: the user's, that of names in all of them, English."""
-    return tuple(dict.fromkeys((language, "mul", "en")))
-
-
-def find_by_id(
-    service: QueryService,
-    link_by: str | None,
-    files: Sequence[RawFile],
-    item_columns: Sequence[str],
-    item_ids: pl.Series,
-    *,
-    on_event: OnEvent,
-) -> Found | None:
-    """Items and entities by an external identifier: the one chosen, else the first that is there.
-
-    `link_by` is a name of `wikidata.IDENTIFIERS` or a property, maybe with "=COLUMN". `files` are
-    the tables that may have the column.
-
-    Returns:
-        None where none was chosen and none is there.
-
-    Raises:
-        KgrecError: No column of ids, none of the form that is expected, or none that Wikidata has.
-        UsageError: A property that is none of external identifiers.
-    """
-    name, _, wanted = (link_by or "").partition("=")
-    for each in (name,) if link_by else wd.IDENTIFIERS:
-        identifier = wd.identifier(each)
-        assert identifier is not None  # checked before anything was read
-        column = read_id_column(files, wanted or None, identifier.columns, item_columns)
-        if column is None:
-            continue
-        where = f"{column.file.where}, column {column.column}"
-        rows = column.ids.filter(pl.col("item_id").is_in(item_ids.implode()))
-        if rows.is_empty():
-            raise KgrecError(
-                f"{where}: has no id of an item of the data set (such as '{item_ids[0]}')"
-            )
-        forms = [(item, form) for item, text in rows.iter_rows() for form in identifier.forms(text)]
-        if not forms:
-            example = shorten(rows["id"][0])
-            raise KgrecError(f"{where}: found '{example}', expected ids of {each}")
-        _check_properties(
-            service, identifier.properties, _IS_EXTERNAL, f"--link-by {link_by or each}"
-        )
-        return _look_up(service, each, identifier.properties, forms, where, on_event)
-    if link_by:
-        names = ", ".join(file.name for file in files) or "the raw data"
-        raise KgrecError(
-            f"--link-by {link_by}: found no column of it in {names}; name it: "
-            f"--link-by {name}=COLUMN, in a table of items given by --items FILE"
-        )
-    return None
-
-
-def _look_up(
-    service: QueryService,
-    name: str,
-    properties: Sequence[str],
-    forms: Sequence[tuple[str, str]],
-    where: str,
-    on_event: OnEvent,
-) -> Found:
+def _look_up(service: QueryService, ids: Ids, option: str, *, on_event: OnEvent) -> Found:
+    """Items and entities by an external identifier."""
+    _check_properties(service, ids.properties, _IS_EXTERNAL, option)
     entities: dict[str, set[str]] = defaultdict(set)
-    values = list(dict.fromkeys(form for _, form in forms))
-    task = f"Wikidata: entities by {name}"
-    for row in service.ask_all(task, values, lambda ids: wd.id_query(properties, ids), N_IDS):
+    task = f"Wikidata: entities by {ids.name}"
+    for row in service.ask_all(task, ids.values, partial(wd.id_query, ids.properties), N_IDS):
         entity = wd.short_id(row.get("work") or row.get("item", ""))
         if "id" in row and wd.ENTITY_ID.fullmatch(entity):
             entities[row["id"]].add(entity)
-    of_items: dict[str, set[str]] = defaultdict(set)
-    for item, form in forms:
-        of_items[item] |= entities.get(form, set())
-    n_items = len(of_items)
-    if not any(of_items.values()):
-        raise KgrecError(
-            f"{where}: none of its {n_items:,} ids (such as '{shorten(values[0])}') is one that "
-            f"{service.endpoint} knows as {' or '.join(properties)}"
-        )
-    unclear = [(item, found) for item, found in of_items.items() if len(found) > 1]
-    if unclear:
-        item, found = unclear[0]
-        text = (
-            f"Wikidata: {len(unclear):,} items have ids of several entities (such as item {item}: "
-        )
-        on_event(Warn(f"{text}{', '.join(sorted(found)[:3])}); they are left without a link"))
-    links = [(item, *found) for item, found in of_items.items() if len(found) == 1]
-    on_event(Note(f"Wikidata: {len(links):,} of {n_items:,} {name} ids are those of an entity"))
-    return Found(_links(links), f"{name} ({'/'.join(properties)})", n_items)
+    return link_ids(ids, entities, "Wikidata", on_event=on_event)
 
 
 def find_by_title(
-    service: QueryService, request: KGRequest, raw: RawData, language: str, *, on_event: OnEvent
+    service: QueryService,
+    request: KGRequest,
+    items: pl.DataFrame | None,
+    *,
+    on_event: OnEvent,
 ) -> tuple[Found, dict[str, int]]:
     """Items and entities by title and year, and how many of each match."""
-    if raw.items is None:
+    if items is None:
         raise KgrecError(
             "--kg wikidata: the raw data has neither ids nor titles of its items; give a table by "
             "--items FILE, and the column of ids by --link-by imdb=COLUMN or P345=COLUMN"
         )
     type_id = (request.link_by or "").partition("=")[2] or None
-    if type_id is None and "movie_title" in raw.items.columns:
+    if type_id is None and "movie_title" in items.columns:
         type_id = wd.FILM
-    items = raw.items.select("item_id", "title", "release_year")
+    items = items.select("item_id", "title", "release_year")
     on_event(Note("Wikidata: no column of ids is known, so items are matched by title and year"))
-    known = find_titles(service, type_id, items, languages_of(language), on_event=on_event)
+    known = find_titles(service, type_id, items, request.languages, on_event=on_event)
     matches = match_titles(items, known)
     links = matches.drop_nulls("catalog_id").select("item_id", entity_id="catalog_id")
     if links.is_empty():
@@ -304,7 +187,7 @@ def select_around(
     *,
     relations: Sequence[str],
     hops: int,
-    language: str,
+    languages: Sequence[str],
     on_event: OnEvent,
 ) -> Selection:
     """The graph within the hops of linked entities, with names.
@@ -316,7 +199,6 @@ def select_around(
         KgrecError: Not one triple.
         UsageError: A property whose values are no entities.
     """
-    languages = languages_of(language)
     wanted = None if not relations or "all" in relations else list(relations)
     if wanted is not None:
         _check_properties(service, wanted, _IS_ENTITY, "--relations")
@@ -354,26 +236,16 @@ def select_around(
     more, moved = names_of(service, [each for each in others if each not in names], languages)
     names |= more
     triples = triples.with_columns(pl.col("tail_id").replace(moved)).unique(maintain_order=True)
-    tokens = pl.concat([*(triples[name] for name in triples.columns), links["entity_id"]]).unique()
-    labels = pl.DataFrame(
-        [
-            (token, "relation" if token.startswith("P") else "entity", names[token])
-            for token in tokens.sort()
-            if token in names
-        ],
-        dict.fromkeys(("token", "kind", "label"), pl.String),
-        orient="row",
-    )
     report = {
         "hops": hops,
-        "language": language,
+        "languages": list(languages),
         "asked_relations": list(relations) or "chosen",
         "candidates": chosen,
         "redirects": n_redirects + len(moved),
         "service": service.report(),
     }
     _tell(triples, names, chosen if not relations else [], on_event)
-    return Selection(links, triples, labels, report)
+    return Selection(links, triples, label_table(names, links, triples), report)
 
 
 def _tell(
@@ -449,9 +321,3 @@ def _triples(rows: Iterable[Row]) -> pl.DataFrame:
     table = pl.DataFrame(triples, columns, orient="row")
     is_id = [pl.col(name).str.contains(r"^[QP]\d+$") for name in columns]
     return table.filter(pl.all_horizontal(is_id)).unique(maintain_order=True)
-
-
-def _links(rows: Iterable[Sequence[str]]) -> pl.DataFrame:
-    return pl.DataFrame(
-        list(rows), dict.fromkeys(("item_id", "entity_id"), pl.String), orient="row"
-    )

@@ -5,16 +5,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kgrec_cli.config import narrow
-from kgrec_cli.core.evaluation.baselines import item_knn_score, popularity_score
 from kgrec_cli.core.evaluation.bootstrap import (
     Difference,
     paired_differences,
     user_means,
 )
-from kgrec_cli.core.evaluation.measure import Measured, MeasureSettings, gains, measure
+from kgrec_cli.core.evaluation.measure import Measured, gains
 from kgrec_cli.core.linking.path_metrics import path_metric_rows
 from kgrec_cli.events import Note, OnEvent
+from kgrec_cli.runs.baselines import measure_baselines
 from kgrec_cli.runs.held_out import HeldOut
 from kgrec_cli.runs.reasons import carriers_in_words, paths_in_words
 from kgrec_cli.runs.recommended import Recommendations
@@ -27,7 +26,6 @@ from kgrec_cli.stages.report.page import Block, Chart, Entry, Lines, Section, Ta
 
 METRICS = ("NDCG", "Hit", "MRR")
 VIEWS = {"test": "all items are candidates", "test_masked": "items already seen are masked"}
-BASELINES = ("ItemKNN", "Pop")
 N_SAMPLE_USERS, N_LISTED, MAX_MAPPED = 50, 6, 2000
 
 ByMetric = dict[str, Difference]
@@ -68,16 +66,8 @@ def measure_run(held_out: HeldOut, on_event: OnEvent, *, baselines: bool) -> Mea
         return None
     measured = {name: test}
     if baselines:
-        measuring = narrow(settings, MeasureSettings)
-        scores = {
-            "ItemKNN": item_knn_score(histories, held_out.split, len(dataset.items)),
-            "Pop": popularity_score(held_out.popularity),
-        }
-        for baseline, score in scores.items():
-            on_event(Note(f"ranking the test targets by {baseline}"))
-            measured[baseline] = measure(
-                score, histories, held_out.split, "test", measuring, held_out.popularity
-            )
+        found = measure_baselines(held_out, True, on_event)
+        measured |= {baseline: each.measured for baseline, each in reversed(found.items())}
     _, rows = np.unique(histories.user_ids[histories.owners[test.targets]], return_inverse=True)
     n_targets = np.bincount(rows)
     names = [(view, metric, k) for view in VIEWS for metric in METRICS for k in settings.topk]

@@ -8,7 +8,7 @@ import torch
 from torch.optim import SparseAdam
 
 from kgrec_cli.core.kg.methods import build_factory, build_kg_model
-from kgrec_cli.core.kg.transe import batch_loss, set_up_transe
+from kgrec_cli.core.kg.steps import batch_loss, set_up_steps
 from kgrec_cli.core.kg.transe_gpu import GPUTransE, lay_out
 
 N_ENTITIES, N_RELATIONS, N_TRIPLES = 23, 3, 50
@@ -23,7 +23,7 @@ def make(n_triples: int = N_TRIPLES) -> tuple[Any, torch.Tensor]:
         "TransE", triples.numpy(), n_entities=N_ENTITIES, n_relations=N_RELATIONS
     )
     model = build_kg_model("TransE", factory, 6)
-    set_up_transe(model)
+    set_up_steps(model)
     model.reset_parameters_()
     return model, triples
 

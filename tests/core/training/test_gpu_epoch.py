@@ -10,6 +10,7 @@ import torch
 from kgrec_cli.core.data.histories import Histories, build_histories
 from kgrec_cli.core.data.negatives import draw_other_items
 from kgrec_cli.core.data.splits import split_leave_one_out, train_targets
+from kgrec_cli.core.model import gru_dense
 from kgrec_cli.core.model.gru4reckg import GRU4RecKG, build_model
 from kgrec_cli.core.training import gpu_epoch
 from kgrec_cli.core.training.epoch import EpochRunner
@@ -69,13 +70,13 @@ CASES: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(("at_once", "block_rows"), [(2, 128), (256, 3)])
+@pytest.mark.parametrize(("at_once", "wave_rows"), [(2, 132), (256, 3)])
 @pytest.mark.parametrize("name", CASES)
 def test_losses_and_weights_are_those_of_the_path_for_cpus(
-    name: str, at_once: int, block_rows: int, monkeypatch: pytest.MonkeyPatch
+    name: str, at_once: int, wave_rows: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(gpu_epoch, "STEPS_AT_ONCE", at_once)
-    monkeypatch.setattr(gpu_epoch, "BLOCK_ROWS", block_rows)
+    monkeypatch.setattr(gru_dense, "WAVE_ROWS", wave_rows)
     base = {"embedding_size": 6, "hidden_size": 8, "dropout_prob": 0.0, "train_batch_size": 60}
     settings = Settings.model_validate({**base, **CASES[name]})
     model = make_model(settings)
@@ -117,14 +118,13 @@ def test_numbering_by_hand() -> None:
 
 
 def test_blocks_by_hand() -> None:
-    """Ten rows with a length each; 400 rows are three blocks, of which two have rows."""
+    """Three of 132 rows, of which two are as long, and one of 4 that nobody needs yet."""
     lengths, contexts = (
-        np.array([9, 9, 8, 4, 4, 4, 3, 1, 1, 0]),
-        np.array([0, 5, 0, 0, 5, 2] + [0] * 4),
+        np.array([9, 9, 9, 4, 4, 3]).repeat(60),
+        np.array([5, 0, 5, 2, 2, 0]).repeat(60),
     )
-    assert gpu_epoch.cut_blocks(lengths, contexts, 12) == [(12, 9, 5)]
-    found = gpu_epoch.cut_blocks(lengths.repeat(30), contexts.repeat(30), 400)
-    assert found == [(133, 9, 5), (133, 4, 5), (134, 1, 0)]
+    found = gpu_epoch.cut_blocks(lengths, contexts, 400)
+    assert found == [(264, 9, 5), (132, 4, 2), (4, 1, 0)]
 
 
 def test_places_by_hand() -> None:

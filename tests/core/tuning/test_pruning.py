@@ -44,7 +44,7 @@ def test_halving_prunes_at_its_steps_and_keeps_the_best(pruner, rungs):
             report(step, step * point["slope"])
         return score(9 * point["slope"])
 
-    result = search({"slope": Choice(tuple(range(15)))}, climb, pruner=pruner)
+    result = search({"slope": Choice(tuple(range(15)))}, climb, pruner=pruner, seed=2024)
     assert {trial.n_reports for trial in result.trials if trial.state == "pruned"} == rungs
     assert result.best.params["slope"] == 14
 

@@ -56,7 +56,7 @@ def points_in_memory(space, name, n_points, seed, score_of=lambda point: 0.0) ->
     study = optuna.create_study(direction="maximize")
     points = []
     for place in range(n_points):
-        params = propose(study, space, name, f"{seed}/{place}")
+        params = propose(study.get_trials(), space, name, f"{seed}/{place}")
         points.append(decode_point(space, params))
         study.add_trial(
             optuna.create_trial(

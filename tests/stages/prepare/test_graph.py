@@ -17,6 +17,7 @@ from kgrec_cli.settings import Settings
 from kgrec_cli.stages.doctor import run_doctor
 from kgrec_cli.stages.prepare.graph import KGRequest, check_kg, plan_kg
 from kgrec_cli.stages.prepare.links import KnowledgeGraph, load_kg
+from kgrec_cli.stages.prepare.metadata import metadata_of_list
 from kgrec_cli.stages.prepare.run import PrepareRequest, PrepareResult, run_prepare
 
 LABEL = "http://www.w3.org/2000/01/rdf-schema#label"
@@ -35,7 +36,7 @@ def load(request: KGRequest, items: pl.DataFrame | None) -> KnowledgeGraph:
     check_kg(request, "toy")
     plan = plan_kg(request, "toy", on_event=events.append)
     item_ids = pl.Series(["1"]) if items is None else items["item_id"]
-    return load_kg(plan, items, None, item_ids, on_event=events.append)
+    return load_kg(plan, metadata_of_list(items, None), item_ids, on_event=events.append)
 
 
 def write_kg(folder: Path, *triples: tuple[str, str, str]) -> KGRequest:
@@ -200,16 +201,19 @@ def test_entities_that_are_no_items(tmp_path: Path, events: list[Event]):
 # Links that are turned round
 
 
-def test_links_turned_round_are_refused(tmp_path: Path, events: list[Event]):
+def test_links_turned_round_are_read_so(tmp_path: Path, events: list[Event]):
+    """Only where they link nothing as they stand; and it is said."""
     (tmp_path / "kg").write_text("m.1\tby\tm.9\nm.2\tby\tm.9\n")
     (tmp_path / "links").write_text("m.1\ta\nm.2\tb\n")
     request = KGRequest(f"{tmp_path}/kg", tmp_path / "links")
-    with pytest.raises(KgrecError) as caught:
-        prepare(tmp_path, LOG, request, events)
-    assert str(caught.value) == (
+    result = prepare(tmp_path, LOG, request, events)
+    assert result.report["links"]["items_linked"] == 2
+    warnings = [event.text for event in events if isinstance(event, Warn)]
+    assert warnings == [
         f"{tmp_path}/links: the columns are turned round: as entity, item they link 2 of 3 items, "
-        "as item, entity none; name them in the first line: entity_id, item_id"
-    )
+        "as item, entity none; read so"
+    ]
+    assert result.report["warnings"][0].startswith("links: the columns are turned round")
     (tmp_path / "links").write_text("entity_id\titem_id\nm.1\ta\nm.2\tb\n")
     assert prepare(tmp_path, LOG, request, events).report["links"]["items_linked"] == 2
 

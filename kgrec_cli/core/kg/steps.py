@@ -1,6 +1,7 @@
-"""Training of TransE: both ends of each triple are compared with shared negatives per batch.
+"""Training with shared negatives: both ends of each triple are compared with those of its batch.
 
-The model is PyKEEN's; an epoch, a batch's loss and its gradients are here. `fit.py` calls them.
+For TransE, whose score is a distance, and DistMult and ComplEx, whose score is a product. The model
+is PyKEEN's; an epoch, a batch's loss and its gradients are here. `fit.py` calls them.
 """
 
 import math
@@ -8,6 +9,7 @@ from functools import partial
 from typing import Any
 
 import torch
+from pykeen.models import ComplEx, DistMult, TransE
 from pykeen.training import NonFiniteLossError
 from torch import Tensor
 from torch.autograd.function import once_differentiable
@@ -16,25 +18,31 @@ from torch.utils.data import BatchSampler, DataLoader, RandomSampler, TensorData
 
 from kgrec_cli.core.kg.methods import KGModel
 
+OF_PRODUCTS = (ComplEx, DistMult)
+WITH_SHARED_NEGATIVES = (TransE, *OF_PRODUCTS)
 SHARPNESS = 8.0  # distances are multiplied by it: of unit vectors they are about 2 at most
 ENTITY_NORM, RELATION_NORM = 0.3, 0.1  # at first; the smaller, the faster an entity turns
 CHUNK_NUMBERS = 2**17  # distances computed at a time: half a megabyte, which a cache holds
 NOT_A_CANDIDATE = 1e4  # the distance of an entity that does not compete
+PRODUCT_STD = 0.1  # of DistMult's and ComplEx's numbers at first; PyKEEN's ComplEx has 1
 TINY = 1e-6
 SATURATED = 40.0  # a loss ends at 87.3, -log of the least float32; of untrained vectors it is 22
 
 
-def set_up_transe(model: KGModel) -> None:
-    """Makes a step of TransE cost what its batch costs, however many entities there are.
+def set_up_steps(model: KGModel) -> None:
+    """Makes a step cost what its batch costs, however many entities there are.
 
-    PyKEEN normalises all entities after each step; here the rows that are read are. Gradients are
-    sparse. `model.reset_parameters_()` draws the initial values.
+    PyKEEN normalises all entities of TransE after each step; here the rows that are read are.
+    Gradients are sparse. `model.reset_parameters_()` draws the initial values.
     """
     entities: Any = model.entity_representations[0]
     relations: Any = model.relation_representations[0]
-    entities.normalizer = partial(torch.nn.functional.normalize, dim=-1)
+    if isinstance(model, TransE):
+        entities.normalizer = partial(torch.nn.functional.normalize, dim=-1)
     for representation, norm in ((entities, ENTITY_NORM), (relations, RELATION_NORM)):
         std = norm / representation.shape[0] ** 0.5
+        if isinstance(model, OF_PRODUCTS):
+            std = PRODUCT_STD
         representation.initializer = partial(torch.nn.init.normal_, std=std)
         for module in representation.modules():
             if isinstance(module, torch.nn.Embedding):
@@ -47,7 +55,7 @@ def train_epoch(
     """One step for each batch of triples, in a random order; returns the mean of their losses.
 
     Args:
-        model: TransE after `set_up_transe`.
+        model: One of `WITH_SHARED_NEGATIVES` after `set_up_steps`.
         optimizer: Takes sparse gradients.
         triples: int64 (n, 3).
         batch_size: Triples per step; the last batch may be smaller.
@@ -88,18 +96,30 @@ def batch_loss(model: KGModel, triples: Tensor, negatives: Tensor) -> Tensor:
     """Mean cross entropy of each triple's tail, and of its head, among the shared negatives.
 
     A softmax for each end over so many negatives learns more from a triple than a few negatives per
-    triple, and all of a batch's distances are one product of matrices.
+    triple, and all of a batch's scores are one product of matrices.
 
     Args:
-        model: TransE after `set_up_transe`.
+        model: One of `WITH_SHARED_NEGATIVES` after `set_up_steps`.
         triples: int64 (B, 3).
         negatives: int64 (n,) entities, ascending, none twice.
     """
     heads, relations, tails = triples.T
     ids = torch.cat([heads, tails, negatives])
-    vectors = model.entity_representations[0](ids) * SHARPNESS
-    head, tail, negative = vectors.split([len(triples), len(triples), len(negatives)])
-    step = model.relation_representations[0](relations) * SHARPNESS
+    vectors = model.entity_representations[0](ids)
+    relation = model.relation_representations[0](relations)
+    sizes = [len(triples), len(triples), len(negatives)]
+    if isinstance(model, OF_PRODUCTS):
+        head, tail, negative = vectors.split(sizes)
+        predicted = torch.cat([head * relation, tail * relation.conj()])
+        return product_cross_entropy(
+            _as_real(predicted),
+            _as_real(torch.cat([tail, head])),
+            _as_real(negative),
+            torch.cat([tails, heads]),
+            negatives,
+        )
+    head, tail, negative = (vectors * SHARPNESS).split(sizes)
+    step = relation * SHARPNESS
     return distance_cross_entropy(
         torch.cat([head + step, tail - step]),
         torch.cat([tail, head]),
@@ -107,6 +127,37 @@ def batch_loss(model: KGModel, triples: Tensor, negatives: Tensor) -> Tensor:
         torch.cat([tails, heads]),
         negatives,
     )
+
+
+def _as_real(vectors: Tensor) -> Tensor:
+    """Complex (n, D) as float (n, 2 D): the product of two such is the real part of x . conj(y)."""
+    return torch.view_as_real(vectors).flatten(1) if vectors.is_complex() else vectors
+
+
+def product_cross_entropy(
+    predicted: Tensor, targets: Tensor, negatives: Tensor, target_ids: Tensor, negative_ids: Tensor
+) -> Tensor:
+    """Mean of -log softmax(product with the prediction) of the targets, each among the negatives.
+
+    A negative that is the target of a row does not compete with it.
+
+    Args:
+        predicted: float32 (B, D).
+        targets: float32 (B, D).
+        negatives: float32 (n, D).
+        target_ids: int64 (B,).
+        negative_ids: int64 (n,), ascending, none twice.
+
+    Returns:
+        A scalar.
+    """
+    column = torch.searchsorted(negative_ids, target_ids).clamp_max(len(negatives) - 1)
+    is_target = negative_ids[column] == target_ids
+    rows = torch.arange(len(column), device=column.device)[is_target]
+    scores = predicted @ negatives.T
+    scores = scores.index_put((rows, column[is_target]), scores.new_tensor(-torch.inf))
+    true = (predicted * targets).sum(1, keepdim=True)
+    return (torch.cat([true, scores], dim=1).logsumexp(1) - true[:, 0]).mean()
 
 
 def distance_cross_entropy(

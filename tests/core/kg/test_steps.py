@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from torch.nn.functional import cross_entropy
 
 from kgrec_cli.core.kg.fit import fit_kg
-from kgrec_cli.core.kg.methods import entity_vectors
-from kgrec_cli.core.kg.transe import distance_cross_entropy
+from kgrec_cli.core.kg.methods import build_factory, build_kg_model, entity_vectors
+from kgrec_cli.core.kg.steps import batch_loss, distance_cross_entropy, set_up_steps
 from kgrec_cli.settings import PretrainKGSettings
 
 
@@ -53,6 +53,26 @@ def test_chunks_of_rows_change_nothing() -> None:
         torch.autograd.grad(whole, vectors), torch.autograd.grad(parts, vectors), strict=True
     ):
         torch.testing.assert_close(one, other)
+
+
+@pytest.mark.parametrize("method", ["DistMult", "ComplEx"])
+def test_products_are_those_of_the_model(method: str) -> None:
+    """The loss from PyKEEN's own scores of all entities; a negative that is the answer is none."""
+    triples = torch.tensor([[0, 0, 1], [2, 1, 3], [4, 0, 4]])
+    factory = build_factory(method, triples.numpy(), n_entities=6, n_relations=2)
+    model = build_kg_model(method, factory, 8)
+    set_up_steps(model)
+    model.reset_parameters_()
+    negatives = torch.tensor([1, 3, 5])
+    found = batch_loss(model, triples, negatives)
+    tails = model.score_t(triples[:, :2])
+    heads = model.score_h(triples[:, 1:])
+    losses = []
+    for scores, answers in ((tails, triples[:, 2]), (heads, triples[:, 0])):
+        for row, answer in zip(scores, answers, strict=True):
+            others = row[[n for n in (1, 3, 5) if n != answer]]
+            losses.append(torch.logsumexp(torch.cat([row[answer, None], others]), 0) - row[answer])
+    torch.testing.assert_close(found, torch.stack(losses).mean())
 
 
 def test_targets_at_their_place_by_hand() -> None:
