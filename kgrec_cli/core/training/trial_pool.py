@@ -20,7 +20,8 @@ from kgrec_cli.core.evaluation.measure import rank_metrics
 from kgrec_cli.core.model.gru4reckg import GRU4RecKG
 from kgrec_cli.core.training.epoch import TrainingSettings, check_loss
 from kgrec_cli.core.training.fit import TrainingState, update_best, validation_metrics
-from kgrec_cli.core.training.trial_batch import TrialBatch, ValidRows, rank_valid
+from kgrec_cli.core.training.trial_batch import TrialBatch, rank_valid
+from kgrec_cli.core.training.trial_rows import EpochRows, ValidRows
 from kgrec_cli.errors import KgrecError
 from kgrec_cli.events import OnEvent, Progress, ignore_event
 
@@ -98,6 +99,7 @@ class TrialPool:
         self.device, self.on_event = device, on_event
         self.like_gpu = device.type == "cuda" if like_gpu is None else like_gpu
         self.groups: dict[Hashable, Group] = {}
+        self.rows: dict[Hashable, EpochRows] = {}
 
     @property
     def n_running(self) -> int:
@@ -112,10 +114,15 @@ class TrialPool:
         """
         if key not in self.groups:
             splits.check_targets(histories, split, validate=True)
-            batch = TrialBatch(
-                0, trial.model, histories, split, trial.settings, self.device,
-                like_gpu=self.like_gpu,
+            settings = trial.settings
+            read_alike = (
+                settings.MAX_ITEM_LIST_LENGTH, settings.train_batch_size, settings.shuffle_ties,
+                repr(settings.eval_args),
             )  # fmt: skip
+            if read_alike not in self.rows:
+                self.rows[read_alike] = EpochRows(histories, split, settings, self.device)
+            rows = self.rows[read_alike]
+            batch = TrialBatch(0, trial.model, rows, self.device, like_gpu=self.like_gpu)
             n_targets = len(splits.train_targets(histories, split))
             is_gpu = self.device.type == "cuda"
             stream = torch.cuda.Stream(self.device) if is_gpu else None  # type: ignore[no-untyped-call]
@@ -163,8 +170,7 @@ class TrialPool:
         newest = max(trial.state.epoch for trial in group.trials)
         what = f"{len(group.trials)} together, {self.n_running} in all"
         self.on_event(Progress("trials", newest, n_epochs, "epochs", what, passing=True))
-        for _ in batch.train([trial.state.epoch + 1 if trial else 0 for trial in group.slots]):
-            pass
+        batch.train([trial.state.epoch + 1 if trial else 0 for trial in group.slots])
         ranks = None
         if self.like_gpu and any(trial.is_judged for trial in group.trials):
             if group.rows is None:
