@@ -1,4 +1,4 @@
-"""Trials that train together end as each does alone: epochs, scores, best weights, early stopping."""
+"""Trials that train together end as each does alone: scores, best weights, early stopping."""
 
 from typing import Any
 
