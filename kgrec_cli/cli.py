@@ -19,6 +19,7 @@ from kgrec_cli.commands.demo import demo
 from kgrec_cli.commands.doctor import doctor
 from kgrec_cli.commands.evaluate import evaluate
 from kgrec_cli.commands.export import export
+from kgrec_cli.commands.graph import graph
 from kgrec_cli.commands.import_weights import import_weights
 from kgrec_cli.commands.prepare import prepare
 from kgrec_cli.commands.pretrain_kg import pretrain_kg
@@ -74,6 +75,7 @@ _commands: dict[str, tuple[Callable[..., None], str]] = {
     "serve": (serve, "kgrec serve best"),
     "export": (export, "kgrec export best -o weights.pth"),
     "import": (import_weights, "kgrec import saved/GRU4RecKG-Nov-26-2025.pth"),
+    "graph": (graph, "kgrec graph\nkgrec graph shop --json"),
     "doctor": (doctor, "kgrec doctor\nkgrec doctor --system"),
     "demo": (demo, "kgrec demo"),
 }
