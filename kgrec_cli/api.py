@@ -134,6 +134,9 @@ def pretrain_kg(
     *,
     method: str | None = None,
     validate: bool = False,
+    valid: AnyPath | None = None,
+    test: AnyPath | None = None,
+    relations: bool = False,
     resume: bool = False,
     device: str | None = None,
     threads: int | None = None,
@@ -157,7 +160,14 @@ def pretrain_kg(
     resolved = _resolve(folder, config, options, {"pretrain_kg": block}, quiet)
     with console.listening(quiet) as on_event:
         return run_pretrain_kg(
-            resolved, Path(folder), validate=validate, resume=resume, on_event=on_event
+            resolved,
+            Path(folder),
+            validate=validate,
+            valid_path=_path(valid),
+            test_path=_path(test),
+            relations=relations,
+            resume=resume,
+            on_event=on_event,
         )
 
 
