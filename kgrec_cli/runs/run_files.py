@@ -75,6 +75,7 @@ class RunMetrics(_Shape):
     training: Training
     valid: dict[str, float] = {}
     test: dict[str, float] = {}
+    explanations: dict[str, float] = {}
 
 
 class WeightsMeta(_Shape):
@@ -113,6 +114,8 @@ class KGCheckpointMeta(_Shape):
 
     made_from: dict[str, Any]
     losses: Annotated[list[float], Field(min_length=1)]
+    scores: dict[int, float] = {}
+    metrics: dict[str, float] = {}
 
 
 def read_run_settings(run_dir: Path) -> Settings:

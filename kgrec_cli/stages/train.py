@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kgrec_cli.config import choose_dataset, narrow, resolve_settings
+from kgrec_cli.config import choose_dataset, flatten, narrow, resolve_settings
 from kgrec_cli.core.data.splits import Split, check_targets, split_all
 from kgrec_cli.core.evaluation.measure import MeasureSettings, measure_model, merge_parts
 from kgrec_cli.core.model.gru4reckg import ModelSettings, build_model
@@ -22,7 +22,7 @@ from kgrec_cli.core.training.fit import (
 from kgrec_cli.dataset.features import FeatureTables, load_feature_tables, warn_of_broken_links
 from kgrec_cli.dataset.load import Dataset, load_dataset, split_dataset
 from kgrec_cli.errors import KgrecError, Stopped
-from kgrec_cli.events import EpochDone, Note, OnEvent, Warn
+from kgrec_cli.events import EpochDone, Note, OnEvent, RunDone, RunStarted, Warn
 from kgrec_cli.formats.files import CannotWrite
 from kgrec_cli.formats.locks import only_writer
 from kgrec_cli.runs import run_dir as runs
@@ -254,6 +254,8 @@ def _train(
         on_event(event)
 
     metrics: dict[str, dict[str, float]] = {}
+    flat = flatten(settings.model_dump(mode="json"))
+    on_event(RunStarted(run_dir, dataset.name, flat, state.epoch if state else 0))
     try:
         state = fit(
             model,
@@ -277,6 +279,8 @@ def _train(
             parts = measure_model(model, histories, split, measuring, on_event=on_event)
             metrics = merge_parts(parts)
         runs.finish_run(run_dir, model, training, metrics)
+        by_part = {f"{part}/{name}": v for part in metrics for name, v in metrics[part].items()}
+        on_event(RunDone(state.best_epoch, by_part))
     except CannotWrite as error:
         raise CannotWrite(f"{error}; `kgrec train --resume {run_dir.name}` resumes") from error
     except KeyboardInterrupt as error:
