@@ -196,7 +196,9 @@ def prepare(
         state = "replaced" if result.dataset_dir.is_dir() else "made"
         console.say(f"{result.dataset_dir}: would be {state}; nothing is written (--dry-run)")
         return
-    console.say(f"wrote {result.dataset_dir}/{name}.{{inter,item,user,kg,link}} and prepare.json")
+    label = ",label" if f"{name}.label" in result.report["files"] else ""
+    files = f"{name}.{{inter,item,user,kg,link{label}}}"
+    console.say(f"wrote {result.dataset_dir}/{files} and prepare.json")
     if result.bad_rows_path is not None:
         console.say(f"bad rows are in {result.bad_rows_path}")
     starter_files = result.starter_files

@@ -179,6 +179,8 @@ def _check_choice(request: KGRequest) -> None:
     for each in request.relations:
         if request.kg == WIKIDATA and not re.fullmatch(r"P[1-9]\d*|all", each):
             raise UsageError(f"--relations {each}: expected properties such as P57, or all")
+    if request.language and not re.fullmatch(r"[A-Za-z]{2,3}(-[A-Za-z0-9]+)*", request.language):
+        raise UsageError(f"--language {request.language}: expected a code such as de or pt-br")
     if request.link_by is None or request.link_by in ("id", "title"):
         if request.link_by == "id" and request.kg == WIKIDATA:
             raise UsageError("--link-by id: of Wikidata say which: imdb, tmdb, isbn, P345=COLUMN")
