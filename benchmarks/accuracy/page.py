@@ -8,6 +8,7 @@ or a plot is not what the files say.
 """
 
 import argparse
+import json
 import statistics
 import sys
 from pathlib import Path
@@ -155,6 +156,26 @@ def sources(by_set: dict[str, Results | None], speeds: list[Speed]) -> str:
     )
 
 
+def kge_table(path: Path) -> str:
+    """What `benchmarks.accuracy.kge` measured, row by row."""
+    if not path.is_file():
+        return f"Entity vectors: {MISSING}."
+    found = json.loads(path.read_text(encoding="utf-8"))
+    lines = [
+        "| filtered test MRR | width | epochs | CPU seconds | kgrec | LibKGE's best |",
+        "|---|---|---|---|---|---|",
+    ]
+    for row in found["rows"]:
+        published = row["published_mrr"]
+        lines.append(
+            f"| {row['dataset']}, {row['method']} | {row['embedding_size']} | {row['epochs']} "
+            f"| {row['train_cpu_s']:.0f} | {row['test']['mrr']:.4f} "
+            f"| {'' if published is None else f'{published:.3f}'} |"
+        )
+    words = f"One seed, written by `{found['command']}` ({found['machine']})."
+    return "\n".join([*lines, "", words])
+
+
 def seeds_words(results: Results) -> str:
     """How many seeds the rows are the mean of."""
     counts = {row.name: len(row.seeds) for row in results.rows if row.seeds}
@@ -186,6 +207,7 @@ def render_all(results_dir: Path = RESULTS_DIR, repo_dir: Path = REPO_DIR) -> di
     page, readme = ((repo_dir / path).read_text(encoding="utf-8") for path in (PAGE, README))
     page = fill(page, "tables", tables(by_set))
     page = fill(page, "plots", plots(by_set, speeds))
+    page = fill(page, "kge", kge_table(results_dir / "kge.json"))
     page = fill(page, "sources", sources(by_set, speeds))
     files = {PAGE: page, README: fill(readme, "results", short_table(by_set["ml-100k"]))}
     if rows := intervals(by_set):
