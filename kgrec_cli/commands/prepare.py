@@ -145,6 +145,10 @@ def prepare(
             show_default=False,
         ),
     ] = None,
+    kg_labels: Annotated[
+        Path | None,
+        _kg(help="Names of entities and relations: a table of token and name, for explanations."),
+    ] = None,
     drop_relation: Annotated[
         list[str] | None, _kg(help="Drop a relation; may be repeated. `kgrec graph` shows them.")
     ] = None,
@@ -176,8 +180,8 @@ def prepare(
         time_col=time_col, offset_col=offset_col, time_format=time_format, on_bad_row=on_bad_row,
         missing_ids=missing_ids, kg=kg or "auto", links=links, link_by=link_by, catalog=catalog,
         relations=relations, hops=hops, language=language, endpoint=endpoint,
-        add_metadata=add_metadata, kg_columns=kg_columns,
-        drop_relation=drop_relation or (), kg_min_degree=kg_min_degree,
+        add_metadata=add_metadata, kg_columns=kg_columns, kg_labels=kg_labels,
+                drop_relation=drop_relation or (), kg_min_degree=kg_min_degree,
         kg_max_degree=kg_max_degree, min_rating=min_rating, min_user_inter=min_user_inter,
         min_item_inter=min_item_inter, duplicates=duplicates, data_path=data_path,
         dry_run=dry_run, quiet=json_output,
