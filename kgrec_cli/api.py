@@ -34,6 +34,7 @@ if TYPE_CHECKING:  # none of them is loaded before it is called
     from kgrec_cli.stages.report.run import Report
     from kgrec_cli.stages.train import TrainedRun
     from kgrec_cli.stages.tune import Tuning
+    from kgrec_cli.trackers import TrackerName
 
 AnyPath = str | Path
 
@@ -73,6 +74,7 @@ def prepare(
     min_item_inter: int = 0,
     duplicates: Literal["all", "first", "last"] = "all",
     data_path: str | None = None,
+    dry_run: bool = False,
     folder: AnyPath = ".",
     quiet: bool = False,
 ) -> "PrepareResult":
@@ -121,6 +123,7 @@ def prepare(
         duplicates=duplicates,
         on_bad_row=on_bad_row,
         on_missing_id=missing_ids,
+        dry_run=dry_run,
     )
     with console.listening(quiet) as on_event:
         return run_prepare(request, on_event=on_event)
@@ -131,6 +134,9 @@ def pretrain_kg(
     *,
     method: str | None = None,
     validate: bool = False,
+    valid: AnyPath | None = None,
+    test: AnyPath | None = None,
+    relations: bool = False,
     resume: bool = False,
     device: str | None = None,
     threads: int | None = None,
@@ -154,7 +160,14 @@ def pretrain_kg(
     resolved = _resolve(folder, config, options, {"pretrain_kg": block}, quiet)
     with console.listening(quiet) as on_event:
         return run_pretrain_kg(
-            resolved, Path(folder), validate=validate, resume=resume, on_event=on_event
+            resolved,
+            Path(folder),
+            validate=validate,
+            valid_path=_path(valid),
+            test_path=_path(test),
+            relations=relations,
+            resume=resume,
+            on_event=on_event,
         )
 
 
@@ -163,6 +176,7 @@ def train(
     *,
     on_all_data: bool = False,
     like: AnyPath | None = None,
+    tracker: "TrackerName | None" = None,
     from_run: AnyPath | None = None,
     config: AnyPath | None = None,
     folder: AnyPath = ".",
@@ -179,11 +193,12 @@ def train(
     """
     from kgrec_cli.runs.run_dir import find_run
     from kgrec_cli.stages.train import final_fit_settings, run_train, warm_start_settings
+    from kgrec_cli.trackers import tracking
 
     folder = Path(folder)
     if like is not None and not on_all_data:
         raise UsageError("train: like goes with on_all_data")
-    with console.listening(quiet) as on_event:
+    with console.listening(quiet) as listen, tracking(tracker, listen) as on_event:
         base = None
         warm_start = None if from_run is None else find_run(folder, from_run)
         if warm_start is not None and like is None:

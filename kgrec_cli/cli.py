@@ -7,6 +7,7 @@ command's body.
 import os
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import typer
 
@@ -19,6 +20,7 @@ from kgrec_cli.commands.demo import demo
 from kgrec_cli.commands.doctor import doctor
 from kgrec_cli.commands.evaluate import evaluate
 from kgrec_cli.commands.export import export
+from kgrec_cli.commands.graph import graph
 from kgrec_cli.commands.import_weights import import_weights
 from kgrec_cli.commands.prepare import prepare
 from kgrec_cli.commands.pretrain_kg import pretrain_kg
@@ -74,6 +76,7 @@ _commands: dict[str, tuple[Callable[..., None], str]] = {
     "serve": (serve, "kgrec serve best"),
     "export": (export, "kgrec export best -o weights.pth"),
     "import": (import_weights, "kgrec import saved/GRU4RecKG-Nov-26-2025.pth"),
+    "graph": (graph, "kgrec graph\nkgrec graph shop --json"),
     "doctor": (doctor, "kgrec doctor\nkgrec doctor --system"),
     "demo": (demo, "kgrec demo"),
 }
@@ -106,6 +109,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """
     stopping.install()
     os.environ.setdefault("GOMP_SPINCOUNT", SPIN_COUNT)  # read by OpenMP when torch is loaded
+    if int(os.environ.get("RANK", "0")) > 0 and "TORCHELASTIC_RUN_ID" in os.environ:
+        sys.stdout = Path(os.devnull).open("w")  # of torchrun's processes the first one speaks
     code = run(sys.argv[1:] if arguments is None else list(arguments))
     signal_number = stopping.received()
     sys.exit(code if signal_number is None else 128 + signal_number)

@@ -331,6 +331,10 @@ def choose_dataset(settings: Settings, folder: Path) -> Settings:
     paths = (folder / settings.data_path).glob("*/*.inter")
     # Named after their folder, as ml/ml.inter or ml/ml.train.inter.
     names = sorted({p.parent.name for p in paths if p.name.startswith(f"{p.parent.name}.")})
+    if not names or settings.dataset not in (None, *names):  # a graph alone is enough for some
+        graphs = (folder / settings.data_path).glob("*/*.kg")
+        only_graphs = {p.parent.name for p in graphs if p.stem == p.parent.name}
+        names = sorted({*names, *only_graphs}) if settings.dataset else sorted(only_graphs)
     if settings.dataset is not None:
         if settings.dataset in names:
             return settings

@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,37 @@ class EpochDone:
     valid: Mapping[str, float] = field(default_factory=dict)
 
 
-Event = Note | Warn | Progress | EpochDone
+@dataclass(frozen=True)
+class RunStarted:
+    """A run is about to be trained.
+
+    Attributes:
+        run_dir: Its folder; the name of the folder is that of the run.
+        dataset: The name of its data set.
+        settings: Its settings by name.
+        epoch: Epochs that are done already, of a run that is resumed.
+    """
+
+    run_dir: Path
+    dataset: str
+    settings: Mapping[str, Any]
+    epoch: int = 0
+
+
+@dataclass(frozen=True)
+class RunDone:
+    """A run is trained and measured.
+
+    Attributes:
+        epoch: Its best epoch.
+        metrics: By part and name: `test_masked/ndcg@10`.
+    """
+
+    epoch: int
+    metrics: Mapping[str, float]
+
+
+Event = Note | Warn | Progress | EpochDone | RunStarted | RunDone
 OnEvent = Callable[[Event], None]
 
 

@@ -22,10 +22,10 @@ import polars as pl
 
 from benchmarks.accuracy.options import LOSSES, MODELS
 from benchmarks.accuracy.trainings import kgrec, train_all
+from kgrec_cli.core.linking.oddities import same_relations
 from kgrec_cli.formats.atomic import read_atomic, write_atomic
 from kgrec_cli.runs.run_dir import is_finished
 from kgrec_cli.settings import PRESETS
-from kgrec_cli.stages.doctor import inverse_relations
 from kgrec_cli.stages.prepare.run import KG_TYPES
 
 BEST = [f"{name}={json.dumps(value)}" for name, value in PRESETS["best"].items()]
@@ -164,7 +164,7 @@ def vary(source: Path, target: Path, variant: str) -> None:
         triples = read_atomic(kg, list(KG_TYPES))
         left_out = ["has_tag"]
         if variant == "one-direction":
-            left_out = [second for _, second in inverse_relations(triples.unique())]
+            left_out = [second for _, second in same_relations(triples.unique())[0]]
         kept = triples.filter(~pl.col("relation_id").is_in(left_out))
         write_atomic(kg, kept, KG_TYPES)
 

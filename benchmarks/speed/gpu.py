@@ -1,7 +1,7 @@
 """Everything that is claimed of a GPU, measured in one go, in under ten minutes.
 
-    .venv/bin/python -m benchmarks.speed.gpu --data FOLDER [--recbole COMMAND] [--jobs 32]
-        [--only PART ...] [--out FILE]
+    .venv/bin/python -m benchmarks.speed.gpu --data FOLDER [--recbole COMMAND]
+        [--executor batched] [--jobs N] [--limit SECONDS] [--only PART ...] [--out FILE]
 
 FOLDER holds `dataset/ml-100k` (with vectors in `.ent_feature`) and `dataset/ml-1m`, as `kgrec
 prepare` makes them. COMMAND runs RecBole 1.2.1 beside kgrec on the same card: it takes --data,
@@ -11,6 +11,7 @@ downloaded. Each figure is printed when it is there, with its goal; JSON goes to
 
 import argparse
 import copy
+import csv
 import json
 import os
 import platform
@@ -21,6 +22,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -36,9 +38,12 @@ from kgrec_cli.core.model.gru4reckg import GRU4RecKG, ModelSettings, build_model
 from kgrec_cli.core.training.epoch import EpochRunner, TrainingSettings
 from kgrec_cli.core.training.fit import fit
 from kgrec_cli.core.training.gpu_epoch import GPUEpochRunner
+from kgrec_cli.core.training.trial_batch import TrialBatch
+from kgrec_cli.core.training.trial_rows import EpochRows
 from kgrec_cli.dataset.features import load_feature_tables
 from kgrec_cli.dataset.load import Dataset, load_dataset, split_dataset
-from kgrec_cli.events import ignore_event
+from kgrec_cli.errors import Stopped
+from kgrec_cli.events import Progress, ignore_event
 from kgrec_cli.runs.run_dir import set_up_cpu
 from kgrec_cli.settings import PretrainKGSettings, Settings
 from kgrec_cli.stages.prepare.starter_files import REFERENCE_HYPER_TEST
@@ -250,21 +255,99 @@ def vectors() -> Found:
     return found
 
 
-def tuning(data: Data, jobs: int) -> Found:
-    """All points of the starter's `hyper.test`, that many at a time."""
-    with tempfile.TemporaryDirectory() as name:
+class Watch:
+    """Prints how far a search is, every few seconds, and ends it after a while, as Ctrl-C does."""
+
+    def __init__(self, limit_s: float) -> None:
+        self.began, self.limit_s, self.shown = time.perf_counter(), limit_s, 0.0
+        self.n_points, self.epochs = 0, ""
+
+    def __call__(self, event: object) -> None:
+        """Hears of trials that ended and of epochs."""
+        if not isinstance(event, Progress):
+            return
+        seconds = time.perf_counter() - self.began
+        if event.task == "tune":
+            self.n_points = int(event.done)
+        else:
+            self.epochs = f"{event.done:,.0f} of {event.total:,.0f} epochs, {event.detail}"
+        if seconds > self.shown + 3:
+            self.shown = seconds
+            show("tune", f"{seconds:.0f} s: {self.n_points} points, {self.epochs}")
+        if seconds > self.limit_s:
+            raise KeyboardInterrupt
+
+
+def tuning(data: Data, executor: str, jobs: int | None, limit_s: float, *changes: str) -> Found:
+    """All points of the starter's `hyper.test`, or as many as end in time."""
+    shared_memory = Path("/dev/shm")
+    with tempfile.TemporaryDirectory(dir=shared_memory if shared_memory.is_dir() else None) as name:
         folder = Path(name)
         (folder / "dataset").symlink_to((data.folder / "dataset").resolve())
         space_path = folder / "hyper.test"
         space_path.write_text(REFERENCE_HYPER_TEST)
-        began = time.perf_counter()
-        result = run_tune(data.settings(), folder, space_path, jobs=jobs, on_event=ignore_event)
-        seconds = time.perf_counter() - began
-    best = result.best
-    assert best is not None
-    show(f"tune, {result.n_new} points, {jobs} at a time", f"{seconds:.0f} s (goal 60); best "
-         f"{best.score:.4f} at {best.params}")  # fmt: skip
-    return {"seconds": seconds, "points": result.n_new, "best": best.score, "at": best.params}
+        watch = Watch(limit_s)
+        jobs = 32 if jobs is None and executor == "threads" else jobs
+        best, is_whole = None, False
+        try:
+            best = run_tune(
+                data.settings(*changes), folder, space_path, jobs=jobs, on_event=watch,
+                executor=None if executor == "threads" else executor,
+            ).best  # fmt: skip
+            is_whole = True
+        except Stopped as stopped:
+            show("tune", str(stopped))
+        seconds = time.perf_counter() - watch.began
+        boards = list(folder.glob("studies/*/leaderboard.csv"))
+        rows = list(csv.DictReader(boards[0].open())) if boards else []
+    epochs = sum(int(row["epochs"]) for row in rows)
+    found = {
+        "seconds": seconds, "points": len(rows), "whole": is_whole, "epochs": epochs,
+        "points_per_s": len(rows) / seconds, "progress": watch.epochs,
+        "best": rows[0] if rows else None,
+    }  # fmt: skip
+    show(f"tune, {executor} {' '.join(changes)}",
+         f"{len(rows)} of 180 points in {seconds:.0f} s (goal 60), {len(rows) / seconds:.2f} a "
+         f"second, {epochs:,} epochs in them; {watch.epochs}")  # fmt: skip
+    if best is not None:
+        show("tune, the best point", f"{best.score:.4f} at {best.params}")
+    return found
+
+
+def together(data: Data) -> Found:
+    """The loss of trials that train together beside the CPU's, and how long a step of T takes."""
+    settings = data.settings("dropout_prob=0", "epochs=3")
+    model, training = data.model(settings, CPU), narrow(settings, TrainingSettings)
+    reference = data.runner(settings, CPU, EpochRunner, model).run(1, data.n_targets, ignore_event)
+    found: Found = {}
+    rows = EpochRows(data.dataset.histories, data.split, training, CUDA)
+    for layers in (1, 3):
+        for tf32 in ("false", "true"):
+            change = (f"num_layers={layers}", "epochs=3", "dropout_prob=0", f"allow_tf32={tf32}")
+            settings = data.settings(*change)
+            for width in (30, 6, 1):
+                batch = TrialBatch(width, data.model(settings, CUDA), rows, CUDA)
+                set_up_cpu(settings)
+                for slot in range(width):
+                    batch.start(slot, data.model(settings, CUDA), training)
+                seconds = []
+                for epoch in (1, 2, 3):
+                    torch.cuda.synchronize()
+                    began = time.perf_counter()
+                    batch.train([epoch] * width)
+                    losses = (batch.losses() / data.n_targets).tolist()
+                    seconds.append(time.perf_counter() - began)
+                    if epoch == layers == 1:
+                        name = f"losses, {width} together, TF32 {tf32}"
+                        found[name] = compare(name, max(losses), reference)
+                rate = width * data.n_targets / seconds[2]
+                found[f"{width} of {layers} layers, TF32 {tf32}"] = {
+                    "seconds": seconds, "targets_per_s": rate,
+                }  # fmt: skip
+                show(f"{width} together, {layers} layers, TF32 {tf32}",
+                     f"{rate:,.0f} targets/s; epochs {seconds}; "
+                     f"{torch.cuda.max_memory_allocated() / 2**30:.1f} GB")  # fmt: skip
+    return found
 
 
 def recbole(command: list[str], data: Data) -> Found:
@@ -296,19 +379,26 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--recbole", default="", help="the command that runs RecBole")
-    parser.add_argument("--jobs", type=int, default=32, help="trials at a time")
+    parser.add_argument("--executor", choices=("batched", "threads"), default="batched")
+    parser.add_argument("--jobs", type=int, help="trials at a time; threads: 32")
+    parser.add_argument("--limit", type=float, default=120, help="seconds of a search at most")
     parser.add_argument("--only", nargs="*")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
-    small, large = Data(options.data, "ml-100k"), Data(options.data, "ml-1m")
+    small = Data(options.data, "ml-100k")
+    large = cache(lambda: Data(options.data, "ml-1m"))
     parts: dict[str, Callable[[], Found]] = {
         "losses": lambda: losses(small),
-        "steps": lambda: steps(small, large),
+        "steps": lambda: steps(small, large()),
         "preset": lambda: preset(small),
-        "large": lambda: large_model(large),
+        "large": lambda: large_model(large()),
         "vectors": vectors,
         "recbole": lambda: recbole(shlex.split(options.recbole), small) if options.recbole else {},
-        "tune": lambda: tuning(small, options.jobs),
+        "together": lambda: together(small),
+        "tune": lambda: tuning(small, options.executor, options.jobs, options.limit),
+        "tune-tf32": lambda: tuning(
+            small, options.executor, options.jobs, options.limit, "allow_tf32=true"
+        ),
     }
     found: Found = {
         "torch": torch.__version__, "gpu": torch.cuda.get_device_name(), "python": sys.version,

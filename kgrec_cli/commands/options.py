@@ -98,6 +98,11 @@ Json = Annotated[
     typer.Option("--json", help="Print the result as JSON, nothing else.", rich_help_panel=MACHINE),
 ]
 
+DryRun = Annotated[
+    bool,
+    typer.Option("--dry-run", help="Only say what would be written.", rich_help_panel=MACHINE),
+]
+
 
 def one_dataset(argument: str | None, option: str | None) -> str | None:
     """The data set that was named as an argument or by --dataset.

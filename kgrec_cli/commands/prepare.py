@@ -164,6 +164,7 @@ def prepare(
     data_path: Annotated[
         str | None, opt.setting("data_path", show_default="dataset, or as kgrec.yaml says")
     ] = None,
+    dry_run: opt.DryRun = False,
     json_output: opt.Json = False,
 ) -> None:
     """Turn raw interactions and a knowledge graph into RecBole's atomic files."""
@@ -179,7 +180,7 @@ def prepare(
         drop_relation=drop_relation or (), kg_min_degree=kg_min_degree,
         kg_max_degree=kg_max_degree, min_rating=min_rating, min_user_inter=min_user_inter,
         min_item_inter=min_item_inter, duplicates=duplicates, data_path=data_path,
-        quiet=json_output,
+        dry_run=dry_run, quiet=json_output,
     )  # fmt: skip
     if json_output:
         console.emit_json(result.report)
@@ -187,6 +188,10 @@ def prepare(
     console.table(None, [name, "rows", "share"], account(result.report))
     if made := columns_made(result.report):
         console.table("relations of the item list", ["relation", "items", "values", "from"], made)
+    if dry_run:
+        state = "replaced" if result.dataset_dir.is_dir() else "made"
+        console.say(f"{result.dataset_dir}: would be {state}; nothing is written (--dry-run)")
+        return
     console.say(f"wrote {result.dataset_dir}/{name}.{{inter,item,user,kg,link}} and prepare.json")
     if result.bad_rows_path is not None:
         console.say(f"bad rows are in {result.bad_rows_path}")

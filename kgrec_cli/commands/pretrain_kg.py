@@ -24,10 +24,29 @@ def pretrain_kg(
     validate: Annotated[
         bool,
         typer.Option(
-            "--validate", help="Hold out a share of the triples; report filtered MRR and Hits@k."
+            "--validate",
+            help="Hold out a share of the triples; report filtered MRR and Hits@k. The vectors "
+            "that are written are then trained on all.",
         ),
     ] = False,
-    resume: Annotated[bool, typer.Option("--resume", help="Resume a stopped training.")] = False,
+    valid: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Triples that choose the best epoch (not trained on)."),
+    ] = None,
+    test: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Triples to report MRR and Hits@k of (not trained on)."),
+    ] = None,
+    relations: Annotated[
+        bool, typer.Option("--relations", help="Write NAME.rel_feature: a vector a relation.")
+    ] = False,
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume",
+            help="Resume a stopped training; with more --epochs lengthen a finished one.",
+        ),
+    ] = False,
     dataset_option: opt.DatasetOption = None,
     seed: opt.Seed = None,
     config: opt.Config = None,
@@ -60,7 +79,14 @@ def pretrain_kg(
     )
     with console.listening(json_output) as on_event:
         result = run_pretrain_kg(
-            settings, folder, validate=validate, resume=resume, on_event=on_event
+            settings,
+            folder,
+            validate=validate,
+            valid_path=valid,
+            test_path=test,
+            relations=relations,
+            resume=resume,
+            on_event=on_event,
         )
     if json_output:
         console.emit_json(
@@ -71,6 +97,7 @@ def pretrain_kg(
                 "n_triples": result.n_triples,
                 "embedding_size": result.width,
                 "loss": result.losses[-1],
+                "best_epoch": result.best_epoch,
                 "metrics": result.metrics,
                 "elapsed_s": round(result.elapsed_s, 3),
             }
@@ -83,8 +110,12 @@ def pretrain_kg(
     )
     if result.metrics:
         console.table(
-            "Held-out triples, filtered", list(result.metrics), [list(result.metrics.values())]
+            f"{'Test' if test else 'Validation' if valid else 'Held-out'} triples, filtered",
+            list(result.metrics),
+            [list(result.metrics.values())],
         )
+    if valid:
+        console.say(f"best epoch by the validation triples: {result.best_epoch}")
     console.say(f"wrote {result.features_path}")
     is_named = resolve_settings(folder=folder).dataset == settings.dataset
     console.say(

@@ -123,9 +123,7 @@ def remove(
             metavar="RUN...", help="Whole names.", show_default=False, autocompletion=complete_run
         ),
     ],
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Only say what would be removed.")
-    ] = False,
+    dry_run: opt.DryRun = False,
     json_output: opt.Json = False,
 ) -> None:
     """Remove runs for good. Their whole names are needed."""

@@ -1,7 +1,7 @@
 """`kgrec train`: options to settings, `run_train`, a table of what came out."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -65,6 +65,12 @@ def train(
             autocompletion=complete_run,
         ),
     ] = None,
+    tracker: Annotated[
+        Literal["tensorboard", "mlflow", "trackio"] | None,
+        typer.Option(
+            "--tracker", help="Log the training there too: pip install 'kgrec[trackers]'."
+        ),
+    ] = None,
     from_run: Annotated[
         str | None,
         typer.Option(
@@ -90,6 +96,7 @@ def train(
         run_train,
         warm_start_settings,
     )
+    from kgrec_cli.trackers import tracking
 
     folder, dataset = Path(), opt.one_dataset(dataset, dataset_option)
     options: dict[str, Any] = {
@@ -107,7 +114,7 @@ def train(
             raise UsageError("--resume uses the settings of the run: give it alone")
         settings = resolve_settings(folder=folder)
         run_dir = find_run(folder, resume, finished=False)
-        with console.listening(json_output) as on_event:
+        with console.listening(json_output) as listen, tracking(tracker, listen) as on_event:
             results = [resume_train(run_dir, folder, threads=threads, on_event=on_event)]
     else:
         base = None
@@ -126,7 +133,7 @@ def train(
             needs_dataset=True,
             on_note=console.note,
         )
-        with console.listening(json_output) as on_event:
+        with console.listening(json_output) as listen, tracking(tracker, listen) as on_event:
             results = run_train(
                 settings,
                 folder,

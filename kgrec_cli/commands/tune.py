@@ -1,13 +1,16 @@
 """`kgrec tune`: a search space named, `run_tune`, its leaderboard shown."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from kgrec_cli import console
 from kgrec_cli.commands import options as opt
 from kgrec_cli.errors import UsageError
+
+if TYPE_CHECKING:
+    from kgrec_cli.settings import Settings
 
 SHOWN_TRIALS = 10
 
@@ -68,6 +71,7 @@ def tune(
     assignments: opt.Assignments = None,
     device: opt.Device = None,
     threads: opt.Threads = None,
+    dry_run: opt.DryRun = False,
     json_output: opt.Json = False,
 ) -> None:
     """Search for the best settings. The same command resumes a stopped search."""
@@ -92,6 +96,9 @@ def tune(
         needs_dataset=True,
         on_note=console.note,
     )
+    if dry_run:
+        _show_plan(settings, folder, space, search, max_trials, json_output)
+        return
     with console.listening(json_output) as on_event:
         result = run_tune(
             settings,
@@ -132,3 +139,37 @@ def tune(
     console.table(f"{result.study_dir.name}: the best of {len(result.leaderboard)}", names, rows)
     console.say(f"leaderboard.csv, result.txt and chart.html are in {result.study_dir}")
     console.say(f"next: kgrec train --config {result.study_dir / 'best.yaml'}")
+
+
+def _show_plan(
+    settings: "Settings", folder: Path, space_path: Path, search: str, max_trials: int | None,
+    json_output: bool,
+) -> None:  # fmt: skip
+    """What a search would try and write."""
+    from kgrec_cli.core.tuning.space import Choice, check_listable, count_points
+    from kgrec_cli.stages.tune import read_space, study_dir_of
+
+    with console.listening(json_output) as on_event:
+        ranges = read_space(settings, space_path, on_event).ranges
+    if search == "exhaustive":
+        check_listable(ranges)
+    n_points, study_dir = count_points(ranges), study_dir_of(settings, folder, space_path)
+    plan = {"study": str(study_dir), "points": n_points, "max_trials": max_trials}
+    if json_output:
+        console.emit_json({**plan, "is_there": study_dir.is_dir(), "parameters": list(ranges)})
+        return
+    shown = [
+        [
+            name,
+            ", ".join(map(str, range_.values))
+            if isinstance(range_, Choice)
+            else f"{range_.kind} {range_.low:g} to {range_.high:g}",
+        ]
+        for name, range_ in ranges.items()
+    ]
+    console.table(None, ["parameter", "values"], shown)
+    points = "no end of points" if n_points is None else f"{n_points:,} points"
+    most = "" if max_trials is None else f", {max_trials:,} trials at most"
+    state = "resumed" if study_dir.is_dir() else "made"
+    console.say(f"{search} search of {points}{most}")
+    console.say(f"{study_dir}: would be {state}; nothing is written (--dry-run)")

@@ -60,8 +60,10 @@ class CapturedStep:
         for generator in self.generators:
             graph.register_generator_state(generator)
         here = torch.cuda.current_stream(self.device)
-        stream = torch.cuda.Stream(self.device)  # type: ignore[no-untyped-call]
-        stream.wait_stream(here)
+        stream = here
+        if here == torch.cuda.default_stream(self.device):  # which cannot be captured
+            stream = torch.cuda.Stream(self.device)  # type: ignore[no-untyped-call]
+            stream.wait_stream(here)
         was_enabled = gc.isenabled()
         gc.disable()
         try:
@@ -74,7 +76,8 @@ class CapturedStep:
         finally:
             if was_enabled:
                 gc.enable()
-        here.wait_stream(stream)
+        if stream != here:
+            here.wait_stream(stream)
         return graph
 
 

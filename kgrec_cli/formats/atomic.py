@@ -207,17 +207,24 @@ def write_atomic(path: Path, table: pl.DataFrame, types: Mapping[str, str]) -> N
 
 
 VECTOR_TYPES = {"ent_id": "token", "ent_vec": "float_seq"}
+RELATION_TYPES = {"rel_id": "token", "rel_vec": "float_seq"}
 
 
 def write_entity_features(
-    path: Path, entity_ids: Sequence[str], vectors: NDArray[np.float32]
+    path: Path,
+    entity_ids: Sequence[str],
+    vectors: NDArray[np.float32],
+    types: Mapping[str, str] = VECTOR_TYPES,
 ) -> None:
-    """Writes one line an entity, whole or not at all; the same vectors give the same bytes.
+    """Writes one line an entity (or relation), whole or not at all.
+
+    The same vectors give the same bytes.
 
     Args:
         path: Where to.
         entity_ids: Tokens of the n entities, each once, without tabs and line ends.
         vectors: float32 (n, D), finite.
+        types: The header: the columns of ids and of vectors.
 
     Raises:
         KgrecError: The file cannot be written.
@@ -227,7 +234,8 @@ def write_entity_features(
         raise ValueError(f"{len(entity_ids)} entity ids for {n} vectors")
     numbers = pl.Series(np.ascontiguousarray(vectors, dtype=np.float32).ravel()).cast(pl.String)
     texts = numbers.reshape((n, width)).arr.join(" ")
-    write_atomic(path, pl.DataFrame({"ent_id": entity_ids, "ent_vec": texts}), VECTOR_TYPES)
+    columns = dict(zip(types, (entity_ids, texts), strict=True))
+    write_atomic(path, pl.DataFrame(columns), types)
 
 
 def read_entity_features(

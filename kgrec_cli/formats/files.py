@@ -39,12 +39,12 @@ def writing(path: Path) -> Iterator[Path]:
         handle, name = tempfile.mkstemp(TEMPORARY, f".{path.name}.", path.parent)
         os.close(handle)
         temporary_path = Path(name)
-        temporary_path.chmod(0o666 & ~_umask())
     except OSError as error:
         raise cannot_write(path, error) from error
     try:
         with in_use(temporary_path):
             yield temporary_path
+            temporary_path.chmod(0o666 & ~_umask())  # now: safetensors puts a file of its own there
             with temporary_path.open("rb+") as file:
                 os.fsync(file.fileno())
             temporary_path.replace(path)

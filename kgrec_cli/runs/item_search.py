@@ -11,6 +11,7 @@ from rapidfuzz import fuzz, process
 from kgrec_cli.errors import UsageError, nearest, shorten
 
 MAX_SHOWN = 5
+MAX_WORDS = 12
 LEAST_LIKENESS = 70.0
 
 
@@ -65,7 +66,7 @@ class ItemSearch:
         word the beginning counts as the word, for a text that is still being typed.
         """
         likeness: dict[str, float] = defaultdict(float)
-        for word in _words(_fold(text)):
+        for word in list(dict.fromkeys(_words(_fold(text))))[:MAX_WORDS]:
             of_item: dict[str, float] = {}
             similar = {each: 90.0 for each in self._by_word if each.startswith(word)}
             for found, score, _ in process.extract(

@@ -113,6 +113,8 @@ class KGCheckpointMeta(_Shape):
 
     made_from: dict[str, Any]
     losses: Annotated[list[float], Field(min_length=1)]
+    scores: dict[int, float] = {}
+    metrics: dict[str, float] = {}
 
 
 def read_run_settings(run_dir: Path) -> Settings:

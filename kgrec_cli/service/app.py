@@ -4,6 +4,7 @@ Routes check bodies themselves and answer with bytes: what FastAPI would do for 
 the time that a request takes.
 """
 
+import asyncio
 from typing import Annotated, Any, TypeVar
 
 import orjson
@@ -29,7 +30,8 @@ ABOUT = (
 )
 PROBLEMS: dict[int | str, dict[str, Any]] = {
     401: {"model": bodies.Problem, "description": "No API key, or another one."},
-    404: {"model": bodies.Problem, "description": "There is nothing of this name."},
+    404: {"model": bodies.Problem, "description": "No such user or session."},
+    409: {"model": bodies.Problem, "description": "No such item, or several."},
     413: {"model": bodies.Problem, "description": "The body is too large."},
     415: {"model": bodies.Problem, "description": "The body is not JSON."},
     422: {"model": bodies.Problem, "description": "Something that was sent is not as expected."},
@@ -47,6 +49,7 @@ def build_app(service: Service, measures: Measures, api_key: str | None) -> Guar
         description=ABOUT,
         redoc_url=None,
         responses=PROBLEMS,
+        generate_unique_id_function=lambda route: route.name,
     )
     _add_lists(app, service)
     _add_sessions(app, service)
@@ -80,8 +83,16 @@ def _add_lists(app: FastAPI, service: Service) -> None:
 
 
 def _add_sessions(app: FastAPI, service: Service) -> None:
+    parameters = {"parameters": {"name": "$response.body#/session"}}
+    names = ("add_events", "show_session", "close_session")
+    links = {name: {"operationId": name, **parameters} for name in names}
+
     @app.post(
-        "/sessions", **takes(bodies.NewSession), response_model=bodies.Session, status_code=201
+        "/sessions",
+        **takes(bodies.NewSession),
+        response_model=bodies.Session,
+        status_code=201,
+        responses={201: {"links": links}},
     )
     async def open_session(request: Request) -> Response:
         """Open a session, for someone who may be new to the model."""
@@ -132,9 +143,9 @@ def _answer_mistakes(app: FastAPI) -> None:
 
     @app.exception_handler(Refused)
     async def refused(_: Request, error: Refused) -> Response:
-        problem = {"error": error.error}
+        problem: dict[str, Any] = {"error": error.error}
         if error.matches is not None:
-            problem["matches"] = error.matches  # type: ignore[assignment]
+            problem["matches"] = await asyncio.to_thread(error.matches)
         response = answer(problem, error.status)
         if error.status == 413:  # the rest of the body is not read
             response.headers["connection"] = "close"
@@ -151,9 +162,14 @@ def _answer_mistakes(app: FastAPI) -> None:
         return answer({"error": one_line(error.errors())}, 422)
 
     @app.exception_handler(HTTPException)
-    async def of_http(_: Request, error: HTTPException) -> Response:
+    async def of_http(request: Request, error: HTTPException) -> Response:
         response = answer({"error": str(error.detail).lower()}, error.status_code)
-        response.headers.update(error.headers or {})
+        if error.status_code == 405:  # a route has one method, a path may have several
+            routes = [route for route in app.routes if route.matches(request.scope)[0].value]
+            methods = sorted(
+                {method for route in routes for method in getattr(route, "methods", ())}
+            )
+            response.headers["allow"] = ", ".join(methods)
         return response
 
 
@@ -193,7 +209,8 @@ def one_line(errors: Any) -> str:
     """The first thing that is not as expected: where, and what."""
     first = errors[0]
     where = ".".join(str(part) for part in first["loc"])[:80]
-    return f"{where}: {first['msg']}" if where else str(first["msg"])
+    what = str(first["msg"]).removeprefix("Value error, ")
+    return f"{where}: {what}" if where else what
 
 
 def answer(content: Any, status: int = 200) -> Response:

@@ -1,15 +1,19 @@
 """What requests and answers hold: pydantic checks the first, OpenAPI shows both."""
 
-from typing import Annotated, NotRequired
+from typing import Annotated, Any, NotRequired, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from typing_extensions import TypedDict
 
 MAX_ITEMS = 1000
 """Items of a list in a request, and of an answer."""
 
 Text = Annotated[str, Field(min_length=1, max_length=300)]
-TopK = Annotated[int, Field(ge=1, le=MAX_ITEMS, description="Items of the list.")]
+TopK = Annotated[
+    int,
+    BeforeValidator(lambda n: int(n) if isinstance(n, float) and n.is_integer() else n),  # 10.0
+    Field(ge=1, le=MAX_ITEMS, description="Items of the list."),
+]
 ItemList = Annotated[list[Text], Field(max_length=MAX_ITEMS)]
 Filled = Annotated[list[Text], Field(min_length=1, max_length=MAX_ITEMS)]
 
@@ -29,11 +33,25 @@ class Wishes(_Body):
     ] = None
 
 
+def _one_of_both(schema: dict[str, Any]) -> None:
+    schema["oneOf"] = [{"required": ["user"]}, {"required": ["history"]}]
+    for name in ("user", "history"):
+        del schema["properties"][name]["default"]
+
+
 class Question(Wishes):
     """A list for a user of the data set, or after a history: one of the two."""
 
-    user: Annotated[Text | None, Field(description="A user of the data set.")] = None
-    history: Annotated[Filled | None, Field(description="Items, oldest first.")] = None
+    model_config = ConfigDict(json_schema_extra=_one_of_both)
+
+    user: Annotated[Text, Field(description="A user of the data set.")] = ""
+    history: Annotated[Filled, Field(description="Items, oldest first.")] = []
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        if len({"user", "history"} & self.model_fields_set) != 1:
+            raise ValueError("give one of user and history")
+        return self
 
 
 class NewSession(_Body):

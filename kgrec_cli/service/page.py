@@ -7,6 +7,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
 from kgrec_cli.service.served import Served
 
+N_EXAMPLES = 4
 PAGE_POLICY = (
     "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; "
     "connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -27,5 +28,10 @@ def _template() -> Template:
 
 def render_page(served: Served) -> str:
     """The page as HTML."""
-    n_items = len(served.run.items) - 1
-    return _template().render(run=served.name, dataset=served.run.settings.dataset, n_items=n_items)
+    titled = [token for token in served.run.item_tokens if token in served.run.titles]
+    return _template().render(
+        run=served.name,
+        dataset=served.run.settings.dataset,
+        n_items=len(served.run.items) - 1,
+        examples=served.items_of(titled[:N_EXAMPLES]),
+    )

@@ -1,7 +1,7 @@
 """A run as it is served: its weights, its items by id and title, the users of its data set."""
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -24,9 +24,11 @@ MAX_MATCHES = 10
 
 
 class Refused(Exception):
-    """What a client asked cannot be answered; `matches` are items that it may have meant."""
+    """What a client asked cannot be answered; `matches` finds the items that it may have meant."""
 
-    def __init__(self, status: int, error: str, matches: Sequence[Item] | None = None) -> None:
+    def __init__(
+        self, status: int, error: str, matches: Callable[[], list[Item]] | None = None
+    ) -> None:
         super().__init__(error)
         self.status, self.error, self.matches = status, error, matches
 
@@ -100,10 +102,11 @@ class Served:
             return self.run.items.get(found[0]) or 0
         if found:
             line = f"'{shorten(text)}': {len(found):,} items, give an id"
-            raise Refused(422, line, self.items_of(found[:MAX_MATCHES]))
-        alike = self.search.suggest(text, MAX_MATCHES)
+            raise Refused(409, line, lambda: self.items_of(found[:MAX_MATCHES]))
         raise Refused(
-            422, f"'{shorten(text)}': no item with this id or title", self.items_of(alike)
+            409,
+            f"'{shorten(text)}': no item with this id or title",
+            lambda: self.items_of(self.search.suggest(text, MAX_MATCHES)),
         )
 
     def ids_of(self, texts: Sequence[str]) -> Items:

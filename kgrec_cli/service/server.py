@@ -68,7 +68,7 @@ def serve(
         measures = Measures(service)
         config = uvicorn.Config(
             build_app(service, measures, place.api_key),
-            log_level="warning",
+            log_level="error",
             access_log=False,
             ws="none",
             lifespan="off",

@@ -44,19 +44,17 @@ class Service:
 
     async def _answer(self, question: bodies.Question) -> tuple[Served, Items, bodies.Answer]:
         served = self.served
-        if (question.user is None) == (question.history is None):
-            raise Refused(422, "give one of user and history")
-        if question.history is not None:
+        if question.history:
             history = served.ids_of(question.history)
         elif served.knows_users:
-            history = served.history_of(question.user or "")
+            history = served.history_of(question.user)
         else:
-            history = await self.in_thread(served.history_of, question.user or "")
+            history = await self.in_thread(served.history_of, question.user)
         read = history[-served.scorer.max_length :]
         _, scores = await self._batcher.read(served.scorer, read)
         answer: bodies.Answer = {
             "run": served.name,
-            "user": question.user,
+            "user": question.user or None,
             "history": [served.item_of(number) for number in read.tolist()],
             "items": served.choose(scores, history, question),
         }

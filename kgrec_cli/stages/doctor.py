@@ -11,7 +11,13 @@ import polars as pl
 
 from kgrec_cli.core.data.splits import check_targets
 from kgrec_cli.core.linking.names import with_names
-from kgrec_cli.core.linking.oddities import count_self_loops, fit_links, graph_oddities, turned_text
+from kgrec_cli.core.linking.oddities import (
+    count_self_loops,
+    fit_links,
+    graph_oddities,
+    same_relations,
+    turned_text,
+)
 from kgrec_cli.core.linking.verdict import LinkVerdict, link_verdict
 from kgrec_cli.core.vectors import find_fault
 from kgrec_cli.dataset import files
@@ -26,12 +32,10 @@ from kgrec_cli.dataset.load import Dataset, load_dataset, split_dataset
 from kgrec_cli.errors import KgrecError, shorten
 from kgrec_cli.events import Event, Note, Warn
 from kgrec_cli.settings import Settings
+from kgrec_cli.stages.graph import build_card, card_notes
 
 Level = Literal["ok", "note", "warn", "bad"]
 Result = TypeVar("Result")
-
-MIN_INVERSE_SHARE = 0.9
-"""A relation whose triples stand, reversed, under another one to this share is its inverse."""
 
 LONG = 4.0
 """Mean norm 1 trains well, some of 5 and more badly (docs/studies/2026-11-accuracy.md)."""
@@ -101,6 +105,9 @@ def run_doctor(settings: Settings, folder: Path) -> Diagnosis:
     verdict = _try(findings, ".link", look)
     if kg is not None and has_graph:
         findings += _graph(kg, [finding.text for finding in findings])
+        if dataset is not None and dataset.entities:
+            card = build_card(dataset, split, kg)
+            findings += [Finding("note", ".kg", text, cure) for text, cure in card_notes(card)]
     if features == [] and has_graph:
         cure = "`kgrec pretrain-kg` makes them"
         findings.append(Finding("note", ".ent_feature", "no entity vectors yet", cure))
@@ -265,37 +272,12 @@ def _graph(triples: pl.DataFrame, said: Sequence[str]) -> Iterator[Finding]:
     for text in graph_oddities(distinct):
         if "self-loops" not in text and not _is_said(text, said):
             yield Finding("note", ".kg", text)
-    inverse = inverse_relations(distinct)
+    inverse, _ = same_relations(distinct)
     if inverse:
         shown = f"{inverse[0][0]} and {inverse[0][1]}" + (", ..." if len(inverse) > 1 else "")
         text = f"{len(inverse):,} pairs of relations say the same in both directions ({shown})"
         cure = "`kgrec pretrain-kg --validate` holds out both at once, so nothing leaks"
         yield Finding("note", ".kg", text, cure)
-
-
-def inverse_relations(triples: pl.DataFrame) -> list[tuple[str, str]]:
-    """Pairs of relations of which one says, reversed, nearly all that the other says.
-
-    Args:
-        triples: String columns head_id, relation_id, tail_id; no row twice.
-    """
-    turned = triples.select(
-        pl.col("tail_id").alias("head_id"),
-        pl.col("head_id").alias("tail_id"),
-        pl.col("relation_id").alias("other"),
-    )
-    size = triples.group_by("relation_id").len("size")
-    pairs = (
-        triples.join(turned, on=["head_id", "tail_id"])
-        .filter(pl.col("relation_id") < pl.col("other"))
-        .group_by("relation_id", "other")
-        .len("both")
-        .join(size, on="relation_id")
-        .join(size.rename({"relation_id": "other", "size": "other_size"}), on="other")
-        .filter(pl.col("both") >= MIN_INVERSE_SHARE * pl.min_horizontal("size", "other_size"))
-        .sort("relation_id", "other")
-    )
-    return list(pairs.select("relation_id", "other").iter_rows())
 
 
 def _features(settings: Settings, folder: Path) -> list[files.Feature]:

@@ -14,12 +14,14 @@ import torch
 
 from kgrec_cli import __version__
 from kgrec_cli.core.data.histories import Vocabulary, build_vocabulary
-from kgrec_cli.core.kg.fit import KGState, fit_kg, guess_loss
+from kgrec_cli.core.kg.fit import KGState, Validation, fit_kg
+from kgrec_cli.core.kg.holdout import is_like_guessing
 from kgrec_cli.core.kg.methods import (
     Ints,
     KGModel,
     check_method,
     entity_vectors,
+    relation_vectors,
     scale_vectors,
     scorers,
 )
@@ -28,14 +30,17 @@ from kgrec_cli.core.vectors import find_fault
 from kgrec_cli.dataset.files import atomic_path, check_kg, read_kg, read_links
 from kgrec_cli.errors import KgrecError, Stopped
 from kgrec_cli.events import Note, OnEvent, Progress, Warn
-from kgrec_cli.formats.atomic import write_entity_features
+from kgrec_cli.formats.atomic import RELATION_TYPES, write_entity_features
 from kgrec_cli.formats.files import check_whole, sha256_of, write_json, write_together
 from kgrec_cli.formats.locks import only_writer
+from kgrec_cli.formats.raw.knowledge_graph import read_raw_triples
 from kgrec_cli.runs import run_files
 from kgrec_cli.runs.run_dir import choose_device, set_up_cpu
 from kgrec_cli.settings import Settings
 
 HELD_OUT_SHARE, HELD_OUT_AT_MOST = 0.05, 2000
+MEASUREMENTS, MEASURED_AT_MOST = 10, 2000  # during a training: how often, of how many triples
+PROBED = 200  # triples of the training that tell whether it has learnt anything
 RANKING_NUMBERS = 2**22  # scores x width computed at a time when ranking: 16 MB, about a cache
 
 
@@ -43,8 +48,9 @@ RANKING_NUMBERS = 2**22  # scores x width computed at a time when ranking: 16 MB
 class Pretrained:
     """What a pre-training made: an `.ent_feature` with a vector of `width` numbers for each entity.
 
-    `losses` has the mean of each epoch. `metrics` are mrr, hits@1, hits@3, hits@10 of held-out
-    triples; empty without `validate`.
+    `losses` has the mean of each epoch. `metrics` are mrr, hits@1, hits@3, hits@10 of the test
+    triples, else of the held-out or validation ones; empty without any. `best_epoch` is the one
+    that the validation triples chose, else the last.
     """
 
     features_path: Path
@@ -54,6 +60,7 @@ class Pretrained:
     width: int
     losses: list[float]
     metrics: dict[str, float]
+    best_epoch: int
     elapsed_s: float
 
 
@@ -62,16 +69,22 @@ def run_pretrain_kg(
     folder: Path,
     *,
     validate: bool = False,
+    valid_path: Path | None = None,
+    test_path: Path | None = None,
+    relations: bool = False,
     resume: bool = False,
     save_every_s: float = 5.0,
     on_event: OnEvent,
 ) -> Pretrained:
     """Trains entity vectors and writes `NAME.ent_feature` and its sidecar.
 
-    With `validate` a share of the triples is held out and ranked. The vectors that are written are
-    the ones that were measured: they have not seen that share (the sidecar says so).
+    With `validate` a share of the triples is held out and ranked by vectors of the others; those
+    that are written are then trained on all triples. The triples of `valid_path` choose the epoch
+    whose vectors are written, those of `test_path` are ranked at the end; neither is trained on.
+    With `relations` the vectors of relations are written to `NAME.rel_feature`.
 
-    A checkpoint is written every `save_every_s` seconds; `resume` continues from it.
+    A checkpoint is written every `save_every_s` seconds and at the end; `resume` continues from it,
+    also for more epochs than the training had.
 
     Raises:
         KgrecError: A missing or malformed `.kg`, a method that cannot be used, a training that
@@ -81,17 +94,16 @@ def run_pretrain_kg(
     dataset_dir = atomic_path(settings, folder, "kg").parent
     with only_writer(dataset_dir):
         check_whole(dataset_dir, but="pretrain-kg")
-        return _pretrain(settings, folder, validate, resume, save_every_s, on_event)
+        return _pretrain(
+            settings, folder, validate, {"valid": valid_path, "test": test_path}, relations, resume,
+            save_every_s, on_event,
+        )  # fmt: skip
 
 
 def _pretrain(
-    settings: Settings,
-    folder: Path,
-    validate: bool,
-    resume: bool,
-    save_every_s: float,
-    on_event: OnEvent,
-) -> Pretrained:
+    settings: Settings, folder: Path, validate: bool, paths: dict[str, Path | None],
+    with_relations: bool, resume: bool, save_every_s: float, on_event: OnEvent,
+) -> Pretrained:  # fmt: skip
     began = time.perf_counter()
     width = settings.pretrain_kg.embedding_size or settings.embedding_size
     method = check_method(settings.pretrain_kg.method, width)
@@ -111,6 +123,12 @@ def _pretrain(
     # The vectors, their gradients and Adam's two moments.
     check_memory(4 * 4 * n_entities * width, f"{n_entities:,} entity vectors of width {width:,}")
     _note_links(settings, folder, entities, on_event)
+    given = {
+        part: _read_given(path, entities, relations, on_event)
+        for part, path in paths.items()
+        if path
+    }
+    known = np.concatenate([triples, *given.values()])
     held = np.zeros(len(triples), dtype=bool)
     if validate:
         from kgrec_cli.core.kg.holdout import hold_out
@@ -127,36 +145,55 @@ def _pretrain(
         "settings": kg_settings.model_dump(mode="json"),
         "kg_sha256": sha256_of(kg_path),
         "n_held_out": int(held.sum()),
+        **{f"{part}_sha256": sha256_of(path) for part, path in paths.items() if path},
     }
     checkpoint_path = atomic_path(settings, folder, "ent_feature.checkpoint.safetensors")
     checkpoint = _Checkpoint(checkpoint_path, made_from, save_every_s)
     state = checkpoint.read(on_event) if resume else None
-    training = triples[~held]
 
-    def after_epoch(epoch: int, loss: float, capture: Callable[[], KGState]) -> None:
-        on_event(Progress(method, epoch, kg_settings.epochs, "epochs", f"loss {loss:.4f}"))
-        if epoch < kg_settings.epochs:
-            checkpoint.save(capture)
+    def rank(model: KGModel, ranked: Ints, task: str) -> dict[str, float]:
+        return _measure(model, ranked, known, width, device, task, on_event)
 
-    n_done = len(state.losses) if state else 0
-    on_event(Progress(method, n_done, kg_settings.epochs, "epochs"))
-    try:
-        model, losses = fit_kg(
-            training,
-            n_entities=n_entities,
-            n_relations=n_relations,
-            settings=kg_settings,
-            embedding_size=width,
-            device=device,
-            state=state,
-            on_epoch=after_epoch,
+    def train(rows: Ints, state: KGState | None, task: str) -> tuple[KGModel, list[float]]:
+        def after_epoch(epoch: int, loss: float, capture: Callable[[], KGState]) -> None:
+            on_event(Progress(task, epoch, kg_settings.epochs, "epochs", f"loss {loss:.4f}"))
+            checkpoint.save(capture, is_last=epoch == kg_settings.epochs)
+
+        try:
+            return fit_kg(
+                rows,
+                n_entities=n_entities,
+                n_relations=n_relations,
+                settings=kg_settings,
+                embedding_size=width,
+                device=device,
+                state=state,
+                validation=validation,
+                on_epoch=after_epoch,
+            )
+        except KeyboardInterrupt as error:
+            raise Stopped(
+                "stopped; the same command with --resume goes on"
+                if checkpoint.path.is_file()
+                else "stopped before there was anything to keep"
+            ) from error
+
+    validation = None
+    if "valid" in given:
+        chosen = np.random.default_rng(kg_settings.seed).permutation(len(given["valid"]))
+        sample = given["valid"][np.sort(chosen[:MEASURED_AT_MOST])]
+        validation = Validation(
+            lambda model: rank(model, sample, "rank validation triples")["mrr"],
+            max(1, kg_settings.epochs // MEASUREMENTS),
         )
-    except KeyboardInterrupt as error:
-        raise Stopped(
-            "stopped; the same command with --resume goes on"
-            if checkpoint.path.is_file()
-            else "stopped before there was anything to keep"
-        ) from error
+    metrics = checkpoint.metrics
+    if validate and not metrics:
+        model, _ = train(triples[~held], state, f"{method}, some held out")
+        metrics = rank(model, triples[held], "validate")
+        checkpoint.metrics, state = metrics, None
+    model, losses = train(triples, state, method)
+    for part in [part for part in ("test", "valid") if part in given][:1]:
+        metrics = rank(model, given[part], f"rank {part} triples")
     vectors, length = scale_vectors(entity_vectors(model))
     fault = find_fault(vectors)
     if fault:
@@ -164,13 +201,15 @@ def _pretrain(
             f"{method}: the training has diverged, it gives {fault}; try a smaller "
             f"--learning-rate than {kg_settings.learning_rate:g}"
         )
-    if method == "TransE" and losses[-1] > guess_loss(kg_settings, n_entities):
-        text = f"the loss of the last epoch is {losses[-1]:.4g}, as high as that of guessing"
-        rate = f"--learning-rate than {kg_settings.learning_rate:g}"
-        on_event(Warn(f"{text}: the vectors say little; more --epochs or another {rate}"))
-    metrics: dict[str, float] = {}
-    if validate:
-        metrics = _measure(model, triples[held], triples, width, device, on_event)
+    probed = triples[np.random.default_rng(0).permutation(len(triples))[:PROBED]]
+    mrr = rank(model, probed, "look at the vectors")["mrr"]
+    if is_like_guessing(mrr, 2 * len(probed), n_entities):
+        text = (
+            f"{method} ranks triples that it was trained on no better than guessing (MRR {mrr:.4f})"
+        )
+        cure = f"more --epochs or another --learning-rate than {kg_settings.learning_rate:g}"
+        on_event(Warn(f"{text}: the vectors say little; {cure}"))
+    scores = validation.scores if validation else {}
     features_path = atomic_path(settings, folder, "ent_feature")
     sidecar = {
         "method": method,
@@ -179,8 +218,9 @@ def _pretrain(
         "seed": kg_settings.seed,
         "n_entities": n_entities,
         "n_relations": n_relations,
-        "n_triples": len(training),
+        "n_triples": len(triples),
         "losses": losses,
+        "scores": scores,
         "divided_by": length,
         "metrics": metrics,
         "versions": {
@@ -190,25 +230,25 @@ def _pretrain(
             "python": platform.python_version(),
         },
     }
-    write_together(
-        features_path.parent,
-        {
-            features_path.name: lambda path: write_entity_features(
-                path, entities.tokens[1:], vectors
-            ),
-            f"{features_path.name}.json": lambda path: write_json(path, sidecar),
-        },
-        remove=[checkpoint.path.name],
-        by="pretrain-kg",
-    )
+    written: dict[str, Callable[[Path], None]] = {
+        features_path.name: lambda path: write_entity_features(path, entities.tokens[1:], vectors),
+        f"{features_path.name}.json": lambda path: write_json(path, sidecar),
+    }
+    if with_relations:
+        of_relations = relation_vectors(model) / np.float32(length or 1)
+        written[atomic_path(settings, folder, "rel_feature").name] = lambda path: (
+            write_entity_features(path, relations.tokens[1:], of_relations, RELATION_TYPES)
+        )
+    write_together(features_path.parent, written, by="pretrain-kg")
     return Pretrained(
         features_path=features_path,
         method=method,
         n_entities=n_entities,
-        n_triples=len(training),
+        n_triples=len(triples),
         width=width,
         losses=losses,
         metrics=metrics,
+        best_epoch=max(scores, key=lambda epoch: scores[epoch], default=len(losses)),
         elapsed_s=time.perf_counter() - began,
     )
 
@@ -245,20 +285,25 @@ def _note_links(settings: Settings, folder: Path, entities: Vocabulary, on_event
 
 
 class _Checkpoint:
-    """The state of a training, beside its output; written every few seconds, removed at the end."""
+    """The state of a training, beside its output; written every few seconds, and at the end.
+
+    `metrics` are those of a first training on some of the triples, once it is done.
+    """
 
     def __init__(self, path: Path, made_from: dict[str, Any], save_every_s: float) -> None:
         self.path = path
         self.made_from = made_from
         self.save_every_s = save_every_s
         self.saved_at = time.perf_counter()
+        self.metrics: dict[str, float] = {}
 
-    def save(self, capture: Callable[[], KGState]) -> None:
-        """Writes the state if the last time was long enough ago."""
-        if time.perf_counter() - self.saved_at < self.save_every_s:
+    def save(self, capture: Callable[[], KGState], *, is_last: bool) -> None:
+        """Writes the state if the last time was long enough ago, and that of the last epoch."""
+        if time.perf_counter() - self.saved_at < self.save_every_s and not is_last:
             return
         state = capture()
         meta = {"made_from": self.made_from, "losses": state.losses}
+        meta |= {"scores": state.scores, "metrics": self.metrics}
         run_files.write_tensors(self.path, state.tensors, meta)
         self.saved_at = time.perf_counter()
 
@@ -270,18 +315,53 @@ class _Checkpoint:
         with run_files.naming_the_cure(self.path):
             tensors, value = run_files.read_tensors(self.path)
             meta = run_files.check_shape(run_files.KGCheckpointMeta, value, self.path)
-        if meta.made_from != self.made_from:
+        n_epochs, n_done = self.made_from["settings"]["epochs"], len(meta.losses)
+        of_file = (meta.made_from.get("settings") or {}).get("epochs")
+        same = {"settings": {**(meta.made_from.get("settings") or {}), "epochs": n_epochs}}
+        if meta.made_from | same != self.made_from or n_done > n_epochs:
             raise KgrecError(
                 f"{self.path}: of a training with other settings or another .kg; "
                 "give the same options again, or leave out --resume to start anew"
             )
-        on_event(Note(f"resuming after epoch {len(meta.losses)}"))
-        return KGState(meta.losses, tensors)
+        if of_file != n_epochs and meta.made_from["n_held_out"]:
+            raise KgrecError(
+                f"{self.path}: of {of_file} epochs, with --validate; it cannot be lengthened, for "
+                "what was measured were other vectors: leave out --resume to start anew"
+            )
+        on_event(Note(f"resuming after epoch {n_done}"))
+        if of_file != n_epochs:
+            text = f"it was to have {of_file} epochs: the learning rate now falls to zero over"
+            on_event(Note(f"{text} {n_epochs}, so it starts again at the share that is left"))
+        self.metrics = meta.metrics
+        return KGState(meta.losses, tensors, meta.scores)
+
+
+def _read_given(path: Path, entities: Vocabulary, relations: Vocabulary, on_event: OnEvent) -> Ints:
+    """Triples to rank, as ids; those of entities or relations that the `.kg` lacks are dropped.
+
+    Raises:
+        KgrecError: No such file, or none of its triples is known.
+    """
+    table = read_raw_triples(path, on_event=on_event).unique(maintain_order=True)
+    columns = [
+        vocabulary.encode(table[name]).astype(np.int64) - 1
+        for name, vocabulary in zip(table.columns, (entities, relations, entities), strict=True)
+    ]
+    found = np.stack(columns, axis=1)
+    is_known = (found >= 0).all(axis=1)
+    if not is_known.any():
+        raise KgrecError(f"{path}: none of its triples has entities and a relation of the .kg")
+    if not is_known.all():
+        n_unknown = int((~is_known).sum())
+        text = f"{n_unknown:,} of {len(found):,} triples have an entity or a relation that the .kg"
+        on_event(Warn(f"{path}: {text} does not have; they are not ranked"))
+    return found[is_known]
 
 
 def _measure(
-    model: KGModel, held: Ints, known: Ints, width: int, device: torch.device, on_event: OnEvent
-) -> dict[str, float]:
+    model: KGModel, held: Ints, known: Ints, width: int, device: torch.device, task: str,
+    on_event: OnEvent,
+) -> dict[str, float]:  # fmt: skip
     """Filtered MRR and Hits@k of held-out triples, heads and tails alike."""
     from kgrec_cli.core.kg.holdout import rank_held_out, summarise_ranks
 
@@ -294,6 +374,6 @@ def _measure(
         score_heads=score_heads,
         batch_size=max(1, RANKING_NUMBERS // (n_entities * width)),
         device=device,
-        on_batch=lambda done: on_event(Progress("validate", done, len(held), "triples")),
+        on_batch=lambda done: on_event(Progress(task, done, len(held), "triples", passing=True)),
     )
     return summarise_ranks(ranks)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kgrec_cli.config import choose_dataset, narrow, resolve_settings
+from kgrec_cli.config import choose_dataset, flatten, narrow, resolve_settings
 from kgrec_cli.core.data.splits import Split, check_targets, split_all
 from kgrec_cli.core.evaluation.measure import MeasureSettings, measure_model, merge_parts
 from kgrec_cli.core.model.gru4reckg import ModelSettings, build_model
@@ -24,7 +24,7 @@ from kgrec_cli.core.workers import Workers, is_restart, join_workers
 from kgrec_cli.dataset.features import FeatureTables, load_feature_tables, warn_of_broken_links
 from kgrec_cli.dataset.load import Dataset, load_dataset, split_dataset
 from kgrec_cli.errors import KgrecError, Stopped
-from kgrec_cli.events import EpochDone, Note, OnEvent, Warn
+from kgrec_cli.events import EpochDone, Note, OnEvent, RunDone, RunStarted, Warn, ignore_event
 from kgrec_cli.formats.files import CannotWrite
 from kgrec_cli.formats.locks import only_writer
 from kgrec_cli.runs import run_dir as runs
@@ -84,6 +84,8 @@ def run_train(
     """
     began = time.perf_counter()
     workers = join_workers(choose_device(settings.device))
+    if workers.number:
+        on_event = ignore_event
     if is_restart() and (stopped := _stopped_run(settings, folder)):
         return [resume_train(stopped, folder, on_event=on_event)]
     if name is not None:
@@ -202,6 +204,8 @@ def resume_train(
         Stopped: Ctrl-C; the line says how to resume.
     """
     workers = join_workers(choose_device(read_run_settings(run_dir).device))
+    if workers.number:
+        on_event = ignore_event
     with only_writer(run_dir) if workers.number == 0 else nullcontext():
         return _resume(run_dir, folder, threads, on_event, workers)
 
@@ -278,6 +282,8 @@ def _train(
         on_event(event)
 
     metrics: dict[str, dict[str, float]] = {}
+    flat = flatten(settings.model_dump(mode="json"))
+    on_event(RunStarted(run_dir, dataset.name, flat, state.epoch if state else 0))
     try:
         state = fit(
             model,
@@ -305,6 +311,8 @@ def _train(
             metrics = merge_parts(parts)
         if workers.number == 0:
             runs.finish_run(run_dir, model, training, metrics)
+        by_part = {f"{part}/{name}": v for part in metrics for name, v in metrics[part].items()}
+        on_event(RunDone(state.best_epoch, by_part))
     except CannotWrite as error:
         raise CannotWrite(f"{error}; `kgrec train --resume {run_dir.name}` resumes") from error
     except KeyboardInterrupt as error:

@@ -92,17 +92,11 @@ def run_tune(
         Stopped: Ctrl-C; finished trials are saved.
     """
     _check_executor(executor, jobs, address)
-    space = read_hyper_test(space_path)
-    tunable = [name for name in Settings.model_fields if name not in NOT_TUNED]
-    check_parameter_names(space, tunable)
-    for number in space.skipped_lines:
-        on_event(Note(f"{space_path}, line {number}: fewer than three words, skipped"))
-    _check_points(settings, space)
+    space = read_space(settings, space_path, on_event)
     set_up_cpu(settings)
     dataset = load_dataset(settings, folder, on_event)
     warn_of_broken_links(settings, dataset, folder, on_event)
-    study_name = f"{dataset.name}-{settings.model}-{space_path.stem}"
-    study_dir = folder / "studies" / study_name
+    study_dir = study_dir_of(settings, folder, space_path)
     # A study resumes only with the same: what the scores depend on beside the point.
     shared = settings.model_dump(mode="json", exclude={*NOT_TUNED, *space.ranges})
     shared["inter_sha256"] = dataset.inter_sha256
@@ -115,7 +109,7 @@ def run_tune(
             space.ranges,
             _choose_executor(settings, dataset, folder, executor, jobs, address, on_event),
             storage_url=storage or f"sqlite:///{study_dir / 'study.db'}",
-            study_name=study_name,
+            study_name=study_dir.name,
             search=search,
             max_trials=max_trials,
             seed=settings.seed,
@@ -131,6 +125,26 @@ def run_tune(
             "the same command resumes"
         )
     return Tuning(study_dir, leaderboard, result.best, result.n_new, result.stopped)
+
+
+def read_space(settings: Settings, space_path: Path, on_event: OnEvent) -> SearchSpace:
+    """The search space in a file, each of its parameters and listed values checked.
+
+    Raises:
+        KgrecError: A file that cannot be used, a parameter or a value that no trial can take.
+    """
+    space = read_hyper_test(space_path)
+    tunable = [name for name in Settings.model_fields if name not in NOT_TUNED]
+    check_parameter_names(space, tunable)
+    for number in space.skipped_lines:
+        on_event(Note(f"{space_path}, line {number}: fewer than three words, skipped"))
+    _check_points(settings, space)
+    return space
+
+
+def study_dir_of(settings: Settings, folder: Path, space_path: Path) -> Path:
+    """The folder of a study; its name is that of the study."""
+    return folder / "studies" / f"{settings.dataset}-{settings.model}-{space_path.stem}"
 
 
 def _check_points(settings: Settings, space: SearchSpace) -> None:

@@ -1,6 +1,7 @@
 """`kgrec export --format vectors`: dot products of what it writes are the run's own numbers."""
 
 import json
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -12,6 +13,8 @@ from safetensors.numpy import load_file
 
 from kgrec_cli.runs.recommender import load_recommender
 from tests.conftest import QUICK, RunCli
+
+os.umask(UMASK := os.umask(0o077))
 
 
 def exported(folder: Path) -> dict[str, pl.DataFrame]:
@@ -30,6 +33,8 @@ def test_the_dot_product_is_the_score(
         exported(small_folder / "v"),
         load_file(small_folder / "v/vectors.safetensors"),
     )
+    modes = {path.stat().st_mode & 0o777 for path in (small_folder / "v").iterdir()}
+    assert modes == {0o666 & ~UMASK}  # another user's service may read them
     for name, table in tables.items():
         np.testing.assert_array_equal(table["vector"].to_numpy(), tensors[name])
     (run_dir,) = (small_folder / "saved").iterdir()

@@ -1,6 +1,7 @@
 """`kgrec prepare` as typed: what it shows, what it leaves, exit codes and one-line errors."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -271,3 +272,13 @@ def test_files_that_do_not_belong_together_are_said(run_cli: RunCli, folder: Pat
     assert (doctor.exit_code, said in doctor.stdout) == (1, True)
     assert run_cli("prepare", "toy", *arguments).exit_code == 0
     assert "not as" not in run_cli("doctor").stdout
+
+
+def test_a_dry_run_counts_and_writes_nothing(run_cli: RunCli, tmp_path: Path) -> None:
+    rows = "".join(f"u{n % 3},i{n % 5},{n}\n" for n in range(60))
+    (tmp_path / "log.csv").write_text("user,item,time\n" + rows)
+    result = run_cli("prepare", "log", "--raw", "log.csv", "--kg", "none", "--dry-run")
+    assert result.exit_code == 0, result.stderr
+    assert re.search(r"interactions kept +60", result.stdout)
+    assert result.stdout.endswith("dataset/log: would be made; nothing is written (--dry-run)\n")
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["log.csv"]

@@ -208,3 +208,16 @@ def test_every_executor_finds_what_one_after_the_other_finds(
     ]  # fmt: skip
     assert len(found[0]) == 8
     assert found[0] == found[1]
+
+
+def test_a_dry_run_says_what_would_be_tried_and_writes_nothing(
+    run_cli: RunCli, small_folder: Path
+) -> None:
+    (small_folder / "s.test").write_text("hidden_size choice [8,16]\ndropout_prob choice [0.1]\n")
+    before = sorted(small_folder.rglob("*"))
+    shown = run_cli("tune", "s.test", "--dry-run").stdout
+    assert "8, 16" in shown
+    assert "exhaustive search of 2 points\nstudies/small-GRU4RecKG-s: would be made" in shown
+    (small_folder / "s.test").write_text("hidden_size choice [8,0]\n")
+    assert "s.test, line 1: " in run_cli("tune", "s.test", "--dry-run").error
+    assert sorted(small_folder.rglob("*")) == before

@@ -3,6 +3,8 @@
 import gzip
 import hashlib
 import http.server
+import os
+import shutil
 import threading
 import zipfile
 from collections.abc import Iterator
@@ -14,6 +16,8 @@ from urllib.parse import urlsplit
 import pytest
 
 from kgrec_cli.stages.prepare import sources
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 
 class QuietHandler(http.server.SimpleHTTPRequestHandler):
@@ -62,3 +66,17 @@ def mirror(
     yield
     server.shutdown()
     server.server_close()
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator:
+    """Headless Chromium; a test without one is skipped, and fails under CI."""
+    found = [path for name in BROWSERS if (path := shutil.which(name))]
+    if not found:
+        pytest.skip(f"no browser: none of {', '.join(BROWSERS)} (.ci/browser.sh installs one)")
+    playwright = pytest.importorskip("playwright.sync_api").sync_playwright().start()
+    arguments = ["--no-sandbox"] if not hasattr(os, "getuid") or os.getuid() == 0 else []
+    chromium = playwright.chromium.launch(executable_path=found[0], args=arguments)
+    yield chromium
+    chromium.close()
+    playwright.stop()

@@ -1,6 +1,5 @@
 """The page of `kgrec report` as a person sees it, in headless Chromium."""
 
-import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,22 +9,7 @@ import pytest
 from tests.conftest import run
 
 pytestmark = pytest.mark.browser
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 WIDTHS = (380, 1100)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator:
-    """Headless Chromium; a test without one is skipped, and fails under CI."""
-    found = [path for name in BROWSERS if (path := shutil.which(name))]
-    if not found:
-        pytest.skip(f"no browser: none of {', '.join(BROWSERS)} (.ci/browser.sh installs one)")
-    playwright = pytest.importorskip("playwright.sync_api").sync_playwright().start()
-    arguments = ["--no-sandbox"] if not hasattr(os, "getuid") or os.getuid() == 0 else []
-    chromium = playwright.chromium.launch(executable_path=found[0], args=arguments)
-    yield chromium
-    chromium.close()
-    playwright.stop()
 
 
 @pytest.fixture(scope="module")

@@ -45,11 +45,40 @@ MOST_LOSS = 100.0  # of untrained vectors it is some 3 to 60, by their width
 class KGState:
     """All that a training needs to go on.
 
-    The mean loss of each finished epoch; weights ("model.NAME") and moments ("adam.INDEX.NAME").
+    The mean loss of each finished epoch; weights ("model.NAME"), moments ("adam.INDEX.NAME") and
+    those of the best epoch so far ("best.NAME"); the scores of the epochs that were measured.
     """
 
     losses: list[float] = field(default_factory=list)
     tensors: dict[str, Tensor] = field(default_factory=dict)
+    scores: dict[int, float] = field(default_factory=dict)
+
+
+@dataclass
+class Validation:
+    """A model is measured during its training; the weights of the best epoch are kept.
+
+    Attributes:
+        measure: The score of a model, higher is better. Draws no random numbers.
+        every: Epochs between two measurements; the last one is measured too.
+        scores: By epoch.
+        best: The weights of the epoch with the best score, the first of equal ones.
+    """
+
+    measure: Callable[[KGModel], float]
+    every: int
+    scores: dict[int, float] = field(default_factory=dict)
+    best: dict[str, Tensor] = field(default_factory=dict)
+
+    def after_epoch(self, model: KGModel, epoch: int, n_epochs: int) -> None:
+        """Measures the model when it is time to."""
+        if epoch % self.every and epoch != n_epochs:
+            return
+        score = self.measure(model)
+        model.train()
+        if score > max(self.scores.values(), default=-math.inf):
+            self.best = {name: value.clone() for name, value in model.state_dict().items()}
+        self.scores[epoch] = score
 
 
 OnKGEpoch = Callable[[int, float, Callable[[], KGState]], None]
@@ -65,6 +94,7 @@ def fit_kg(
     embedding_size: int,
     device: torch.device,
     state: KGState | None = None,
+    validation: Validation | None = None,
     on_epoch: OnKGEpoch,
 ) -> tuple[KGModel, list[float]]:
     """Trains a PyKEEN model on triples, with Adam, under the stochastic local closed world.
@@ -80,6 +110,7 @@ def fit_kg(
         embedding_size: Width of the vectors.
         device: Where to train.
         state: Where to resume; None starts.
+        validation: Chooses the best epoch; None takes the last one.
         on_epoch: Called after each epoch with its number, its loss and a function that returns the
             state; the state's tensors change with the next step.
 
@@ -102,11 +133,16 @@ def fit_kg(
         optimizer = _build_optimizer(model, settings.learning_rate)
         if state:
             _restore(model, optimizer, state)
+            if validation:
+                validation.scores = dict(state.scores)
+                validation.best = _weights(state, "best.")
         torch.manual_seed(_epoch_seed(settings.seed, len(losses) + 1))
 
         def after_epoch(loss: float, optimizer: Optimizer) -> None:
             losses.append(loss)
-            on_epoch(len(losses), loss, lambda: _capture(model, optimizer, losses))
+            if validation:
+                validation.after_epoch(model, len(losses), settings.epochs)
+            on_epoch(len(losses), loss, lambda: _capture(model, optimizer, losses, validation))
             torch.manual_seed(_epoch_seed(settings.seed, len(losses) + 1))
 
         def set_rate(optimizer: Optimizer) -> None:
@@ -147,6 +183,8 @@ def fit_kg(
                 f"{method}: not enough memory; try a smaller --batch-size than "
                 f"{settings.batch_size} or fewer --negatives"
             ) from error
+    if validation and validation.best:
+        model.load_state_dict(validation.best)
     return model, losses
 
 
@@ -156,13 +194,6 @@ def falling_rate(settings: PretrainKGSettings, n_done: int) -> float:
     It follows from the epoch's number, so a training that is resumed takes the same steps.
     """
     return settings.learning_rate * (1 - n_done / settings.epochs)
-
-
-def guess_loss(settings: PretrainKGSettings, n_entities: int) -> float:
-    """TransE's loss when all candidates are equally near: nothing is known of the graph."""
-    n_drawn = settings.negatives or SHARED_NEGATIVES
-    n_distinct = n_entities * (1 - (1 - 1 / n_entities) ** n_drawn)  # on average
-    return math.log(1 + n_distinct)
 
 
 def _diverged(settings: PretrainKGSettings, epoch: int, loss: float) -> KgrecError:
@@ -251,19 +282,29 @@ def _must_drop_last(model: KGModel, factory: CoreTriplesFactory, batch_size: int
     return n_triples % batch_size == 1
 
 
-def _capture(model: KGModel, optimizer: Optimizer, losses: list[float]) -> KGState:
+def _capture(
+    model: KGModel, optimizer: Optimizer, losses: list[float], validation: Validation | None
+) -> KGState:
     """The state as it is now; its tensors are those of the model, not copies."""
     tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
-    return KGState(list(losses), tensors | pack_optimizer(optimizer.state_dict(), "adam"))
+    tensors |= pack_optimizer(optimizer.state_dict(), "adam")
+    if validation is None:
+        return KGState(list(losses), tensors)
+    tensors |= {f"best.{name}": value for name, value in validation.best.items()}
+    return KGState(list(losses), tensors, dict(validation.scores))
+
+
+def _weights(state: KGState, prefix: str) -> dict[str, Tensor]:
+    return {
+        name.removeprefix(prefix): value
+        for name, value in state.tensors.items()
+        if name.startswith(prefix)
+    }
 
 
 def _restore(model: KGModel, optimizer: Optimizer, state: KGState) -> None:
     """Puts a state into a new model and its new optimizer."""
-    weights = {
-        name.removeprefix("model."): value
-        for name, value in state.tensors.items()
-        if name.startswith("model.")
-    }
+    weights = _weights(state, "model.")
     groups = optimizer.state_dict()["param_groups"]
     moments = unpack_optimizer(state.tensors, "adam", groups)
     parameters = list(model.get_grad_params())

@@ -122,3 +122,14 @@ def summarise_ranks(ranks: NDArray[np.float64]) -> dict[str, float]:
     """Mean reciprocal rank and Hits@1, 3, 10 over all ranks, both sides alike."""
     metrics = {"mrr": float(np.mean(1 / ranks))}
     return metrics | {f"hits@{k}": float(np.mean(ranks <= k)) for k in HITS_AT}
+
+
+def is_like_guessing(mrr: float, n_ranks: int, n_entities: int) -> bool:
+    """Whether a mean reciprocal rank is near that of ranks drawn at random.
+
+    Of a random rank among N the reciprocal is on average H(N) / N. Near is up to three standard
+    errors above it, or up to twice as much (0.01 above it at most).
+    """
+    reciprocal = 1 / np.arange(1, n_entities + 1)
+    guess, error = reciprocal.mean(), reciprocal.std() / max(n_ranks, 1) ** 0.5
+    return bool(mrr < guess + max(3 * error, min(guess, 0.01)))

@@ -3,7 +3,7 @@
 `fit.py` trains what `build_kg_model` returns; `entity_vectors` and `scorers` read it afterwards.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
@@ -156,10 +156,24 @@ def entity_vectors(model: KGModel) -> NDArray[np.float32]:
     Returns:
         float32 (n_entities, D).
     """
+    return _vectors(model, model.entity_representations)
+
+
+def relation_vectors(model: KGModel) -> NDArray[np.float32]:
+    """The vector of every relation, as `entity_vectors` has those of entities.
+
+    Returns:
+        float32 (n_relations, D); D is 0 where a method has none.
+    """
+    vectors = _vectors(model, model.relation_representations)
+    return vectors[::2] if type(model).__name__ in _NEEDS_INVERSES else vectors
+
+
+def _vectors(model: KGModel, representations: Iterable[Any]) -> NDArray[np.float32]:
     model.eval()
     blocks: list[Tensor] = []
     with torch.inference_mode(), quiet_pykeen():
-        for representation in model.entity_representations:
+        for representation in representations:
             values = representation(None).detach()
             if values.ndim < 2:
                 continue

@@ -25,6 +25,7 @@ ENTITY_NORM, RELATION_NORM = 0.3, 0.1  # at first; the smaller, the faster an en
 CHUNK_NUMBERS = 2**17  # distances computed at a time: half a megabyte, which a cache holds
 NOT_A_CANDIDATE = 1e4  # the distance of an entity that does not compete
 PRODUCT_STD = 0.1  # of DistMult's and ComplEx's numbers at first; PyKEEN's ComplEx has 1
+N3 = 0.03  # share of the cubed sizes of a triple's numbers in the loss (Lacroix et al. 2018)
 TINY = 1e-6
 SATURATED = 40.0  # a loss ends at 87.3, -log of the least float32; of untrained vectors it is 22
 
@@ -111,13 +112,15 @@ def batch_loss(model: KGModel, triples: Tensor, negatives: Tensor) -> Tensor:
     if isinstance(model, OF_PRODUCTS):
         head, tail, negative = vectors.split(sizes)
         predicted = torch.cat([head * relation, tail * relation.conj()])
-        return product_cross_entropy(
+        loss = product_cross_entropy(
             _as_real(predicted),
             _as_real(torch.cat([tail, head])),
             _as_real(negative),
             torch.cat([tails, heads]),
             negatives,
         )
+        sizes_cubed = torch.stack([head, relation, tail]).abs() ** 3
+        return loss + N3 * sizes_cubed.sum() / len(triples)
     head, tail, negative = (vectors * SHARPNESS).split(sizes)
     step = relation * SHARPNESS
     return distance_cross_entropy(

@@ -12,6 +12,8 @@ from kgrec_cli.core.data.sanity import missing_marks
 MIN_RELATIONS = 5
 """With fewer relations a small graph may well have as few heads or tails."""
 BETTER_FIT = 0.1
+MIN_SAME_SHARE = 0.9
+"""A relation whose triples stand under another one to this share says the same."""
 MIN_SHARE = 0.01
 """A few self-loops, or a film called None, are not worth a warning."""
 
@@ -111,3 +113,34 @@ def graph_oddities(triples: pl.DataFrame) -> list[str]:
 def count_self_loops(triples: pl.DataFrame) -> int:
     """The triples whose head is their tail."""
     return triples.filter(pl.col("head_id") == pl.col("tail_id")).height
+
+
+def same_relations(
+    triples: pl.DataFrame,
+) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
+    """Pairs of relations of which one says nearly all that the other says: reversed, and as it is.
+
+    Args:
+        triples: String columns head_id, relation_id, tail_id; no row twice.
+    """
+    ends = ("head_id", "tail_id")
+    size = triples.group_by("relation_id").len("size")
+    found = []
+    for order in (ends[::-1], ends):
+        others = triples.select(
+            pl.col(order[0]).alias("head_id"),
+            pl.col(order[1]).alias("tail_id"),
+            pl.col("relation_id").alias("other"),
+        )
+        pairs = (
+            triples.join(others, on=list(ends))
+            .filter(pl.col("relation_id") < pl.col("other"))
+            .group_by("relation_id", "other")
+            .len("both")
+            .join(size, on="relation_id")
+            .join(size.rename({"relation_id": "other", "size": "other_size"}), on="other")
+            .filter(pl.col("both") >= MIN_SAME_SHARE * pl.min_horizontal("size", "other_size"))
+            .sort("relation_id", "other")
+        )
+        found.append(list(pairs.select("relation_id", "other").iter_rows()))
+    return found[0], found[1]

@@ -8,61 +8,27 @@ Letters: T trials, G branches, n = G * T GRUs, S steps, R rows, P positions of a
 rows read before without gradients; N, D, H, K as in the model.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import NamedTuple
+from collections.abc import Sequence
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from kgrec_cli.core.data import splits
-from kgrec_cli.core.data.histories import Histories, Ints, prefixes
-from kgrec_cli.core.data.splits import Split
 from kgrec_cli.core.gpu_steps import CapturedStep, look_up
 from kgrec_cli.core.model import gru_batch
 from kgrec_cli.core.model.gru4reckg import GRU4RecKG, drop_factors
 from kgrec_cli.core.training.epoch import TrainingSettings
 from kgrec_cli.core.training.losses import cross_entropy_in_chunks
-from kgrec_cli.core.training.plans import Plan, plan_windows
+from kgrec_cli.core.training.trial_rows import (
+    EpochRows,
+    Layout,
+    ValidRows,
+    epoch_seeds,
+    packed_places,
+)
 
 BETAS, EPSILON = (0.9, 0.999), 1e-8  # torch.optim.Adam's
-LAYOUT_BYTES = 2**29
-"""Layouts that are kept: trials of one seed read the same rows."""
-READ_NUMBERS = 2**29
-"""Numbers that evaluation holds at once, about 2 GB."""
-
-Sizes = tuple[int, ...]
-
-
-class Layout(NamedTuple):
-    """What the steps of an epoch read, for one seed.
-
-    Attributes:
-        items: int32 (S, P), position by position, the longest row first; 0 at padding.
-        order: int64 (S, P), the places of `items` by item.
-        targets: int64 (S, P), 0 where there is none.
-        context: int32 (S, C), its padding first.
-        context_of: int64 (S, RC), the row of each row of context; R where there is none.
-        n_targets: int64 (S,).
-    """
-
-    items: Tensor
-    order: Tensor
-    targets: Tensor
-    context: Tensor
-    context_of: Tensor
-    n_targets: Tensor
-
-
-@dataclass
-class Shape:
-    """The sizes of a step: how many rows each position has, descending, and each of the context."""
-
-    rows: Sizes = ()
-    context: Sizes = ()
 
 
 class TrialBatch:
@@ -71,9 +37,7 @@ class TrialBatch:
     Args:
         width: T.
         model: One of the models; only its shapes and what is frozen in it are read.
-        histories: All histories.
-        split: Which of their events train.
-        settings: What all trials share.
+        rows: What they read.
         device: Where to train.
         like_gpu: Compute as on a GPU. None: if `device` is one.
     """
@@ -82,15 +46,12 @@ class TrialBatch:
         self,
         width: int,
         model: GRU4RecKG,
-        histories: Histories,
-        split: Split,
-        settings: TrainingSettings,
+        rows: EpochRows,
         device: torch.device,
         *,
         like_gpu: bool | None = None,
     ) -> None:
-        self.model, self.histories, self.split = model, histories, split
-        self.settings, self.device = settings, device
+        self.rows, self.device = rows, device
         self.like_gpu = device.type == "cuda" if like_gpu is None else like_gpu
         self.has_hidden_dropout = model.hidden_dropout.p > 0
         self.branches, self.n_layers = model.branches, model.item_gru_layers.num_layers
@@ -110,9 +71,6 @@ class TrialBatch:
             self.by_trial |= {f"{kind}.{name}": room.clone() for kind in ("weight", "m", "v")}
         for name in ("rate", "decay", "dropout", "hidden_dropout", "n_steps"):
             self.by_trial[name] = torch.zeros(width, dtype=torch.float64, device=device)
-        self.layouts: dict[tuple[int, int], Layout] = {}
-        self.shape = Shape()
-        self.known_seeds: set[int] = set()
         self._set_up(width)
 
     def __len__(self) -> int:
@@ -130,6 +88,7 @@ class TrialBatch:
         self.total = torch.zeros(width, dtype=torch.float64, device=self.device)
         self.number = torch.zeros(1, dtype=torch.int64, device=self.device)
         self.tables: Layout | None = None
+        self.shape = self.rows.shape
         self.step = CapturedStep(self._step, self.device, self.generators)
 
     def resize(self, kept: Sequence[int], width: int) -> None:
@@ -156,80 +115,33 @@ class TrialBatch:
         ):
             self.by_trial[name][slot] = value
         self.seeds[slot] = settings.seed
-        if settings.seed not in self.known_seeds:
-            self.known_seeds.add(settings.seed)
-            self._make_room(settings)
+        self.rows.expect(settings.seed, settings.epochs)
 
-    def _make_room(self, settings: TrainingSettings) -> None:
-        """Sizes that fit the steps of all epochs of a seed, so that one graph serves them all."""
-        shape = Shape()
-        for epoch in range(1, settings.epochs + 1):
-            plan, _ = self._plan(settings.seed, epoch)
-            lengths = plan.rows[..., 2], plan.rows[..., 3]
-            shape.rows, shape.context = (
-                _most(found, n_rows_by_step(of_rows))
-                for found, of_rows in zip((shape.rows, shape.context), lengths, strict=True)
-            )
-        rows, context = _most(self.shape.rows, shape.rows), _most(self.shape.context, shape.context)
-        if (rows, context) != (self.shape.rows, self.shape.context):
-            self.shape = Shape(rows, context)
-            self.layouts.clear()
+    def train(self, epochs: Sequence[int]) -> None:
+        """Trains one epoch in each slot, by its number; 0 for slots without a trial."""
+        if self.shape != self.rows.shape:
             self._set_up(len(self))
-
-    def _plan(self, seed: int, epoch: int) -> tuple[Plan, Histories]:
-        """The steps of an epoch, as `EpochRunner` makes them, and the histories they slice."""
-        order_seed, _ = _epoch_seeds(seed, epoch)
-        rng = np.random.default_rng(order_seed)
-        histories, length = self.histories, self.settings.MAX_ITEM_LIST_LENGTH
-        if self.settings.shuffle_ties:
-            histories = splits.shuffle_ties(histories, self.split, rng)
-        size = self.settings.train_batch_size
-        plan = plan_windows(
-            histories, self.split, max_length=length, batch_size=size, context=length, rng=rng
-        )
-        return plan, histories
-
-    def _layout(self, seed: int, epoch: int) -> Layout:
-        key = (seed, epoch)
-        if key not in self.layouts:
-            found = lay_out(*self._plan(seed, epoch), self.shape)
-            n_bytes = sum(table.nbytes for table in found)
-            if n_bytes * (len(self.layouts) + 1) > LAYOUT_BYTES:
-                self.layouts.clear()
-            self.layouts[key] = Layout(*(table.to(self.device) for table in found))
-        return self.layouts[key]
-
-    def train(self, epochs: Sequence[int]) -> Iterator[int]:
-        """Trains one epoch in each slot, by number; 0 for slots without a trial.
-
-        Yields after each step how many targets all trials had; the last result is `losses`.
-        """
         layouts = [
-            self._layout(seed, epoch) if epoch else None
+            self.rows.of(seed, epoch) if epoch else None
             for seed, epoch in zip(self.seeds, epochs, strict=True)
         ]
         present = [layout for layout in layouts if layout is not None]
         n_steps = max(len(layout.items) for layout in present)
         if self.tables is None or self.tables.items.shape[1] < n_steps:
             self.step = CapturedStep(self._step, self.device, self.generators)
-            self.tables = Layout(
-                *(table.new_zeros(len(self), n_steps, *table.shape[1:]) for table in present[0])
-            )
+            room = (table.new_zeros(len(self), n_steps, *table.shape[1:]) for table in present[0])
+            self.tables = Layout(*room)
+        self.tables.n_targets.zero_()
         for slot, layout in enumerate(layouts):
-            self.tables.n_targets[slot] = 0
-            if layout is None:
-                continue
-            for room, table in zip(self.tables, layout, strict=True):
-                room[slot, : len(table)] = table
-            self.generators[slot].manual_seed(_epoch_seeds(self.seeds[slot], epochs[slot])[1])
+            if layout is not None:
+                for room_of, table in zip(self.tables, layout, strict=True):
+                    room_of[slot, : len(table)] = table
+                seeds = epoch_seeds(self.seeds[slot], epochs[slot])
+                self.generators[slot].manual_seed(seeds[1])
         self.total.zero_()
         self.number.zero_()
-        n_targets = sum(
-            layout.n_targets.numpy(force=True) for layout in present if len(layout.items) == n_steps
-        )
-        for n_done in np.broadcast_to(n_targets, n_steps).tolist():
+        for _ in range(n_steps):
             self.step()
-            yield n_done
 
     def losses(self) -> Tensor:
         """The sum of the losses of each trial's targets, float64 (T,), of the last epoch."""
@@ -431,7 +343,7 @@ class TrialBatch:
     def _draw_one(self, slot: int, now: Layout, factors: list[Tensor]) -> None:
         """Fills in one trial's factors, drawn in the order in which `GRU4RecKG` draws them."""
         n, generator = len(self.branches), self.generators[slot]
-        places = [_packed_places(now.context[slot], self.shape.context[::-1])] * n
+        places = [packed_places(now.context[slot], self.shape.context[::-1])] * n
         places += [torch.nonzero(now.items[slot])[:, 0]] * (n + 1)
         probabilities = [float(self.by_trial["dropout"][slot])] * (2 * n)
         probabilities += [float(self.by_trial["hidden_dropout"][slot])]
@@ -439,36 +351,6 @@ class TrialBatch:
             if p and len(chosen) and factor.shape[2]:
                 shape = torch.Size((len(chosen), factor.shape[2]))
                 factor[slot, chosen] = drop_factors(shape, p, self.dtype, generator)
-
-
-class ValidRows:
-    """Targets to rank, as rows that all trials of a batch read, the padding first.
-
-    Args:
-        histories: All histories.
-        targets: int64 (V,), indices into `Histories.items`.
-        max_length: Items of a row at most.
-        n_gates: n * 3H, the numbers that a position takes.
-        device: Where they are to be.
-    """
-
-    def __init__(
-        self, histories: Histories, targets: Ints, max_length: int, n_gates: int,
-        device: torch.device,
-    ) -> None:  # fmt: skip
-        items, lengths = prefixes(histories, targets, max_length)
-        self.order = np.argsort(-lengths, kind="stable")
-        self.chunks = []
-        rows = max(1, READ_NUMBERS // (n_gates * max_length))
-        for begin in range(0, len(targets), rows):
-            chosen = self.order[begin : begin + rows]
-            sizes = n_rows_by_step(lengths[None, chosen])[::-1]
-            row, k = _places(sizes, lengths[None, chosen], ends_last=True)
-            found = np.where(k[0] >= 0, items[chosen][row, k[0].clip(0)], 0)
-            wanted = histories.items[targets[chosen]].astype(np.int64)
-            self.chunks.append(
-                (torch.from_numpy(found).to(device), sizes, torch.from_numpy(wanted).to(device))
-            )
 
 
 @torch.no_grad()
@@ -518,83 +400,9 @@ class _CrossEntropy(torch.autograd.Function):
         return states * grad[:, None, None], items * grad[:, None, None], None, None
 
 
-def _epoch_seeds(seed: int, epoch: int) -> tuple[int, int]:
-    """The seeds of an epoch's order and of its other random numbers, as in `EpochRunner.run`."""
-    order, other = np.random.SeedSequence([seed, epoch]).generate_state(2)
-    return int(order), int(other)
-
-
 def _of_one_width(tables: list[Tensor]) -> list[Tensor]:
     """Tables (..., width), the narrower ones with zeros behind."""
     width = max(table.shape[-1] for table in tables)
+    if all(table.shape[-1] == width for table in tables):
+        return tables
     return [functional.pad(table, (0, width - table.shape[-1])) for table in tables]
-
-
-def n_rows_by_step(lengths: NDArray[np.integer]) -> Sizes:
-    """How many rows (S, R) have a first, a second, ... item, in the step that has most."""
-    steps = np.arange(int(lengths.max(initial=0)))
-    return tuple(int((lengths > step).sum(axis=1).max()) for step in steps)
-
-
-def _most(one: Sizes, other: Sizes) -> Sizes:
-    """The larger of the sizes of each position."""
-    length = max(len(one), len(other))
-    both = [np.pad(sizes, (0, length - len(sizes))) for sizes in map(np.array, (one, other))]
-    return tuple(np.maximum(*both).astype(int).tolist())
-
-
-def _places(sizes: Sizes, lengths: NDArray[np.integer], *, ends_last: bool) -> tuple[Ints, Ints]:
-    """Which row and which of its items stands at each position.
-
-    Args:
-        sizes: Rows at each step, P in all.
-        lengths: (S, R), those of a step descending.
-        ends_last: Rows end at the last step, not begin at the first.
-
-    Returns:
-        int64 (P,), the row; int64 (S, P), the number of its item; -1 for none.
-    """
-    step = np.repeat(np.arange(len(sizes)), sizes)
-    row = np.concatenate([np.arange(size) for size in sizes] or [np.zeros(0, np.int64)])
-    of_row = lengths[:, row]
-    k = step + (of_row - len(sizes) if ends_last else 0)
-    return row, np.where((k >= 0) & (k < of_row), k, -1)
-
-
-def _packed_places(items: Tensor, sizes: Sizes) -> Tensor:
-    """The positions of rows that end last, in the order in which packed rows have them."""
-    step = np.repeat(np.arange(len(sizes)), sizes)
-    row = np.concatenate([np.arange(size) for size in sizes] or [np.zeros(0, np.int64)])
-    inside = np.flatnonzero(items.numpy(force=True))
-    lengths = np.bincount(row[inside], minlength=1)
-    k = step[inside] - (len(sizes) - lengths[row[inside]])
-    return torch.from_numpy(inside[np.lexsort((row[inside], k))])
-
-
-def lay_out(plan: Plan, histories: Histories, shape: Shape) -> Layout:
-    """What the steps of a plan read, in rows of some sizes."""
-    n_rows = shape.rows[0]
-    rows = plan.rows[
-        np.arange(len(plan.rows))[:, None], np.argsort(-plan.rows[..., 2], kind="stable")
-    ]
-    room = max(0, n_rows - rows.shape[1])
-    rows = np.pad(rows, ((0, 0), (0, room), (0, 0))).astype(np.int64)
-    first, _, lengths, n_before, _ = np.moveaxis(rows, 2, 0)
-    row, k = _places(shape.rows, lengths, ends_last=False)
-    events = np.where(k >= 0, first[:, row] + k, 0)
-    items = np.where(k >= 0, histories.items[events], 0)
-    targets = np.where(k >= 0, histories.items[np.minimum(events + 1, len(histories.items) - 1)], 0)
-    by_context = np.argsort(-n_before, kind="stable")[:, : max(shape.context, default=0)]
-    lengths_before = np.take_along_axis(n_before, by_context, axis=1)
-    context_of = np.where(lengths_before > 0, by_context, n_rows)
-    row, k = _places(shape.context[::-1], lengths_before, ends_last=True)
-    begin = np.take_along_axis(first - n_before, by_context, axis=1)[:, row]
-    context = np.where(k >= 0, histories.items[np.where(k >= 0, begin + k, 0)], 0)
-    return Layout(
-        torch.from_numpy(items.astype(np.int32)),
-        torch.from_numpy(np.argsort(items, axis=1, kind="stable")),
-        torch.from_numpy(targets.astype(np.int64)),
-        torch.from_numpy(context.astype(np.int32)),
-        torch.from_numpy(context_of),
-        torch.from_numpy(plan.n_targets),
-    )

@@ -20,7 +20,8 @@ from kgrec_cli.core.evaluation.measure import rank_metrics
 from kgrec_cli.core.model.gru4reckg import GRU4RecKG
 from kgrec_cli.core.training.epoch import TrainingSettings, check_loss
 from kgrec_cli.core.training.fit import TrainingState, update_best, validation_metrics
-from kgrec_cli.core.training.trial_batch import TrialBatch, ValidRows, rank_valid
+from kgrec_cli.core.training.trial_batch import TrialBatch, rank_valid
+from kgrec_cli.core.training.trial_rows import EpochRows, ValidRows
 from kgrec_cli.errors import KgrecError
 from kgrec_cli.events import OnEvent, Progress, ignore_event
 
@@ -98,6 +99,8 @@ class TrialPool:
         self.device, self.on_event = device, on_event
         self.like_gpu = device.type == "cuda" if like_gpu is None else like_gpu
         self.groups: dict[Hashable, Group] = {}
+        self.rows: dict[Hashable, EpochRows] = {}
+        self.n_trained = self.n_ended = self.n_at_most = 0  # epochs
 
     @property
     def n_running(self) -> int:
@@ -112,23 +115,35 @@ class TrialPool:
         """
         if key not in self.groups:
             splits.check_targets(histories, split, validate=True)
-            batch = TrialBatch(
-                0, trial.model, histories, split, trial.settings, self.device,
-                like_gpu=self.like_gpu,
+            settings = trial.settings
+            read_alike = (
+                settings.MAX_ITEM_LIST_LENGTH, settings.train_batch_size, settings.shuffle_ties,
+                repr(settings.eval_args),
             )  # fmt: skip
+            if read_alike not in self.rows:
+                self.rows[read_alike] = EpochRows(histories, split, settings, self.device)
+            rows = self.rows[read_alike]
+            batch = TrialBatch(0, trial.model, rows, self.device, like_gpu=self.like_gpu)
             n_targets = len(splits.train_targets(histories, split))
             is_gpu = self.device.type == "cuda"
             stream = torch.cuda.Stream(self.device) if is_gpu else None  # type: ignore[no-untyped-call]
             targets = splits.valid_targets(histories, split)
             self.groups[key] = Group(batch, histories, targets, n_targets, stream)
         self.groups[key].waiting.append(trial)
+        self.n_at_most += trial.settings.epochs
 
     def drop(self, number: int) -> None:
         """Gives a trial up."""
         for group in self.groups.values():
-            group.slots = [
-                None if trial and trial.number == number else trial for trial in group.slots
-            ]
+            for slot, trial in enumerate(group.slots):
+                if trial is not None and trial.number == number:
+                    self._end(group, slot)
+
+    def _end(self, group: Group, slot: int) -> None:
+        """Makes a slot free; the epochs that are left of its trial count as done."""
+        trial, group.slots[slot] = group.slots[slot], None
+        if trial is not None:
+            self.n_ended += trial.settings.epochs - trial.state.epoch
 
     def advance(self) -> Generator[Message, None, None]:
         """Trains an epoch in each group; yields (number, (epoch, score)) and (number, outcome).
@@ -159,12 +174,7 @@ class TrialPool:
         if not group.trials:
             return
         batch = group.batch
-        n_epochs = max(trial.settings.epochs for trial in group.trials)
-        newest = max(trial.state.epoch for trial in group.trials)
-        what = f"{len(group.trials)} together, {self.n_running} in all"
-        self.on_event(Progress("trials", newest, n_epochs, "epochs", what, passing=True))
-        for _ in batch.train([trial.state.epoch + 1 if trial else 0 for trial in group.slots]):
-            pass
+        batch.train([trial.state.epoch + 1 if trial else 0 for trial in group.slots])
         ranks = None
         if self.like_gpu and any(trial.is_judged for trial in group.trials):
             if group.rows is None:
@@ -196,6 +206,9 @@ class TrialPool:
         losses, are_finite = (values.tolist() for values in group.found[:2])
         ranks = None if group.found[2] is None else group.found[2].numpy(force=True)
         group.found = None
+        self.n_trained += len(group.trials)
+        done, what = self.n_trained + self.n_ended, f"{self.n_running} trials at once"
+        self.on_event(Progress("epochs", done, self.n_at_most, "epochs", what, passing=True))
         for slot, trial in enumerate(group.slots):
             if trial is None:
                 continue
@@ -214,13 +227,13 @@ class TrialPool:
                 update_best(state, weights, metrics, settings)
                 state.history.append({"epoch": epoch, "loss": loss, "valid": metrics})
             except KgrecError as error:
-                group.slots[slot] = None
+                self._end(group, slot)
                 yield trial.number, error
                 continue
             if metrics:
                 yield trial.number, (epoch, metrics[settings.valid_metric.casefold()])
             if group.slots[slot] is trial and state.is_finished(settings):
-                group.slots[slot] = None
+                self._end(group, slot)
                 trial.model.load_state_dict(state.best_model)
                 yield trial.number, trial.finish(trial.model, state)
 

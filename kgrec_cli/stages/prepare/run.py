@@ -69,6 +69,7 @@ class PrepareRequest:
             parts); None downloads.
         data_path: Folder of the data sets, below `folder` unless absolute.
         cache_dir: Folder of downloads; None is the usual one.
+        dry_run: Write no data set (what is downloaded stays in the cache).
     """
 
     name: str
@@ -86,6 +87,7 @@ class PrepareRequest:
     on_bad_row: OnBadRow = "error"
     on_missing_id: OnMissingId = "error"
     cache_dir: Path | None = None
+    dry_run: bool = False
 
 
 @dataclass(frozen=True)
@@ -103,6 +105,8 @@ class PrepareResult:
 
 def run_prepare(request: PrepareRequest, *, on_event: OnEvent) -> PrepareResult:
     """Writes `NAME.{inter,item,user,kg,link}` and `prepare.json`, and the starter files.
+
+    With `dry_run` everything is read, counted and checked, and nothing written.
 
     Raises:
         UsageError: A name that nobody knows, or options that do not go together.
@@ -184,6 +188,8 @@ def _prepare(request: PrepareRequest, on_event: OnEvent) -> PrepareResult:
     }
     dataset_dir = request.folder / request.data_path / request.name
     labels = None if kg.labels is None else _labels_of(kg.labels, linked)
+    if request.dry_run:
+        return PrepareResult(dataset_dir, report)
     bad_rows_path = _write(dataset_dir, request.name, raw, table, items, linked, labels, report)
     starter_files = leave_starter_files(request.folder, request.name, request.data_path)
     return PrepareResult(dataset_dir, report, bad_rows_path, starter_files)

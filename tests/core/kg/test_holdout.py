@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kgrec_cli.core.kg.holdout import hold_out, rank_held_out, summarise_ranks
+from kgrec_cli.core.kg.holdout import hold_out, is_like_guessing, rank_held_out, summarise_ranks
 
 
 def triples_strategy():
@@ -95,3 +95,12 @@ def test_summary_by_hand() -> None:
     values = summarise_ranks(np.array([[1.0, 4.0], [2.0, 20.0]]))
     assert values["mrr"] == pytest.approx((1 + 1 / 4 + 1 / 2 + 1 / 20) / 4)
     assert (values["hits@1"], values["hits@3"], values["hits@10"]) == (0.25, 0.5, 0.75)
+
+
+def test_what_is_like_guessing_by_hand() -> None:
+    """Of 4 entities the mean of 1, 1/2, 1/3 and 1/4 is 0.5208, their deviation 0.2913."""
+    assert is_like_guessing(0.52, 10_000, 4)
+    assert is_like_guessing(0.6, 100, 4)  # 3 * 0.2913 / 10 above it at most
+    assert not is_like_guessing(0.62, 100, 4)
+    assert is_like_guessing(0.0004, 400, 34_628)  # ComplEx as it was
+    assert not is_like_guessing(0.1, 400, 34_628)

@@ -11,7 +11,8 @@ from kgrec_cli.core.data.splits import split_leave_one_out, train_targets, valid
 from kgrec_cli.core.evaluation.ranking import rank_targets, score_by
 from kgrec_cli.core.model.gru4reckg import GRU4RecKG, build_model
 from kgrec_cli.core.training.epoch import EpochRunner
-from kgrec_cli.core.training.trial_batch import TrialBatch, ValidRows, rank_valid
+from kgrec_cli.core.training.trial_batch import TrialBatch, rank_valid
+from kgrec_cli.core.training.trial_rows import EpochRows, ValidRows
 from kgrec_cli.events import ignore_event
 from kgrec_cli.settings import Settings
 from tests.core.training.test_gpu_epoch import CPU, N_ITEMS, make_histories
@@ -58,12 +59,12 @@ def train_alone(settings: Settings, n_epochs: int) -> tuple[list[float], dict[st
 
 def make_batch(width: int, settings: Settings, *, like_gpu: bool) -> TrialBatch:
     model = make_model(settings)
-    return TrialBatch(width, model, HISTORIES, SPLIT, settings, CPU, like_gpu=like_gpu)
+    rows = EpochRows(HISTORIES, SPLIT, settings, CPU)
+    return TrialBatch(width, model, rows, CPU, like_gpu=like_gpu)
 
 
 def train(batch: TrialBatch, *epochs: int) -> list[float]:
-    for _ in batch.train(epochs):
-        pass
+    batch.train(epochs)
     return (batch.losses() / N_TARGETS).tolist()
 
 
@@ -122,7 +123,7 @@ def test_dropout_of_a_gpu_drops_its_share() -> None:
 
 @pytest.mark.parametrize("name", ["defaults", "two layers", "layer norm, items of the graph, ties"])
 def test_ranks_are_those_of_each_model_alone(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("kgrec_cli.core.training.trial_batch.READ_NUMBERS", 7 * 7 * 6 * 3 * 8)
+    monkeypatch.setattr("kgrec_cli.core.training.trial_rows.READ_NUMBERS", 7 * 7 * 6 * 3 * 8)
     trials = [Settings.model_validate({**BASE, **t, **CASES[name]}) for t in TRIALS]
     batch = make_batch(3, trials[0], like_gpu=True)
     models = [make_model(settings) for settings in trials]
