@@ -5,7 +5,7 @@
 # make audit   known vulnerabilities of the locked packages (needs the network)
 # make lock    the locks anew, after a change of pyproject.toml (UPGRADE=--upgrade: newest versions)
 # make test-newest, make test-lowest   the quick tests on other versions, see docs/versions.md
-# make test-long  commands killed at every file event, and 100,000 damaged files (hours)
+# make test-long  commands killed at every file event, 100,000 damaged files, a large dump (hours)
 PYTHON ?= python3
 # RecBole cannot be installed on Python 3.12 and later.
 RECBOLE_PYTHON ?= $(firstword $(shell command -v python3.11) $(PYTHON))
@@ -67,6 +67,7 @@ test-browser: .venv/extras-installed
 test-long: setup
 	$(BIN)/python -m benchmarks.reliability.kills --record
 	$(BIN)/python -m benchmarks.reliability.fuzz --record
+	$(BIN)/python -m benchmarks.speed.dumps --triples 20 --record
 
 # Beside the real RecBole, in a virtual environment of its own (Python 3.11).
 parity: setup .venv-recbole/installed

@@ -1,7 +1,8 @@
 """The form of `benchmarks/results/*.json`: what benchmark commands write and pages are made from.
 
-`SET.json` holds a `Results` (leave-one-out); `speed.json` a `Speed` by number of threads. No other
-file of figures is read by the pages, and nothing here is typed by hand.
+`SET.json` holds a `Results` (leave-one-out); `speed.json` a `Speed` by number of threads;
+`deletion.json` what `accuracy.deletion` measured, by name. No other file of figures is read by the
+pages, and nothing here is typed by hand.
 """
 
 import json
@@ -15,7 +16,7 @@ from typing import Any
 from benchmarks import REPO_DIR
 
 RESULTS_DIR = REPO_DIR / "benchmarks" / "results"
-SPEED = "speed.json"
+SPEED, DELETION = "speed.json", "deletion.json"
 
 POPULARITY, ITEM_KNN, RECBOLE = "popularity", "ItemKNN", "RecBole GRU4RecKG"
 GRU4REC, DEFAULT, BEST = "GRU4Rec", "kgrec, default", "kgrec, preset best"

@@ -14,7 +14,7 @@ import urllib.error
 import urllib.request
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -25,7 +25,7 @@ from urllib.parse import urlencode, urlsplit
 from filelock import FileLock
 
 from kgrec_cli import __version__
-from kgrec_cli.download import default_cache_dir
+from kgrec_cli.download import CACHE_VARIABLE, default_cache_dir
 from kgrec_cli.errors import KgrecError, UsageError, reason, shorten
 from kgrec_cli.events import Note, OnEvent, Progress
 from kgrec_cli.formats.files import parse_json, write_text
@@ -143,7 +143,7 @@ class QueryService:
         if answer is None:
             self._n_asked[task] += 1
             try:
-                with _one_at_a_time(folder):
+                with _one_at_a_time(folder):  # also of several commands
                     found: Any = self._ask_patiently(query, may_halve)
             except _TooSlowError as error:
                 if not error.is_said:
@@ -159,6 +159,13 @@ class QueryService:
             raise _TooSlowError(answer["answer"])
         rows: list[Row] = answer["answer"]
         return rows
+
+    def summary(self) -> str:
+        """One line: how many queries were asked, and from when the other answers are."""
+        n_asked, n_cached = self._n_asked.total(), self._n_cached.total()
+        day = min(self._times, default="")[:10]
+        old = f", {n_cached:,} answers are in the cache (the oldest of {day})" if n_cached else ""
+        return f"{self.endpoint}: {n_asked:,} queries asked{old}"
 
     def report(self) -> dict[str, Any]:
         """What was asked, for `prepare.json`: endpoint, times, and a query of each kind."""
@@ -297,14 +304,27 @@ def _read_answer(path: Path) -> dict[str, Any] | None:
     """An answer in the cache; None where there is none, or a damaged one."""
     try:
         value = parse_json(path.read_text(encoding="utf-8"))
-        if isinstance(value["time"], str) and isinstance(value["answer"], str | list):
-            return {"time": value["time"], "answer": value["answer"]}
+        answer = value["answer"]
+        is_of_rows = isinstance(answer, list) and all(isinstance(row, dict) for row in answer)
+        if isinstance(value["time"], str) and (is_of_rows or isinstance(answer, str)):
+            return {"time": value["time"], "answer": answer}
     except (OSError, ValueError, KeyError, TypeError):
         pass
     return None
 
 
-def _one_at_a_time(folder: Path) -> FileLock:
-    """Held while a request is under way: two commands do not ask at once."""
-    folder.mkdir(parents=True, exist_ok=True)
-    return FileLock(folder / ".lock")
+@contextmanager
+def _one_at_a_time(folder: Path) -> Iterator[None]:
+    """Held while a request is under way."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder / ".lock")
+        lock.acquire()
+    except OSError as error:
+        raise KgrecError(
+            f"{folder}: cannot keep the answers ({reason(error)}); set {CACHE_VARIABLE}"
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()

@@ -1,12 +1,16 @@
 """Are the reasons of `recommend --explain` the model's? History items left out, and paths counted.
 
-    .venv/bin/python -m benchmarks.accuracy.deletion --folder FOLDER [--run RUN] [--out FILE]
+    .venv/bin/python -m benchmarks.accuracy.deletion --folder FOLDER [--run RUN ...] [--record NAME]
 
-FOLDER holds a data set with a graph and a finished run. For each recommended item of each user the
-1, 3 and 5 history items that `explain` names first are left out together, beside as many random,
-most recent and most popular ones of those that the model reads. How far do the item's score and its
-rank (among the items that the user has not seen) fall? And how many of the paths shown start at an
-item that carries the score, beside those ranked by the graph alone and those of a random path?
+FOLDER holds a data set with a graph and a finished run; of several runs, the seeds of one
+configuration, each user's values are averaged. `--record` puts the result under that name into
+benchmarks/results/deletion.json, which docs/explanations.md is made from.
+
+For each recommended item of each user the 1, 3 and 5 history items that `explain` names first are
+left out together, beside as many random, most recent and most popular ones of those that the model
+reads. How far do the item's score and its rank (among the items that the user has not seen) fall?
+And how many of the paths shown start at an item that carries the score, beside those ranked by the
+graph alone and those of a random path?
 Intervals are of 95 %, users drawn with replacement.
 """
 
@@ -19,6 +23,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from benchmarks.record import DELETION, RESULTS_DIR, machine_words, package_commit
 from kgrec_cli.core.evaluation.bootstrap import paired_differences
 from kgrec_cli.core.evaluation.recommend import read_histories
 from kgrec_cli.runs.recommender import Recommender, load_recommender
@@ -104,26 +109,31 @@ def main() -> None:
     """Measures, prints two tables, writes JSON."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--folder", type=Path, required=True)
-    parser.add_argument("--run")
+    parser.add_argument("--run", action="append")
     parser.add_argument("--users", type=int, default=500)
     parser.add_argument("--topk", type=int, default=10)
     parser.add_argument("--seed", type=int, default=2020)
-    parser.add_argument("--out", type=Path)
+    parser.add_argument("--record", metavar="NAME")
+    parser.add_argument("--out", type=Path, default=RESULTS_DIR / DELETION)
     options = parser.parse_args()
-    run_dir = find_run(options.folder, options.run)
-    recommender = load_recommender(run_dir, options.folder, threads=1, on_event=print)
-    rng = np.random.default_rng(options.seed)
-    users = choose_users(recommender, options.users, rng)
-    n_events = np.bincount(recommender.dataset.histories.items, minlength=len(recommender.items))
-    of_users = [
-        measure_user(recommender, user, options.topk, n_events.astype(np.float64), rng)
-        for user in users
-    ]
-    falls = np.stack([fall for fall, _ in of_users])
-    shares = np.stack([share for _, share in of_users])
+    measured = []
+    for run in options.run or [None]:
+        run_dir = find_run(options.folder, run)
+        recommender = load_recommender(run_dir, options.folder, threads=1, on_event=print)
+        rng = np.random.default_rng(options.seed)
+        users = choose_users(recommender, options.users, rng)
+        tokens, items = len(recommender.items), recommender.dataset.histories.items
+        n_events = np.bincount(items, minlength=tokens).astype(np.float64)
+        measured.append(
+            [measure_user(recommender, user, options.topk, n_events, rng) for user in users]
+        )
+        print(f"{run_dir.name}: {len(users)} users, {options.topk} items each")
+    falls = np.mean([[fall for fall, _ in of_run] for of_run in measured], axis=0)
+    shares = np.mean([[share for _, share in of_run] for of_run in measured], axis=0)
     shares = shares[~np.isnan(shares[:, 0])]
     report = {
-        "run": run_dir.name,
+        "dataset": recommender.dataset.name,
+        "runs": len(measured),
         "users": len(users),
         "topk": options.topk,
         "falls": [
@@ -135,7 +145,6 @@ def main() -> None:
         "paths_users": len(shares),
         "paths": {name: with_interval(shares[:, row]) for row, name in enumerate(PATHS)},
     }
-    print(f"{run_dir.name}: {len(users)} users, {options.topk} items each")
     print(f"{'left out':22}{'fall of the score':>28}{'ranks lost':>28}")
     for row in report["falls"]:
         name = f"{row['left_out']} {row['way']}"
@@ -143,8 +152,10 @@ def main() -> None:
     print(f"\npaths from the three items that carry the score ({len(shares)} users with paths)")
     for name, values in report["paths"].items():
         print(f"{name:22}{show(values, 3):>28}")
-    if options.out:
-        options.out.write_text(json.dumps(report, indent=2) + "\n")
+    if options.record:
+        report |= {"commit": package_commit(), "machine": machine_words()}
+        known = json.loads(options.out.read_text()) if options.out.is_file() else {}
+        options.out.write_text(json.dumps(known | {options.record: report}, indent=2) + "\n")
 
 
 def show(values: Sequence[float], digits: int) -> str:

@@ -1,6 +1,6 @@
 """Entity vectors with a public yardstick: filtered test MRR on FB15k-237 and WN18RR.
 
-    .venv/bin/python -m benchmarks.accuracy.kge --data DATA --folder FOLDER [--out FILE]
+    .venv/bin/python -m benchmarks.accuracy.kge --data DATA [--out FILE]
         [--sets "fb15k-237 wn18rr"] [--methods "TransE DistMult"] [--epochs 30] [--size 64]
 
 DATA holds a folder for each set with {train,valid,test}.tsv.gz. Each method is trained as

@@ -8,13 +8,16 @@ or a plot is not what the files say.
 """
 
 import argparse
+import json
 import statistics
 import sys
 from pathlib import Path
+from typing import Any
 
 from benchmarks import REPO_DIR
 from benchmarks.plots import Interval, bar_plot, interval_plot
 from benchmarks.record import (
+    DELETION,
     RECBOLE,
     RESULTS_DIR,
     SYSTEMS,
@@ -31,6 +34,7 @@ METRIC, SHOWN = "ndcg@10", "NDCG@10"
 MISSING = "not measured yet"
 DIFFERENCES, SPEED_PLOT = Path("docs/figures/differences.svg"), Path("docs/figures/speed.svg")
 PAGE, README = Path("docs/results.md"), Path("README.md")
+EXPLANATIONS = Path("docs/explanations.md")
 
 
 def cell(results: Results | None, name: str, view: str) -> str:
@@ -155,6 +159,26 @@ def sources(by_set: dict[str, Results | None], speeds: list[Speed]) -> str:
     )
 
 
+def kge_table(path: Path) -> str:
+    """What `benchmarks.accuracy.kge` measured, row by row."""
+    if not path.is_file():
+        return f"Entity vectors: {MISSING}."
+    found = json.loads(path.read_text(encoding="utf-8"))
+    lines = [
+        "| filtered test MRR | width | epochs | CPU seconds | kgrec | LibKGE's best |",
+        "|---|---|---|---|---|---|",
+    ]
+    for row in found["rows"]:
+        published = row["published_mrr"]
+        lines.append(
+            f"| {row['dataset']}, {row['method']} | {row['embedding_size']} | {row['epochs']} "
+            f"| {row['train_cpu_s']:.0f} | {row['test']['mrr']:.4f} "
+            f"| {'' if published is None else f'{published:.3f}'} |"
+        )
+    words = f"One seed, written by `{found['command']}` ({found['machine']})."
+    return "\n".join([*lines, "", words])
+
+
 def seeds_words(results: Results) -> str:
     """How many seeds the rows are the mean of."""
     counts = {row.name: len(row.seeds) for row in results.rows if row.seeds}
@@ -179,6 +203,44 @@ def fill(text: str, name: str, content: str) -> str:
     return f"{before}{begin}\n\n{content}\n\n{end}{after}"
 
 
+def deletion_tables(measured: dict[str, Any]) -> str:
+    """What `accuracy.deletion` measured, in Markdown: falls of scores, ranks lost, shares of paths.
+
+    Args:
+        measured: Its reports by name.
+    """
+
+    def interval(values: list[float], digits: int) -> str:
+        mean, low, high = (f"{value:.{digits}f}" for value in values)
+        return f"{mean} ({low} to {high})"
+
+    parts = []
+    for what, digits, words in (("score", 2, "score falls by"), ("rank", 1, "ranks lost")):
+        for name, report in measured.items():
+            cells = {(row["way"], row["left_out"]): row[what] for row in report["falls"]}
+            ways, counts = (list(dict.fromkeys(keys)) for keys in zip(*cells, strict=True))
+            rows = [
+                f"| {way} | {' | '.join(interval(cells[way, n], digits) for n in counts)} |"
+                for way in ways
+            ]
+            head = f"| {name}: {words} | {' | '.join(f'{n} left out' for n in counts)} |"
+            parts.append("\n".join([head, "|---|" + "---|" * len(counts), *rows]))
+    ways = list(next(iter(measured.values()))["paths"])
+    rows = [
+        f"| {name} | {' | '.join(interval(report['paths'][way], 3) for way in ways)} |"
+        for name, report in measured.items()
+    ]
+    head = f"| paths from an item that carries the score | {' | '.join(ways)} |"
+    parts.append("\n".join([head, "|---|" + "---|" * len(ways), *rows]))
+    made = [
+        f"{name}: {report['runs']} {'seed' if report['runs'] == 1 else 'seeds'}, "
+        f"{report['users']} users ({report['paths_users']} with "
+        f"paths), {report['topk']} items each, commit {report['commit']}"
+        for name, report in measured.items()
+    ]
+    return "\n\n".join([*parts, f"({'; '.join(made)}.)"])
+
+
 def render_all(results_dir: Path = RESULTS_DIR, repo_dir: Path = REPO_DIR) -> dict[Path, str]:
     """Each file that the JSON decides, by its path in the repository, and what it should hold."""
     by_set = {name: read_results(name, results_dir) for name in SETS}
@@ -186,8 +248,14 @@ def render_all(results_dir: Path = RESULTS_DIR, repo_dir: Path = REPO_DIR) -> di
     page, readme = ((repo_dir / path).read_text(encoding="utf-8") for path in (PAGE, README))
     page = fill(page, "tables", tables(by_set))
     page = fill(page, "plots", plots(by_set, speeds))
+    page = fill(page, "kge", kge_table(results_dir / "kge.json"))
     page = fill(page, "sources", sources(by_set, speeds))
     files = {PAGE: page, README: fill(readme, "results", short_table(by_set["ml-100k"]))}
+    deletion = results_dir / DELETION
+    if deletion.is_file():
+        text = (repo_dir / EXPLANATIONS).read_text(encoding="utf-8")
+        tables_of = deletion_tables(json.loads(deletion.read_text()))
+        files[EXPLANATIONS] = fill(text, "deletion", tables_of)
     if rows := intervals(by_set):
         files[DIFFERENCES] = interval_plot(
             f"{SHOWN} less that of {RECBOLE}", "difference, with its 95 % interval", rows

@@ -9,22 +9,6 @@ import typer
 from kgrec_cli import console
 from kgrec_cli.commands import options as opt
 
-PATH_METRICS = {
-    "LIR": "how recent the history item is",
-    "SEP": "how popular the shared entity is",
-    "LID": "distinct history items",
-    "LITD": "distinct types of history items",
-    "SED": "distinct shared entities",
-    "SETD": "distinct types of shared entities",
-    "PTD": "distinct last relations",
-    "PTC": "spread over last relations",
-    "PPT": "distinct patterns of relations",
-    "Fidelity": "items with a path",
-    "borne out": "paths from an item that carries the score",
-}
-"""Metrics of explanation paths, from 0 to 1 (docs/explanations.md)."""
-
-
 _WHICH: dict[str, "bool | Literal['all']"] = {"auto": True, "all": "all", "none": False}
 
 
@@ -135,11 +119,10 @@ def _below(systems: Mapping[str, Mapping[str, Mapping[str, float]]], cutoff: int
 
 
 def _show_explanations(values: Mapping[str, float], cutoffs: Sequence[int]) -> None:
+    from kgrec_cli.core.linking.path_metrics import path_metric_rows
+
     users = f"{int(values['users']):,} of {int(values['of_users']):,} test users"
-    rows = [
-        [name, *(values[f"{name.casefold().replace(' ', '_')}@{k}"] for k in cutoffs), words]
-        for name, words in PATH_METRICS.items()
-    ]
+    rows = [[name, *row, words] for name, row, words in path_metric_rows(values, cutoffs)]
     at = [f"at {cutoff}" for cutoff in cutoffs]
     console.table(f"Paths to the items of {users}, one an item", ["", *at, "what"], rows)
 

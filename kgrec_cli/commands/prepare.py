@@ -145,6 +145,10 @@ def prepare(
             show_default=False,
         ),
     ] = None,
+    kg_labels: Annotated[
+        Path | None,
+        _kg(help="Names of entities and relations: a table of token and name, for explanations."),
+    ] = None,
     drop_relation: Annotated[
         list[str] | None, _kg(help="Drop a relation; may be repeated. `kgrec graph` shows them.")
     ] = None,
@@ -176,8 +180,8 @@ def prepare(
         time_col=time_col, offset_col=offset_col, time_format=time_format, on_bad_row=on_bad_row,
         missing_ids=missing_ids, kg=kg or "auto", links=links, link_by=link_by, catalog=catalog,
         relations=relations, hops=hops, language=language, endpoint=endpoint,
-        add_metadata=add_metadata, kg_columns=kg_columns,
-        drop_relation=drop_relation or (), kg_min_degree=kg_min_degree,
+        add_metadata=add_metadata, kg_columns=kg_columns, kg_labels=kg_labels,
+                drop_relation=drop_relation or (), kg_min_degree=kg_min_degree,
         kg_max_degree=kg_max_degree, min_rating=min_rating, min_user_inter=min_user_inter,
         min_item_inter=min_item_inter, duplicates=duplicates, data_path=data_path,
         dry_run=dry_run, quiet=json_output,
@@ -192,7 +196,9 @@ def prepare(
         state = "replaced" if result.dataset_dir.is_dir() else "made"
         console.say(f"{result.dataset_dir}: would be {state}; nothing is written (--dry-run)")
         return
-    console.say(f"wrote {result.dataset_dir}/{name}.{{inter,item,user,kg,link}} and prepare.json")
+    label = ",label" if f"{name}.label" in result.report["files"] else ""
+    files = f"{name}.{{inter,item,user,kg,link{label}}}"
+    console.say(f"wrote {result.dataset_dir}/{files} and prepare.json")
     if result.bad_rows_path is not None:
         console.say(f"bad rows are in {result.bad_rows_path}")
     starter_files = result.starter_files

@@ -13,6 +13,7 @@ from kgrec_cli.errors import UsageError, nearest, shorten
 MAX_SHOWN = 5
 MAX_WORDS = 12
 LEAST_LIKENESS = 70.0
+_YEAR = re.compile(r" \(\d{4}\)$")
 
 
 class ItemSearch:
@@ -45,13 +46,14 @@ class ItemSearch:
     def find(self, text: str) -> list[str]:
         """The tokens of the items that are meant.
 
-        It is the item of this id or this whole title; else those whose title holds all the words,
-        in any order, case and accents aside ("the matrix" finds "Matrix, The (1999)"); else those
-        whose title holds the text as a part.
+        It is the item of this id or this whole title (its year aside, if the titles have none);
+        else those whose title holds all the words, in any order, case and accents aside ("the
+        matrix" finds "Matrix, The (1999)"); else those whose title holds the text as a part.
         """
         wanted = _fold(text)
         found = dict.fromkeys([text] if text in self._tokens else [])
         found |= dict.fromkeys(self._by_title.get(wanted, ()))
+        found = found or dict.fromkeys(self._by_title.get(_YEAR.sub("", wanted), ()))
         if not found and (words := _words(wanted)):
             first, *others = (self._by_word.get(word, {}) for word in words)
             found = {token: None for token in first if all(token in other for other in others)}

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from kgrec_cli.core.linking.paths import Path
 from kgrec_cli.runs.recommended import Explanation
 
 SHOWN_PATHS = 2
@@ -19,15 +20,23 @@ def paths_in_words(reason: Explanation, titles: Mapping[str, str], *, has_graph:
         return "graph: there is none"
     if reason.entity is None:
         return "graph: the item has no entity in it"
-    by_value: dict[str, list[str]] = {}
+    by_value: dict[tuple[str, str], list[str]] = {}
     borne_out = [path for path in reason.paths if path.is_borne_out]
     for path in borne_out or reason.paths:
-        what = f"{path.relation} {path.label}," if path.history_relation else path.relation
-        if path.history_relation:
-            is_same = path.history_relation == path.relation
-            what += " as" if is_same else f" {path.history_relation.removesuffix(' of')} of"
-        items = by_value.setdefault(what or "the same entity as", [])
-        items.append(titles.get(path.item, path.item))
-    shown = [f"{what} {', '.join(items)}" for what, items in by_value.items()][:SHOWN_PATHS]
+        by_value.setdefault(_in_common(path), []).append(titles.get(path.item, path.item))
+    shown = [f"{before} {', '.join(items)}{after}" for (before, after), items in by_value.items()]
     mark = "graph" if borne_out else "graph only, the score does not rest on it"
-    return f"{mark}: {'; '.join(shown)}" if shown else "graph: nothing shared with the history"
+    words = "; ".join(shown[:SHOWN_PATHS])
+    return f"{mark}: {words}" if words else "graph: nothing shared with the history"
+
+
+def _in_common(path: Path) -> tuple[str, str]:
+    """What stands before and after the history items of a path."""
+    if not path.history_relation:
+        return path.relation or "the same entity as", ""
+    if path.history_relation != path.relation:
+        theirs = path.history_relation.removesuffix(" of")
+        return f"{path.relation} {path.label}, {theirs} of", ""
+    if path.label == path.value:  # a token is no name: the relation says more
+        return f"same {path.relation} as", f" ({path.value})"
+    return f"{path.relation} {path.label}, as", ""

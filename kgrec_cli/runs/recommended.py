@@ -1,8 +1,15 @@
-"""What a `Recommender` gives back: a list for one history, and the reasons for its items."""
+"""What a `Recommender` gives back, a list for one history and its reasons; what a list may hold."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
+from kgrec_cli.core.data.histories import Vocabulary
 from kgrec_cli.core.linking.paths import Path as GraphPath
+from kgrec_cli.errors import KgrecError, shorten
+from kgrec_cli.events import Note, OnEvent, Warn
 
 
 @dataclass(frozen=True)
@@ -52,3 +59,39 @@ class Explanation:
     drops: dict[str, float]
     carriers: list[str]
     paths: list[GraphPath]
+
+
+def hidden_items(
+    items: Vocabulary,
+    exclude: Collection[str],
+    candidates: Collection[str] | None,
+    on_event: OnEvent,
+) -> NDArray[np.bool_]:
+    """By item id, whether no list may hold the item: bool (N,).
+
+    Args:
+        items: Those of the run, N with the padding.
+        exclude: Tokens of items that no list may hold.
+        candidates: Tokens of the only items that lists may hold; None for all.
+        on_event: Hears how many of them the run does not know.
+
+    Raises:
+        KgrecError: A text instead of a list, or no candidate is left.
+    """
+    if isinstance(exclude, str) or isinstance(candidates, str):
+        raise KgrecError("exclude and candidates take lists of item tokens")
+    hidden = np.full(len(items), candidates is not None)
+    for name, tokens, is_hidden in (
+        ("candidates", candidates or (), False),
+        ("exclude", exclude, True),
+    ):
+        ids = {token: items.get(token) for token in tokens}
+        hidden[[item_id for item_id in ids.values() if item_id is not None]] = is_hidden
+        unknown = [token for token, item_id in ids.items() if item_id is None]
+        if unknown:
+            text = f"{name}: the run does not know {len(unknown):,} of {len(ids):,} items"
+            kind = Warn if name == "candidates" else Note
+            on_event(kind(f"{text}, such as {shorten(unknown[0])}"))
+    if candidates is not None and hidden[1:].all():
+        raise KgrecError(f"no candidate is left: the run knows {len(items) - 1:,} items")
+    return hidden

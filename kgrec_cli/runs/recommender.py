@@ -27,9 +27,9 @@ from kgrec_cli.core.stored_tensors import find_misfit
 from kgrec_cli.dataset.files import atomic_path, read_kg, read_labels
 from kgrec_cli.dataset.load import Dataset, load_dataset
 from kgrec_cli.errors import KgrecError
-from kgrec_cli.events import Note, OnEvent, Progress, Warn, ignore_event
+from kgrec_cli.events import Note, OnEvent, Progress, ignore_event
 from kgrec_cli.runs.model_fit import branch_tables, expected_weights, widths_of
-from kgrec_cli.runs.recommended import Explanation, Recommendations, RecommendedItem
+from kgrec_cli.runs.recommended import Explanation, Recommendations, RecommendedItem, hidden_items
 from kgrec_cli.runs.run_dir import choose_device, set_up_cpu
 from kgrec_cli.runs.run_files import (
     ITEMS,
@@ -125,7 +125,8 @@ class Recommender:
             rows, owners = [self._history_of_user(user) for user in users], users
         if not rows:
             return []
-        best, scores = self._rank(rows, topk, hide_seen, self._hidden(exclude, candidates))
+        hidden = hidden_items(self.items, exclude, candidates, self.on_event)
+        best, scores = self._rank(rows, topk, hide_seen, hidden)
         return [
             Recommendations(
                 user=user,
@@ -217,7 +218,7 @@ class Recommender:
         Yields:
             A row for each item of a list: columns user, rank (from 1), item, title, score.
         """
-        hidden = self._hidden(exclude, candidates)
+        hidden = hidden_items(self.items, exclude, candidates, self.on_event)
         rows: Iterable[tuple[str, ItemIds]]
         n_rows, n_done = 0, 0
         if histories is not None:
@@ -245,7 +246,7 @@ class Recommender:
             )
             yield table.filter(pl.Series(best.ravel() > 0))
             n_done += len(chunk)
-            on_event(Progress("recommend", n_done, max(n_rows, n_done), "lists"))
+            on_event(Progress("recommend", n_done, n_rows or None, "lists"))
 
     @torch.inference_mode()
     def scores(self, histories: Sequence[Sequence[str]]) -> NDArray[np.float32]:
@@ -286,29 +287,6 @@ class Recommender:
             hide_seen=hide_seen,
             hidden=hidden,
         )
-
-    def _hidden(
-        self, exclude: Collection[str], candidates: Collection[str] | None
-    ) -> NDArray[np.bool_]:
-        """By item id, whether no list may hold the item: bool (N,)."""
-        if isinstance(exclude, str) or isinstance(candidates, str):
-            raise KgrecError("exclude and candidates take lists of item tokens")
-        hidden = np.full(len(self.items), candidates is not None)
-        for name, tokens, is_hidden in (
-            ("candidates", candidates or (), False),
-            ("exclude", exclude, True),
-        ):
-            ids = [self.items.get(token) for token in tokens]
-            known = [item_id for item_id in ids if item_id is not None]
-            hidden[known] = is_hidden
-            if len(known) < len(ids):
-                example = next(token for token in tokens if self.items.get(token) is None)
-                n_unknown = f"{len(ids) - len(known):,} of {len(ids):,} items"
-                text = f"{name}: {n_unknown} are unknown to {self.run_dir.name}, such as {example}"
-                self.on_event(Warn(text) if name == "candidates" else Note(text))
-        if candidates is not None and hidden[1:].all():
-            raise KgrecError(f"no candidate is left: the run knows {len(self.items) - 1:,} items")
-        return hidden
 
     def _encode(self, histories: Sequence[Sequence[str]]) -> list[ItemIds]:
         """The item ids of each history."""

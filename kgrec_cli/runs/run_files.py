@@ -75,6 +75,7 @@ class RunMetrics(_Shape):
     training: Training
     valid: dict[str, float] = {}
     test: dict[str, float] = {}
+    explanations: dict[str, float] = {}
 
 
 class WeightsMeta(_Shape):

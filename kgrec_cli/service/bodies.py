@@ -11,8 +11,8 @@ MAX_ITEMS = 1000
 Text = Annotated[str, Field(min_length=1, max_length=300)]
 TopK = Annotated[
     int,
-    BeforeValidator(lambda n: int(n) if isinstance(n, float) and n.is_integer() else n),  # 10.0
     Field(ge=1, le=MAX_ITEMS, description="Items of the list."),
+    BeforeValidator(lambda n: int(n) if isinstance(n, float) and n.is_integer() else n),  # 10.0
 ]
 ItemList = Annotated[list[Text], Field(max_length=MAX_ITEMS)]
 Filled = Annotated[list[Text], Field(min_length=1, max_length=MAX_ITEMS)]

@@ -21,7 +21,7 @@ from kgrec_cli.core.model.gru4reckg import GRU4RecKG
 Floats = NDArray[np.float32]
 Items = NDArray[np.int32]
 
-FEW_ROWS = 3
+FEW_ROWS = 7
 """Up to so many rows a matrix is multiplied by one row after the other, which is faster."""
 BLOCK = 64
 

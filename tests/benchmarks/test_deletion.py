@@ -33,10 +33,17 @@ def test_the_item_named_first_makes_the_score_fall_most(
     trained_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = tmp_path / "report.json"
+    out.write_text('{"before": 1}')
+    (run_dir,) = (trained_folder / "saved").iterdir()
     arguments = ["--folder", str(trained_folder), "--users", "6", "--topk", "2", "--out", str(out)]
-    monkeypatch.setattr(sys, "argv", ["deletion", *arguments])
-    deletion.main()
-    report = json.loads(out.read_text())
+    reports = []
+    for runs in ([], ["--run", run_dir.name, "--run", run_dir.name]):
+        monkeypatch.setattr(sys, "argv", ["deletion", *arguments, *runs, "--record", "small"])
+        deletion.main()
+        report = json.loads(out.read_text())["small"]
+        reports.append(report)
+    assert reports[1] == reports[0] | {"runs": 2}  # the mean of a run and the same run
+    assert json.loads(out.read_text())["before"] == 1
     assert (report["users"], len(report["falls"])) == (6, 12)
     of_one = {row["way"]: row["score"][0] for row in report["falls"] if row["left_out"] == 1}
     assert of_one["named"] == max(of_one.values()) > 0

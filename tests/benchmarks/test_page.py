@@ -7,7 +7,15 @@ from pathlib import Path
 import pytest
 
 from benchmarks import REPO_DIR
-from benchmarks.accuracy.page import DIFFERENCES, PAGE, README, SPEED_PLOT, fill, render_all
+from benchmarks.accuracy.page import (
+    DIFFERENCES,
+    PAGE,
+    README,
+    SPEED_PLOT,
+    deletion_tables,
+    fill,
+    render_all,
+)
 from benchmarks.plots import Interval, bar_plot, interval_plot
 from benchmarks.record import (
     RECBOLE,
@@ -144,3 +152,25 @@ def test_a_speed_replaces_the_one_of_as_many_threads_and_no_other(tmp_path: Path
 def test_a_page_without_its_markers_is_an_error() -> None:
     with pytest.raises(ValueError, match="expected one pair of markers of 'tables'"):
         fill("# Results\n", "tables", "|")
+
+
+def test_tables_of_the_deletion_test() -> None:
+    falls = [
+        {"left_out": n, "way": way, "score": [n, 0, 9], "rank": [10 * n + len(way), 0, 99]}
+        for n in (1, 3)
+        for way in ("named", "random")
+    ]
+    report = {
+        "runs": 2, "users": 7, "paths_users": 6, "topk": 10, "commit": "abc1234", "falls": falls,
+        "paths": {"shown": [0.9, 0.8, 1.0], "random path": [0.1, 0.0, 0.2]},
+    }  # fmt: skip
+    score, rank, paths, made = deletion_tables({"small": report}).split("\n\n")
+    assert score.splitlines() == [
+        "| small: score falls by | 1 left out | 3 left out |",
+        "|---|---|---|",
+        "| named | 1.00 (0.00 to 9.00) | 3.00 (0.00 to 9.00) |",
+        "| random | 1.00 (0.00 to 9.00) | 3.00 (0.00 to 9.00) |",
+    ]
+    assert rank.splitlines()[2] == "| named | 15.0 (0.0 to 99.0) | 35.0 (0.0 to 99.0) |"
+    assert paths.splitlines()[2] == "| small | 0.900 (0.800 to 1.000) | 0.100 (0.000 to 0.200) |"
+    assert "2 seeds, 7 users (6 with paths), 10 items each, commit abc1234" in made

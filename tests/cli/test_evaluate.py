@@ -176,6 +176,9 @@ def test_paths_of_a_ring_by_hand(run_cli: RunCli, folder: Path) -> None:
     assert json.loads((run_dir / "metrics.json").read_text())["explanations"] == values
     shown = run_cli("evaluate", "--explanations", "--topk=2,4", "--no-baselines").stdout
     assert f"{values['lir@4']:.4f}  how recent the history item is" in shown
+    assert run_cli("report", "--out=page.html", "--threads=1").exit_code == 0
+    page = (folder / "page.html").read_text(encoding="utf-8")
+    assert f"{values['lir@4']:.4f}</td>" in page[page.index("Metrics of paths") :]
     (folder / "dataset/small/small.kg").unlink()
     assert "has no .kg" in run_cli("evaluate", "--explanations").error
 

@@ -134,6 +134,7 @@ def test_lists_of_users_and_histories_in_files(
     assert result.exit_code == 0, result.stderr
     assert "2 of 14 items are unknown: not read" in result.stderr
     assert "1 histories have no item that is known: no list" in result.stderr
+    assert "recommend: " not in result.stderr  # how many there will be is not known
     after = pl.read_parquet(out_path)
     assert after["user"].to_list() == ["1", "1", "me", "me"]
     assert after["item"][0] == "i7"
@@ -156,6 +157,8 @@ def test_lists_hold_what_is_asked_for(
     few = f"@{tmp_path / 'few.txt'}"
     assert items("--candidates", few) == [i for i in everything if i in ("i1", "i2", "i7")]
     assert items("--candidates", few, "--exclude", "i2")[0] == "i7"
+    told = run_cli("recommend", "--items", "i4", "--candidates", "i1,no", cwd=trained_folder)
+    assert "candidates: the run does not know 1 of 2 items, such as no" in told.stderr
     assert set(items("--candidates", few, "--include-seen")) == {"i1", "i2", "i4", "i7"}
     assert len(items("--include-seen")) == 12
 

@@ -9,7 +9,15 @@ import polars as pl
 import pytest
 
 from kgrec_cli.core.linking.verdict import link_verdict
-from kgrec_cli.dataset.files import check_kg, made_from_another_kg, read_items, read_kg, read_links
+from kgrec_cli.dataset.files import (
+    check_kg,
+    made_from_another_kg,
+    read_items,
+    read_kg,
+    read_labels,
+    read_links,
+    read_named_kg,
+)
 from kgrec_cli.dataset.load import load_dataset
 from kgrec_cli.errors import KgrecError
 from kgrec_cli.settings import Settings
@@ -129,3 +137,21 @@ def test_vectors_and_the_kg_that_they_were_made_from(tmp_path: Path) -> None:
     assert made_from_another_kg(features_path, kg_path)
     kg_path.unlink()
     assert not made_from_another_kg(features_path, kg_path)
+
+
+def test_labels_lie_beside_the_graph(tmp_path: Path) -> None:
+    settings = Settings(dataset="toy")
+    write(tmp_path, "kg", "head_id:token\trelation_id:token\ttail_id:token", "Q1\tP57\tQ2")
+    assert read_labels(settings, tmp_path).is_empty()
+    assert read_named_kg(settings, tmp_path).rows() == [("Q1", "P57", "Q2")]
+    header = "token:token\tkind:token\tlabel:token_seq"
+    write(
+        tmp_path, "label", header, "Q2\tentity\tAda I.", "P57\trelation\tdirector", "Q3\tentity\t"
+    )
+    assert read_kg(settings, tmp_path).rows() == [("Q1", "P57", "Q2")]
+    assert read_named_kg(settings, tmp_path).rows() == [
+        ("Q1", "P57", "Q2"), ("Q2", "label", "Ada I."),
+    ]  # fmt: skip
+    write(tmp_path, "label", "token:token\tname:token", "Q2\tAda")
+    with pytest.raises(KgrecError, match=r"toy\.label: no column 'kind'"):
+        read_labels(settings, tmp_path)

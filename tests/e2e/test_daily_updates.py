@@ -2,12 +2,14 @@
 
 import csv
 import json
+import re
 import shlex
 import shutil
 from pathlib import Path
 
 import pytest
 
+from benchmarks.accuracy.warm_start import RESULT, page_table
 from tests.conftest import RunCli
 from tests.e2e.test_docs import collapsed, page_commands
 
@@ -50,3 +52,14 @@ def test_two_days_of_a_shop(run_cli: RunCli, shop: Path) -> None:
             assert collapsed(line) in collapsed(result.stdout + result.stderr), command.line
     assert (shop / "lists.parquet").is_file()
     assert (shop / "vectors/users.parquet").is_file()
+
+
+def test_the_table_is_that_of_the_figures() -> None:
+    block = re.search(
+        r"<!-- warm start: benchmarks/results/warm_start.json -->\n\n(.*?)\n\n"
+        r"<!-- end of warm start -->",
+        PAGE.read_text(),
+        flags=re.DOTALL,
+    )
+    assert block is not None
+    assert block[1] == page_table(json.loads(RESULT.read_text()))

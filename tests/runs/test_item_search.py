@@ -59,3 +59,10 @@ def test_typos_and_beginnings_are_allowed_in_a_search() -> None:
     assert search.suggest("star wa", 2) == ["4", "5"]
     assert search.suggest("6", 3) == ["6"]
     assert search.suggest("?!", 3) == []
+
+
+def test_a_year_is_passed_over_where_titles_have_none() -> None:
+    search = ItemSearch(["1", "2", "3"], {"1": "Heat", "2": "Psycho (1960)", "3": "Psycho (1998)"})
+    assert search.find("heat (1995)") == ["1"]
+    assert search.find("Psycho (1998)") == ["3"]
+    assert search.find("Psycho (1999)") == []

@@ -51,6 +51,21 @@ def with_names(triples: pl.DataFrame, labels: pl.DataFrame) -> pl.DataFrame:
     return pl.concat([triples, names])
 
 
+def labels_of(names: pl.DataFrame, triples: pl.DataFrame) -> pl.DataFrame:
+    """The names (token, label) of a graph's relations and entities: columns token, kind, label.
+
+    A token that is both names both.
+    """
+    ends = pl.concat([triples["head_id"], triples["tail_id"]])
+    kinds = (("relation", triples["relation_id"]), ("entity", ends))
+    return pl.concat(
+        names.filter(pl.col("token").is_in(tokens.unique().implode())).select(
+            "token", pl.lit(kind).alias("kind"), "label"
+        )
+        for kind, tokens in kinds
+    )
+
+
 def _readable(iri: str) -> str:
     """The last part of an IRI as a title; "Emma_(1996_film)" as "Emma (1996)"."""
     name = unquote(iri.strip("<>").rpartition("/")[2].rpartition("#")[2]).replace("_", " ")

@@ -17,6 +17,20 @@ from kgrec_cli.core.linking.paths import Path
 
 Floats = NDArray[np.float64]
 
+PATH_METRICS = {
+    "LIR": "how recent the history item is",
+    "SEP": "how popular the shared entity is",
+    "LID": "distinct history items",
+    "LITD": "distinct types of history items",
+    "SED": "distinct shared entities",
+    "SETD": "distinct types of shared entities",
+    "PTD": "distinct last relations",
+    "PTC": "spread over last relations",
+    "PPT": "distinct patterns of relations",
+    "Fidelity": "items with a path",
+    "borne out": "paths from an item that carries the score",
+}
+"""What each metric is a share of, or says; all are from 0 to 1."""
 INTERACTION, SAME = "interaction", "self_loop"
 MAX_PATTERNS = 7
 """Places of a path of three hops, entities and relations: PPT expects no more patterns."""
@@ -91,6 +105,17 @@ def path_metrics(
         }
         values |= {f"{name}@{k}": value for name, value in at_cutoff.items()}
     return values
+
+
+def path_metric_rows(
+    values: Mapping[str, float], topk: Sequence[int]
+) -> list[tuple[str, list[float], str]]:
+    """Name, value at each cutoff and meaning of each metric, of what `path_metrics` returns."""
+    keys = {name: name.casefold().replace(" ", "_") for name in PATH_METRICS}
+    return [
+        (name, [values[f"{keys[name]}@{k}"] for k in topk], words)
+        for name, words in PATH_METRICS.items()
+    ]
 
 
 def smooth_shares(values: Floats) -> Floats:

@@ -16,6 +16,8 @@ from optuna.trial import TrialState
 
 HOVER = "%{text}<extra></extra>"
 MIN_IMPORTANCE_TRIALS = 20
+COLOURS = [[0, "rgb(76,120,221)"], [0.5, "rgb(192,106,176)"], [1, "rgb(240,128,32)"]]
+"""From low to high values; each is seen on white and on black."""
 
 
 @dataclass(frozen=True)
@@ -125,6 +127,7 @@ def draw_charts(trials: Sequence[SearchTrial], *, score_name: str) -> dict[str, 
     The same trials give the same values.
     """
     from optuna import visualization  # late: plotly takes half a second
+    from plotly.colors import sample_colorscale
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     complete = [trial for trial in trials if trial.state == "complete"]
@@ -155,7 +158,12 @@ def draw_charts(trials: Sequence[SearchTrial], *, score_name: str) -> dict[str, 
         figures["importances"].update_layout(xaxis_range=[0, 1.15], yaxis_title_text="")
     figures["parallel"] = visualization.plot_parallel_coordinate(study, target_name=score_name)
     figures["parallel"].update_annotations(bgcolor="rgba(255,255,255,0.8)", font_color="#333")
-    figures["parallel"].update_layout(margin={"l": 40})
+    figures["parallel"].update_layout(margin={"l": 40}, plot_bgcolor=None)
+    for trace in figures["parallel"].data:
+        if trace.mode == "lines":  # its first place is its score's, from 0 to 1
+            (trace.line.color,) = sample_colorscale(COLOURS, [trace.y[0]])
+        else:
+            trace.marker.colorscale = COLOURS
     return {name: _plain(figure) for name, figure in figures.items()}
 
 

@@ -63,6 +63,7 @@ _OTHER_RDF = {
     "RDF/XML": re.compile(r"<\?xml|<rdf:"),
 }
 """Other formats of triples, by the first line that is not blank."""
+_RDF_SUFFIXES = {"Turtle or TriG": ".ttl", "N-Quads": ".nq", "RDF/XML": ".rdf"}
 _ESCAPE = re.compile(r"\\(?:u([0-9A-Fa-f]{4})|U([0-9A-Fa-f]{8})|(.))", re.DOTALL)
 _PLAIN_ESCAPES = {"t": "\t", "b": "\b", "n": "\n", "r": "\r", "f": "\f"}
 
@@ -109,7 +110,10 @@ def read_raw_triples(
         first = next((line.strip() for line in lines if line.strip()), "")
         for other, look in _OTHER_RDF.items():
             if look.match(first[:9999]):
-                raise KgrecError(f"{file.where}: {other}; convert it to N-Triples (.nt)")
+                raise KgrecError(
+                    f"{file.where}: {other}; convert it to N-Triples (.nt), or call it "
+                    f"{_RDF_SUFFIXES[other]} and install kgrec[rdf]"
+                )
     what = "triples (head, relation, tail)"
     names = tuple(_TRIPLE)
     table = _detect(file, what, names, also=["id"] if of_items else [])

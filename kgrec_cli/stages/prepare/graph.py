@@ -42,6 +42,7 @@ class KGRequest:
 
     Attributes:
         kg_columns: The columns of the item table to make metadata of; empty for all of use.
+        labels_path: Names of entities and relations, a table of token and name.
         pruning: What to drop of the graph once it is linked.
         further: Graphs to join with this one; of theirs only `kg`, `links_path`, `link_by` and
             `catalog_path` count.
@@ -57,6 +58,7 @@ class KGRequest:
     language: str | None = None
     endpoint: str | None = None
     kg_columns: tuple[WantedColumn, ...] = ()
+    labels_path: Path | None = None
     pruning: Pruning = field(default_factory=Pruning)
     further: tuple["KGRequest", ...] = ()
 
@@ -158,7 +160,7 @@ def check_kg(request: KGRequest, dataset: str) -> None:
     if request.link_by == "id" and request.catalog_path is not None:
         raise UsageError("--catalog goes with --link-by title, not with --link-by id")
     others = (other.links_path for other in request.further)
-    for path in (request.links_path, request.catalog_path, *others):
+    for path in (request.links_path, request.catalog_path, request.labels_path, *others):
         if path is not None and not path.exists():
             raise KgrecError(f"{path}: no such file")
 
@@ -177,6 +179,8 @@ def _check_choice(request: KGRequest) -> None:
     for each in request.relations:
         if request.kg == WIKIDATA and not re.fullmatch(r"P[1-9]\d*|all", each):
             raise UsageError(f"--relations {each}: expected properties such as P57, or all")
+    if request.language and not re.fullmatch(r"[A-Za-z]{2,3}(-[A-Za-z0-9]+)*", request.language):
+        raise UsageError(f"--language {request.language}: expected a code such as de or pt-br")
     if request.link_by is None or request.link_by in ("id", "title"):
         if request.link_by == "id" and request.kg == WIKIDATA:
             raise UsageError("--link-by id: of Wikidata say which: imdb, tmdb, isbn, P345=COLUMN")

@@ -11,7 +11,7 @@ from typing import Any
 import polars as pl
 
 from kgrec_cli.core.linking.graph import ItemLinks, select_links
-from kgrec_cli.core.linking.names import entity_names, with_names
+from kgrec_cli.core.linking.names import entity_names, labels_of, with_names
 from kgrec_cli.core.linking.oddities import fit_links, graph_oddities, turned_text
 from kgrec_cli.core.linking.prune import Pruning, prune
 from kgrec_cli.core.linking.titles import MATCHES, match_titles
@@ -72,11 +72,13 @@ def load_kg(
     item_ids: pl.Series,
     *,
     triples: pl.DataFrame | None = None,
+    names: pl.DataFrame | None = None,
     on_event: OnEvent,
 ) -> KnowledgeGraph:
     """Reads the graph and links the data set's items to its entities.
 
-    `item_ids` has every item of the data set; `triples` are those of the graph if they are read.
+    `item_ids` has every item of the data set; `triples` are those of the graph if they are read;
+    `names` (token, label) are names of entities that the graph does not have itself.
 
     Raises:
         KgrecError: Files that cannot be read, or titles that are needed and not there.
@@ -100,7 +102,7 @@ def load_kg(
     if is_of_items:
         return _link_to_themselves(triples, triples_path, item_ids)
     if plan.links_path is None:
-        return _link_by_names(plan, items, triples, triples_path)
+        return _link_by_names(plan, items, triples, names, triples_path)
     links_path = file_in(plan.links_path, LINK_FILES)
     lists = read_id_lists(triples_path)
     paths = (triples_path, links_path, *lists.paths)
@@ -144,10 +146,15 @@ def _link_to_themselves(triples: pl.DataFrame, path: Path, item_ids: pl.Series) 
 
 
 def _link_by_names(
-    plan: KGPlan, items: pl.DataFrame | None, triples: pl.DataFrame, path: Path
+    plan: KGPlan,
+    items: pl.DataFrame | None,
+    triples: pl.DataFrame,
+    labels: pl.DataFrame | None,
+    path: Path,
 ) -> KnowledgeGraph:
     """The graph, and the links that the names of its entities give."""
-    names = entity_names(triples, pl.concat([triples["head_id"], triples["tail_id"]]))
+    named = triples if labels is None else with_names(triples, labels_of(labels, triples))
+    names = entity_names(named, pl.concat([triples["head_id"], triples["tail_id"]]))
     if names.is_empty():
         raise KgrecError(
             f"{plan.triples_path}: its entities (such as '{triples['head_id'][0]}') have no names "

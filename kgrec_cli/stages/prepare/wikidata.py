@@ -6,6 +6,7 @@
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,10 @@ from kgrec_cli.stages.prepare.metadata import Metadata
 ENDPOINT = "https://query.wikidata.org/sparql"
 N_IDS, N_TITLES, N_HEADS, N_LABELS = 400, 100, 200, 300
 """Values in one query."""
+MANY = 0.5
+"""A relation that so large a share of the entities has is named when it is left out."""
+N_ROWS = 100_000
+"""Rows of answers that are put into a table at once."""
 _IS_EXTERNAL, _IS_ENTITY = "ExternalId", "WikibaseItem"
 
 
@@ -232,7 +237,10 @@ def select_around(
             f"{service.endpoint}: has no triple of the {len(linked):,} linked entities{which}; try "
             "--relations all"
         )
-    others = pl.concat([triples["tail_id"], triples["relation_id"]]).unique(maintain_order=True)
+    frequent = [row["relation_id"] for row in chosen if row["coverage"] >= MANY]
+    others = pl.concat(
+        [triples["tail_id"], triples["relation_id"], pl.Series(frequent, dtype=pl.String)]
+    ).unique(maintain_order=True)
     more, moved = names_of(service, [each for each in others if each not in names], languages)
     names |= more
     triples = triples.with_columns(pl.col("tail_id").replace(moved)).unique(maintain_order=True)
@@ -245,6 +253,7 @@ def select_around(
         "service": service.report(),
     }
     _tell(triples, names, chosen if not relations else [], on_event)
+    on_event(Note(service.summary()))
     return Selection(links, triples, label_table(names, links, triples), report)
 
 
@@ -253,12 +262,15 @@ def _tell(
 ) -> None:
     """Names the relations that were taken, and those that were not though many have them."""
     counts = triples["relation_id"].value_counts(sort=True)["relation_id"]
-    shown = ", ".join(f"{names.get(each, each)} ({each})" for each in counts[:12])
+
+    def named(relation: str) -> str:
+        return f"{names[relation]} ({relation})" if relation in names else relation
+
     more = f" and {len(counts) - 12:,} more" if len(counts) > 12 else ""
-    on_event(Note(f"relations: {shown}{more}"))
-    others = [row for row in chosen if row["verdict"] != "kept" and row["coverage"] >= 0.5]
+    on_event(Note(f"relations: {', '.join(map(named, counts[:12]))}{more}"))
+    others = [row for row in chosen if row["verdict"] != "kept" and row["coverage"] >= MANY]
     if others:
-        shown = ", ".join(f"{row['relation_id']} ({row['verdict']})" for row in others[:5])
+        shown = "; ".join(f"{named(row['relation_id'])}: {row['verdict']}" for row in others[:5])
         on_event(Note(f"left out, though half of the entities have them: {shown}"))
 
 
@@ -313,11 +325,13 @@ def _check_properties(
 
 def _triples(rows: Iterable[Row]) -> pl.DataFrame:
     """The rows whose three parts are ids of Wikidata: an unknown value is a blank node."""
-    triples = [
-        tuple(wd.short_id(row.get(name, "")) for name in ("head", "relation", "tail"))
-        for row in rows
-    ]
     columns = dict.fromkeys(("head_id", "relation_id", "tail_id"), pl.String)
-    table = pl.DataFrame(triples, columns, orient="row")
-    is_id = [pl.col(name).str.contains(r"^[QP]\d+$") for name in columns]
-    return table.filter(pl.all_horizontal(is_id)).unique(maintain_order=True)
+    is_id = pl.all_horizontal(pl.col(name).str.contains(r"^[QP]\d+$") for name in columns)
+    parts = [pl.DataFrame(schema=columns)]
+    waiting = iter(rows)
+    while some := [
+        tuple(wd.short_id(row.get(name, "")) for name in ("head", "relation", "tail"))
+        for row in islice(waiting, N_ROWS)
+    ]:
+        parts.append(pl.DataFrame(some, columns, orient="row").filter(is_id))
+    return pl.concat(parts).unique(maintain_order=True)

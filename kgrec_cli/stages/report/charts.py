@@ -7,11 +7,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kgrec_cli.core.evaluation.bootstrap import Difference
+from kgrec_cli.core.tuning.report import COLOURS
 from kgrec_cli.stages.report.page import Figure, as_label
 
 Floats = NDArray[np.float64]
 HOVER = "%{text}<extra></extra>"
-COLOURS = [[0, "#4c78dd"], [0.5, "#c06ab0"], [1, "#f08020"]]  # seen on white and on black
 
 
 def count_histogram(counts: NDArray[np.int64], what: str, x_title: str) -> Figure:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from kgrec_cli.core.linking.names import entity_names
+from kgrec_cli.core.linking.names import entity_names, is_label
 from kgrec_cli.dataset.files import REPORT_NAME, atomic_path, read_named_kg, recorded_verdict
 from kgrec_cli.dataset.load import Dataset
 from kgrec_cli.errors import KgrecError
@@ -132,13 +132,18 @@ def _links(settings: Settings, folder: Path, dataset: Dataset) -> list[Block]:
     verdict = recorded_verdict(settings, folder)
     share = f"{len(linked):,} of {len(order):,} items are linked to an entity"
     said = verdict[1] if verdict else "no verdict on the links is on record; kgrec doctor gives one"
-    names = _names(settings, folder, [dataset.entities[item] for item in linked[:N_EXAMPLES]])
+    shown = linked[:N_EXAMPLES]
+    names, n_triples = _facts(settings, folder, [dataset.entities[item] for item in shown])
     examples = [
-        [dataset.titles.get(item, item), entity, *([names.get(entity)] if names else [])]
-        for item in linked[:N_EXAMPLES]
+        [
+            *(dataset.titles.get(item, item), entity),
+            *([names.get(entity)] if names else []),
+            n_triples.get(entity, 0),
+        ]
+        for item in shown
         for entity in (dataset.entities[item],)
     ]
-    columns = ("item", "entity", *(["name in the graph"] if names else []))
+    columns = ("item", "entity", *(["name in the graph"] if names else []), "triples")
     blocks: list[Block] = [
         Lines([f"Links: {said}. {share}."]),
         Table("The most popular linked items", columns, examples),
@@ -149,9 +154,14 @@ def _links(settings: Settings, folder: Path, dataset: Dataset) -> list[Block]:
     return blocks
 
 
-def _names(settings: Settings, folder: Path, entities: list[str]) -> dict[str, str]:
-    """A name of each entity, where the graph has one."""
+def _facts(
+    settings: Settings, folder: Path, entities: list[str]
+) -> tuple[dict[str, str], dict[str, int]]:
+    """By entity its name, where the graph has one, and how many triples it is in."""
     if not atomic_path(settings, folder, "kg").is_file():
-        return {}
-    triples = read_named_kg(settings, folder)
-    return dict(entity_names(triples, pl.Series(entities, dtype=pl.String)).iter_rows())
+        return {}, {}
+    triples, chosen = read_named_kg(settings, folder), pl.Series(entities, dtype=pl.String)
+    facts = triples.filter(~is_label())
+    ends = pl.concat([facts["head_id"], facts["tail_id"]])
+    counts = ends.filter(ends.is_in(chosen.implode())).value_counts(name="n")
+    return dict(entity_names(triples, chosen).iter_rows()), dict(counts.iter_rows())

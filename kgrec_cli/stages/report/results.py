@@ -11,6 +11,7 @@ from kgrec_cli.core.evaluation.bootstrap import (
     user_means,
 )
 from kgrec_cli.core.evaluation.measure import Measured, gains
+from kgrec_cli.core.linking.path_metrics import path_metric_rows
 from kgrec_cli.events import Note, OnEvent
 from kgrec_cli.runs.baselines import measure_baselines
 from kgrec_cli.runs.held_out import HeldOut
@@ -208,7 +209,8 @@ def build_slices(measurements: Sequence[Measurement]) -> Section:
             ]
             for name, values in first.items()
         ]
-        blocks.append(Table(text, ("slice", "targets", *of_runs), rows))
+        names = of_runs if len(of_runs) > 1 else (metric,)
+        blocks.append(Table(text, ("slice", "targets", *names), rows))
     return Section("slices", "Slices", blocks)
 
 
@@ -269,6 +271,26 @@ def build_map(recommender: Recommender) -> Section | None:
         )
         blocks.append(Chart(f"map-{number}", text, figure, height=480))
     return Section("map", "Map of items", blocks) if blocks else None
+
+
+def build_explanations(recommender: Recommender) -> Section | None:
+    """The metrics of explanation paths that `kgrec evaluate --explanations` has left, if it has.
+
+    Raises:
+        KgrecError: A damaged `metrics.json`.
+    """
+    values = read_metrics(recommender.run_dir).explanations
+    topk = sorted(int(name.partition("@")[2]) for name in values if name.startswith("fidelity@"))
+    if not topk:
+        return None
+    text = (
+        f"Paths to the items of {values['users']:,.0f} of {values['of_users']:,.0f} test users, "
+        "one an item, as kgrec evaluate --explanations measured them."
+    )
+    rows = [[name, *row, words] for name, row, words in path_metric_rows(values, topk)]
+    columns = ("metric", *(f"at {k}" for k in topk), "what")
+    table = Table("Metrics of paths through the graph", columns, rows)
+    return Section("explanations", "Explanations", [Lines([text]), table])
 
 
 def build_users(recommender: Recommender, topk: int = N_LISTED) -> Section:

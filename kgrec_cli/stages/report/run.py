@@ -160,7 +160,8 @@ def _render_runs(
             run_dirs, folder, group=False, device=device, threads=threads, on_event=on_event
         )
         sections.append(results.build_comparison(comparison))
-    sections += [section for section in (results.build_map(first),) if section]
+    optional = (results.build_explanations(first), results.build_map(first))
+    sections += [section for section in optional if section]
     sections.append(results.build_users(first))
     names = ", ".join(run_dir.name for run_dir in run_dirs)
     title = f"Run {names}" if len(run_dirs) == 1 else f"Runs on {first.dataset.name}"

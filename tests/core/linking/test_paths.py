@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kgrec_cli.core.linking.names import with_names
 from kgrec_cli.core.linking.paths import PathFinder, build_path_finder, relation_in_words
 
 FILMS = {
@@ -141,3 +142,20 @@ def test_paths_are_exactly_those_of_the_graph(triples: list[tuple[str, str, str]
             hops = [pair for pair in pairwise(nodes) if pair[0] != pair[1]]
             ends = [{head, tail} for head, _, tail in path.triples]
             assert ends == [set(hop) for hop in hops]
+
+
+def test_names_beside_the_graph_are_shown() -> None:
+    labels = pl.DataFrame(
+        {"token": ["Q1", "P57"], "kind": ["entity", "relation"], "label": ["Ada", "Regie: Film"]}
+    )
+    triples = with_names(table([("Qa", "P57", "Q1"), ("Qb", "P57", "Q1")]), labels)
+    found = build_path_finder({"1": "Qa", "2": "Qb"}, triples, {}, {"P57": "Regie: Film"})
+    path = found.find(["1"], ["2"], [["1"]])[0][0]
+    assert (path.label, path.relation, path.history_relation) == (
+        "Ada",
+        "Regie: Film",
+        "Regie: Film",
+    )
+    turned = with_names(table([("Q1", "P57", "Qa"), ("Q1", "P57", "Qb")]), labels)
+    found = build_path_finder({"1": "Qa", "2": "Qb"}, turned, {}, {"P57": "directed"})
+    assert found.find(["1"], ["2"], [["1"]])[0][0].relation == "directed of"

@@ -105,6 +105,14 @@ def test_an_axis_of_two_orders_is_logarithmic():
     assert second["y"] == pytest.approx([0.5, 0.2, 0.5])
 
 
+def test_lines_take_the_colours_of_their_scores():
+    trials = [SearchTrial(n, "complete", {"lr": n}, float(n)) for n in (1, 2, 3)]
+    *lines, bar = charts(trials)["parallel"]
+    ends = ["rgb(76, 120, 221)", "rgb(192, 106, 176)", "rgb(240, 128, 32)"]
+    assert [line["line"]["color"] for line in lines] == ends
+    assert bar["marker"]["colorscale"][-1] == [1, "rgb(240,128,32)"]
+
+
 def test_importances_are_drawn_where_the_best_tenth_is_more_than_one():
     trials = [
         SearchTrial(n, "complete", {"lr": n % 5, "layers": n % 2}, float(n % 5))
