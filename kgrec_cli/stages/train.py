@@ -118,6 +118,11 @@ def run_train(
         with new_run if workers.number == 0 else nullcontext(folder) as run_dir:
             on_event(Note(f"training {settings.model} on {dataset.name} -> {run_dir}"))
             try:
+                on_event(_run_started(run_dir, seeded, dataset))
+            except KgrecError:  # a tracker that cannot be started
+                shutil.rmtree(run_dir, ignore_errors=True)
+                raise
+            try:
                 result = _train(
                     run_dir, seeded, dataset, tables, None, warm, on_all_data, began, on_event,
                     workers,
@@ -244,9 +249,14 @@ def _resume(
         if environment.warm_start is not None:
             warm = read_warm_start(folder / environment.warm_start, settings)
     on_all_data = environment.on_all_data
+    on_event(_run_started(run_dir, settings, dataset, state.epoch if state else 0))
     return _train(
         run_dir, settings, dataset, tables, state, warm, on_all_data, began, on_event, workers
     )
+
+
+def _run_started(run_dir: Path, settings: Settings, dataset: Dataset, epoch: int = 0) -> RunStarted:
+    return RunStarted(run_dir, dataset.name, flatten(settings.model_dump(mode="json")), epoch)
 
 
 def _train(
@@ -282,8 +292,6 @@ def _train(
         on_event(event)
 
     metrics: dict[str, dict[str, float]] = {}
-    flat = flatten(settings.model_dump(mode="json"))
-    on_event(RunStarted(run_dir, dataset.name, flat, state.epoch if state else 0))
     try:
         state = fit(
             model,
