@@ -108,6 +108,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """
     stopping.install()
     os.environ.setdefault("GOMP_SPINCOUNT", SPIN_COUNT)  # read by OpenMP when torch is loaded
+    if int(os.environ.get("RANK", "0")) > 0 and "TORCHELASTIC_RUN_ID" in os.environ:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the first one speaks
     code = run(sys.argv[1:] if arguments is None else list(arguments))
     signal_number = stopping.received()
     sys.exit(code if signal_number is None else 128 + signal_number)

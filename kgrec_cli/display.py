@@ -111,7 +111,7 @@ class Display:
         now = time.monotonic()
         if task not in self.tasks and not finished:
             self.tasks[task] = self.foot.add_task(
-                task, amount="", detail="", begun=(now, event.done), now=now
+                task, total=event.total, amount="", detail="", begun=(now, event.done), now=now
             )
         if finished and task in self.tasks:
             self.foot.remove_task(self.tasks.pop(task))

@@ -95,7 +95,7 @@ RENEWED = {
 _ALSO_CALLED = {
     "learning_rate": "lr",
     "train_batch_size": "batch_size bs",
-    "learner": "optimizer optim",
+    "learner": "optimizer optimiser optim",
     "loss_type": "loss",
     "dropout_prob": "dropout",
     "stopping_step": "patience early_stop",

@@ -89,6 +89,18 @@ def test_a_bar_shows_no_control_character_and_no_markup(monkeypatch: pytest.Monk
     assert "\x1b[2J" not in shown.getvalue()
 
 
+def test_no_time_is_left_where_no_end_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "160")
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TTY_COMPATIBLE", "1")
+    monkeypatch.setattr(sys, "stderr", shown := io.StringIO())
+    with console.listening() as on_event:
+        on_event(Progress("recommend", 0, None, "lists"))
+        on_event(Progress("recommend", 7, None, "lists"))
+    assert "7 lists" in shown.getvalue()
+    assert " left" not in shown.getvalue()
+
+
 def test_json_keeps_the_data_and_holds_no_control_character(
     capsys: pytest.CaptureFixture[str],
 ) -> None:

@@ -72,6 +72,19 @@ def test_a_tracker_that_fails_is_left_out(kept: list[Kept], events: list[Event])
     assert kept[0].calls == ["mine"]
 
 
+def test_a_tracker_that_cannot_be_started_leaves_no_run(
+    run_cli: RunCli, small_folder: Path, kept: list[Kept], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(run: RunStarted) -> Kept:
+        raise OSError("no such server")
+
+    monkeypatch.setitem(trackers.TRACKERS, "mlflow", refuse)
+    result = run_cli(*TRAIN, "--tracker", "mlflow")
+    assert result.exit_code == 1
+    assert "--tracker mlflow: cannot be started (no such server)" in result.stderr
+    assert not (small_folder / "saved" / "mine").exists()
+
+
 def test_a_tracker_that_is_not_installed_is_one_line(kept: list[Kept]) -> None:
     expected = "--tracker trackio: not installed; pip install 'kgrec"
     with pytest.raises(KgrecError, match=expected), trackers.tracking("trackio", print):

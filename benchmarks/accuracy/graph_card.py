@@ -20,9 +20,10 @@ import argparse
 import json
 import re
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import CancelledError, ThreadPoolExecutor, as_completed
 from pathlib import Path
 from statistics import mean
+from threading import Event
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -309,8 +310,19 @@ def run_missing(
     for dataset, relation in dict.fromkeys((each.dataset, each.relation) for each in missing):
         if relation != NO_GRAPH:
             prepare_alone(folder, dataset, relation, cards[dataset], data)
+    has_failed = Event()
+
+    def train_one(training: Training) -> float:
+        if has_failed.is_set():
+            raise CancelledError
+        try:
+            return train(folder, training, options.epochs)
+        except BaseException:
+            has_failed.set()  # before this thread takes the next one
+            raise
+
     with ThreadPoolExecutor(options.jobs) as pool:
-        futures = {pool.submit(train, folder, each, options.epochs): each for each in missing}
+        futures = {pool.submit(train_one, each): each for each in missing}
         try:
             for n, future in enumerate(as_completed(futures), start=1):
                 record["trainings"][futures[future].key] = future.result()

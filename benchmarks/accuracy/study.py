@@ -26,7 +26,7 @@ from kgrec_cli.core.linking.oddities import same_relations
 from kgrec_cli.formats.atomic import read_atomic, write_atomic
 from kgrec_cli.runs.run_dir import is_finished
 from kgrec_cli.settings import PRESETS
-from kgrec_cli.stages.prepare.run import KG_TYPES
+from kgrec_cli.stages.prepare.write import KG_TYPES
 
 BEST = [f"{name}={json.dumps(value)}" for name, value in PRESETS["best"].items()]
 NOT_AVERAGED = ["ema_decay=0"]

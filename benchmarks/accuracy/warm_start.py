@@ -159,7 +159,7 @@ def page_table(results: dict[str, Any]) -> str:
         for name, row in part["methods"].items():
             values = " | ".join(f"{row[METRIC][group]:.4f}" for group in GROUPS)
             epochs = 0 if name == KEPT else row["epochs"]
-            lines.append(f"| {name} | {epochs:.0f} | {values} |")
+            lines.append(f"| {name} | {epochs:g} | {values} |")
         tables.append("\n".join(lines))
     return "\n\n".join(tables)
 

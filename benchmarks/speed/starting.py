@@ -22,16 +22,16 @@ import torch, polars, scipy.sparse, rapidfuzz, kgrec_cli.stages.train
 began = time.perf_counter()
 from pathlib import Path
 from kgrec_cli.config import choose_dataset, resolve_settings
-from kgrec_cli.core import steps
+from kgrec_cli.core.training.epoch import EpochRunner
 from kgrec_cli.stages import train
 
 class Done(Exception):
     pass
 
-def stop(self, batch, negatives):
+def stop(self, chunk):
     raise Done
 
-steps.TrainingStep.run = stop
+EpochRunner.start = stop
 settings = choose_dataset(resolve_settings(folder=Path()), Path())
 try:
     train.run_train(settings, Path(), on_event=lambda event: None)

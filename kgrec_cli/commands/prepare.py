@@ -206,6 +206,8 @@ def prepare(
         console.say(f"left {' and '.join(starter_files.written)} in this folder")
     has_graph = result.report["kg"]["triples"] > 0
     next_command = "pretrain-kg --method TransE" if has_graph else "train --model GRU4Rec"
+    if result.has_vectors and has_graph:
+        next_command = "train"
     if starter_files.named_dataset != name:
         named = starter_files.named_dataset or "none"
         console.say(f"kgrec.yaml was there and names the data set {named}: left as it is")

@@ -3,6 +3,7 @@
 import os
 import shutil
 import time
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,10 +20,11 @@ from kgrec_cli.core.training.fit import (
     pack_state,
     unpack_state,
 )
+from kgrec_cli.core.workers import Workers, is_restart, join_workers
 from kgrec_cli.dataset.features import FeatureTables, load_feature_tables, warn_of_broken_links
 from kgrec_cli.dataset.load import Dataset, load_dataset, split_dataset
 from kgrec_cli.errors import KgrecError, Stopped
-from kgrec_cli.events import EpochDone, Note, OnEvent, RunDone, RunStarted, Warn
+from kgrec_cli.events import EpochDone, Note, OnEvent, RunDone, RunStarted, Warn, ignore_event
 from kgrec_cli.formats.files import CannotWrite
 from kgrec_cli.formats.locks import only_writer
 from kgrec_cli.runs import run_dir as runs
@@ -81,6 +83,11 @@ def run_train(
         Stopped: Ctrl-C; the line says how to resume.
     """
     began = time.perf_counter()
+    workers = join_workers(choose_device(settings.device))
+    if workers.number:
+        on_event = ignore_event
+    if is_restart() and (stopped := _stopped_run(settings, folder)):
+        return [resume_train(stopped, folder, on_event=on_event)]
     if name is not None:
         runs.check_new_name(folder / settings.checkpoint_dir, name)
     set_up_cpu(settings)
@@ -98,7 +105,7 @@ def run_train(
     results = []
     for number in range(n_seeds):
         seeded = settings.model_copy(update={"seed": settings.seed + number})
-        with runs.new_run(
+        new_run = runs.new_run(
             folder / settings.checkpoint_dir,
             seeded,
             dataset,
@@ -107,14 +114,21 @@ def run_train(
             suffix=f"-seed{seeded.seed}" if n_seeds > 1 else "",
             on_all_data=on_all_data,
             warm_start=None if warm_start is None else os.path.relpath(warm_start, folder),
-        ) as run_dir:
+        )
+        with new_run if workers.number == 0 else nullcontext(folder) as run_dir:
             on_event(Note(f"training {settings.model} on {dataset.name} -> {run_dir}"))
             try:
+                on_event(_run_started(run_dir, seeded, dataset))
+            except KgrecError:  # a tracker that cannot be started
+                shutil.rmtree(run_dir, ignore_errors=True)
+                raise
+            try:
                 result = _train(
-                    run_dir, seeded, dataset, tables, None, warm, on_all_data, began, on_event
-                )
+                    run_dir, seeded, dataset, tables, None, warm, on_all_data, began, on_event,
+                    workers,
+                )  # fmt: skip
             except Stopped as error:
-                if (run_dir / CHECKPOINT).is_file():
+                if workers.number or (run_dir / CHECKPOINT).is_file():
                     raise
                 shutil.rmtree(run_dir, ignore_errors=True)
                 raise Stopped("stopped before the first epoch was done: nothing is kept") from error
@@ -194,11 +208,24 @@ def resume_train(
         KgrecError: The run is finished, another process trains it, or its data set has changed.
         Stopped: Ctrl-C; the line says how to resume.
     """
-    with only_writer(run_dir):
-        return _resume(run_dir, folder, threads, on_event)
+    workers = join_workers(choose_device(read_run_settings(run_dir).device))
+    if workers.number:
+        on_event = ignore_event
+    with only_writer(run_dir) if workers.number == 0 else nullcontext():
+        return _resume(run_dir, folder, threads, on_event, workers)
 
 
-def _resume(run_dir: Path, folder: Path, threads: int | None, on_event: OnEvent) -> TrainedRun:
+def _stopped_run(settings: Settings, folder: Path) -> Path | None:
+    """The newest run with these settings, if it was stopped."""
+    for run_dir in reversed(runs.list_runs(folder / settings.checkpoint_dir)):
+        if read_run_settings(run_dir) == settings:
+            return None if runs.is_finished(run_dir) else run_dir
+    return None
+
+
+def _resume(
+    run_dir: Path, folder: Path, threads: int | None, on_event: OnEvent, workers: Workers
+) -> TrainedRun:
     began = time.perf_counter()
     if runs.is_finished(run_dir):
         raise KgrecError(f"{run_dir}: this run is finished; there is nothing to resume")
@@ -214,14 +241,22 @@ def _resume(run_dir: Path, folder: Path, threads: int | None, on_event: OnEvent)
     state = warm = None
     if (run_dir / CHECKPOINT).is_file():
         state = unpack_state(*read_checkpoint(run_dir))
-        write_history(run_dir, state.history)  # a kill may have come between the two files
+        if workers.number == 0:
+            write_history(run_dir, state.history)  # a kill may have come between the two files
         on_event(Note(f"resuming {run_dir.name} after epoch {state.epoch}"))
     else:
         on_event(Note(f"{run_dir.name} was stopped within its first epoch: it starts again"))
         if environment.warm_start is not None:
             warm = read_warm_start(folder / environment.warm_start, settings)
     on_all_data = environment.on_all_data
-    return _train(run_dir, settings, dataset, tables, state, warm, on_all_data, began, on_event)
+    on_event(_run_started(run_dir, settings, dataset, state.epoch if state else 0))
+    return _train(
+        run_dir, settings, dataset, tables, state, warm, on_all_data, began, on_event, workers
+    )
+
+
+def _run_started(run_dir: Path, settings: Settings, dataset: Dataset, epoch: int = 0) -> RunStarted:
+    return RunStarted(run_dir, dataset.name, flatten(settings.model_dump(mode="json")), epoch)
 
 
 def _train(
@@ -234,6 +269,7 @@ def _train(
     on_all_data: bool,
     began: float,
     on_event: OnEvent,
+    workers: Workers,
 ) -> TrainedRun:
     device = choose_device(settings.device)
     histories = dataset.histories
@@ -248,14 +284,14 @@ def _train(
                 raise KgrecError(f"{run_dir / CHECKPOINT}: {misfit}")
 
     def save(state: TrainingState, event: EpochDone) -> None:
+        if workers.number:
+            return
         tensors, meta = pack_state(state)
         write_tensors(run_dir / CHECKPOINT, tensors, meta)
         write_history(run_dir, state.history)
         on_event(event)
 
     metrics: dict[str, dict[str, float]] = {}
-    flat = flatten(settings.model_dump(mode="json"))
-    on_event(RunStarted(run_dir, dataset.name, flat, state.epoch if state else 0))
     try:
         state = fit(
             model,
@@ -267,6 +303,7 @@ def _train(
             on_epoch=save,
             on_event=on_event,
             validate=not on_all_data,
+            workers=workers,
         )
         training: dict[str, Any] = {
             "best_epoch": state.best_epoch,
@@ -276,9 +313,12 @@ def _train(
         }
         if not on_all_data:
             measuring = narrow(settings, MeasureSettings)
-            parts = measure_model(model, histories, split, measuring, on_event=on_event)
+            parts = measure_model(
+                model, histories, split, measuring, on_event=on_event, workers=workers
+            )
             metrics = merge_parts(parts)
-        runs.finish_run(run_dir, model, training, metrics)
+        if workers.number == 0:
+            runs.finish_run(run_dir, model, training, metrics)
         by_part = {f"{part}/{name}": v for part in metrics for name, v in metrics[part].items()}
         on_event(RunDone(state.best_epoch, by_part))
     except CannotWrite as error:

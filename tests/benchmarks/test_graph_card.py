@@ -88,6 +88,7 @@ def test_what_is_done_is_kept_and_not_trained_again(
     with pytest.raises(KeyboardInterrupt):
         run_missing(record, tmp_path, tmp_path, options, keep)
     assert len(json.loads(out.read_text())["trainings"]) == 2
+    assert len(trained) == 3  # no other one is begun
     run_missing(record, tmp_path, tmp_path, options, keep)
     assert len(record["trainings"]) == 6
     assert trained.count(trained[2]) == 2

@@ -1,5 +1,6 @@
 """`kgrec prepare` as typed: what it shows, what it leaves, exit codes and one-line errors."""
 
+import hashlib
 import json
 import re
 from pathlib import Path
@@ -54,6 +55,19 @@ def test_the_account_and_the_next_command(run_cli: RunCli, folder: Path):
     assert "reading log.csv (user_id = user, item_id = item" in result.stderr
     assert (folder / "dataset" / "toy" / "toy.inter").is_file()
     assert (folder / "kgrec.yaml").is_file()
+
+
+def test_the_next_command_is_train_while_the_vectors_fit(run_cli: RunCli, folder: Path):
+    """Vectors of the same graph stay; with another graph they have to be made anew."""
+    typed = ("prepare", "toy", "--raw", "log.csv", "--kg", "kg.tsv", "--links", "links.tsv")
+    assert "next: kgrec pretrain-kg" in run_cli(*typed).stdout
+    features = folder / "dataset" / "toy" / "toy.ent_feature"
+    features.write_text("ent_id:token\tent_vec:float_seq\ne1\t1 2\n")
+    kg_sha256 = hashlib.sha256((features.with_suffix(".kg")).read_bytes()).hexdigest()
+    Path(f"{features}.json").write_text(json.dumps({"kg_sha256": kg_sha256}))
+    assert run_cli(*typed).stdout.rstrip().endswith("next: kgrec train")
+    (folder / "kg.tsv").write_text((folder / "kg.tsv").read_text() + "e1\tr\te9\n")
+    assert "next: kgrec pretrain-kg" in run_cli(*typed).stdout
 
 
 def test_add_metadata_as_typed(run_cli: RunCli, folder: Path):

@@ -21,6 +21,7 @@ from kgrec_cli.core.evaluation.ranking import (
     score_by,
 )
 from kgrec_cli.core.model.gru4reckg import GRU4RecKG
+from kgrec_cli.core.workers import ALONE, Workers
 from kgrec_cli.events import OnEvent, Progress, Warn, ignore_event
 from kgrec_cli.settings import LIST_METRICS, METRICS, EvalArgs
 
@@ -70,6 +71,7 @@ def measure(
     settings: MeasureSettings,
     popularity: NDArray[np.int64],
     on_event: OnEvent = ignore_event,
+    workers: Workers = ALONE,
 ) -> Measured:
     """All metrics of `settings` for one part, masked and not.
 
@@ -81,6 +83,7 @@ def measure(
         settings: Metrics, cutoffs, candidates.
         popularity: int64 (N,), training interactions of each item.
         on_event: Hears how many targets are ranked.
+        workers: The processes that share the ranking.
     """
     targets = part_targets(histories, split, part)
     ranking = rank_targets(
@@ -96,6 +99,7 @@ def measure(
         on_chunk=lambda n_done: on_event(
             Progress(f"{part} targets", n_done, len(targets), "ranked", passing=True)
         ),
+        workers=workers,
     )
     if len(targets) == 0:
         return Measured(targets, ranking, {})
@@ -119,6 +123,7 @@ def measure_model(
     *,
     parts: Sequence[str] = PARTS,
     on_event: OnEvent = ignore_event,
+    workers: Workers = ALONE,
 ) -> dict[str, Measured]:
     """All metrics of a trained model, by part.
 
@@ -129,6 +134,7 @@ def measure_model(
         settings: Metrics, cutoffs, candidates, the length that the model reads.
         parts: "valid", "test".
         on_event: Hears the progress, and is warned of a part without targets.
+        workers: The processes that share the ranking; all get the whole.
     """
     model.eval()
     item_vectors = model.item_embedding.weight
@@ -140,7 +146,9 @@ def measure_model(
     )
     measured = {}
     for part in parts:
-        measured[part] = measure(score, histories, split, part, settings, popularity, on_event)
+        measured[part] = measure(
+            score, histories, split, part, settings, popularity, on_event, workers
+        )
         if not measured[part].metrics:
             on_event(Warn(f"the {part} part is empty: nothing to report of it"))
     return measured

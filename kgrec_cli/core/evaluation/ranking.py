@@ -17,6 +17,7 @@ from torch import Tensor
 from kgrec_cli.core.data.histories import Histories, Ints, prefixes, seen_events
 from kgrec_cli.core.memory import check_memory
 from kgrec_cli.core.model.gru4reckg import GRU4RecKG, SeenItems
+from kgrec_cli.core.workers import ALONE, Workers
 from kgrec_cli.errors import KgrecError
 
 # Scores of a chunk of targets: int64 (B,) indices into Histories.items -> float (B, N).
@@ -82,6 +83,7 @@ def rank_targets(
     eval_batch_size: int = 4096,
     candidates: Tensor | None = None,
     on_chunk: Callable[[int], None] = lambda n_done: None,
+    workers: Workers = ALONE,
 ) -> Ranking:
     """Ranks every target among all items, or among some.
 
@@ -99,6 +101,7 @@ def rank_targets(
         candidates: int64 (n, M), the items beside the target to rank it among; an item that stands
             twice counts once. None for all items.
         on_chunk: Called after each chunk with the number of targets that are ranked.
+        workers: The processes that share the targets; all get the whole.
 
     Raises:
         KgrecError: A score that is no finite number, or lists that do not fit into the memory.
@@ -107,6 +110,8 @@ def rank_targets(
     check_memory(
         2 * 4 * len(targets) * topk, f"lists of {topk:,} items for {len(targets):,} targets"
     )
+    n_targets, targets = len(targets), targets[workers.share]
+    candidates = None if candidates is None else candidates[workers.share]
     rows = chunk_size(n_items, eval_batch_size)
     chunks: list[Ranking] = []
     for begin in range(0, len(targets), rows):
@@ -121,28 +126,25 @@ def rank_targets(
             among = torch.full_like(scores, -torch.inf)
             among.scatter_(1, others, scores.gather(1, others))
             scores = among.scatter_(1, wanted[:, None], target_scores)
-        ranks, top = (scores >= target_scores).sum(1), _top_items(scores, topk)
+        places, top = (scores >= target_scores).sum(1), _top_items(scores, topk)
         scores[seen_items(histories, chosen, scores.device)] = -torch.inf
         scores.scatter_(1, wanted[:, None], target_scores)
-        ranks_masked, top_masked = (scores >= target_scores).sum(1), _top_items(scores, topk)
+        places_masked, top_masked = (scores >= target_scores).sum(1), _top_items(scores, topk)
         chunks.append(
             Ranking(
-                ranks.cpu().numpy(),
-                ranks_masked.cpu().numpy(),
+                places.cpu().numpy(),
+                places_masked.cpu().numpy(),
                 top.cpu().numpy().astype(np.int32),
                 top_masked.cpu().numpy().astype(np.int32),
             )
         )
-        on_chunk(begin + len(chosen))
+        on_chunk((begin + len(chosen)) * workers.count)
     if not chunks:
         empty, no_lists = np.zeros(0, np.int64), np.zeros((0, topk), np.int32)
-        return Ranking(empty, empty, no_lists, no_lists)
-    return Ranking(
-        np.concatenate([chunk.ranks for chunk in chunks]),
-        np.concatenate([chunk.ranks_masked for chunk in chunks]),
-        np.concatenate([chunk.top_items for chunk in chunks]),
-        np.concatenate([chunk.top_items_masked for chunk in chunks]),
-    )
+        chunks = [Ranking(empty, empty, no_lists, no_lists)]
+    names = ("ranks", "ranks_masked", "top_items", "top_items_masked")
+    own = (np.concatenate([getattr(chunk, name) for chunk in chunks]) for name in names)
+    return Ranking(*(workers.interleave(values, n_targets) for values in own))
 
 
 def check_finite(scores: Tensor) -> None:

@@ -1,6 +1,6 @@
 """GRUs over rows of unequal length, as they are defined: what tests compare the fast paths with.
 
-`gru_cpu` and `gru_cuda` compute the same under the same names, fast on their device. The equations
+`gru_cpu`, `gru_batch` and `gru_dense` compute the same, fast on their device. The equations
 are Cho et al. 2014's in cuDNN's variant: the reset gate multiplies after the matrix product. The
 weights are those of `torch.nn.GRU` without bias.
 

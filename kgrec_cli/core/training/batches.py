@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from kgrec_cli.core.data.histories import Histories, Ints, Items, prefix_starts
 from kgrec_cli.core.data.splits import Split, earliest_targets, train_targets
 from kgrec_cli.core.model.gru import PackedRows, last_positions
+from kgrec_cli.core.workers import ALONE, Workers
 
 
 def pack_slices(items: Items, starts: Ints, ends: Ints) -> tuple[PackedRows, Ints]:
@@ -56,7 +57,7 @@ class Chunk:
 
 @dataclass(frozen=True)
 class Batch:
-    """One optimiser step: its chunks, and how many targets they have between them."""
+    """One optimiser step: its chunks, and how many targets it has over all processes."""
 
     chunks: list[Chunk]
     n_targets: int
@@ -73,6 +74,7 @@ def prefix_batches(
     max_length: int,
     batch_size: int,
     rng: np.random.Generator,
+    workers: Workers = ALONE,
 ) -> Iterator[Batch]:
     """RecBole's way: one row per target, its prefix of at most `max_length` items.
 
@@ -81,16 +83,34 @@ def prefix_batches(
     targets = rng.permutation(train_targets(histories, split))
     for begin in range(0, len(targets), batch_size):
         chosen = targets[begin : begin + batch_size]
+        n_targets = len(chosen)
+        chosen = own_share(histories, chosen, chosen, workers)
         starts = prefix_starts(histories, chosen, max_length)
         order = np.argsort(starts - chosen, kind="stable")
         n_chunks = -(-int((chosen - starts).sum()) // CHUNK_POSITIONS)
         chunks = []
-        for members in np.array_split(order, n_chunks):
+        for members in np.array_split(order, n_chunks) if n_chunks else ():
             rows, places = pack_slices(histories.items, starts[members], chosen[members])
             wanted = np.zeros(len(places), dtype=np.int32)
             wanted[last_positions(rows.sizes).numpy()] = histories.items[chosen[members]]
             chunks.append(Chunk(rows, places, wanted, None, members[:0]))
-        yield Batch(chunks, len(chosen))
+        yield Batch(chunks, n_targets)
+
+
+def own_share(histories: Histories, rows: Ints, targets: Ints, workers: Workers) -> Ints:
+    """Those of some rows that are of this process's users.
+
+    Args:
+        histories: All histories; of every `workers.count` one is this process's.
+        rows: int64 (R,).
+        targets: int64 (R,), an event of each row's user.
+        workers: This process.
+    """
+    if workers.count == 1:
+        return rows
+    owners = np.searchsorted(histories.offsets, targets, side="right") - 1
+    own: Ints = rows[owners % workers.count == workers.number]
+    return own
 
 
 @dataclass(frozen=True)
@@ -145,6 +165,7 @@ def sequence_batches(
     batch_size: int,
     context: int,
     rng: np.random.Generator,
+    workers: Workers = ALONE,
 ) -> Iterator[Batch]:
     """Whole-sequence batches: a prediction at every position of a window.
 
@@ -154,9 +175,12 @@ def sequence_batches(
     """
     windows = cut_windows(histories, split, max_length=max_length, context=context, rng=rng)
     order, borders = order_windows(windows, batch_size, rng)
+    n_targets = windows.ends - windows.first_targets
     for begin, end in pairwise(borders):
-        chunk = _window_chunk(histories.items, windows, order[begin:end])
-        yield Batch([chunk], len(chunk.targets))
+        of_step = order[begin:end]
+        chosen = own_share(histories, of_step, windows.first_targets[of_step], workers)
+        chunks = [_window_chunk(histories.items, windows, chosen)] if len(chosen) else []
+        yield Batch(chunks, int(n_targets[of_step].sum()))
 
 
 def order_windows(windows: Windows, batch_size: int, rng: np.random.Generator) -> tuple[Ints, Ints]:

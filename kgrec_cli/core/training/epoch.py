@@ -23,6 +23,7 @@ from kgrec_cli.core.training.losses import (
     cross_entropy_in_chunks,
     sampled_softmax_in_chunks,
 )
+from kgrec_cli.core.workers import ALONE, Workers
 from kgrec_cli.errors import KgrecError
 from kgrec_cli.events import OnEvent, Progress
 from kgrec_cli.settings import GradientNorm, NegativeSampling
@@ -72,6 +73,7 @@ class EpochRunner:
         settings: Batches, loss, negatives and seed.
         device: Where to train.
         after_step: Called after every step of the optimiser.
+        workers: The processes that share every step.
     """
 
     def __init__(
@@ -83,6 +85,7 @@ class EpochRunner:
         settings: TrainingSettings,
         device: torch.device,
         after_step: Callable[[], None] = lambda: None,
+        workers: Workers = ALONE,
     ) -> None:
         self.model = model
         self.optimizer = optimizer
@@ -92,6 +95,7 @@ class EpochRunner:
         self.settings = settings
         self.device = device
         self.after_step = after_step
+        self.workers = workers
         self.n_items = model.item_embedding.num_embeddings
         if settings.loss_type != "CE":
             self._prepare_negatives()
@@ -126,8 +130,10 @@ class EpochRunner:
         self.model.train()
         seeds = np.random.SeedSequence([self.settings.seed, epoch])
         order_seed, torch_seed = seeds.generate_state(2)
-        torch.manual_seed(int(torch_seed))
-        generator = torch.Generator().manual_seed(int(torch_seed) + 1)
+        own_seed = int(torch_seed) + 2 * self.workers.number
+        torch.manual_seed(own_seed)
+        is_shared = self.settings.loss_type == "SSM"  # then all processes draw the same negatives
+        generator = torch.Generator().manual_seed((int(torch_seed) if is_shared else own_seed) + 1)
         rng = np.random.default_rng(order_seed)
         if self.settings.shuffle_ties:
             self.histories = splits.shuffle_ties(self.unshuffled, self.split, rng)
@@ -139,6 +145,7 @@ class EpochRunner:
                 shown_at = time.perf_counter()
                 on_event(Progress(f"epoch {epoch}", n_done, n_targets, "targets", passing=True))
         on_event(Progress(f"epoch {epoch}", n_targets, n_targets, "targets", passing=True))
+        self.workers.add_up([total])
         mean = float(total) / n_targets
         check_loss(mean, epoch, self.settings.learning_rate)
         return mean
@@ -152,16 +159,29 @@ class EpochRunner:
         for batch in self.batches(rng):
             self.optimizer.zero_grad(set_to_none=True)
             batch_loss = torch.zeros_like(total)
+            if self.settings.loss_type == "SSM":
+                self.drawn = self.shared_negatives.draw(generator)
             for chunk in batch.chunks:
                 loss = self.loss(chunk, self.start(chunk), generator)
-                if len(batch.chunks) > 1:
-                    loss = loss * (np.count_nonzero(chunk.targets) / batch.n_targets)
+                n_targets = np.count_nonzero(chunk.targets)
+                if n_targets < batch.n_targets:
+                    loss = loss * (n_targets / batch.n_targets)
                 loss.backward()  # type: ignore[no-untyped-call]
                 batch_loss += loss.detach()
+            self.add_up_gradients()
             self.update_weights()
             self.after_step()
             total += batch_loss * batch.n_targets
             yield batch.n_targets
+
+    def add_up_gradients(self) -> None:
+        """The sums of the gradients over all processes."""
+        if self.workers.count == 1:
+            return
+        weights = [weight for weight in self.model.parameters() if weight.requires_grad]
+        for weight in weights:
+            weight.grad = torch.zeros_like(weight) if weight.grad is None else weight.grad
+        self.workers.add_up(weight.grad for weight in weights if weight.grad is not None)
 
     def update_weights(self) -> None:
         """One step of the optimiser, its gradients clipped first if that is set."""
@@ -177,11 +197,13 @@ class EpochRunner:
         length, size = self.settings.MAX_ITEM_LIST_LENGTH, self.settings.train_batch_size
         if self.settings.train_batching == "prefix":
             return batches.prefix_batches(
-                self.histories, self.split, max_length=length, batch_size=size, rng=rng
-            )
+                self.histories, self.split, max_length=length, batch_size=size, rng=rng,
+                workers=self.workers,
+            )  # fmt: skip
         return batches.sequence_batches(
-            self.histories, self.split, max_length=length, batch_size=size, context=length, rng=rng
-        )
+            self.histories, self.split, max_length=length, batch_size=size, context=length, rng=rng,
+            workers=self.workers,
+        )  # fmt: skip
 
     def start(self, chunk: Chunk) -> Tensor | None:
         """The states that a chunk's rows begin with: those after what they read before it."""
@@ -205,8 +227,7 @@ class EpochRunner:
             seen, bias = self.seen_items(places + 1), self.model.seen_bias
             return cross_entropy_in_chunks(states, weight, targets, seen, bias)
         if self.settings.loss_type == "SSM":
-            negatives, log_q = self.shared_negatives.draw(generator)
-            return sampled_softmax_in_chunks(states, weight, targets, negatives, log_q)
+            return sampled_softmax_in_chunks(states, weight, targets, *self.drawn)
         return bpr(states, weight, targets, self.sample_negatives(targets, generator=generator))
 
     def seen_items(self, targets: Ints) -> SeenItems | None:

@@ -24,6 +24,7 @@ from kgrec_cli.core.model.gru4reckg import GRU4RecKG
 from kgrec_cli.core.stored_tensors import find_misfit, find_optimizer_misfit
 from kgrec_cli.core.training.epoch import EpochRunner, TrainingSettings
 from kgrec_cli.core.training.gpu_epoch import GPUEpochRunner
+from kgrec_cli.core.workers import ALONE, Workers
 from kgrec_cli.errors import KgrecError
 from kgrec_cli.events import EpochDone, OnEvent, Progress, ignore_event
 
@@ -74,6 +75,7 @@ def fit(
     on_epoch: OnEpoch = lambda state, epoch: None,
     on_event: OnEvent = ignore_event,
     validate: bool = True,
+    workers: Workers = ALONE,
 ) -> TrainingState:
     """Trains until early stopping or the last epoch, and leaves the best weights in the model.
 
@@ -95,6 +97,7 @@ def fit(
             ends the training (pruning).
         on_event: Hears the progress within an epoch.
         validate: Whether to evaluate and to stop early; without it the last epoch is the best.
+        workers: The processes that share every step and the validation; all come to the same state.
 
     Returns:
         The final state.
@@ -128,7 +131,7 @@ def fit(
     measured = cast(GRU4RecKG, model if averaged is None else averaged.module)
     after_step = (lambda: None) if averaged is None else partial(averaged.update_parameters, model)
     make_runner = EpochRunner if device.type == "cpu" else GPUEpochRunner
-    runner = make_runner(model, optimizer, histories, split, settings, device, after_step)
+    runner = make_runner(model, optimizer, histories, split, settings, device, after_step, workers)
     while not state.is_finished(settings):
         began = time.perf_counter()
         epoch = state.epoch + 1
@@ -138,7 +141,9 @@ def fit(
         metrics: dict[str, float] = {}
         is_last_chance = epoch == settings.epochs < settings.eval_step
         if validate and (epoch % settings.eval_step == 0 or is_last_chance):
-            metrics = validation_metrics(measured, histories, valid, settings, device, on_event)
+            metrics = validation_metrics(
+                measured, histories, valid, settings, device, on_event, workers
+            )
         state.epoch = epoch
         is_best = update_best(state, measured.state_dict, metrics, settings, validate=validate)
         elapsed_s = time.perf_counter() - began
@@ -229,6 +234,7 @@ def validation_metrics(
     settings: TrainingSettings,
     device: torch.device,
     on_event: OnEvent = ignore_event,
+    workers: Workers = ALONE,
 ) -> dict[str, float]:
     """The metrics of ranks for some targets, seen items not masked; `valid_metric` comes first."""
     model.eval()
@@ -245,6 +251,7 @@ def validation_metrics(
         on_chunk=lambda n_done: on_event(
             Progress("validation", n_done, len(targets), "ranked", passing=True)
         ),
+        workers=workers,
     )
     name, _, cutoff = settings.valid_metric.partition("@")
     values = rank_metrics(ranking.ranks, [name], [int(cutoff)])

@@ -5,6 +5,7 @@ Ray Tune's own driver slows down with the number of trials; here it holds only t
 
 import asyncio
 import logging
+import socket
 from collections.abc import Callable, Generator
 from importlib import import_module
 from typing import Any
@@ -104,11 +105,14 @@ def run_on_ray(
         ) from error
     is_mine = not ray.is_initialized()
     try:
+        host, _, port = (address or "").rpartition(":")
+        if host and port.isdecimal() and "//" not in host:  # Ray itself waits for minutes
+            socket.create_connection((host, int(port)), timeout=5).close()
         ray.init(
             address=address or "local", include_dashboard=None if address else False,
             log_to_driver=False, logging_level=logging.ERROR, ignore_reinit_error=True,
         )  # fmt: skip
-    except (ConnectionError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError) as error:
         raise KgrecError(
             f"--address {address}: no Ray cluster there ({str(error).partition(chr(10))[0]}); "
             "start one with ray start --head"

@@ -38,11 +38,14 @@ def open_study(
     storage = None
     where = re.sub(r"/.*@", "/***@", storage_url)  # a password stays unseen
     try:
-        where = make_url(storage_url).render_as_string().removeprefix("sqlite:///")
+        address = make_url(storage_url)
+        where = address.render_as_string().removeprefix("sqlite:///")
+        if address.drivername == "postgresql":
+            address = address.set(drivername="postgresql+psycopg")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ExperimentalWarning)
             try:
-                storage = RDBStorage(storage_url)
+                storage = RDBStorage(address.render_as_string(hide_password=False))
                 study = optuna.create_study(
                     storage=storage,
                     sampler=samplers.RandomSampler(),  # idle: every point is queued
@@ -54,7 +57,8 @@ def open_study(
                 _retry_interrupted(study)
                 trials = _finished_trials(study)
             except (RuntimeError, ImportError) as error:  # made by another Optuna; no driver
-                hint = "; install its driver" if isinstance(error, ImportError) else ""
+                hint = "; install its driver (for PostgreSQL kgrec[postgresql])"
+                hint = hint if isinstance(error, ImportError) else ""
                 raise KgrecError(
                     f"{where}: cannot open the study's database ({_reason(error)}){hint}"
                 ) from error

@@ -1,6 +1,5 @@
 """`kgrec prepare`: raw interactions, a graph and links in; the files of a data set out.
 
-`run` goes through the steps and writes, `graph` chooses the knowledge graph (`sources` lists what
-can be downloaded), `links` reads it and ties the items to its entities. `starter_files` leaves
-`kgrec.yaml` and `hyper.test`.
+`run` goes through the steps, `write` writes. `graph` plans where the knowledge graph comes from,
+`load` calls its reader (`links`, `dump`, `wikidata`), `join` and `metadata` add to it.
 """

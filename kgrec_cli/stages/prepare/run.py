@@ -15,13 +15,9 @@ import polars as pl
 
 from kgrec_cli import __version__
 from kgrec_cli.core.data import filters
-from kgrec_cli.core.linking.graph import ItemLinks
-from kgrec_cli.dataset.files import LABEL_TYPES, REPORT_NAME
 from kgrec_cli.errors import KgrecError, UsageError, shorten, unknown_name
 from kgrec_cli.events import Event, Note, OnEvent, Warn
-from kgrec_cli.formats.atomic import write_atomic
-from kgrec_cli.formats.files import WriteFile, sha256_of, write_json, write_together
-from kgrec_cli.formats.locks import only_writer, remove_leftovers
+from kgrec_cli.formats.locks import only_writer
 from kgrec_cli.formats.raw.choice import ColumnChoice
 from kgrec_cli.formats.raw.external_ids import LINKS_NAMES, IdTables
 from kgrec_cli.formats.raw.files import RawFile, describe_sources, is_pattern, is_there
@@ -38,17 +34,8 @@ from kgrec_cli.stages.prepare.load import load_graph
 from kgrec_cli.stages.prepare.metadata import read_metadata
 from kgrec_cli.stages.prepare.order import check_order
 from kgrec_cli.stages.prepare.starter_files import StarterFiles, leave_starter_files
+from kgrec_cli.stages.prepare.write import all_items, has_vectors, write_dataset
 
-INTER_TYPES = {"user_id": "token", "item_id": "token", "rating": "float", "timestamp": "float"}
-ITEM_TYPES = {
-    "item_id": "token",
-    "title": "token_seq",
-    "movie_title": "token_seq",
-    "release_year": "token",
-    "genre": "token_seq",
-}
-KG_TYPES = {"head_id": "token", "relation_id": "token", "tail_id": "token"}
-LINK_TYPES = {"item_id": "token", "entity_id": "token"}
 REPORTED_OPTIONS = (
     "min_rating",
     "min_user_inter",
@@ -94,13 +81,15 @@ class PrepareRequest:
 class PrepareResult:
     """The folder of the atomic files, and what `prepare.json` holds (`report`).
 
-    `bad_rows_path` is None when there are no bad rows.
+    `bad_rows_path` is None when there are no bad rows. `has_vectors` says whether entity vectors of
+    the same graph are there already.
     """
 
     dataset_dir: Path
     report: dict[str, Any]
     bad_rows_path: Path | None = None
     starter_files: StarterFiles = field(default_factory=StarterFiles)
+    has_vectors: bool = False
 
 
 def run_prepare(request: PrepareRequest, *, on_event: OnEvent) -> PrepareResult:
@@ -135,7 +124,7 @@ def _prepare(request: PrepareRequest, on_event: OnEvent) -> PrepareResult:
         plan = KGPlan("metadata")  # "auto" takes no graph whose links need titles
     table, inter_report = _filter(raw, request)
     time_report = check_order(raw, table, request.columns, tell)
-    items = _all_items(raw, table)
+    items = all_items(raw, table)
     counts = table.group_by("item_id", maintain_order=True).agg(pl.len().alias("n"))
     n_interactions = counts.with_columns(pl.col("item_id").cast(pl.String))
     metadata = read_metadata(raw, request.kg, tell)
@@ -187,12 +176,14 @@ def _prepare(request: PrepareRequest, on_event: OnEvent) -> PrepareResult:
         "warnings_on_results": [line for line, on_results in recorded if on_results],
     }
     dataset_dir = request.folder / request.data_path / request.name
-    labels = None if kg.labels is None else _labels_of(kg.labels, linked)
     if request.dry_run:
         return PrepareResult(dataset_dir, report)
-    bad_rows_path = _write(dataset_dir, request.name, raw, table, items, linked, labels, report)
+    bad_rows_path = write_dataset(
+        dataset_dir, request.name, raw, table, items, linked, kg.labels, report
+    )
     starter_files = leave_starter_files(request.folder, request.name, request.data_path)
-    return PrepareResult(dataset_dir, report, bad_rows_path, starter_files)
+    is_ready = has_vectors(dataset_dir, request.name)
+    return PrepareResult(dataset_dir, report, bad_rows_path, starter_files, is_ready)
 
 
 def _id_tables(
@@ -206,13 +197,6 @@ def _id_tables(
         files.append(find_catalog(request.items_path))
     files += [] if movielens is not None else [file for file in raw.files if file not in files]
     return IdTables(files, list(filter(None, (request.list_columns.id, columns.get("item_id")))))
-
-
-def _labels_of(labels: pl.DataFrame, linked: ItemLinks) -> pl.DataFrame:
-    """The names of what stands in the triples and links that are written."""
-    names = ("head_id", "relation_id", "tail_id")
-    tokens = pl.concat([*(linked.triples[name] for name in names), linked.links["entity_id"]])
-    return labels.filter(pl.col("token").is_in(tokens.unique().implode()))
 
 
 def check_name(request: PrepareRequest) -> None:
@@ -344,63 +328,3 @@ def _filter(raw: RawData, request: PrepareRequest) -> tuple[pl.DataFrame, dict[s
         "items": core.table["item_id"].n_unique(),
     }
     return core.table, report
-
-
-def _all_items(raw: RawData, table: pl.DataFrame) -> pl.DataFrame:
-    """The raw catalogue, else the items of the interactions; then those that it lacks."""
-    seen = table.select(pl.col("item_id").unique(maintain_order=True).cast(pl.String))
-    if raw.items is None:
-        return seen
-    if "movie_title" in raw.items.columns:
-        catalogue = raw.items.drop("title")
-    else:  # no films: a year or genres where the list has them
-        texts = ("title", "release_year", "genre")
-        unknown = [name for name in texts if raw.items[name].null_count() == raw.items.height]
-        catalogue = raw.items.drop(unknown)
-    lacking = seen.join(catalogue, on="item_id", how="anti", maintain_order="left")
-    return pl.concat([catalogue, lacking], how="diagonal")
-
-
-def _write(
-    dataset_dir: Path,
-    name: str,
-    raw: RawData,
-    table: pl.DataFrame,
-    items: pl.DataFrame,
-    linked: ItemLinks,
-    labels: pl.DataFrame | None,
-    report: dict[str, Any],
-) -> Path | None:
-    """Writes everything; returns the path of the bad rows, if there are any.
-
-    The report gets the SHA-256 of each file, by which `train` sees whether its verdict still holds.
-    """
-    users = raw.users
-    if users is None:
-        users = table.select(pl.col("user_id").unique(maintain_order=True).cast(pl.String))
-    tables = {
-        "inter": (table, {key: kind for key, kind in INTER_TYPES.items() if key in table.columns}),
-        "item": (items, {key: kind for key, kind in ITEM_TYPES.items() if key in items.columns}),
-        "user": (users, dict.fromkeys(users.columns, "token")),
-        "kg": (linked.triples, KG_TYPES),
-        "link": (linked.links, LINK_TYPES),
-        **({} if labels is None else {"label": (labels, LABEL_TYPES)}),
-    }
-    files: dict[str, WriteFile] = {
-        f"{name}.{suffix}": partial(write_atomic, table=content, types=types)
-        for suffix, (content, types) in tables.items()
-    }
-    bad_rows_name = f"{name}.bad_rows.tsv"
-    if raw.bad_rows.height:
-        files[bad_rows_name] = partial(raw.bad_rows.write_csv, separator="\t")
-    data_names = list(files)
-
-    def write_report(path: Path) -> None:
-        report["files"] = {name: sha256_of(path.with_name(name)) for name in data_names}
-        write_json(path, report)
-
-    files[REPORT_NAME] = write_report  # last, when the others lie beside it
-    remove = [name for name in (bad_rows_name, f"{name}.label") if name not in files]
-    remove_leftovers(dataset_dir.parent)
-    write_together(dataset_dir, files, remove, by="prepare")
-    return dataset_dir / bad_rows_name if raw.bad_rows.height else None

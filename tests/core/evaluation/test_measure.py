@@ -15,7 +15,7 @@ from kgrec_cli.core.evaluation.measure import (
     merge_parts,
 )
 from kgrec_cli.core.model.gru4reckg import GRU4RecKG
-from kgrec_cli.events import Event, Warn
+from kgrec_cli.events import Event, Progress, Warn
 from kgrec_cli.settings import Settings
 
 SETTINGS = Settings(
@@ -72,7 +72,7 @@ def test_a_model_is_measured_by_its_scores(events: list[Event]) -> None:
     assert measured["test"].ranking.ranks.tolist() == [5, 1]
     assert measured["test"].ranking.ranks_masked.tolist() == [1, 1]
     assert measured["valid"].ranking.ranks.tolist() == [4, 2]
-    assert not events
+    assert all(isinstance(event, Progress) for event in events)
 
 
 def test_an_empty_part_is_a_warning(events: list[Event]) -> None:

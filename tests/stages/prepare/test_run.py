@@ -159,7 +159,7 @@ def test_an_error_leaves_the_old_data_set(
     def full_disk(*arguments: object, **options: object):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("kgrec_cli.stages.prepare.run.write_json", full_disk)
+    monkeypatch.setattr("kgrec_cli.stages.prepare.write.write_json", full_disk)
     with pytest.raises(KgrecError, match="No space left on device"):
         prepare(min_rating=3)
     assert texts(result) == before
