@@ -20,7 +20,7 @@ PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
 LOCKED := --require-hashes --no-deps --only-binary :all:
 
 .PHONY: setup demo test test-all test-browser test-long test-newest test-lowest check audit lock fmt lint types \
-  contract docs docs-check results-page picture parity clean
+  contract docs docs-check site notebook results-page picture parity clean
 
 setup: .venv/installed
 
@@ -120,6 +120,16 @@ docs: setup
 docs-check: setup
 	$(BIN)/python docs/make_reference.py --check
 	$(BIN)/python -m benchmarks.accuracy.page --check
+
+# The documentation site in build/site; a warning is an error. To look at it with its search:
+# python -m http.server -d build/site
+site: .venv/extras-installed
+	$(BIN)/zensical build --strict --clean --config-file mkdocs.yml
+
+# docs/tutorial.ipynb run again, and its page.
+notebook: .venv/extras-installed
+	$(BIN)/python docs/make_notebook.py
+	$(BIN)/python docs/make_reference.py
 
 # docs/results.md, its plots and the README's table, from benchmarks/results/*.json.
 results-page: setup

@@ -1,9 +1,11 @@
 """Writes what the docs take from the code (`make docs`); `--check`: is it up to date?
 
-docs/cli.md and docs/settings.md altogether, and the list of files in docs/architecture.md.
+docs/cli.md, docs/settings.md and docs/notebook.md (the page of docs/tutorial.ipynb) altogether, and
+the list of files in docs/architecture.md.
 """
 
 import ast
+import json
 import subprocess
 import sys
 import tomllib
@@ -76,6 +78,19 @@ def _table(model: type[BaseModel], prefix: str = "") -> list[str]:
     return lines
 
 
+def render_notebook() -> str:
+    """The page of the notebook: its texts, its code and what that printed."""
+    notebook = json.loads((DOCS_DIR / "tutorial.ipynb").read_text(encoding="utf-8"))
+    blocks = [NOTE.replace("the code", "docs/tutorial.ipynb")]
+    for cell in notebook["cells"]:
+        source = "".join(cell["source"]).strip()
+        blocks.append(source if cell["cell_type"] == "markdown" else f"```python\n{source}\n```")
+        for output in cell.get("outputs", ()):
+            printed = output["text"] if "text" in output else output["data"]["text/plain"]
+            blocks.append(f"```text\n{''.join(printed).rstrip()}\n```")
+    return "\n\n".join([*blocks, ""])
+
+
 def render_architecture() -> str:
     """docs/architecture.md with the import contract and the first line of each file."""
     text = (DOCS_DIR / "architecture.md").read_text(encoding="utf-8")
@@ -129,6 +144,7 @@ if __name__ == "__main__":
     pages = {
         "cli.md": render_cli,
         "settings.md": render_settings,
+        "notebook.md": render_notebook,
         "architecture.md": render_architecture,
     }
     for page, render in pages.items():

@@ -151,6 +151,32 @@ def run_train(
     return results
 
 
+def base_settings(
+    folder: Path,
+    warm_start: Path | None,
+    like: str | Path | None,
+    dataset: str | None,
+    on_event: OnEvent,
+    *,
+    on_all_data: bool,
+    epochs: int | None,
+) -> dict[str, Any] | None:
+    """The settings that a warm start or a final fit begins with, those of a run; None for others.
+
+    Raises:
+        KgrecError: As `final_fit_settings`; or a warm start on all data without `epochs`: those of
+            a training from scratch are too many.
+    """
+    if warm_start is None or like is not None:
+        return final_fit_settings(folder, like, dataset, on_event) if on_all_data else None
+    if on_all_data and epochs is None:
+        raise KgrecError(
+            "--from with --on-all-data: nothing is held out to stop by, so give --epochs N: the "
+            "best epoch of a warm start that holds data out (`kgrec train --from RUN`)"
+        )
+    return read_run_settings(warm_start).model_dump(mode="json")
+
+
 def final_fit_settings(
     folder: Path, like: str | Path | None, dataset: str | None, on_event: OnEvent
 ) -> dict[str, Any]:
@@ -185,20 +211,6 @@ def final_fit_settings(
         raise KgrecError(f"{run_dir}: trained on all data itself; name a run that held data out")
     settings = read_run_settings(run_dir).model_dump(mode="json")
     return {**settings, "epochs": training.best_epoch}
-
-
-def warm_start_settings(run_dir: Path, *, on_all_data: bool, epochs: int | None) -> dict[str, Any]:
-    """The settings of a run to start from, as a mapping.
-
-    Raises:
-        KgrecError: A final fit without `epochs`: those of a training from scratch are too many.
-    """
-    if on_all_data and epochs is None:
-        raise KgrecError(
-            "--from with --on-all-data: nothing is held out to stop by, so give --epochs N: the "
-            "best epoch of a warm start that holds data out (`kgrec train --from RUN`)"
-        )
-    return read_run_settings(run_dir).model_dump(mode="json")
 
 
 def _held_out(run_dir: Path, dataset: str | None, on_event: OnEvent) -> bool:
