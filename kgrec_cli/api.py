@@ -194,20 +194,18 @@ def train(
         The run folder, its best epoch, its metrics.
     """
     from kgrec_cli.runs.run_dir import find_run
-    from kgrec_cli.stages.train import final_fit_settings, run_train, warm_start_settings
+    from kgrec_cli.stages.train import base_settings, run_train
     from kgrec_cli.trackers import tracking
 
     folder = Path(folder)
     if like is not None and not on_all_data:
         raise UsageError("train: like goes with on_all_data")
     with console.listening(quiet) as listen, tracking(tracker, listen) as on_event:
-        base = None
         warm_start = None if from_run is None else find_run(folder, from_run)
-        if warm_start is not None and like is None:
-            epochs = settings.get("epochs")
-            base = warm_start_settings(warm_start, on_all_data=on_all_data, epochs=epochs)
-        elif on_all_data:
-            base = final_fit_settings(folder, like, dataset, on_event)
+        base = base_settings(
+            folder, warm_start, like, dataset, on_event,
+            on_all_data=on_all_data, epochs=settings.get("epochs"),
+        )  # fmt: skip
         resolved = _resolve(folder, config, {"dataset": dataset}, settings, quiet, base)
         (run,) = run_train(
             resolved, folder, on_all_data=on_all_data, warm_start=warm_start, on_event=on_event

@@ -57,7 +57,10 @@ def evaluate(
 
     folder = Path()
     run_dir = find_run(folder, run)
-    typed = {"topk": _split(topk), "metrics": _split(metrics)}
+    typed = {
+        name: opt.split_list(text) if text else None
+        for name, text in (("topk", topk), ("metrics", metrics))
+    }
     settings = evaluation_settings(run_dir, {**typed, **parse_assignments(assignments or ())})
     with console.listening(json_output) as on_event:
         result = run_evaluate(
@@ -95,10 +98,6 @@ def evaluate(
         console.say(f"ranks of the test targets: {per_user}")
     if result.is_kept:
         console.say(f"written to {result.run_dir / 'metrics.json'}")
-
-
-def _split(text: str | None) -> list[str] | None:
-    return [name.strip() for name in text.split(",")] if text else None
 
 
 def _below(systems: Mapping[str, Mapping[str, Mapping[str, float]]], cutoff: int) -> list[str]:

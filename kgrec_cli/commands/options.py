@@ -104,6 +104,11 @@ DryRun = Annotated[
 ]
 
 
+def split_list(typed: str) -> list[str]:
+    """The words of a text "ONE, TWO,..."."""
+    return [word.strip() for word in typed.split(",") if word.strip()]
+
+
 def one_dataset(argument: str | None, option: str | None) -> str | None:
     """The data set that was named as an argument or by --dataset.
 

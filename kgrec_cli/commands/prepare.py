@@ -270,14 +270,15 @@ def account(report: dict[str, Any]) -> list[list[Any]]:
 def columns_made(report: dict[str, Any]) -> list[list[Any]]:
     """The rows of the table of relations that the columns of an item list gave."""
     return [
-        [" and ".join(use["relations"]), use["items"], use["values"], _from(use)]
+        [
+            " and ".join(use["relations"]),
+            use["items"],
+            use["values"],
+            f"{use['column']}: {use['how'] or 'as it is'}",
+        ]
         for use in report["kg"].get("columns", ())
         if use["kind"] != "unused"
     ]
-
-
-def _from(use: dict[str, Any]) -> str:
-    return f"{use['column']}: {use['how'] or 'as it is'}"
 
 
 def _share(count: int, total: int) -> str:

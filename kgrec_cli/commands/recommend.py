@@ -102,7 +102,7 @@ def recommend(
         )
     if many and explain:
         raise UsageError("--explain goes with --user, --item and --items, not with --out")
-    history = split_items(items or "")
+    history = opt.split_list(items or "")
     if items is not None and not history:
         raise UsageError("--items: no item in it; expected ITEM,ITEM,...")
 
@@ -110,7 +110,7 @@ def recommend(
         if typed.startswith("@"):
             found = [line for _, line in read_lines(Path(typed[1:]))]
         else:
-            found = split_items(typed)
+            found = opt.split_list(typed)
         if not found:
             raise UsageError(f"{option}: no item in it; expected ITEM,ITEM,... or @FILE")
         return found
@@ -156,12 +156,8 @@ def recommend(
         if explain:
             _show_reasons(each, of_list, recommender)
         else:
-            _show_items(each)
-
-
-def split_items(typed: str) -> list[str]:
-    """The item tokens of a text "ITEM, ITEM,..."."""
-    return [token.strip() for token in typed.split(",") if token.strip()]
+            rows = [[item.rank, item.item, item.title, item.score] for item in each.items]
+            console.table(None, ["", "item", "title", "score"], rows)
 
 
 def _as_json(of_user: "Recommendations", reasons: "list[Explanation]") -> dict[str, Any]:
@@ -179,18 +175,10 @@ def _show(of_user: "Recommendations") -> None:
     console.indented(f"{who}: {len(of_user.history)} items, the last ones: {last}", 0)
 
 
-def _show_items(of_user: "Recommendations") -> None:
-    rows = [[item.rank, item.item, item.title, item.score] for item in of_user.items]
-    console.table(None, ["", "item", "title", "score"], rows)
-
-
 def _show_reasons(
     of_user: "Recommendations", reasons: "list[Explanation]", recommender: "Recommender"
 ) -> None:
     """Under each item: the history items that carry its score, what the graph says, the parts."""
-    from kgrec_cli.runs.reasons import carriers_in_words, paths_in_words
-
-    titles, has_graph = recommender.titles, recommender.path_finder is not None
     for item, reason in zip(of_user.items, reasons, strict=True):
         parts = [
             f"{part.replace('_gru', ' GRU')} {value:+.2f}"
@@ -198,7 +186,7 @@ def _show_reasons(
             if abs(value) >= SHOWN_AMOUNT
         ]
         console.indented(f"{item.rank:>2}. {item.title or item.item} [{item.item}]", 0)
-        console.indented(carriers_in_words(reason, titles), 4)
-        console.indented(paths_in_words(reason, titles, has_graph=has_graph), 4)
+        for line in recommender.in_words(reason):
+            console.indented(line, 4)
         console.indented(f"score {item.score:.2f}: {', '.join(parts)}", 4)
     console.indented("(+: how far the score falls when that item is left out of the history)", 0)

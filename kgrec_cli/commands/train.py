@@ -90,12 +90,7 @@ def train(
     """Train GRU4RecKG (or GRU4Rec) and measure it on the validation and test parts."""
     from kgrec_cli.config import resolve_settings
     from kgrec_cli.runs.run_dir import find_run
-    from kgrec_cli.stages.train import (
-        final_fit_settings,
-        resume_train,
-        run_train,
-        warm_start_settings,
-    )
+    from kgrec_cli.stages.train import base_settings, resume_train, run_train
     from kgrec_cli.trackers import tracking
 
     folder, dataset = Path(), opt.one_dataset(dataset, dataset_option)
@@ -117,13 +112,11 @@ def train(
         with console.listening(json_output) as listen, tracking(tracker, listen) as on_event:
             results = [resume_train(run_dir, folder, threads=threads, on_event=on_event)]
     else:
-        base = None
         warm_start = None if from_run is None else find_run(folder, from_run)
-        if warm_start is not None and like is None:
-            base = warm_start_settings(warm_start, on_all_data=on_all_data, epochs=epochs)
-        elif on_all_data:
-            with console.listening(json_output) as on_event:
-                base = final_fit_settings(folder, like, dataset, on_event)
+        with console.listening(json_output) as on_event:
+            base = base_settings(
+                folder, warm_start, like, dataset, on_event, on_all_data=on_all_data, epochs=epochs
+            )
         settings = resolve_settings(
             folder=folder,
             config_paths=config,

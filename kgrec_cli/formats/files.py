@@ -257,7 +257,6 @@ def write_together(
     """
     if folder.parent.exists() and not folder.parent.is_dir():
         raise KgrecError(f"{folder.parent}: a file, expected a folder to write {folder.name}/ into")
-    staging_dir = staging_path(folder)
     mark_path = folder / f"{UNFINISHED}{by}"
 
     def put_in_place() -> None:
@@ -268,9 +267,7 @@ def write_together(
             (folder / name).unlink(missing_ok=True)
         mark_path.unlink(missing_ok=True)
 
-    try:
-        shutil.rmtree(staging_dir, ignore_errors=True)
-        staging_dir.mkdir(parents=True)
+    with staging(folder) as staging_dir:
         for name, write in files.items():
             write(staging_dir / name)
         folder.mkdir(exist_ok=True)
@@ -281,6 +278,20 @@ def write_together(
         except KeyboardInterrupt:
             put_in_place()
             raise
+
+
+@contextmanager
+def staging(folder: Path) -> Iterator[Path]:
+    """A new folder beside `folder` to write into; it is gone afterwards, and errors name `folder`.
+
+    Raises:
+        KgrecError: The disk is full, or nothing can be written there.
+    """
+    staging_dir = staging_path(folder)
+    try:
+        shutil.rmtree(staging_dir, ignore_errors=True)
+        staging_dir.mkdir(parents=True)
+        yield staging_dir
     except OSError as error:
         raise cannot_write(folder, error) from error
     except KgrecError as error:

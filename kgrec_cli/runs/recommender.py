@@ -29,6 +29,7 @@ from kgrec_cli.dataset.load import Dataset, load_dataset
 from kgrec_cli.errors import KgrecError
 from kgrec_cli.events import Note, OnEvent, Progress, ignore_event
 from kgrec_cli.runs.model_fit import branch_tables, expected_weights, widths_of
+from kgrec_cli.runs.reasons import carriers_in_words, paths_in_words
 from kgrec_cli.runs.recommended import Explanation, Recommendations, RecommendedItem, hidden_items
 from kgrec_cli.runs.run_dir import choose_device, set_up_cpu
 from kgrec_cli.runs.run_files import (
@@ -122,7 +123,7 @@ class Recommender:
             rows = self._encode(histories or ())
             owners: Sequence[str | None] = [None] * len(rows)
         else:
-            rows, owners = [self._history_of_user(user) for user in users], users
+            rows, owners = [self.history_of_user(user) for user in users], users
         if not rows:
             return []
         hidden = hidden_items(self.items, exclude, candidates, self.on_event)
@@ -181,6 +182,12 @@ class Recommender:
             for row, item in enumerate(items)
         ]
 
+    def in_words(self, reason: Explanation) -> list[str]:
+        """A reason in two lines: the history items that the score rests on; what the graph says."""
+        carriers = carriers_in_words(reason, self.titles)
+        has_graph = self.path_finder is not None
+        return [carriers, paths_in_words(reason, self.titles, has_graph=has_graph)]
+
     @cached_property
     def path_finder(self) -> PathFinder | None:
         """The graph of the data set around the run's items; None when there is no `.kg`."""
@@ -224,7 +231,7 @@ class Recommender:
         if histories is not None:
             rows = ((name, self._encode([items])[0]) for name, items in histories)
         elif users is not None:
-            rows, n_rows = ((user, self._history_of_user(user)) for user in users), len(users)
+            rows, n_rows = ((user, self.history_of_user(user)) for user in users), len(users)
         else:
             of_users, names = self.dataset.histories, self.dataset.users.tokens
             rows = ((names[user], self.history(n)) for n, user in enumerate(of_users.user_ids))
@@ -307,10 +314,15 @@ class Recommender:
 
     def has_history(self, user: str) -> bool:
         """Whether a user has events of items that the run knows."""
-        return (self.dataset.users.get(user) or 0) in self._history_index
+        return (self.dataset.users.get(user) or 0) in self.history_index
 
-    def _history_of_user(self, user: str) -> ItemIds:
-        index = self._history_index.get(self.dataset.users.get(user) or 0)
+    def history_of_user(self, user: str) -> ItemIds:
+        """The item ids of a user's history, oldest first.
+
+        Raises:
+            KgrecError: No such user.
+        """
+        index = self.history_index.get(self.dataset.users.get(user) or 0)
         if index is None:
             examples = ", ".join(self.dataset.users.tokens[1:4])
             raise KgrecError(
@@ -324,7 +336,7 @@ class Recommender:
         return histories.items[histories.offsets[index] : histories.offsets[index + 1]]
 
     @cached_property
-    def _history_index(self) -> dict[int, int]:
+    def history_index(self) -> dict[int, int]:
         """By user id, the index of the user's history."""
         return {int(user): index for index, user in enumerate(self.dataset.histories.user_ids)}
 

@@ -25,8 +25,8 @@ from kgrec_cli.core.model.gru4reckg import GRU4RecKG
 from kgrec_cli.dataset.load import Dataset
 from kgrec_cli.errors import MAX_LISTED, KgrecError, UsageError, shorten, unknown_name
 from kgrec_cli.formats.atomic import write_atomic
-from kgrec_cli.formats.files import cannot_write, write_json, write_text
-from kgrec_cli.formats.locks import InUse, only_writer, remove_leftovers, staging_path
+from kgrec_cli.formats.files import staging, write_json, write_text
+from kgrec_cli.formats.locks import InUse, only_writer, remove_leftovers
 from kgrec_cli.runs.run_files import (
     CHECKPOINT,
     CONFIG,
@@ -91,21 +91,12 @@ def new_run(
         else:
             run_dir = check_new_name(saved_dir, name + suffix)
             stack.enter_context(only_writer(run_dir))
-        staging_dir = staging_path(run_dir)
-        try:
-            shutil.rmtree(staging_dir, ignore_errors=True)
-            staging_dir.mkdir()
+        with staging(run_dir) as staging_dir:
             write_text(staging_dir / CONFIG, format_config(settings))
             write_atomic(staging_dir / ITEMS, table, ITEM_TYPES)
             write_json(staging_dir / ENVIRONMENT, {**describe_environment(device), **origin})
             finish(staging_dir)
             staging_dir.rename(run_dir)
-        except OSError as error:
-            raise cannot_write(run_dir, error) from error
-        except KgrecError as error:
-            raise KgrecError(str(error).replace(str(staging_dir), str(run_dir))) from error
-        finally:
-            shutil.rmtree(staging_dir, ignore_errors=True)
         yield run_dir
 
 

@@ -3,7 +3,6 @@
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,6 @@ from kgrec_cli.errors import KgrecError, shorten
 from kgrec_cli.events import OnEvent
 from kgrec_cli.runs.added_items import with_added_items
 from kgrec_cli.runs.item_search import ItemSearch
-from kgrec_cli.runs.reasons import carriers_in_words, paths_in_words
 from kgrec_cli.runs.recommended import Recommendations, RecommendedItem
 from kgrec_cli.runs.recommender import Recommender, load_recommender
 from kgrec_cli.runs.run_files import CONFIG, ITEMS, METRICS, MODEL
@@ -55,19 +53,10 @@ class Served:
         """The run's name."""
         return self.run.run_dir.name
 
-    @cached_property
-    def _users(self) -> dict[str, int]:
-        """By user token the index of the history."""
-        dataset = self.run.dataset
-        return {
-            dataset.users.tokens[user_id]: index
-            for index, user_id in enumerate(dataset.histories.user_ids)
-        }
-
     @property
     def knows_users(self) -> bool:
         """Whether the data set has been read."""
-        return "_users" in self.__dict__
+        return "history_index" in vars(self.run)
 
     def history_of(self, user: str) -> Items:
         """A user's items, oldest first. The first call reads the data set, which takes a while.
@@ -77,16 +66,14 @@ class Served:
         """
         with self._lock:
             try:
-                index = self._users.get(user)
+                is_known = self.run.has_history(user)
             except KgrecError as error:
                 raise Refused(
                     503, "the data set of this run cannot be read here; post a history instead"
                 ) from error
-        if index is None:
+        if not is_known:
             raise Refused(404, f"no user '{shorten(user)}' in the data set")
-        histories = self.run.dataset.histories
-        items: Items = histories.items[histories.offsets[index] : histories.offsets[index + 1]]
-        return items
+        return self.run.history_of_user(user)
 
     def id_of(self, text: str) -> int:
         """The id of the item that is meant.
@@ -161,20 +148,14 @@ class Served:
         )
         with self._lock:
             reasons = self.run.explain(found)
-        titles, has_graph = self.run.titles, self.run.path_finder is not None
+        names = ("entity", "parts", "drops", "carriers")
         paths = ("item", "label", "relation", "history_relation", "is_borne_out")
         return [
             {
                 **item,
                 "explanation": {
-                    "words": [
-                        carriers_in_words(reason, titles),
-                        paths_in_words(reason, titles, has_graph=has_graph),
-                    ],
-                    "entity": reason.entity,
-                    "parts": reason.parts,
-                    "drops": reason.drops,
-                    "carriers": reason.carriers,
+                    "words": self.run.in_words(reason),
+                    **{name: getattr(reason, name) for name in names},
                     "paths": [
                         {name: getattr(path, name) for name in paths} for path in reason.paths
                     ],

@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 
 from kgrec_cli.core.data.splits import check_targets
-from kgrec_cli.core.linking.names import with_names
+from kgrec_cli.core.linking.names import entities_of, with_names
 from kgrec_cli.core.linking.oddities import (
     count_self_loops,
     fit_links,
@@ -198,7 +198,7 @@ def _links(
             findings.append(Finding("note", ".link", text))
     if links.is_empty():
         return None
-    entities = pl.concat([kg["head_id"], kg["tail_id"]]).unique()
+    entities = entities_of(kg)
     if dataset is not None:
         known = links.filter(pl.col("entity_id").is_in(entities.implode()))
         n_known, n_items = known["item_id"].n_unique(), len(dataset.items) - 1
@@ -260,7 +260,7 @@ def _is_said(text: str, said: Sequence[str]) -> bool:
 
 def _graph(triples: pl.DataFrame, said: Sequence[str]) -> Iterator[Finding]:
     distinct = triples.unique()
-    entities = pl.concat([distinct["head_id"], distinct["tail_id"]]).n_unique()
+    entities = len(entities_of(distinct))
     n_relations = distinct["relation_id"].n_unique()
     text = f"{triples.height:,} triples, {entities:,} entities, {n_relations:,} relations"
     yield Finding("ok", ".kg", text)

@@ -262,11 +262,16 @@ def encode_triples(table: pl.DataFrame) -> tuple[Vocabulary, Vocabulary, Ints]:
     table = table.unique(maintain_order=True)
     entities = build_vocabulary(pl.concat([table["head_id"], table["tail_id"].alias("head_id")]))
     relations = build_vocabulary(table["relation_id"])
+    return entities, relations, _encode(table, entities, relations)
+
+
+def _encode(table: pl.DataFrame, entities: Vocabulary, relations: Vocabulary) -> Ints:
+    """Triples as ids from 0, int64 (n, 3); -1 for what is unknown."""
     columns = [
         vocabulary.encode(table[name]).astype(np.int64) - 1
         for name, vocabulary in zip(table.columns, (entities, relations, entities), strict=True)
     ]
-    return entities, relations, np.stack(columns, axis=1)
+    return np.stack(columns, axis=1)
 
 
 def _note_links(settings: Settings, folder: Path, entities: Vocabulary, on_event: OnEvent) -> None:
@@ -343,11 +348,7 @@ def _read_given(path: Path, entities: Vocabulary, relations: Vocabulary, on_even
         KgrecError: No such file, or none of its triples is known.
     """
     table = read_raw_triples(path, on_event=on_event).unique(maintain_order=True)
-    columns = [
-        vocabulary.encode(table[name]).astype(np.int64) - 1
-        for name, vocabulary in zip(table.columns, (entities, relations, entities), strict=True)
-    ]
-    found = np.stack(columns, axis=1)
+    found = _encode(table, entities, relations)
     is_known = (found >= 0).all(axis=1)
     if not is_known.any():
         raise KgrecError(f"{path}: none of its triples has entities and a relation of the .kg")

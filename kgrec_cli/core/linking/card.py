@@ -8,9 +8,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
+from kgrec_cli.core.linking.join import connected_groups
 from kgrec_cli.core.linking.lift import Consumption, Lift, relation_lift
 from kgrec_cli.core.linking.names import is_label
 from kgrec_cli.core.linking.oddities import same_relations
@@ -183,14 +182,7 @@ def _components(facts: pl.DataFrame, entities: pl.Series) -> tuple[int, float]:
     """How many parts the graph has, and the share of some entities that are in the largest."""
     if facts.is_empty() or entities.is_empty():
         return 0, 0.0
-    tokens = pl.concat([facts["head_id"], facts["tail_id"]]).unique().rename("token")
-    ids = tokens.to_frame().with_row_index("id")
-    one, other = (
-        facts.select(token=end).join(ids, on="token", maintain_order="left")["id"].to_numpy()
-        for end in ("head_id", "tail_id")
-    )
-    ones = np.ones(len(one), dtype=np.int8)
-    matrix = coo_array((ones, (one, other)), shape=(len(tokens), len(tokens)))
-    n, part = connected_components(matrix, directed=False)
-    of_items = entities.to_frame("token").join(ids, on="token")["id"].to_numpy()
-    return int(n), float((part[of_items] == np.bincount(part).argmax()).mean())
+    groups = connected_groups(facts.select("head_id", "tail_id"))
+    sizes = np.bincount(groups["group"].to_numpy())
+    of_items = entities.to_frame("token").join(groups, on="token")["group"].to_numpy()
+    return len(sizes), float((of_items == sizes.argmax()).mean())

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from kgrec_cli.core.linking.item_columns import BETWEEN_ITEMS, NO_FACTS
+from kgrec_cli.core.linking.names import entities_of
 from kgrec_cli.core.linking.oddities import count_self_loops
 
 _NO_GENRE = r"\(no genres listed\)"
@@ -54,7 +55,7 @@ def select_links(
     distinct = of_items.unique(maintain_order=True)
     chosen = distinct.unique("item_id", keep="first", maintain_order=True)
     unique_triples = triples.unique(maintain_order=True)
-    entities = pl.concat([unique_triples["head_id"], unique_triples["tail_id"]]).unique()
+    entities = entities_of(unique_triples)
     counted = chosen.join(n_interactions, on="item_id", how="semi", maintain_order="left")
     known = counted.filter(pl.col("entity_id").is_in(entities.implode()))
     shared = counted.filter(pl.col("entity_id").is_duplicated())

@@ -12,6 +12,8 @@ import polars as pl
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from kgrec_cli.core.linking.names import entities_of
+
 SAME_AS = r"(?i)(?:^|[/#:.])same_?as$"
 """The relations whose head and tail are the same entity."""
 
@@ -59,15 +61,31 @@ def join_graphs(graphs: Sequence[Graph]) -> Joined:
     through, n_apart = _through_items([graph.links for graph in graphs])
     facts = triples.filter(~says_same)
     names = _one_name(pl.concat([pairs, through]), links, facts)
+    entities = [entities_of(graph.triples) for graph in graphs]
     return Joined(
         _renamed(facts, names, "head_id", "tail_id"),
         _renamed(links, names, "entity_id"),
-        _count_shared(graphs),
+        sum(map(len, entities)) - pl.concat(entities).n_unique(),
         pairs.height,
         through.height,
         n_apart,
         names,
     )
+
+
+def connected_groups(pairs: pl.DataFrame) -> pl.DataFrame:
+    """The parts of a graph: columns token and group, a number that connected tokens share.
+
+    Args:
+        pairs: Two String columns, joined tokens.
+    """
+    ends = pairs.get_columns()
+    tokens = pl.concat([end.alias("token") for end in ends]).unique(maintain_order=True)
+    numbers = pl.int_range(len(tokens), eager=True)
+    one, other = (end.replace_strict(tokens, numbers).to_numpy() for end in ends)
+    ones = np.ones(len(one), dtype=np.int8)
+    matrix = coo_array((ones, (one, other)), shape=(len(tokens), len(tokens)))
+    return pl.DataFrame({"token": tokens, "group": connected_components(matrix, directed=False)[1]})
 
 
 def _renamed(table: pl.DataFrame, names: pl.DataFrame, *columns: str) -> pl.DataFrame:
@@ -101,24 +119,15 @@ def _one_name(pairs: pl.DataFrame, links: pl.DataFrame, facts: pl.DataFrame) -> 
 
     Of those that are the same the first in the links gives the name, else the first in the triples.
     """
-    tokens = pl.concat([pairs["one"], pairs["other"]]).unique(maintain_order=True).rename("token")
-    if tokens.is_empty():
+    if pairs.is_empty():
         return pl.DataFrame(schema={"token": pl.String, "name": pl.String})
-    ids = dict(zip(tokens, range(len(tokens)), strict=True))
-    one, other = (np.array([ids[token] for token in pairs[name]]) for name in ("one", "other"))
-    ones = np.ones(len(one), dtype=np.int8)
-    graph = coo_array((ones, (one, other)), shape=(len(tokens), len(tokens)))
-    group = connected_components(graph, directed=False)[1]
+    groups = connected_groups(pairs)
     of_facts = facts.select(pl.concat_list("head_id", "tail_id").explode()).to_series()
-    order = pl.concat([links["entity_id"], of_facts, tokens])
+    order = pl.concat([links["entity_id"], of_facts, groups["token"]])
     places = order.unique(maintain_order=True).rename("token").to_frame().with_row_index("place")
-    table = pl.DataFrame({"token": tokens, "group": group}).join(places, on="token").sort("place")
-    named = table.with_columns(name=pl.col("token").first().over("group"))
+    named = (
+        groups.join(places, on="token")
+        .sort("place")
+        .with_columns(name=pl.col("token").first().over("group"))
+    )
     return named.filter(pl.col("token") != pl.col("name")).select("token", "name")
-
-
-def _count_shared(graphs: Sequence[Graph]) -> int:
-    tokens = [
-        pl.concat([graph.triples["head_id"], graph.triples["tail_id"]]).unique() for graph in graphs
-    ]
-    return sum(map(len, tokens)) - pl.concat(tokens).n_unique()

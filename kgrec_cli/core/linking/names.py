@@ -1,6 +1,7 @@
 """The names of entities, to compare titles with: from label triples or from readable IRIs."""
 
 import re
+from collections.abc import Sequence
 from urllib.parse import unquote
 
 import polars as pl
@@ -51,15 +52,19 @@ def with_names(triples: pl.DataFrame, labels: pl.DataFrame) -> pl.DataFrame:
     return pl.concat([triples, names])
 
 
-def labels_of(names: pl.DataFrame, triples: pl.DataFrame) -> pl.DataFrame:
+def labels_of(
+    names: pl.DataFrame, triples: pl.DataFrame, linked: Sequence[pl.Series] = ()
+) -> pl.DataFrame:
     """The names (token, label) of a graph's relations and entities: columns token, kind, label.
 
-    A token that is both names both.
+    A token that is both names both. `linked` are entities that need not stand in triples.
     """
-    ends = pl.concat([triples["head_id"], triples["tail_id"]])
-    kinds = (("relation", triples["relation_id"]), ("entity", ends))
+    kinds = (
+        ("relation", triples["relation_id"].unique()),
+        ("entity", pl.concat([entities_of(triples), *linked]).unique()),
+    )
     return pl.concat(
-        names.filter(pl.col("token").is_in(tokens.unique().implode())).select(
+        names.filter(pl.col("token").is_in(tokens.implode())).select(
             "token", pl.lit(kind).alias("kind"), "label"
         )
         for kind, tokens in kinds
@@ -71,6 +76,11 @@ def _readable(iri: str) -> str:
     name = unquote(iri.strip("<>").rpartition("/")[2].rpartition("#")[2]).replace("_", " ")
     name = re.sub(r"\((\d{4}) [^()]*\)$", r"(\1)", name)
     return re.sub(r" \((?:film|movie|book|novel|album|song|[a-z ]+ film)\)$", "", name)
+
+
+def entities_of(triples: pl.DataFrame) -> pl.Series:
+    """The entities of triples (String columns head_id, tail_id), each once."""
+    return pl.concat([triples["head_id"], triples["tail_id"]]).unique()
 
 
 def is_label() -> pl.Expr:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import polars as pl
 
 from kgrec_cli.core.data.sanity import missing_marks
+from kgrec_cli.core.linking.names import entities_of
 
 MIN_RELATIONS = 5
 """With fewer relations a small graph may well have as few heads or tails."""
@@ -85,7 +86,7 @@ def graph_oddities(triples: pl.DataFrame) -> list[str]:
         triples: String columns head_id, relation_id, tail_id; no row twice.
     """
     n_heads, n_relations, n_tails = (triples[name].n_unique() for name in triples.columns)
-    n_entities = pl.concat([triples["head_id"], triples["tail_id"]]).n_unique()
+    n_entities = len(entities_of(triples))
     found = []
     fewest = min(n_heads, n_tails)
     if n_relations >= MIN_RELATIONS and n_relations > fewest:

@@ -14,7 +14,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from kgrec_cli.core.linking.graph import METADATA_PREFIXES
-from kgrec_cli.core.linking.names import entity_names, is_label
+from kgrec_cli.core.linking.names import entities_of, entity_names, is_label
 
 Triple = tuple[str, str, str]
 Ints = NDArray[np.int64]
@@ -204,7 +204,7 @@ def build_path_finder(
     """
     triples = triples.drop_nulls()
     facts = triples.filter(~is_label() & (pl.col("head_id") != pl.col("tail_id"))).unique()
-    tokens = pl.concat([facts["head_id"], facts["tail_id"]]).unique().sort().rename("token")
+    tokens = entities_of(facts).sort().rename("token")
     numbers = tokens.to_frame().with_row_index("id")
     of_items = pl.DataFrame(
         list(entities.items()), {"item": pl.String, "token": pl.String}, orient="row"

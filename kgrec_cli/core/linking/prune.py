@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
-from kgrec_cli.core.linking.names import is_label
+from kgrec_cli.core.linking.names import entities_of, is_label
 
 
 class Pruning(NamedTuple):
@@ -50,9 +50,9 @@ def prune(
         if fewer.height == facts.height:
             break
         facts = fewer
-    left = pl.concat([facts, names.filter(pl.col("head_id").is_in(_entities(facts).implode()))])
+    left = pl.concat([facts, names.filter(pl.col("head_id").is_in(entities_of(facts).implode()))])
     left = triples.join(left, on=triples.columns, how="semi", maintain_order="left")
-    before, after = (_entities(table) for table in (triples, left))
+    before, after = (entities_of(table) for table in (triples, left))
     had, has = (items.is_in(tokens.implode()) for tokens in (before, after))
     report = {
         "drop_relations": list(pruning.drop_relations),
@@ -83,7 +83,3 @@ def degrees(triples: pl.DataFrame) -> pl.DataFrame:
     ends = [triples.select(entity_id="head_id")]
     ends.append(triples.filter(pl.col("head_id") != pl.col("tail_id")).select(entity_id="tail_id"))
     return pl.concat(ends).group_by("entity_id").len("degree")
-
-
-def _entities(triples: pl.DataFrame) -> pl.Series:
-    return pl.concat([triples["head_id"], triples["tail_id"]]).unique()

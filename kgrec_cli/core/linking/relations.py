@@ -6,6 +6,8 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
+from kgrec_cli.core.linking.names import labels_of
+
 MIN_COVERAGE = 0.01
 MIN_SHARED = 0.1
 MIN_ENTROPY_BITS = 0.5
@@ -32,12 +34,10 @@ def label_table(
     names: Mapping[str, str], links: pl.DataFrame, triples: pl.DataFrame
 ) -> pl.DataFrame:
     """The names of what stands in links and triples: String columns token, kind, label."""
-    relations = set(triples["relation_id"].unique())
-    parts = (triples["head_id"], triples["tail_id"], links["entity_id"])
-    tokens = [("entity", each) for each in pl.concat(parts).unique().sort()]
-    tokens += [("relation", each) for each in sorted(relations)]
-    rows = [(token, kind, names[token]) for kind, token in tokens if token in names]
-    return pl.DataFrame(rows, dict.fromkeys(("token", "kind", "label"), pl.String), orient="row")
+    columns = dict.fromkeys(("token", "label"), pl.String)
+    table = pl.DataFrame(sorted(names.items()), columns, orient="row")
+    labels = labels_of(table, triples, [links["entity_id"]])
+    return labels.sort("kind", maintain_order=True)
 
 
 class ChosenRelations(NamedTuple):

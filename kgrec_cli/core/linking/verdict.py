@@ -21,7 +21,7 @@ from kgrec_cli.core.linking.fit import (
     fit_categories,
 )
 from kgrec_cli.core.linking.graph import is_metadata
-from kgrec_cli.core.linking.names import entity_names, is_label
+from kgrec_cli.core.linking.names import entities_of, entity_names, is_label
 from kgrec_cli.core.linking.titles import fold_title, parse_title
 
 Verdict = Literal["sound", "broken", "unknown"]
@@ -218,7 +218,7 @@ def _slips(links: pl.DataFrame, triples: pl.DataFrame) -> Iterator[pl.DataFrame]
     entities = links["entity_id"]
     for moved in (_rolled(entities, 1), _rolled(entities, -1), entities.reverse()):
         yield links.with_columns(entity_id=moved)
-    of_graph = pl.concat([triples["head_id"], triples["tail_id"]]).unique()
+    of_graph = entities_of(triples)
     numbers = [
         pl.DataFrame({column: tokens})
         .with_columns(number=pl.col(column).str.extract(r"(\d+)\D*$").cast(pl.Int64, strict=False))

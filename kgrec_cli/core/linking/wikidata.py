@@ -98,10 +98,6 @@ def _isbn(text: str) -> list[str]:
     return forms
 
 
-def _as_it_is(text: str) -> list[str]:
-    return [text] if text else []
-
-
 IDENTIFIERS = {
     "imdb": Identifier(("P345",), ("imdb", "imdbid", "tconst", "imdburl"), _imdb),
     "tmdb": Identifier(("P4947",), ("tmdb", "tmdbid", "themoviedbid"), _number),
@@ -121,8 +117,9 @@ def identifier(name: str) -> Identifier | None:
     if not PROPERTY_ID.fullmatch(name):
         return None
     known = [each for each in IDENTIFIERS.values() if name in each.properties]
-    forms = known[0].forms if known else _as_it_is
-    return Identifier((name,), known[0].columns if known else (), forms)
+    if known:
+        return known[0]._replace(properties=(name,))
+    return Identifier((name,), (), lambda text: [text] if text else [])
 
 
 def quoted(text: str) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 import polars as pl
 
 from kgrec_cli.core.linking.graph import ItemLinks, select_links
-from kgrec_cli.core.linking.names import entity_names, labels_of, with_names
+from kgrec_cli.core.linking.names import entities_of, entity_names, labels_of, with_names
 from kgrec_cli.core.linking.oddities import fit_links, graph_oddities, turned_text
 from kgrec_cli.core.linking.prune import Pruning, prune
 from kgrec_cli.core.linking.titles import MATCHES, match_titles
@@ -134,7 +134,7 @@ def load_kg(
 
 def _link_to_themselves(triples: pl.DataFrame, path: Path, item_ids: pl.Series) -> KnowledgeGraph:
     """The graph, and a link to itself of each item that is an entity of it."""
-    entities = pl.concat([triples["head_id"], triples["tail_id"]]).unique()
+    entities = entities_of(triples)
     ids = item_ids.filter(item_ids.is_in(entities.implode()))
     if ids.is_empty():
         raise KgrecError(
@@ -154,7 +154,7 @@ def _link_by_names(
 ) -> KnowledgeGraph:
     """The graph, and the links that the names of its entities give."""
     named = triples if labels is None else with_names(triples, labels_of(labels, triples))
-    names = entity_names(named, pl.concat([triples["head_id"], triples["tail_id"]]))
+    names = entity_names(named, entities_of(triples))
     if names.is_empty():
         raise KgrecError(
             f"{plan.triples_path}: its entities (such as '{triples['head_id'][0]}') have no names "

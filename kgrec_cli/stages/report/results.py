@@ -15,7 +15,6 @@ from kgrec_cli.core.linking.path_metrics import path_metric_rows
 from kgrec_cli.events import Note, OnEvent
 from kgrec_cli.runs.baselines import measure_baselines
 from kgrec_cli.runs.held_out import HeldOut
-from kgrec_cli.runs.reasons import carriers_in_words, paths_in_words
 from kgrec_cli.runs.recommended import Recommendations
 from kgrec_cli.runs.recommender import Recommender
 from kgrec_cli.runs.run_files import read_history, read_metrics
@@ -321,14 +320,7 @@ def build_users(recommender: Recommender, topk: int = N_LISTED) -> Section:
 
 def _entries(recommender: Recommender, found: Recommendations) -> list[Entry]:
     """The items of a list with the reasons of each."""
-    titles, has_graph = recommender.titles, recommender.path_finder is not None
     return [
-        Entry(
-            each.title or each.item,
-            [
-                carriers_in_words(reason, titles),
-                paths_in_words(reason, titles, has_graph=has_graph),
-            ],
-        )
+        Entry(each.title or each.item, recommender.in_words(reason))
         for each, reason in zip(found.items, recommender.explain(found), strict=True)
     ]

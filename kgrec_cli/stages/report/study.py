@@ -94,15 +94,13 @@ def _best(complete: Sequence[SearchTrial], score_name: str) -> Section:
         Table(
             f"The best {len(rows)} of {len(complete):,} complete trials",
             tuple(columns.values()),
-            [[_cell(row.get(name), name in params) for name in columns] for row in rows],
+            [  # settings as they are written, with all their digits
+                [str(row.get(name)) if name in params else row.get(name) for name in columns]
+                for row in rows
+            ],
         )
     ]
     return Section("best", "Best trials", blocks)
-
-
-def _cell(value: Any, is_param: bool) -> Any:
-    """A setting as it is written, with all its digits; other values as they are."""
-    return str(value) if is_param else value
 
 
 def _charts(trials: Sequence[SearchTrial], score_name: str) -> Section:
