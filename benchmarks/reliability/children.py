@@ -54,7 +54,8 @@ def import_all() -> None:
     _ = (optuna.visualization, pykeen.models, pykeen.training, scipy.sparse)
     for module in pkgutil.walk_packages(kgrec_cli.__path__, "kgrec_cli."):
         if module.name != "kgrec_cli.__main__":
-            importlib.import_module(module.name)
+            with suppress(ModuleNotFoundError):  # of an extra: no command here needs it
+                importlib.import_module(module.name)
 
 
 def import_like(child: Child) -> None:

@@ -87,6 +87,7 @@ def test_the_study_may_be_kept_in_another_database(run_cli: RunCli, folder: Path
     assert (folder / STUDY / "study.db").exists()
 
 
+@pytest.mark.slow
 def test_two_at_a_time_find_what_one_finds(run_cli: RunCli, folder: Path) -> None:
     told = run_cli("tune", "hyper.test", "--json", *ONE_EPOCH, "--set=threads=1")
     (folder / "hyper.test").rename(folder / "other.test")

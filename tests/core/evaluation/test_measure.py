@@ -80,6 +80,9 @@ def test_an_empty_part_is_a_warning(events: list[Event]) -> None:
     model = GRU4RecKG(SETTINGS, 4)
     measured = measure_model(model, histories, split, SETTINGS, on_event=events.append)
     assert list(merge_parts(measured)) == ["test", "test_masked"]
-    assert events == [Warn("the valid part is empty: nothing to report of it")]
+    assert events == [
+        Warn("the valid part is empty: nothing to report of it"),
+        Progress("test targets", 2, 2, "ranked", passing=True),
+    ]
     only_test = measure_model(model, histories, split, SETTINGS, parts=("test",))
     assert list(only_test) == ["test"]
