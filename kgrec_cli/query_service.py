@@ -141,17 +141,13 @@ class QueryService:
         self._examples.setdefault(task, query)
         answer = _read_answer(path)
         if answer is None:
-            self._n_asked[task] += 1
-            try:
-                with _one_at_a_time(folder):  # also of several commands
-                    found: Any = self._ask_patiently(query, may_halve)
-            except _TooSlowError as error:
-                if not error.is_said:
-                    raise
-                found = str(error)
-            answer = {"time": datetime.now(UTC).isoformat(timespec="seconds"), "answer": found}
-            asked = {"endpoint": self.endpoint, "query": query}
-            write_text(path, json.dumps(asked | answer, ensure_ascii=False))
+            with _one_at_a_time(folder):  # also of several commands
+                answer = _read_answer(path)  # another one may have asked meanwhile
+                if answer is None:
+                    self._n_asked[task] += 1
+                    answer = self._ask_and_keep(query, path, may_halve)
+                else:
+                    self._n_cached[task] += 1
         else:
             self._n_cached[task] += 1
         self._times.append(answer["time"])
@@ -159,6 +155,18 @@ class QueryService:
             raise _TooSlowError(answer["answer"])
         rows: list[Row] = answer["answer"]
         return rows
+
+    def _ask_and_keep(self, query: str, path: Path, may_halve: bool) -> dict[str, Any]:
+        try:
+            found: Any = self._ask_patiently(query, may_halve)
+        except _TooSlowError as error:
+            if not error.is_said:
+                raise
+            found = str(error)
+        answer = {"time": datetime.now(UTC).isoformat(timespec="seconds"), "answer": found}
+        asked = {"endpoint": self.endpoint, "query": query}
+        write_text(path, json.dumps(asked | answer, ensure_ascii=False))
+        return answer
 
     def summary(self) -> str:
         """One line: how many queries were asked, and from when the other answers are."""

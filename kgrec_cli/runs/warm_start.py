@@ -18,15 +18,12 @@ from kgrec_cli.core.stored_tensors import find_misfit
 from kgrec_cli.dataset.load import Dataset
 from kgrec_cli.errors import KgrecError
 from kgrec_cli.events import Note, OnEvent, Warn
-from kgrec_cli.runs.model_fit import branch_tables, expected_weights, widths_of
+from kgrec_cli.runs.model_fit import expected_weights, read_fitting_weights
 from kgrec_cli.runs.run_files import (
-    MODEL,
     Environment,
-    naming_the_cure,
     read_environment,
     read_run_items,
     read_run_settings,
-    read_weights,
 )
 from kgrec_cli.settings import Settings
 
@@ -36,9 +33,10 @@ FREE = ("dropout_prob", "hidden_dropout_prob", "freeze_kg", "seed", "recbole_com
 
 @dataclass(frozen=True)
 class WarmStart:
-    """A finished run to start from: its folder, items, weights by name, and what it was made of."""
+    """A finished run to start from: folder, settings, items, weights by name, what made it."""
 
     run_dir: Path
+    settings: Settings
     items: Vocabulary
     weights: dict[str, Tensor]
     environment: Environment
@@ -58,13 +56,8 @@ def read_warm_start(run_dir: Path, settings: Settings) -> WarmStart:
         if name not in FREE and value != getattr(own_shape, name):
             raise KgrecError(_other_shape(run_dir, name, getattr(own_shape, name), value))
     items = vocabulary_of(read_run_items(run_dir)["item_id"].to_list())
-    weights, meta = read_weights(run_dir)
-    tables = branch_tables(meta.tables, weights, len(items))
-    with naming_the_cure(run_dir / MODEL):
-        misfit = find_misfit(weights, expected_weights(own_shape, len(items), widths_of(tables)))
-        if misfit:
-            raise KgrecError(f"{run_dir / MODEL}: not the weights of this config.yaml: {misfit}")
-    return WarmStart(run_dir, items, weights, read_environment(run_dir))
+    weights, _, _ = read_fitting_weights(run_dir, own_shape, len(items))
+    return WarmStart(run_dir, theirs, items, weights, read_environment(run_dir))
 
 
 def _other_shape(run_dir: Path, name: str, theirs: object, ours: object) -> str:
@@ -96,6 +89,21 @@ def check_fits(
             f"--from {name}: {misfit}; a warm start needs feature files of the same names and "
             "widths as the run's"
         )
+
+
+def warn_of_leaks(warm: WarmStart, settings: Settings, on_event: OnEvent) -> None:
+    """Warns where the run may have trained on events that the new one holds out."""
+    name, ours = warm.run_dir.name, settings.eval_args
+    theirs = warm.settings.eval_args.model_copy(update={"mode": ours.mode})
+    if warm.environment.on_all_data:
+        seen = f"{name} was trained on all data"
+    elif theirs != ours:
+        seen = f"{name} split the events in another way (eval_args)"
+    else:
+        return
+    on_event(
+        Warn(f"{seen}, so its weights may know events that are held out now: metrics are too good")
+    )
 
 
 @torch.no_grad()

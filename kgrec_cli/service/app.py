@@ -30,6 +30,7 @@ ABOUT = (
 )
 PROBLEMS: dict[int | str, dict[str, Any]] = {
     401: {"model": bodies.Problem, "description": "No API key, or another one."},
+    403: {"model": bodies.Problem, "description": "Without a key: a Host other than localhost."},
     404: {"model": bodies.Problem, "description": "No such user or session."},
     409: {"model": bodies.Problem, "description": "No such item, or several."},
     413: {"model": bodies.Problem, "description": "The body is too large."},
@@ -41,8 +42,10 @@ Text = Annotated[str, Query(min_length=1, max_length=300)]
 SessionName = Annotated[str, Path(min_length=1, max_length=100)]
 
 
-def build_app(service: Service, measures: Measures, api_key: str | None) -> Guard:
-    """The service as an ASGI application."""
+def build_app(
+    service: Service, measures: Measures, api_key: str | None, *, is_local: bool = False
+) -> Guard:
+    """The service as an ASGI application; see `Guard`."""
     app = FastAPI(
         title="kgrec",
         version=__version__,
@@ -57,7 +60,7 @@ def build_app(service: Service, measures: Measures, api_key: str | None) -> Guar
     _answer_mistakes(app)
     if api_key is not None:
         _describe_key(app)
-    return Guard(app, measures, api_key)
+    return Guard(app, measures, api_key, is_local=is_local)
 
 
 def _add_lists(app: FastAPI, service: Service) -> None:

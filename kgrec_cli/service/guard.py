@@ -1,8 +1,11 @@
 """What stands before every route: the API key, bounds on bodies and time, counts."""
 
 import asyncio
+import functools
 import hmac
 import time
+from contextlib import suppress
+from ipaddress import ip_address
 from typing import Any
 
 import orjson
@@ -27,12 +30,20 @@ class Guard:
         measures: Counts every request.
         api_key: What clients must send; None for nothing.
         timeout_s: Seconds that a request may take, its body included.
+        is_local: Whether only hosts that `is_local_name` knows are answered.
     """
 
     def __init__(
-        self, app: ASGIApp, measures: Measures, api_key: str | None, timeout_s: float = TIMEOUT_S
+        self,
+        app: ASGIApp,
+        measures: Measures,
+        api_key: str | None,
+        timeout_s: float = TIMEOUT_S,
+        *,
+        is_local: bool = False,
     ) -> None:
         self._app, self._measures, self._timeout_s = app, measures, timeout_s
+        self._is_local = is_local
         self._key = None if api_key is None else api_key.encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -58,7 +69,11 @@ class Guard:
             await send(message)
 
         try:
-            if not self._may_enter(scope):
+            if self._is_local and not is_local_name(_header(scope, b"host")):
+                await _refuse(
+                    noting, 403, "without an API key only localhost is answered: set KGREC_API_KEY"
+                )
+            elif not self._may_enter(scope):
                 await _refuse(
                     noting, 401, "no or another API key: send it as Authorization: Bearer"
                 )
@@ -75,9 +90,26 @@ class Guard:
     def _may_enter(self, scope: Scope) -> bool:
         if self._key is None or scope["path"] in OPEN_PATHS:
             return True
-        given = next((value for name, value in scope["headers"] if name == b"authorization"), b"")
-        kind, _, key = given.partition(b" ")
+        kind, _, key = _header(scope, b"authorization").partition(b" ")
         return kind.lower() == b"bearer" and hmac.compare_digest(key.strip(), self._key)
+
+
+def _header(scope: Scope, wanted: bytes) -> bytes:
+    return next((value for name, value in scope["headers"] if name == wanted), b"")
+
+
+@functools.lru_cache(maxsize=64)
+def is_local_name(host: bytes) -> bool:
+    """Whether a Host header is localhost or an address: any other name may be a web page's.
+
+    A page whose name is made to lead here (DNS rebinding) could otherwise read what is answered.
+    """
+    name = host.decode("latin-1").lower()
+    name = name[1:].partition("]")[0] if name.startswith("[") else name.partition(":")[0]
+    with suppress(ValueError):
+        ip_address(name)
+        return True
+    return name in ("", "localhost") or name.endswith(".localhost")
 
 
 async def _refuse(send: Send, status: int, error: str) -> None:

@@ -67,7 +67,12 @@ def serve(
         service = Service(load_served(run_dir, folder, on_event))
         measures = Measures(service)
         config = uvicorn.Config(
-            build_app(service, measures, place.api_key),
+            build_app(
+                service,
+                measures,
+                place.api_key,
+                is_local=place.api_key is None and not place.is_public,
+            ),
             log_level="error",
             access_log=False,
             ws="none",

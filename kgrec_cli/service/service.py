@@ -29,8 +29,10 @@ class Service:
         self, function: Callable[P, Result], *arguments: P.args, **named: P.kwargs
     ) -> Result:
         """The result of a function for which the event loop must not wait; one at a time."""
-        async with self._thread:
-            return await asyncio.to_thread(function, *arguments, **named)
+        await self._thread.acquire()
+        work = asyncio.ensure_future(asyncio.to_thread(function, *arguments, **named))
+        work.add_done_callback(lambda _: self._thread.release())
+        return await asyncio.shield(work)  # a thread goes on when its request has timed out
 
     async def recommend(self, question: bodies.Question) -> bodies.Answer:
         """The list after a history or for a user."""
@@ -88,6 +90,8 @@ class Service:
         session = self._session(name)
         async with session.lock:
             items = self.served.ids_of(events.items)
+            for texts in (events.exclude, events.candidates or ()):
+                self.served.ids_of(texts)  # refused before the session goes on, not after
             served, scores = await self._read_events(session, items)
             history = served.ids_of(session.tokens)
             return {

@@ -3,7 +3,7 @@
 import os
 import shutil
 import time
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,7 +40,13 @@ from kgrec_cli.runs.run_files import (
     write_history,
     write_tensors,
 )
-from kgrec_cli.runs.warm_start import WarmStart, check_fits, read_warm_start, take_over
+from kgrec_cli.runs.warm_start import (
+    WarmStart,
+    check_fits,
+    read_warm_start,
+    take_over,
+    warn_of_leaks,
+)
 from kgrec_cli.settings import Settings
 
 
@@ -86,7 +92,13 @@ def run_train(
     workers = join_workers(choose_device(settings.device))
     if workers.number:
         on_event = ignore_event
-    if is_restart() and (stopped := _stopped_run(settings, folder)):
+    of_run = None if warm_start is None else os.path.relpath(warm_start, folder)
+    if is_restart() and n_seeds > 1:
+        raise KgrecError(
+            f"torchrun began {n_seeds} seeds again, and which of them are trained is not known: "
+            "`kgrec train --resume latest` resumes the last one, --seed N --seeds M begins others"
+        )
+    if is_restart() and (stopped := _stopped_run(settings, folder, on_all_data, of_run)):
         return [resume_train(stopped, folder, on_event=on_event)]
     if name is not None:
         runs.check_new_name(folder / settings.checkpoint_dir, name)
@@ -99,6 +111,8 @@ def run_train(
     tables = load_feature_tables(settings, dataset, folder, on_event)
     if warm is not None:
         check_fits(warm, settings, dataset, widths_of(tables))
+        if not on_all_data:
+            warn_of_leaks(warm, settings, on_event)
     check_model_size(narrow(settings, ModelSettings), len(dataset.items), widths_of(tables))
     check_negatives_size(settings, len(dataset.histories.items))
     warn_of_broken_links(settings, dataset, folder, on_event)
@@ -113,7 +127,7 @@ def run_train(
             name=name,
             suffix=f"-seed{seeded.seed}" if n_seeds > 1 else "",
             on_all_data=on_all_data,
-            warm_start=None if warm_start is None else os.path.relpath(warm_start, folder),
+            warm_start=of_run,
         )
         with new_run if workers.number == 0 else nullcontext(folder) as run_dir:
             on_event(Note(f"training {settings.model} on {dataset.name} -> {run_dir}"))
@@ -227,11 +241,16 @@ def resume_train(
         return _resume(run_dir, folder, threads, on_event, workers)
 
 
-def _stopped_run(settings: Settings, folder: Path) -> Path | None:
-    """The newest run with these settings, if it was stopped."""
+def _stopped_run(
+    settings: Settings, folder: Path, on_all_data: bool, warm_start: str | None
+) -> Path | None:
+    """The newest run of this training, if it was stopped; damaged runs are passed over."""
     for run_dir in reversed(runs.list_runs(folder / settings.checkpoint_dir)):
-        if read_run_settings(run_dir) == settings:
-            return None if runs.is_finished(run_dir) else run_dir
+        with suppress(KgrecError):
+            made = read_environment(run_dir)
+            is_same = (made.on_all_data, made.warm_start) == (on_all_data, warm_start)
+            if is_same and read_run_settings(run_dir) == settings:
+                return None if runs.is_finished(run_dir) else run_dir
     return None
 
 

@@ -152,3 +152,40 @@ def test_a_damaged_run_is_one_line(run_cli: RunCli, folder: Path) -> None:
     result = run_cli("train", "--from", "bad")
     assert result.exit_code == 1
     assert "saved/bad/items.tsv: its header is not" in result.error
+
+
+def test_weights_that_know_what_is_held_out_are_warned_of(run_cli: RunCli, folder: Path) -> None:
+    more = ("--on-all-data", "--like", "old")
+    assert run_cli("train", "--name", "final", *more).exit_code == 0
+    leaks = "its weights may know events that are held out now"
+    assert leaks not in run_cli("train", "--from", "old", *STAY).stderr
+    found = run_cli("train", "--from", "final", *STAY)
+    assert found.exit_code == 0, found.stderr
+    assert f"final was trained on all data, so {leaks}" in found.stderr
+    split = ("--set", "eval_args.split={'RS': [8, 1, 1]}")
+    assert leaks in run_cli("train", "--from", "old", *STAY, *split).stderr
+    fitted = run_cli("train", "--from", "final", "--on-all-data", *STAY)
+    assert fitted.exit_code == 0, fitted.stderr
+    assert leaks not in fitted.stderr
+
+
+def test_torchrun_resumes_the_training_it_began(
+    run_cli: RunCli, small_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not a stopped one of the same settings with other first weights, nor one of several seeds."""
+    assert run_cli("train", "--name", "old", "--epochs", "2", *QUICK).exit_code == 0
+    assert run_cli("train", "--from", "old", "--name", "stopped", "--epochs", "2").exit_code == 0
+    (small_folder / "saved/stopped/metrics.json").unlink()
+    (small_folder / "saved/zz").mkdir()
+    (small_folder / "saved/zz/config.yaml").write_text("epochs: [")
+    monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "1")
+    again = ("--config", "saved/old/config.yaml", "--epochs", "2")
+    found = run_cli("train", *again, "--seeds", "2")
+    assert found.exit_code == 1
+    assert "torchrun began 2 seeds again" in found.stderr
+    found = run_cli("train", *again, "--name", "anew")
+    assert found.exit_code == 0, found.stderr
+    assert (small_folder / "saved/anew/metrics.json").is_file()
+    found = run_cli("train", "--from", "old", "--epochs", "2")
+    assert found.exit_code == 0, found.stderr
+    assert (small_folder / "saved/stopped/metrics.json").is_file()

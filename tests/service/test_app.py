@@ -177,3 +177,58 @@ def test_what_is_measured(client) -> None:
     assert 'kgrec_requests_total{route="other",status="404"} 1.0' in lines
     assert "kgrec_sessions 1.0" in lines
     assert "kgrec_items 12.0" in lines
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("localhost:8000", 200), ("127.0.0.1:8000", 200), ("[::1]:8000", 200), ("LOCALHOST", 200),
+        ("evil.example", 403), ("localhost.evil.example:8000", 403), ("127.0.0.1.nip.io", 403),
+    ],
+)  # fmt: skip
+def test_without_a_key_a_name_that_leads_here_is_refused(service, host: str, status: int) -> None:
+    from starlette.testclient import TestClient
+
+    from kgrec_cli.service.app import build_app
+    from kgrec_cli.service.measures import Measures
+
+    with TestClient(build_app(service, Measures(service), None, is_local=True)) as client:
+        assert client.get("/health", headers={"host": host}).status_code == status
+
+
+def test_events_that_are_refused_leave_the_session_as_it_was(client) -> None:
+    """Else a client that mends its mistake would tell its event twice."""
+    name = client.post("/sessions", json={"history": ["i1"]}).json()["session"]
+    for wish in ({"exclude": ["nothing"]}, {"candidates": ["nothing"]}):
+        answer = client.post(f"/sessions/{name}/events", json={"items": ["i2"], **wish})
+        assert answer.status_code == 409
+    shown = client.get(f"/sessions/{name}").json()
+    assert [item["item"] for item in shown["history"]] == ["i1"]
+    answer = client.post(f"/sessions/{name}/events", json={"items": ["i2"]}).json()
+    whole = client.post("/recommend", json={"history": ["i1", "i2"]}).json()
+    assert as_pairs(answer["items"]) == as_pairs(whole["items"])
+
+
+def test_a_request_that_timed_out_lets_no_second_thread_begin(service) -> None:
+    import asyncio
+    import threading
+
+    running, most, may_end = 0, 0, threading.Event()
+
+    def work() -> None:
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        may_end.wait(5)
+        running -= 1
+
+    async def ask() -> None:
+        for _ in range(3):
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.05):
+                    await service.in_thread(work)
+        may_end.set()
+        await service.in_thread(work)
+
+    asyncio.run(ask())
+    assert most == 1

@@ -93,7 +93,7 @@ def test_sigterm_answers_what_has_come_in(folder: Path) -> None:
 
     with running(folder) as service:
         body = b'{"history": ["i1"]}'
-        head = b"POST /recommend HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+        head = b"POST /recommend HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
         begun = socket.create_connection(("127.0.0.1", service.port))
         begun.sendall(head + b"Content-Length: %d\r\n\r\n" % len(body) + body[:5])
         time.sleep(0.3)
@@ -139,7 +139,7 @@ def test_a_slow_body_gets_an_answer(folder: Path) -> None:
 
     patch = "import kgrec_cli.service.guard as g; g.Guard.__init__.__defaults__ = (0.3,)"
     with running(folder, patch=patch) as service:
-        head = b"POST /recommend HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+        head = b"POST /recommend HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
         with socket.create_connection(("127.0.0.1", service.port), timeout=30) as slow:
             slow.sendall(head + b"Content-Length: 100\r\n\r\n{")
             answer = b"".join(iter(lambda: slow.recv(2000), b""))

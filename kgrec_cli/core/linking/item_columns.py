@@ -167,21 +167,19 @@ def _bracketed(text: str) -> list[str]:
     """The elements of a JSON list or of a list as Python writes it, inner lists flattened."""
     try:
         values = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         try:
             values = ast.literal_eval(text) if len(text) < 100_000 else []
         except (ValueError, SyntaxError, MemoryError, RecursionError):
             values = text.strip("[]").split(",")
     found: list[str] = []
-
-    def add(value: object) -> None:
+    waiting: list[object] = [values]
+    while waiting:
+        value = waiting.pop()
         if isinstance(value, list | tuple | set):
-            for each in value:
-                add(each)
+            waiting += list(value)[::-1]
         elif value is not None and not isinstance(value, dict):
             found.append(str(value))
-
-    add(values)
     return found
 
 
@@ -240,7 +238,7 @@ def _bin_facts(cells: pl.DataFrame, name: str, n_bins: int) -> tuple[pl.DataFram
     least, most = pl.col("number").min().over("bin"), pl.col("number").max().over("bin")
     spans = rows.select(low=least, high=most).unique().rows()
     names = {
-        span: f"{span[0]:g} to {span[1]:g}" if span[0] < span[1] else f"{span[0]:g}"
+        span: f"{span[0]:.15g} to {span[1]:.15g}" if span[0] < span[1] else f"{span[0]:.15g}"
         for span in spans
     }
     labels = [names[span] for span in rows.select(low=least, high=most).iter_rows()]

@@ -116,3 +116,16 @@ def test_what_is_of_no_use_is_named(name: str, texts: list[str], why: str):
 def test_a_kind_that_no_cell_is_of():
     made = use("brand", ["Acme", "Blue"], "bins")
     assert (made.kind, made.how) == ("unused", "no cell holds a number (such as 'Acme')")
+
+
+def test_quantiles_of_long_numbers_stay_apart():
+    made = use("day", [str(20240101 + n) for n in range(4)], "bins", n_bins=2)
+    assert made.facts["tail_id"].unique(maintain_order=True).to_list() == [
+        "day:20240101 to 20240102", "day:20240103 to 20240104",
+    ]  # fmt: skip
+
+
+def test_deep_lists_are_read():
+    for depth in (900, 50_000):
+        made = use("tag", ["[" * depth + "1" + "]" * depth, "[1]", "[1]"], "list")
+        assert made.facts["tail_id"].to_list()[-2:] == ["tag:1", "tag:1"]

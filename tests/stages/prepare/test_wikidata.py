@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from kgrec_cli import query_service
+from kgrec_cli.core.linking import wikidata as wd
 from kgrec_cli.dataset.files import read_kg, read_labels
 from kgrec_cli.errors import KgrecError
 from kgrec_cli.events import Event, Note, Warn
@@ -368,3 +369,19 @@ def test_a_hundred_thousand_items_of_which_none_is_found(case: Case):
     answers = list((case.folder / "cache" / "queries").glob("*/*.json"))
     assert len(answers) == len(case.service.queries) == n_items / 400 + 1
     assert json.loads(answers[0].read_text())["endpoint"] == case.service.endpoint
+
+
+def test_two_commands_at_once_ask_each_query_once(service: Service, tmp_path: Path) -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
+    service.failures.append((0, {}, b"0.3"))  # the first waits for its answer, the second for it
+
+    def ask(_: int) -> list[dict[str, str]]:
+        one = query_service.QueryService(service.endpoint, lambda _: None, tmp_path)
+        make = lambda ids: wd.label_query(("en",), ids)  # noqa: E731
+        return list(one.ask_all("names", ["Q1", "Q2"], make, 10))
+
+    with ThreadPoolExecutor(2) as pool:
+        first, second = pool.map(ask, range(2))
+    assert first == second != []
+    assert len(service.queries) == 1
