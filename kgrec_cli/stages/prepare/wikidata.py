@@ -109,11 +109,7 @@ def _look_up(service: QueryService, ids: Ids, option: str, *, on_event: OnEvent)
 
 
 def find_by_title(
-    service: QueryService,
-    request: KGRequest,
-    items: pl.DataFrame | None,
-    *,
-    on_event: OnEvent,
+    service: QueryService, request: KGRequest, items: pl.DataFrame | None, *, on_event: OnEvent
 ) -> tuple[Found, dict[str, int]]:
     """Items and entities by title and year, and how many of each match."""
     if items is None:

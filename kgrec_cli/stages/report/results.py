@@ -5,11 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kgrec_cli.core.evaluation.bootstrap import (
-    Difference,
-    paired_differences,
-    user_means,
-)
+from kgrec_cli.core.evaluation.bootstrap import Difference, paired_differences, user_means
 from kgrec_cli.core.evaluation.measure import gains
 from kgrec_cli.core.linking.path_metrics import path_metric_rows
 from kgrec_cli.events import Note, OnEvent
