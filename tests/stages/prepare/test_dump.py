@@ -130,7 +130,9 @@ def test_other_spaces_are_read_as_well(case: Case, spaces: str):
     assert case.triples() == DIRECTORS | GENRES | WORKS
 
 
-@pytest.mark.parametrize(("before", "behind"), [("  ", " "), (" ", "  "), (" ", "\t"), (" \t", " ")])
+@pytest.mark.parametrize(
+    ("before", "behind"), [("  ", " "), (" ", "  "), (" ", "\t"), (" \t", " ")]
+)
 def test_more_spaces_around_the_tail_change_nothing(case: Case, before: str, behind: str):
     """The first line decides nothing; a literal is no value, and the end of a triple is found."""
     first, *others = LINES
