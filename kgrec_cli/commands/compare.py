@@ -96,11 +96,7 @@ def _show(result: "Comparison") -> None:
             )
     if result.settings:
         columns = ["setting", *(f"run {n}" for n in range(1, len(result.sides) + 1))]
-        rows = [  # as they are written, numbers with all their digits
-            [name, *(None if value is None else str(value) for value in values)]
-            for name, values in result.settings.items()
-        ]
-        console.table("Settings that differ", columns, rows)
+        console.table("Settings that differ", columns, result.setting_rows)
     else:
         console.say("no setting differs")
 

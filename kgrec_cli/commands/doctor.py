@@ -17,8 +17,7 @@ if TYPE_CHECKING:
 def doctor(
     dataset: opt.DatasetArgument = None,
     system: Annotated[
-        bool,
-        typer.Option("--system", help="Look at the machine: versions, threads, memory, GPUs."),
+        bool, typer.Option("--system", help="Look at the machine: versions, threads, memory, GPUs.")
     ] = False,
     dataset_option: opt.DatasetOption = None,
     config: opt.Config = None,

@@ -6,11 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from kgrec_cli.commands.command import MACHINE
-from kgrec_cli.commands.completion import (
-    complete_assignment,
-    complete_dataset,
-    complete_run,
-)
+from kgrec_cli.commands.completion import complete_assignment, complete_dataset, complete_run
 from kgrec_cli.descriptions import DEFAULTS, DESCRIPTIONS
 from kgrec_cli.errors import UsageError
 
@@ -99,8 +95,7 @@ Json = Annotated[
 ]
 
 DryRun = Annotated[
-    bool,
-    typer.Option("--dry-run", help="Only say what would be written.", rich_help_panel=MACHINE),
+    bool, typer.Option("--dry-run", help="Only say what would be written.", rich_help_panel=MACHINE)
 ]
 
 

@@ -47,8 +47,7 @@ def prepare(
         ),
     ] = None,
     time_format: Annotated[
-        str | None,
-        _raw(help="How the times are written, as for strptime: '%d.%m.%y %H:%M'."),
+        str | None, _raw(help="How the times are written, as for strptime: '%d.%m.%y %H:%M'.")
     ] = None,
     items: Annotated[
         Path | None, _raw(help="Item list of a table: id, title, year, genres.")
@@ -125,8 +124,7 @@ def prepare(
         _kg(metavar="CODE", help="Language of names, such as de. Default: that of the system."),
     ] = None,
     endpoint: Annotated[
-        str | None,
-        _kg(metavar="URL", help="Another service than query.wikidata.org."),
+        str | None, _kg(metavar="URL", help="Another service than query.wikidata.org.")
     ] = None,
     add_metadata: Annotated[
         bool,

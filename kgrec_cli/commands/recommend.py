@@ -43,8 +43,7 @@ def recommend(
         bool, typer.Option("--all-users", help="All users of the data set, to --out.")
     ] = False,
     users_file: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Users, one per line, to --out."),
+        Path | None, typer.Option(metavar="FILE", help="Users, one per line, to --out.")
     ] = None,
     histories: Annotated[
         Path | None,

@@ -1,6 +1,5 @@
 """`kgrec runs`: what lies under `saved/`: listed, shown, renamed, removed, and the best one."""
 
-import shutil
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -47,7 +46,7 @@ def list_runs(
     rows = [_describe(run, metric) for run in run_dir.list_runs(saved_dir)]
     for folder in half_begun:
         if remove_half_begun:
-            run_dir.remove_half_begun(folder)
+            run_dir.remove_folder(folder)
         rows.append({"run": folder.name, "state": "removed" if remove_half_begun else "half-begun"})
     if json_output:
         console.emit_json(rows)
@@ -128,7 +127,7 @@ def remove(
 ) -> None:
     """Remove runs for good. Their whole names are needed."""
     from kgrec_cli.formats.locks import only_writer
-    from kgrec_cli.runs.run_dir import find_run
+    from kgrec_cli.runs.run_dir import find_run, remove_folder
 
     folders = [find_run(Path(), name, finished=False) for name in names]
     for name, folder in zip(names, folders, strict=True):
@@ -136,10 +135,7 @@ def remove(
             raise UsageError(f"'{name}' is {folder.name}: give the whole name to remove it")
     for folder in [] if dry_run else dict.fromkeys(folders):
         with only_writer(folder):
-            try:
-                shutil.rmtree(folder)
-            except OSError as error:
-                raise KgrecError(f"{folder}: cannot be removed ({error.strerror})") from error
+            remove_folder(folder)
     if json_output:
         console.emit_json({"removed": [] if dry_run else [folder.name for folder in folders]})
         return

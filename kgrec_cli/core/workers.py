@@ -11,6 +11,8 @@ import torch
 import torch.distributed as dist
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.distributed.distributed_c10d import PrefixStore
+from torch.distributed.rendezvous import rendezvous
 
 from kgrec_cli.errors import KgrecError
 
@@ -71,7 +73,8 @@ def join_workers(device: torch.device) -> Workers:
     """This process among those that torchrun started; alone without it.
 
     Raises:
-        KgrecError: The device is a GPU, on which several processes do not train yet.
+        KgrecError: The device is a GPU, on which several processes do not train yet; another
+            process is gone.
     """
     count = int(os.environ.get("WORLD_SIZE", "1")) if "TORCHELASTIC_RUN_ID" in os.environ else 1
     if count == 1:
@@ -79,7 +82,12 @@ def join_workers(device: torch.device) -> Workers:
     if device.type != "cpu":
         raise KgrecError("several processes train on CPUs only: add --device cpu")
     if not dist.is_initialized():
-        dist.init_process_group("gloo")
+        with _peers_alive():
+            # torchrun's store outlives a restart: what the ended processes wrote must not be read.
+            store, rank, _ = next(rendezvous("env://"))
+            attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+            store = PrefixStore(attempt, store)
+            dist.init_process_group("gloo", store=store, rank=rank, world_size=count)
     return Workers(dist.get_rank(), count)
 
 

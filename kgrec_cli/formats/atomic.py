@@ -47,8 +47,9 @@ def read_header(path: Path, separator: str = "\t") -> dict[str, str]:
     columns: dict[str, str] = {}
     for field in line.split(separator):
         name, colon, kind = field.rpartition(":")
-        real = _real_separator(name)
-        if real is not None:
+        # What should be one name is `name:type` and more.
+        if match := re.search(rf":(?:{'|'.join(TYPES)})([^A-Za-z0-9_:])", name):
+            real = match[1]
             found, given = (SEPARATORS.get(each, repr(each)) for each in (real, separator))
             raise KgrecError(
                 f"{path}, line 1: fields are separated by {found}s, but field_separator is a "
@@ -66,12 +67,6 @@ def read_header(path: Path, separator: str = "\t") -> dict[str, str]:
 
 
 SEPARATORS = {"\t": "tab", " ": "space", ",": "comma", ";": "semicolon", "|": "bar"}
-
-
-def _real_separator(name: str) -> str | None:
-    """The separator of a header, when what should be one name is `name:type` and more."""
-    match = re.search(rf":(?:{'|'.join(TYPES)})([^A-Za-z0-9_:])", name)
-    return match[1] if match else None
 
 
 def read_atomic(

@@ -4,6 +4,7 @@ Both without taking the memory: a run's weights are looked at before a model is 
 """
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,9 @@ from torch.overrides import TorchFunctionMode
 
 from kgrec_cli.core.memory import check_memory
 from kgrec_cli.core.model.gru4reckg import GRU4RecKG, ModelSettings
+from kgrec_cli.core.stored_tensors import find_misfit
+from kgrec_cli.errors import KgrecError
+from kgrec_cli.runs.run_files import MODEL, WeightsMeta, naming_the_cure, read_weights
 from kgrec_cli.settings import Settings
 
 COPIES = 5
@@ -78,6 +82,23 @@ def check_negatives_size(settings: Settings, n_events: int) -> None:
 def widths_of(tables: Mapping[str, NDArray[np.float32]]) -> dict[str, int]:
     """The width of each branch's vectors."""
     return {name: table.shape[1] for name, table in tables.items()}
+
+
+def read_fitting_weights(
+    run_dir: Path, settings: ModelSettings, n_items: int
+) -> tuple[dict[str, Tensor], dict[str, NDArray[np.float32]], WeightsMeta]:
+    """The weights of a run, a table of zeros for each branch, and the values beside the weights.
+
+    Raises:
+        KgrecError: The file is damaged, or the weights are not those of a model of these settings.
+    """
+    weights, meta = read_weights(run_dir)
+    tables = branch_tables(meta.tables, weights, n_items)
+    with naming_the_cure(run_dir / MODEL):
+        misfit = find_misfit(weights, expected_weights(settings, n_items, widths_of(tables)))
+        if misfit:
+            raise KgrecError(f"{run_dir / MODEL}: not the weights of this config.yaml: {misfit}")
+    return weights, tables, meta
 
 
 def branch_tables(

@@ -23,24 +23,15 @@ from kgrec_cli.core.evaluation.recommend import check_scorable, read_histories, 
 from kgrec_cli.core.linking.names import with_names
 from kgrec_cli.core.linking.paths import PathFinder, build_path_finder
 from kgrec_cli.core.model.gru4reckg import GRU4RecKG, ModelSettings, build_model
-from kgrec_cli.core.stored_tensors import find_misfit
 from kgrec_cli.dataset.files import atomic_path, read_kg, read_labels
 from kgrec_cli.dataset.load import Dataset, load_dataset
 from kgrec_cli.errors import KgrecError
 from kgrec_cli.events import Note, OnEvent, Progress, ignore_event
-from kgrec_cli.runs.model_fit import branch_tables, expected_weights, widths_of
+from kgrec_cli.runs.model_fit import read_fitting_weights
 from kgrec_cli.runs.reasons import carriers_in_words, paths_in_words
 from kgrec_cli.runs.recommended import Explanation, Recommendations, RecommendedItem, hidden_items
 from kgrec_cli.runs.run_dir import choose_device, set_up_cpu
-from kgrec_cli.runs.run_files import (
-    ITEMS,
-    MODEL,
-    naming_the_cure,
-    read_environment,
-    read_run_items,
-    read_run_settings,
-    read_weights,
-)
+from kgrec_cli.runs.run_files import ITEMS, read_environment, read_run_items, read_run_settings
 from kgrec_cli.settings import Settings
 
 ItemIds = NDArray[np.int32]
@@ -374,13 +365,8 @@ def load_recommender(
         for name in ("title", "entity_id")
     )
     environment = read_environment(run_dir)
-    tensors, meta = read_weights(run_dir)
     sizes = narrow(settings, ModelSettings), len(items)
-    tables = branch_tables(meta.tables, tensors, len(items))
-    with naming_the_cure(run_dir / MODEL):
-        misfit = find_misfit(tensors, expected_weights(*sizes, widths_of(tables)))
-        if misfit:
-            raise KgrecError(f"{run_dir / MODEL}: not the weights of this config.yaml: {misfit}")
+    tensors, tables, meta = read_fitting_weights(run_dir, *sizes)
     model = build_model(*sizes, tables, choose_device(settings.device))
     model.load_state_dict(tensors)
     return Recommender(

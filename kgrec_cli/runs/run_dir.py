@@ -194,8 +194,8 @@ def list_half_begun(saved_dir: Path) -> list[Path]:
     return [path for path in sorted(saved_dir.glob("[!.]*")) if is_half_begun(path)]
 
 
-def remove_half_begun(path: Path) -> None:
-    """Removes a folder that `is_half_begun`.
+def remove_folder(path: Path) -> None:
+    """Removes a run, or a folder that `is_half_begun`.
 
     Raises:
         KgrecError: It cannot be removed.

@@ -18,15 +18,12 @@ from kgrec_cli.core.stored_tensors import find_misfit
 from kgrec_cli.dataset.load import Dataset
 from kgrec_cli.errors import KgrecError
 from kgrec_cli.events import Note, OnEvent, Warn
-from kgrec_cli.runs.model_fit import branch_tables, expected_weights, widths_of
+from kgrec_cli.runs.model_fit import expected_weights, read_fitting_weights
 from kgrec_cli.runs.run_files import (
-    MODEL,
     Environment,
-    naming_the_cure,
     read_environment,
     read_run_items,
     read_run_settings,
-    read_weights,
 )
 from kgrec_cli.settings import Settings
 
@@ -59,12 +56,7 @@ def read_warm_start(run_dir: Path, settings: Settings) -> WarmStart:
         if name not in FREE and value != getattr(own_shape, name):
             raise KgrecError(_other_shape(run_dir, name, getattr(own_shape, name), value))
     items = vocabulary_of(read_run_items(run_dir)["item_id"].to_list())
-    weights, meta = read_weights(run_dir)
-    tables = branch_tables(meta.tables, weights, len(items))
-    with naming_the_cure(run_dir / MODEL):
-        misfit = find_misfit(weights, expected_weights(own_shape, len(items), widths_of(tables)))
-        if misfit:
-            raise KgrecError(f"{run_dir / MODEL}: not the weights of this config.yaml: {misfit}")
+    weights, _, _ = read_fitting_weights(run_dir, own_shape, len(items))
     return WarmStart(run_dir, theirs, items, weights, read_environment(run_dir))
 
 

@@ -113,6 +113,14 @@ class Comparison:
     settings: dict[str, list[Any]]
     cutoff: int
 
+    @property
+    def setting_rows(self) -> list[list[Any]]:
+        """Name and values of each setting that differs, as written: numbers with all digits."""
+        return [
+            [name, *(None if value is None else str(value) for value in values)]
+            for name, values in self.settings.items()
+        ]
+
     def changes(self) -> list[Change]:
         """The differences in `SHOWN` at the cutoff, of all pairs; Holm's p is of their number."""
         shown = [
@@ -192,7 +200,6 @@ def _measure(held_out: HeldOut, on_event: OnEvent) -> Side:
         raise KgrecError(f"{run_dir}: its test part is empty, so there is nothing to compare")
     owners = dataset.histories.owners[measured.targets]
     _, rows = np.unique(dataset.histories.user_ids[owners], return_inverse=True)
-    ranks = (measured.ranking.ranks, measured.ranking.ranks_masked)
     return Side(
         run_dirs=(run_dir,),
         seeds=(settings.seed,),
@@ -208,7 +215,7 @@ def _measure(held_out: HeldOut, on_event: OnEvent) -> Side:
                 for metric in METRICS
                 for k in settings.topk
             }
-            for view, of_view in zip(VIEWS, ranks, strict=True)
+            for view, of_view in measured.views.items()
         },
     )
 

@@ -8,11 +8,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from kgrec_cli.core.data import splits
-from kgrec_cli.core.evaluation.measure import (
-    PARTS,
-    Measured,
-    merge_parts,
-)
+from kgrec_cli.core.evaluation.measure import PARTS, Measured, merge_parts
 from kgrec_cli.core.evaluation.slices import TIED, popularity_groups, slice_metrics, time_groups
 from kgrec_cli.core.linking.path_metrics import ExplainedList, path_metrics
 from kgrec_cli.dataset.load import Dataset
@@ -81,14 +77,14 @@ def run_evaluate(
     metrics, test = merge_parts(measured), measured["test"]
     slices = measure_slices(test, dataset, popularity, settings)
     if tied := slices["test"].get(TIED):
-        on_event(Note(_tie_note(int(tied["n_targets"]), len(test.targets))))
+        n_tied, n = int(tied["n_targets"]), len(test.targets)
+        text = f"{n_tied:,} of {n:,} test targets ({n_tied / n:.0%}) have the time of another event"
+        text += f" of their user: the rows' order decides between them (slice '{TIED}')"
+        on_event(Note(text))
     if per_user_path is not None:
         write_table(per_user_path, per_user_table(test, dataset))
     baseline_metrics = {
-        name: {
-            **each.measured.metrics,
-            **({"parameters": each.parameters} if each.parameters else {}),
-        }
+        name: each.measured.metrics | ({"parameters": each.parameters} if each.parameters else {})
         for name, each in measure_baselines(held_out, baselines, on_event).items()
     }
     of_paths = measure_explanations(held_out, on_event) if explanations else {}
@@ -106,13 +102,6 @@ def run_evaluate(
     return Evaluation(run_dir, metrics, baseline_metrics, slices, is_kept, of_paths)
 
 
-def _tie_note(n_tied: int, n_targets: int) -> str:
-    return (
-        f"{n_tied:,} of {n_targets:,} test targets ({n_tied / n_targets:.0%}) have the time of "
-        f"another event of their user: the rows' order decides between them (slice '{TIED}')"
-    )
-
-
 def measure_slices(
     test: Measured, dataset: Dataset, popularity: NDArray[np.int64], settings: Settings
 ) -> dict[str, dict[str, dict[str, float]]]:
@@ -123,10 +112,10 @@ def measure_slices(
     items = dataset.histories.items[test.targets]
     groups = {name: of[items] for name, of in item_groups(dataset, popularity).items()}
     groups |= time_groups(dataset.histories, test.targets)
-    views = {"test": test.ranking.ranks, "test_masked": test.ranking.ranks_masked}
     metrics = [name for name in settings.metrics if name in ("NDCG", "Hit", "MRR")]
     return {
-        view: slice_metrics(ranks, groups, metrics, settings.topk) for view, ranks in views.items()
+        view: slice_metrics(ranks, groups, metrics, settings.topk)
+        for view, ranks in test.views.items()
     }
 
 

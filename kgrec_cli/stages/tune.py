@@ -144,21 +144,15 @@ def read_space(settings: Settings, space_path: Path, on_event: OnEvent) -> Searc
     check_parameter_names(space, tunable)
     for number in space.skipped_lines:
         on_event(Note(f"{space_path}, line {number}: fewer than three words, skipped"))
-    _check_points(settings, space)
+    for name, range_ in space.ranges.items():
+        for value in range_.values if isinstance(range_, Choice) else ():
+            _with_point(settings, {name: value}, f"{space.path}, line {space.line_numbers[name]}")
     return space
 
 
 def study_dir_of(settings: Settings, folder: Path, space_path: Path) -> Path:
     """The folder of a study; its name is that of the study."""
     return folder / "studies" / f"{settings.dataset}-{settings.model}-{space_path.stem}"
-
-
-def _check_points(settings: Settings, space: SearchSpace) -> None:
-    """Refuses a listed value that no trial could take before the first trial is run."""
-    for name, range_ in space.ranges.items():
-        for value in range_.values if isinstance(range_, Choice) else ():
-            where = f"{space.path}, line {space.line_numbers[name]}"
-            _with_point(settings, {name: value}, where)
 
 
 def _with_point(settings: Settings, point: Mapping[str, Any], where: str) -> Settings:

@@ -46,7 +46,7 @@ def mirror(
         return path
 
     freebase = sources.KGS["freebase"]
-    for name in ("ml-100k", "ml-1m"):
+    for name in ("ml-100k", "ml-1m", "ml-latest-small"):
         remote = sources.DATASETS[name]
         md5 = zip_folder(place(remote), real_data_dir / name, name)
         monkeypatch.setitem(sources.DATASETS, name, replace(remote, checksum=md5))

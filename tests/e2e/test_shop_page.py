@@ -66,11 +66,14 @@ def test_the_notebook_prints_what_it_shows(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setenv("PYTHONPATH", str(DOCS_DIR.parent))
     for before, after in zip(kept.cells, run_notebook().cells, strict=True):
         shown, printed = texts(before), texts(after)
-        assert len(shown) == len(printed), before.source
-        # The figures of a training are those of the machine; its titles may change places.
-        assert [re.sub(r"\d", "0", line)[:12] for line in shown[:2]] == [
-            re.sub(r"\d", "0", line)[:12] for line in printed[:2]
-        ], before.source
+        if "train(" in before.source or "recommend(" in before.source:
+            # Epochs, titles and scores near to each other differ from machine to machine.
+            assert [line.split()[:1] for line in shown[:1]] == [
+                line.split()[:1] for line in printed[:1]
+            ], before.source
+        else:
+            assert len(shown) == len(printed), before.source
+            assert all(map(is_alike, shown, printed)), "\n".join(printed)
 
 
 def texts(cell: dict) -> list[str]:

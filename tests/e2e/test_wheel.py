@@ -24,7 +24,7 @@ def call(*arguments: str | Path, cwd: Path, env: Mapping[str, str] | None = None
         env={**os.environ, **(env or {})},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout

@@ -55,6 +55,11 @@ class Measured:
     ranking: Ranking
     metrics: dict[str, dict[str, float]]
 
+    @property
+    def views(self) -> dict[str, Ints]:
+        """The ranks of test targets by view: among all items, and with seen items masked."""
+        return {"test": self.ranking.ranks, "test_masked": self.ranking.ranks_masked}
+
 
 def part_targets(histories: Histories, split: Split, part: str) -> Ints:
     """The targets of "valid" or "test"."""
@@ -247,11 +252,12 @@ def list_metrics(
         listed = listed[listed > 0]
         counts = np.sort(np.bincount(listed, minlength=len(popularity))[-n_items:])
         total = max(int(counts.sum()), 1)
+        shares = counts[counts > 0] / total
         order = 2 * np.arange(1, n_items + 1) - n_items - 1
         at_cutoff = {
             "ItemCoverage": np.count_nonzero(counts) / n_items,
             "AveragePopularity": popularity[listed].mean() if len(listed) else 0.0,
-            "ShannonEntropy": _entropy(counts[counts > 0] / total),
+            "ShannonEntropy": -(shares * np.log(shares)).sum() / max(len(shares), 1),
             "GiniIndex": (order * counts).sum() / total / n_items,
             "TailPercentage": in_tail[listed].mean() if len(listed) else 0.0,
         }
@@ -259,8 +265,3 @@ def list_metrics(
             if name in at_cutoff:
                 values[f"{name.casefold()}@{cutoff}"] = float(at_cutoff[name])
     return values
-
-
-def _entropy(shares: NDArray[np.float64]) -> float:
-    """-sum(p log p) over the number of shares; 0 when there is none."""
-    return float(-(shares * np.log(shares)).sum() / max(len(shares), 1))

@@ -112,12 +112,7 @@ def check_scorable(states: Tensor, weight: Tensor) -> None:
 
 
 def _best_of_tiles(
-    states: Tensor,
-    weight: Tensor,
-    seen: SeenItems,
-    added: Tensor | float,
-    never: Tensor,
-    topk: int,
+    states: Tensor, weight: Tensor, seen: SeenItems, added: Tensor | float, never: Tensor, topk: int
 ) -> tuple[Tensor, Tensor]:
     """The K best items of each row, and their scores; scores exist for one tile of items at a time.
 

@@ -162,9 +162,7 @@ def _relation_card(
         sizes.height,
         sizes.filter(pl.col("n") > 1).height,
         relation_lift(
-            of_relation.select("value", "item"),
-            direct.select("item", other="item_right"),
-            consumed,
+            of_relation.select("value", "item"), direct.select("item", other="item_right"), consumed
         ),
     )
 

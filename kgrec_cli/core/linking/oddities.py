@@ -116,9 +116,7 @@ def count_self_loops(triples: pl.DataFrame) -> int:
     return triples.filter(pl.col("head_id") == pl.col("tail_id")).height
 
 
-def same_relations(
-    triples: pl.DataFrame,
-) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
+def same_relations(triples: pl.DataFrame) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
     """Pairs of relations of which one says nearly all that the other says: reversed, and as it is.
 
     Args:

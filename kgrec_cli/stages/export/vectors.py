@@ -63,7 +63,9 @@ def run_export_vectors(
     }
     files: dict[str, WriteFile] = {}
     files["items.parquet"] = partial(write_table, table=_with_vectors(of_items, items))
-    if _has_interactions(trained):
+    parts = trained.settings.benchmark_filename
+    suffix = f"{parts[0]}.inter" if parts else "inter"
+    if atomic_path(trained.settings, trained.folder, suffix).is_file():
         tensors["users"] = user_vectors(trained, on_event)
         schema = {"user": pl.String(), "history": pl.List(pl.String())}
         files["users.parquet"] = partial(
@@ -76,11 +78,8 @@ def run_export_vectors(
     if ENTITY in trained.model.branches:
         tokens, tensors["entities"] = entity_vectors(trained, on_event)
         titles = {entity: trained.titles.get(item) for item, entity in trained.entities.items()}
-        of_entities: dict[str, Sequence[Any]] = {
-            "entity": tokens,
-            "title": [titles.get(token) for token in tokens],
-        }
-        table = _with_vectors(of_entities, tensors["entities"])
+        of_tokens = [titles.get(token) for token in tokens]
+        table = _with_vectors({"entity": tokens, "title": of_tokens}, tensors["entities"])
         files["entities.parquet"] = partial(write_table, table=table)
     bias = None if trained.model.seen_bias is None else trained.model.seen_bias.item()
     if bias is not None:
@@ -152,12 +151,6 @@ def entity_vectors(trained: Recommender, on_event: OnEvent) -> tuple[list[str], 
         on_event(Warn(f"{text}; only the entities of items are written, as the run has them"))
         return own
     return tokens, vectors.copy()  # Polars' memory is read-only
-
-
-def _has_interactions(trained: Recommender) -> bool:
-    names = trained.settings.benchmark_filename
-    suffix = f"{names[0]}.inter" if names else "inter"
-    return atomic_path(trained.settings, trained.folder, suffix).is_file()
 
 
 def _user_chunks(trained: Recommender, vectors: Vectors) -> Iterator[pl.DataFrame]:

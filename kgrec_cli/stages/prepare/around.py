@@ -30,10 +30,7 @@ LABELS = (
     "<http://xmlns.com/foaf/0.1/name>",
 )
 """Relations that name their heads, the best first."""
-SAME = (
-    "<http://dbpedia.org/ontology/wikiPageRedirects>",
-    "<http://www.w3.org/2002/07/owl#sameAs>",
-)
+SAME = ("<http://dbpedia.org/ontology/wikiPageRedirects>", "<http://www.w3.org/2002/07/owl#sameAs>")
 _NOT_FACTS = [*LABELS, *SAME]
 FREEBASE = "http://rdf.freebase.com/ns/"
 TRIPLE = dict.fromkeys(("head_id", "relation_id", "tail_id"), pl.String)
@@ -160,10 +157,7 @@ def select_from_dump(
 
 
 def find_by_value(
-    files: Sequence[RawFile],
-    properties: Sequence[str],
-    values: Sequence[str],
-    on_event: OnEvent,
+    files: Sequence[RawFile], properties: Sequence[str], values: Sequence[str], on_event: OnEvent
 ) -> pl.DataFrame:
     """The entities of a dump of Wikidata that have identifiers: String columns id, entity_id."""
     relations = [f"<{DIRECT}{name}>" for name in properties]

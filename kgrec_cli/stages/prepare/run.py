@@ -5,7 +5,6 @@ the end, so an error leaves an older data set as it was.
 """
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -137,7 +136,9 @@ def _prepare(request: PrepareRequest, on_event: OnEvent) -> PrepareResult:
         request.kg, plan, kg, metadata, items, n_interactions, on_event=tell
     )
     files = [*raw.files, *map(RawFile, kg.paths)]
-    recorded = [(_without_folders(warning.text, files), warning.on_results) for warning in warnings]
+    recorded = {warning: warning.text for warning in warnings}
+    for file in files:  # the same wherever the files lie
+        recorded = {w: text.replace(file.where, file.name) for w, text in recorded.items()}
     in_catalogue = None if raw.items is None else raw.items.height
     report = {
         "dataset": request.name,
@@ -172,8 +173,8 @@ def _prepare(request: PrepareRequest, on_event: OnEvent) -> PrepareResult:
             **({"joined": joined} if joined else {}),
             **({"columns": list(metadata.columns)} if metadata.columns else {}),
         },
-        "warnings": [line for line, _ in recorded],
-        "warnings_on_results": [line for line, on_results in recorded if on_results],
+        "warnings": [recorded[warning] for warning in warnings],
+        "warnings_on_results": [recorded[warning] for warning in warnings if warning.on_results],
     }
     dataset_dir = request.folder / request.data_path / request.name
     if request.dry_run:
@@ -285,13 +286,6 @@ def _check_list_columns(request: PrepareRequest, has_list: bool) -> None:
             "--id-col, --title-col, --year-col and --genre-col are columns of an item list: give "
             "it by --items FILE"
         )
-
-
-def _without_folders(text: str, files: Sequence[RawFile]) -> str:
-    """A line for the report, which is the same wherever the files lie."""
-    for file in files:
-        text = text.replace(file.where, file.name)
-    return text
 
 
 def _filter(raw: RawData, request: PrepareRequest) -> tuple[pl.DataFrame, dict[str, Any]]:

@@ -20,6 +20,7 @@ from kgrec_cli.events import Note, OnEvent, Warn
 from kgrec_cli.formats.raw.external_ids import IdTables
 from kgrec_cli.formats.raw.knowledge_graph import read_raw_links
 from kgrec_cli.query_service import QueryService, Row
+from kgrec_cli.stages.prepare.around import TRIPLE
 from kgrec_cli.stages.prepare.by_ids import Found, Ids, link_ids, read_ids
 from kgrec_cli.stages.prepare.graph import KGRequest
 from kgrec_cli.stages.prepare.links import KnowledgeGraph, count_matches
@@ -108,11 +109,7 @@ def _look_up(service: QueryService, ids: Ids, option: str, *, on_event: OnEvent)
 
 
 def find_by_title(
-    service: QueryService,
-    request: KGRequest,
-    items: pl.DataFrame | None,
-    *,
-    on_event: OnEvent,
+    service: QueryService, request: KGRequest, items: pl.DataFrame | None, *, on_event: OnEvent
 ) -> tuple[Found, dict[str, int]]:
     """Items and entities by title and year, and how many of each match."""
     if items is None:
@@ -150,14 +147,8 @@ def find_titles(
     """
     spoken = [title for text in items["title"] for title in spoken_titles(text or "")]
     titles = list(dict.fromkeys(spoken))
-    rows: list[Row] = list(
-        service.ask_all(
-            "Wikidata: entities by title",
-            titles,
-            lambda chunk: wd.title_query(type_id, languages, chunk),
-            N_TITLES,
-        )
-    )
+    query = partial(wd.title_query, type_id, languages)
+    rows: list[Row] = list(service.ask_all("Wikidata: entities by title", titles, query, N_TITLES))
     rows = [row for row in rows if "title" in row and wd.short_id(row.get("item", ""))[:1] == "Q"]
     if type_id is None and rows:
         rows = _of_likely_types(service, rows, languages, on_event)
@@ -215,13 +206,8 @@ def select_around(
     parts, chosen, asked = [], [], set[str]()
     for hop in range(1, hops + 1):
         asked |= set(heads)
-        rows = service.ask_all(
-            f"Wikidata: triples, hop {hop}",
-            heads.to_list(),
-            lambda chunk: wd.triple_query(wanted, chunk),
-            N_HEADS,
-        )
-        triples = _triples(rows)
+        task, query = f"Wikidata: triples, hop {hop}", partial(wd.triple_query, wanted)
+        triples = _triples(service.ask_all(task, heads.to_list(), query, N_HEADS))
         if wanted is None:
             choice = choose_relations(triples, heads)
             chosen += [{"hop": hop, **row} for row in choice.table.iter_rows(named=True)]
@@ -284,10 +270,8 @@ def names_of(
     waiting = list(dict.fromkeys(entities))
     all_asked = set(waiting)
     while waiting:
-        rows = service.ask_all(
-            "Wikidata: names", waiting, lambda ids: wd.label_query(languages, ids), N_LABELS
-        )
-        for row in rows:
+        query = partial(wd.label_query, languages)
+        for row in service.ask_all("Wikidata: names", waiting, query, N_LABELS):
             entity = wd.short_id(row.get("entity", ""))
             if "target" in row:
                 targets[entity] = wd.short_id(row["target"])
@@ -325,13 +309,12 @@ def _check_properties(
 
 def _triples(rows: Iterable[Row]) -> pl.DataFrame:
     """The rows whose three parts are ids of Wikidata: an unknown value is a blank node."""
-    columns = dict.fromkeys(("head_id", "relation_id", "tail_id"), pl.String)
-    is_id = pl.all_horizontal(pl.col(name).str.contains(r"^[QP]\d+$") for name in columns)
-    parts = [pl.DataFrame(schema=columns)]
+    is_id = pl.all_horizontal(pl.col(name).str.contains(r"^[QP]\d+$") for name in TRIPLE)
+    parts = [pl.DataFrame(schema=TRIPLE)]
     waiting = iter(rows)
     while some := [
         tuple(wd.short_id(row.get(name, "")) for name in ("head", "relation", "tail"))
         for row in islice(waiting, N_ROWS)
     ]:
-        parts.append(pl.DataFrame(some, columns, orient="row").filter(is_id))
+        parts.append(pl.DataFrame(some, TRIPLE, orient="row").filter(is_id))
     return pl.concat(parts).unique(maintain_order=True)

@@ -95,10 +95,7 @@ def render_page(title: str, lead: str, sections: Sequence[Section]) -> str:
     environment.filters["cell"] = show_number
     has_charts = any(block.kind == "chart" for section in sections for block in section.blocks)
     return environment.get_template("page.html").render(
-        title=title,
-        lead=lead,
-        sections=sections,
-        plotly=packed_plotly() if has_charts else "",
+        title=title, lead=lead, sections=sections, plotly=packed_plotly() if has_charts else ""
     )
 
 

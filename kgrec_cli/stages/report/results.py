@@ -5,12 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kgrec_cli.core.evaluation.bootstrap import (
-    Difference,
-    paired_differences,
-    user_means,
-)
-from kgrec_cli.core.evaluation.measure import Measured, gains
+from kgrec_cli.core.evaluation.bootstrap import Difference, paired_differences, user_means
+from kgrec_cli.core.evaluation.measure import gains
 from kgrec_cli.core.linking.path_metrics import path_metric_rows
 from kgrec_cli.events import Note, OnEvent
 from kgrec_cli.runs.baselines import measure_baselines
@@ -71,7 +67,9 @@ def measure_run(held_out: HeldOut, on_event: OnEvent, *, baselines: bool) -> Mea
     n_targets = np.bincount(rows)
     names = [(view, metric, k) for view in VIEWS for metric in METRICS for k in settings.topk]
     of_users = {
-        model: np.stack([user_means(rows, _gains(each, *name)) for name in names], axis=1)
+        model: np.stack(
+            [user_means(rows, gains(metric, each.views[view], k)) for view, metric, k in names], 1
+        )
         for model, each in measured.items()
     }
     own = of_users[name]
@@ -96,11 +94,6 @@ def measure_run(held_out: HeldOut, on_event: OnEvent, *, baselines: bool) -> Mea
         cutoff=settings.shown_cutoff,
         topk=settings.topk,
     )
-
-
-def _gains(measured: Measured, view: str, metric: str, cutoff: int) -> charts.Floats:
-    ranking = measured.ranking
-    return gains(metric, ranking.ranks if view == "test" else ranking.ranks_masked, cutoff)
 
 
 def build_training(recommenders: Sequence[Recommender]) -> Section:
@@ -234,12 +227,8 @@ def build_comparison(comparison: Comparison) -> Section:
     )
     blocks: list[Block] = [Lines([text]), Table(f"Difference from {first.name}", columns, rows)]
     if comparison.settings:
-        differing = [
-            [name, *(None if value is None else str(value) for value in values)]
-            for name, values in comparison.settings.items()
-        ]
-        names = [side.name for side in comparison.sides]
-        blocks.append(Table("Settings that differ", ("setting", *names), differing))
+        names = ("setting", *(side.name for side in comparison.sides))
+        blocks.append(Table("Settings that differ", names, comparison.setting_rows))
     return Section("comparison", "Comparison", blocks)
 
 

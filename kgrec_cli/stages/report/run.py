@@ -74,7 +74,10 @@ def run_report(
         name, page = study_dir.name, render_study(study_dir.name, *read_study(study_dir))
     elif settings is not None:
         about, name = "dataset", str(settings.dataset)
-        page = _render_dataset(settings, folder, on_event)
+        warnings = Warnings(on_event)
+        dataset = load_dataset(settings, folder, warnings)
+        card = build_data_card(settings, folder, dataset, warnings.lines)
+        page = render_page(f"Data set {name}", "What it holds and how it was read.", [card])
     else:
         about = "runs"
         run_dirs = _find_runs(folder, names)
@@ -113,13 +116,6 @@ def _find_runs(folder: Path, names: Sequence[str]) -> list[Path]:
             raise
         raise KgrecError(f"{error} (nor is '{names[0]}' a study or a data set)") from error
     return list(dict.fromkeys(run_dirs))
-
-
-def _render_dataset(settings: Settings, folder: Path, on_event: OnEvent) -> str:
-    warnings = Warnings(on_event)
-    dataset = load_dataset(settings, folder, warnings)
-    card = build_data_card(settings, folder, dataset, warnings.lines)
-    return render_page(f"Data set {dataset.name}", "What it holds and how it was read.", [card])
 
 
 def _render_runs(
