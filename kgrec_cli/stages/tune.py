@@ -5,6 +5,7 @@ The data is loaded once. Each trial is a training; its weights are not saved.
 
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -29,10 +30,11 @@ from kgrec_cli.core.tuning.report import (
 from kgrec_cli.core.tuning.search import run_search
 from kgrec_cli.core.tuning.space import Choice
 from kgrec_cli.dataset.features import FeatureTables, load_feature_tables, warn_of_broken_links
+from kgrec_cli.dataset.files import find_features
 from kgrec_cli.dataset.load import Dataset, load_dataset, split_dataset
 from kgrec_cli.errors import KgrecError, Stopped, UsageError, unknown_name
 from kgrec_cli.events import EpochDone, Note, OnEvent, Progress, ignore_event
-from kgrec_cli.formats.files import cannot_write, write_table, write_text
+from kgrec_cli.formats.files import cannot_write, sha256_of, write_table, write_text
 from kgrec_cli.formats.hyper_test import SearchSpace, check_parameter_names, read_hyper_test
 from kgrec_cli.formats.locks import only_writer
 from kgrec_cli.runs.run_dir import choose_device, set_up_cpu
@@ -100,6 +102,10 @@ def run_tune(
     # A study resumes only with the same: what the scores depend on beside the point.
     shared = settings.model_dump(mode="json", exclude={*NOT_TUNED, *space.ranges})
     shared["inter_sha256"] = dataset.inter_sha256
+    if settings.model != "GRU4Rec" or "model" in space.ranges:
+        with suppress(KgrecError):  # the trials say it
+            features = find_features(settings, folder)
+            shared["vectors_sha256"] = [sha256_of(feature.path) for feature in features]
     with only_writer(study_dir):
         try:
             study_dir.mkdir(parents=True, exist_ok=True)

@@ -222,3 +222,21 @@ def test_a_dry_run_says_what_would_be_tried_and_writes_nothing(
     (small_folder / "s.test").write_text("hidden_size choice [8,0]\n")
     assert "s.test, line 1: " in run_cli("tune", "s.test", "--dry-run").error
     assert sorted(small_folder.rglob("*")) == before
+
+
+def test_a_study_goes_on_with_the_vectors_that_it_was_made_with(
+    run_cli: RunCli, folder: Path
+) -> None:
+    assert run_cli("tune", "hyper.test", *ONE_EPOCH, "--max-trials", "1").exit_code == 0
+    path = next((folder / "dataset/small").glob("*.ent_feature"))
+    before = path.read_text()
+    head, first, *rows = before.splitlines()
+    token, vector = first.split("\t")
+    turned = " ".join(vector.split(" ")[::-1])
+    path.write_text("\n".join([head, f"{token}\t{turned}", *rows, ""]))
+    found = run_cli("tune", "hyper.test", *ONE_EPOCH)
+    assert found.exit_code == 1
+    assert "was made with vectors_sha256 = " in found.stderr
+    assert found.stderr.count("\n") == 1
+    path.write_text(before)
+    assert run_cli("tune", "hyper.test", *ONE_EPOCH).exit_code == 0

@@ -73,3 +73,14 @@ def test_numbers_are_those_of_torch(
             np.testing.assert_allclose(found_states, states[here], rtol=1e-5, atol=1e-5)
             np.testing.assert_allclose(found_scores[:, 1:], scores[here, 1:], rtol=1e-5, atol=1e-5)
             assert (found_scores[:, 0] == -np.inf).all()
+
+
+def test_numbers_that_are_none_are_a_difference() -> None:
+    from kgrec_cli.stages.export.onnx import _difference
+
+    class Broken:
+        def run(self, *_: object) -> list[np.ndarray]:
+            return [np.zeros((1, 2)), np.full((1, 3), np.nan)]
+
+    items = np.ones((1, 1), dtype=np.int64)
+    assert np.isnan(_difference(Broken(), items, torch.zeros(1, 2), torch.zeros(1, 3)))

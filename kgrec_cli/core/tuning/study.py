@@ -99,6 +99,8 @@ def _check_made_with(study: optuna.Study, made_with: Mapping[str, Mapping[str, A
     for section, new in made_with.items():
         old = study.user_attrs["made_with"][section]
         for name in sorted(old.keys() | new.keys()):
+            if name == "vectors_sha256" and name not in old:
+                continue  # older studies do not say it
             was, now = (_show(values.get(name, "absent")) for values in (old, new))
             if was != now:
                 raise KgrecError(

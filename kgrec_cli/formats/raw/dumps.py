@@ -145,6 +145,7 @@ def _split(file: RawFile, block: bytes, n_before: int, separator: str) -> pl.Dat
     head, relation, rest = (pl.col(name) for name in names)
     is_subject = head.str.starts_with("<") | head.str.starts_with("_:")
     is_plain = is_subject & relation.str.starts_with("<") & rest.str.ends_with(f"{separator}.")
+    is_plain &= rest.str.contains(r'^[<_"].*[^ \t][ \t]\.$')
     plain = parts.select(is_plain.fill_null(False)).to_series()
     if separator == "\t":
         parts = parts.with_columns(rest.str.replace(r"\t\.$", " ."))

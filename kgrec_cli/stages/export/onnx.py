@@ -112,17 +112,18 @@ def compare_with_torch(trained: Recommender, session: "InferenceSession") -> tup
     for place, row in enumerate(rows):
         alone = session, row[None].astype(np.int64)
         one = slice(place, place + 1)
-        difference = max(difference, _difference(*alone, states[one], scores[one]))
-    return len(rows), difference
+        difference = np.maximum(difference, _difference(*alone, states[one], scores[one]))
+    return len(rows), float(difference)
 
 
 def _difference(session: "InferenceSession", items: Ints, states: Tensor, scores: Tensor) -> float:
-    """The largest difference of onnxruntime's outputs from torch's, relative above 1."""
+    """The largest difference of onnxruntime's outputs from torch's, relative above 1; or NaN."""
     found = session.run(["state", "scores"], {"items": items})
-    return max(
-        float((np.abs(mine[:, begin:] - theirs) / np.maximum(1, np.abs(theirs))).max())
+    differences = [
+        (np.abs(mine[:, begin:] - theirs) / np.maximum(1, np.abs(theirs))).max()
         for mine, theirs, begin in (
             (found[0], states.numpy(), 0),
             (found[1], scores[:, 1:].numpy(), 1),
         )
-    )
+    ]
+    return float(np.max(differences))

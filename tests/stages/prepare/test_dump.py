@@ -1,5 +1,6 @@
 import bz2
 import gzip
+import re
 import zipfile
 from pathlib import Path
 
@@ -126,6 +127,18 @@ def test_blocks_and_line_ends_change_nothing(
 def test_other_spaces_are_read_as_well(case: Case, spaces: str):
     lines = [line.replace("> <", f">{spaces}<").replace("> .", f">{spaces}.") for line in LINES]
     case.prepare(case.write([line.replace('> "', f'>{spaces}"') for line in lines]), hops=1)
+    assert case.triples() == DIRECTORS | GENRES | WORKS
+
+
+@pytest.mark.parametrize(
+    ("before", "behind"), [("  ", " "), (" ", "  "), (" ", "\t"), (" \t", " ")]
+)
+def test_more_spaces_around_the_tail_change_nothing(case: Case, before: str, behind: str):
+    """The first line decides nothing; a literal is no value, and the end of a triple is found."""
+    first, *others = LINES
+    spaced = [re.sub(r"^(\S+ \S+) (.*) \.$", rf"\1{before}\2{behind}.", line) for line in others]
+    literal = f'{LINES[0].split(" ")[0]} <http://x/note>{before}"a literal"{behind}.'
+    case.prepare(case.write([first, *spaced, literal]), hops=1)
     assert case.triples() == DIRECTORS | GENRES | WORKS
 
 
