@@ -64,6 +64,7 @@ def serve(
     """
     run_dir = find_run(folder, run)
     with _listen(place) as listener:
+        loaded = signature_of(run_dir)  # before it is read, or a change meanwhile would be missed
         service = Service(load_served(run_dir, folder, on_event))
         measures = Measures(service)
         config = uvicorn.Config(
@@ -83,7 +84,7 @@ def serve(
             timeout_graceful_shutdown=DRAIN_S,
             http=_http_protocol(),
         )
-        watch = Watch(service, measures, run, folder, on_event)
+        watch = Watch(service, measures, run, folder, on_event, loaded)
         host, port = listener.getsockname()[:2]
         address = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
         seconds = "" if began is None else f", ready in {time.time() - began:.1f} s"
@@ -118,14 +119,19 @@ class _Server(uvicorn.Server):
 
 
 class Watch:
-    """Looks every second whether the run was replaced, and takes the new one up."""
+    """Looks every second whether the run was replaced, and takes the new one up.
+
+    `loaded` is the signature of what is served.
+    """
 
     def __init__(
-        self, service: Service, measures: Measures, run: str | None, folder: Path, on_event: OnEvent
-    ) -> None:
+        self, service: Service, measures: Measures, run: str | None, folder: Path,
+        on_event: OnEvent, loaded: tuple[object, ...],
+    ) -> None:  # fmt: skip
         self._service, self._measures = service, measures
         self._run, self._folder, self._on_event = run, folder, on_event
-        self._seen = self._current = self._look()
+        self._seen: Any = None
+        self._current = loaded
 
     async def forever(self) -> None:
         """Looks again and again. Files that are still being written are waited for."""

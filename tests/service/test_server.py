@@ -1,5 +1,6 @@
 """The process: runs that are replaced, SIGTERM, slow clients, mistakes on the command line."""
 
+import asyncio
 import shutil
 import socket
 import threading
@@ -11,6 +12,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from kgrec_cli.commands import serve as command
+from kgrec_cli.events import ignore_event
 from kgrec_cli.runs.run_files import MODEL
 from tests.conftest import RunCli
 
@@ -39,6 +41,33 @@ def reverse_scores(run_dir: Path) -> None:
         tensors[name] = -tensors[name]
     save_file(tensors, run_dir / "new", meta)
     (run_dir / "new").replace(path)
+
+
+@pytest.mark.extras
+def test_a_run_that_was_replaced_while_it_was_read_is_taken_up(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from kgrec_cli.service import server
+    from kgrec_cli.service.measures import Measures
+    from kgrec_cli.service.served import load_served, signature_of
+    from kgrec_cli.service.service import Service
+
+    monkeypatch.setattr(server, "POLL_S", 0.01)
+    service = Service(load_served(run_of(folder), folder, ignore_event))
+    loaded, first = signature_of(run_of(folder)), service.served
+    reverse_scores(run_of(folder))
+
+    async def watch() -> None:
+        watch = server.Watch(service, Measures(service), None, folder, ignore_event, loaded)
+        task = asyncio.create_task(watch.forever())
+        for _ in range(500):
+            await asyncio.sleep(0.01)
+            if service.served is not first:
+                break
+        task.cancel()
+
+    asyncio.run(watch())
+    assert service.served is not first
 
 
 @pytest.mark.extras
