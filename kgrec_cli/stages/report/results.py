@@ -20,7 +20,7 @@ from kgrec_cli.stages.report import charts
 from kgrec_cli.stages.report.page import Block, Chart, Entry, Lines, Section, Table, show_number
 
 METRICS = ("NDCG", "Hit", "MRR")
-VIEWS = {"test": "all items are candidates", "test_masked": "items already seen are masked"}
+VIEWS = {"test_masked": "items already seen are masked", "test": "all items are candidates"}
 N_SAMPLE_USERS, N_LISTED, MAX_MAPPED = 50, 6, 2000
 
 ByMetric = dict[str, Difference]
@@ -169,7 +169,7 @@ def _verdicts(measurement: Measurement) -> list[str]:
     metric = f"ndcg@{measurement.cutoff}"
     lines = []
     for baseline, views in measurement.gaps.items():
-        for view, label in (("test", "all items"), ("test_masked", "seen items masked")):
+        for view, label in (("test_masked", "seen items masked"), ("test", "all items")):
             gap = views[view][metric]
             state = "above" if gap.low > 0 else "below" if gap.high < 0 else "not clearly off"
             lines.append(
