@@ -107,9 +107,12 @@ def requests(kgs: Sequence[str], links: Sequence[Path], request: KGRequest) -> K
     The nth of `links` are those of the nth graph. "metadata" beside other graphs is added to them.
 
     Raises:
-        UsageError: More links than graphs, or "auto" or "none" beside another graph.
+        UsageError: A graph named twice, more links than graphs, "auto" or "none" beside another.
     """
-    named = [kg for kg in dict.fromkeys(kgs) if kg != "metadata"] or list(kgs[:1]) or ["auto"]
+    for number, kg in enumerate(kgs):
+        if kg in kgs[:number]:
+            raise UsageError(f"--kg {kg} is named twice: name each graph once")
+    named = [kg for kg in kgs if kg != "metadata"] or list(kgs[:1]) or ["auto"]
     if len(named) > 1:
         for kg in named:
             if kg in BUILT_IN and kg != WIKIDATA:

@@ -226,8 +226,12 @@ def test_graphs_as_typed():
     assert (joined.kg, joined.links_path, joined.add_metadata) == ("a.kg", Path("l"), True)
     assert [(other.kg, other.links_path) for other in joined.further] == [("b.kg", None)]
     assert requests(["metadata"], [], KGRequest()) == KGRequest("metadata")
-    for kgs, links in ((["a.kg", "none"], []), (["a.kg"], [Path("x"), Path("y")])):
-        with pytest.raises(UsageError):
+    for kgs, links, line in (
+        (["a.kg", "none"], [], "no other"),
+        (["a.kg"], [Path("x"), Path("y")], "2 times --links"),
+        (["a.kg", "b.kg", "a.kg"], [Path("x"), Path("y")], "a.kg is named twice"),
+    ):
+        with pytest.raises(UsageError, match=line):
             requests(kgs, links, KGRequest())
 
 
