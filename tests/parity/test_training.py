@@ -111,7 +111,9 @@ def test_training_stops_where_recbole_stops(recbole: RecBole) -> None:
         state = TrainingState()
         for score in scores:
             state.epoch += 1
-            training._update_best(state, ours.model, {metric: score}, settings, True)
+            training.update_best(
+                state, ours.model.state_dict, {metric: score}, settings, validate=True
+            )
             if state.is_finished(settings):
                 break
         found.append([state.best_score, state.best_epoch, state.epoch])
