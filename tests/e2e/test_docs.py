@@ -41,9 +41,7 @@ def page_commands(text: str) -> list[Command]:
     for block in indented_blocks(text):
         typed = [line for line in joined(block) if line.startswith("kgrec ")]
         if typed:
-            commands += [
-                Command(line, []) for line in typed if not any(words in line for words in ELSEWHERE)
-            ]
+            commands += [Command(line, []) for line in typed]
         elif commands and not block[0].startswith(("make ", "pip ")):
             commands[-1].output.extend(block)
     return commands
@@ -123,6 +121,8 @@ def test_the_commands_of_a_page_print_what_it_shows(
     commands = page_commands((REPO_DIR / page).read_text(encoding="utf-8"))
     assert len(commands) > 3
     for command in commands:
+        if any(words in command.line for words in ELSEWHERE):
+            continue
         runs = iter(run.name for run in list_runs(folder / "saved"))
         words = shlex.split(command.line, comments=True)[1:]
         result = run_cli(*(next(runs) if word == "RUN" else word for word in words))
