@@ -82,7 +82,7 @@ class Display:
             print_line(self.console, stamp + as_line(text, MAX_NOTE), indent=len(stamp))
 
     def show_foot(self) -> None:
-        """Starts what stands at the foot of a terminal."""
+        """Starts the foot of a terminal: bars of what is going on."""
         if not self.has_foot or self.foot is not None:
             return
         self.foot = Progress(
@@ -159,7 +159,7 @@ class Display:
         self.console.print(Text(line, style=style), soft_wrap=True)
 
     def close(self) -> None:
-        """Takes away what stands at the foot."""
+        """Takes the foot away."""
         if self.foot is not None:
             foot, self.foot = self.foot, None
             foot.stop()

@@ -33,7 +33,7 @@ def on_clear(clear: Callable[[], None]) -> None:
 
 
 def clear_foot() -> None:
-    """Takes away what stands at the foot of the terminal."""
+    """Takes away the foot of the terminal."""
     while _clear:
         _clear.pop()()
 

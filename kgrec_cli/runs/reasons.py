@@ -31,7 +31,7 @@ def paths_in_words(reason: Explanation, titles: Mapping[str, str], *, has_graph:
 
 
 def _in_common(path: Path) -> tuple[str, str]:
-    """What stands before and after the history items of a path."""
+    """The words before and after the history items of a path."""
     if not path.history_relation:
         return path.relation or "the same entity as", ""
     if path.history_relation != path.relation:

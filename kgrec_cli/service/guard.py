@@ -1,4 +1,4 @@
-"""What stands before every route: the API key, bounds on bodies and time, counts."""
+"""Checks before every route: the API key, bounds on bodies and time, counts."""
 
 import asyncio
 import functools

@@ -33,7 +33,7 @@ class Selection:
 def label_table(
     names: Mapping[str, str], links: pl.DataFrame, triples: pl.DataFrame
 ) -> pl.DataFrame:
-    """The names of what stands in links and triples: String columns token, kind, label."""
+    """The names of entities and relations of a graph: String columns token, kind, label."""
     columns = dict.fromkeys(("token", "label"), pl.String)
     table = pl.DataFrame(sorted(names.items()), columns, orient="row")
     labels = labels_of(table, triples, [links["entity_id"]])

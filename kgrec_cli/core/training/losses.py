@@ -100,6 +100,44 @@ class _CrossEntropy(torch.autograd.Function):
         return grad_states, grad_weight, None, None, grad_bias
 
 
+def cross_entropy_of_trials(
+    states: Tensor, item_weight: Tensor, targets: Tensor, n_targets: Tensor
+) -> Tensor:
+    """As `cross_entropy_at_once`, of T trials at a time: float (T,).
+
+    Args:
+        states: float (T, P, D).
+        item_weight: float (T, N, D).
+        targets: int64 (T, P); a 0 is none.
+        n_targets: int64 (T,), how many there are.
+    """
+    losses: Tensor = _TrialsCrossEntropy.apply(states, item_weight, targets, n_targets)  # type: ignore[no-untyped-call]
+    return losses
+
+
+class _TrialsCrossEntropy(torch.autograd.Function):
+    """The mean loss of each trial over its targets that are not 0; gradients are taken at once."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, states: Tensor, items: Tensor, targets: Tensor, n_targets: Tensor
+    ) -> Tensor:
+        shares = torch.softmax(states @ items.mT, dim=2)
+        wanted, is_target = targets[..., None], (targets > 0).to(shares.dtype)
+        right = shares.gather(2, wanted)
+        weight = is_target / n_targets.clamp(min=1)[:, None]
+        smallest = torch.finfo(shares.dtype).tiny
+        losses = -(right[..., 0].clamp(min=smallest).log() * weight).sum(1)
+        shares.scatter_(2, wanted, right - 1).mul_(weight[..., None])
+        ctx.save_for_backward(shares @ items, shares.mT @ states)
+        return losses
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        states, items = ctx.saved_tensors
+        return states * grad[:, None, None], items * grad[:, None, None], None, None
+
+
 def at_least_single(scores: Tensor) -> Tensor:
     """Scores in float32 when they are bfloat16 (`enable_amp`), else as they are."""
     return scores.float() if scores.dtype == torch.bfloat16 else scores

@@ -19,7 +19,7 @@ from kgrec_cli.core.gpu_steps import CapturedStep, look_up
 from kgrec_cli.core.model import gru_batch
 from kgrec_cli.core.model.gru4reckg import GRU4RecKG, drop_factors
 from kgrec_cli.core.training.epoch import TrainingSettings
-from kgrec_cli.core.training.losses import cross_entropy_in_chunks
+from kgrec_cli.core.training.losses import cross_entropy_in_chunks, cross_entropy_of_trials
 from kgrec_cli.core.training.trial_rows import (
     EpochRows,
     Layout,
@@ -270,8 +270,7 @@ class TrialBatch:
     def _losses(self, scoring: Tensor, vectors: Tensor, now: Layout) -> Tensor:
         """The mean loss of each trial's targets, float (T,)."""
         if self.like_gpu:
-            losses: Tensor = _CrossEntropy.apply(scoring, vectors, now.targets, now.n_targets)  # type: ignore[no-untyped-call]
-            return losses
+            return cross_entropy_of_trials(scoring, vectors, now.targets, now.n_targets)
         found = []
         for states, weight, targets in zip(scoring, vectors, now.targets, strict=True):
             mask = targets > 0
@@ -375,29 +374,6 @@ def rank_valid(batch: TrialBatch, rows: ValidRows) -> Tensor:
     by_length = torch.cat(ranks, dim=1)
     back = torch.from_numpy(np.argsort(rows.order)).to(by_length.device)
     return by_length[:, back]
-
-
-class _CrossEntropy(torch.autograd.Function):
-    """The mean loss of each trial over its targets that are not 0; gradients are taken at once."""
-
-    @staticmethod
-    def forward(
-        ctx: object, states: Tensor, items: Tensor, targets: Tensor, n_targets: Tensor
-    ) -> Tensor:
-        shares = torch.softmax(states @ items.mT, dim=2)
-        wanted, is_target = targets[..., None], (targets > 0).to(shares.dtype)
-        right = shares.gather(2, wanted)
-        weight = is_target / n_targets.clamp(min=1)[:, None]
-        smallest = torch.finfo(shares.dtype).tiny
-        losses = -(right[..., 0].clamp(min=smallest).log() * weight).sum(1)
-        shares.scatter_(2, wanted, right - 1).mul_(weight[..., None])
-        ctx.save_for_backward(shares @ items, shares.mT @ states)  # type: ignore[attr-defined]
-        return losses
-
-    @staticmethod
-    def backward(ctx: object, grad: Tensor) -> tuple[Tensor | None, ...]:
-        states, items = ctx.saved_tensors  # type: ignore[attr-defined]
-        return states * grad[:, None, None], items * grad[:, None, None], None, None
 
 
 def _of_one_width(tables: list[Tensor]) -> list[Tensor]:
