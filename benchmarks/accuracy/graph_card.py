@@ -144,6 +144,12 @@ def link_counts(data: Path) -> list[dict[str, Any]]:
     named = names.select(item_id="entity_id", title="name", release_year=pl.lit(None, pl.String))
     by_id = mapped.filter(pl.col("entity_id").is_in(triples["head_id"].unique().implode()))
     right = by_id.select("item_id", right="entity_id")
+    # Freebase's entities have no names here: both sides are the ids of two catalogues in KB4Rec's list.
+    freebase = read_raw_links(data / "freebase" / "ml2fb.txt")
+    entities = dict(freebase.select("item_id", "entity_id").iter_rows())
+    by_small = small.select(columns).with_columns(
+        pl.col("item_id").replace_strict(entities, default=None)
+    )
     return [
         _precision("ml-1m by ml-latest-small's titles", ml_1m, small.select(columns), same),
         _precision("ml-1m by DBpedia's names", ml_1m, named, right),
@@ -152,6 +158,12 @@ def link_counts(data: Path) -> list[dict[str, Any]]:
             small.filter(pl.col("item_id").is_in(ml_1m["item_id"].implode())),
             named,
             right,
+        ),
+        _precision(
+            "ml-1m to Freebase by ml-latest-small's titles",
+            ml_1m,
+            by_small.drop_nulls("item_id"),
+            freebase.select("item_id", right="entity_id"),
         ),
     ]
 
