@@ -112,7 +112,7 @@ def run_train(
     if warm is not None:
         check_fits(warm, settings, dataset, widths_of(tables))
         if not on_all_data:
-            warn_of_leaks(warm, settings, on_event)
+            warn_of_leaks(warm, settings, folder, on_event)
     check_model_size(narrow(settings, ModelSettings), len(dataset.items), widths_of(tables))
     check_negatives_size(settings, len(dataset.histories.items))
     warn_of_broken_links(settings, dataset, folder, on_event)
