@@ -74,8 +74,8 @@ def prepare(
     kg: Annotated[
         list[str] | None,
         _kg(
-            help="Triples (.kg, TSV, CSV, Parquet, N-Triples, gzip, bzip2, a folder of KGAT, OpenKE "
-            "or with kg.txt); or 'wikidata'; 'freebase' (for ml-100k); 'metadata': genres, "
+            help="Triples (.kg, TSV, CSV, Parquet, N-Triples, gzip, bzip2, a folder of KGAT, "
+            "OpenKE or with kg.txt); or 'wikidata'; 'freebase' (for ml-100k); 'metadata': genres, "
             "years and tags of the raw set, or the columns of the item list; 'none'; 'auto': the "
             "one registered for the set if it can be downloaded, else metadata. Twice: the graphs "
             "are joined.",

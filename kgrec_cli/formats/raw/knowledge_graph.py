@@ -82,9 +82,9 @@ def read_raw_triples(
     RippleNet, `kg_final.txt` of KGAT, `train2id.txt` of OpenKE, with names for numbers where lists
     of these lie beside (also when `path` is the folder that holds it); N-Triples (IRIs without
     their angle brackets, literals as their text without language and datatype, blank nodes as
-    `_:name`). Text may be packed (gzip, bzip2). The content decides, not the file's name. A column of
-    weights is not read, and columns named head and tail without a relation are pairs: their relation is
-    `RELATED`.
+    `_:name`). Text may be packed (gzip, bzip2). The content decides, not the file's name. A column
+    of weights is not read, and columns named head and tail without a relation are pairs: their
+    relation is `RELATED`.
 
     Args:
         path: The file, or the folder that holds it.
@@ -134,7 +134,8 @@ def read_raw_links(path: Path) -> pl.DataFrame:
     title, entity: the DBpedia mapping of MovieLens, or with the last two exchanged);
     `item_index2entity_id.txt` of KGCN, MKR and RippleNet (also when `path` is the folder that holds
     it); TSV, CSV, Parquet with or without a header. Text may be packed (gzip, bzip2). The
-    content decides, not the file's name. `item_list.txt` of KGAT goes by its name, see `id_files.read_kgat_links`.
+    content decides, not the file's name. `item_list.txt` of KGAT goes by its name, see
+    `id_files.read_kgat_links`.
 
     Returns:
         String columns item_id, entity_id (none null or empty, IRIs without angle brackets) and,
