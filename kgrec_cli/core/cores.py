@@ -9,6 +9,7 @@ from kgrec_cli.events import OnEvent, Warn
 
 CPU_QUOTA, CPU_TIMES = Path("/sys/fs/cgroup/cpu.max"), Path("/proc/stat")
 WINDOW_S = 0.2
+TICKS_A_SECOND = 100  # of /proc/stat: Linux's USER_HZ
 
 
 def usable_cores() -> float:
@@ -64,4 +65,4 @@ def _busy_seconds() -> float:
     rows = [line.split() for line in CPU_TIMES.read_text().splitlines()]
     # user, (nice,) system, (idle, iowait,) irq, softirq, steal: proc_stat(5).
     ticks = [int(row[field]) for row in rows if row[0] in names for field in (1, 3, 6, 7, 8)]
-    return sum(ticks) / os.sysconf("SC_CLK_TCK")
+    return sum(ticks) / TICKS_A_SECOND

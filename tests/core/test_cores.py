@@ -18,7 +18,6 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(cores, "CPU_TIMES", stat)
     monkeypatch.setattr(cores, "CPU_QUOTA", tmp_path / "none")
     monkeypatch.setattr(cores, "_numbers", lambda: {0, 1})
-    monkeypatch.setattr(cores.os, "sysconf", lambda name: 100)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
     clock, own = [0.0], [5.0]
     monkeypatch.setattr(cores.time, "perf_counter", lambda: clock[0])
@@ -63,8 +62,7 @@ def test_a_busy_machine_is_one_line_with_fewer_threads(machine) -> None:
 def test_an_idle_machine_and_one_thread_are_not_warned_of(
     machine, monkeypatch: pytest.MonkeyPatch, n_threads: int
 ) -> None:
-    after = IDLE if n_threads == 2 else IDLE.replace("500", "600")
-    machine(after.replace("cpu1 100", "cpu1 140"))
+    machine(IDLE.replace("cpu1 100", "cpu1 140" if n_threads == 2 else "cpu1 300"))
     monkeypatch.setattr(torch, "get_num_threads", lambda: n_threads)
     heard: list = []
     cores.warn_of_busy_cores(heard.append)
