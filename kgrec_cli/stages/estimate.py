@@ -14,8 +14,6 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-import torch
-
 from kgrec_cli.config import narrow
 from kgrec_cli.core.data import splits
 from kgrec_cli.core.data.histories import Histories
@@ -28,6 +26,7 @@ from kgrec_cli.core.training.epoch import TrainingSettings
 from kgrec_cli.core.training.fit import TrainingState, fit, validation_metrics
 from kgrec_cli.errors import KgrecError
 from kgrec_cli.events import EpochDone, Note, OnEvent
+from kgrec_cli.runs.run_dir import choose_device
 from kgrec_cli.settings import Settings
 from kgrec_cli.stages.train import get_ready
 
@@ -124,7 +123,7 @@ def estimate_training(
     before_s = time.perf_counter() - began
     on_event(Note(f"training for {PROBE_S:g} seconds; nothing is written"))
     probed = _probe(
-        model, ready.dataset.histories, ready.split, settings, ready.device, PROBE_S,
+        model, ready.dataset.histories, ready.split, settings, PROBE_S,
         validate=not on_all_data,
     )  # fmt: skip
     return Estimate(
@@ -147,14 +146,13 @@ def _probe(
     histories: Histories,
     split: Split,
     settings: Settings,
-    device: torch.device,
     seconds: float,
     *,
     validate: bool,
 ) -> _Probed:
     """Trains for some seconds, validates and measures for a third of that each."""
     training, state, done = narrow(settings, TrainingSettings), TrainingState(), list[EpochDone]()
-    measuring = narrow(settings, MeasureSettings)
+    measuring, device = narrow(settings, MeasureSettings), choose_device(settings.device)
     n_targets = len(splits.train_targets(histories, split))
     valid, test = splits.valid_targets(histories, split), splits.test_targets(histories, split)
     valid_s = after_s = 0.0

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from kgrec_cli.config import choose_dataset, flatten, narrow, resolve_settings
+from kgrec_cli.core.cores import warn_of_busy_cores
 from kgrec_cli.core.data.splits import Split, check_targets, split_all
 from kgrec_cli.core.evaluation.measure import MeasureSettings, measure_model, merge_parts
 from kgrec_cli.core.model.gru4reckg import GRU4RecKG, ModelSettings, build_model
@@ -90,7 +89,7 @@ def run_train(
         Stopped: Ctrl-C; the line says how to resume.
     """
     began = time.perf_counter()
-    workers = join_workers(choose_device(settings.device))
+    workers = join_workers(device := choose_device(settings.device))
     if workers.number:
         on_event = ignore_event
     of_run = None if warm_start is None else os.path.relpath(warm_start, folder)
@@ -111,7 +110,7 @@ def run_train(
             folder / settings.checkpoint_dir,
             seeded,
             ready.dataset,
-            ready.device,
+            device,
             name=name,
             suffix=f"-seed{seeded.seed}" if n_seeds > 1 else "",
             on_all_data=on_all_data,
@@ -144,12 +143,11 @@ class Ready:
     split: Split
     tables: FeatureTables
     warm: WarmStart | None
-    device: torch.device
 
     def make_model(self, settings: Settings, on_event: OnEvent) -> GRU4RecKG:
         """A model with its first weights; `settings` are those that this was got ready for."""
-        n_items = len(self.dataset.items)
-        model = build_model(narrow(settings, ModelSettings), n_items, self.tables, self.device)
+        n_items, device = len(self.dataset.items), choose_device(settings.device)
+        model = build_model(narrow(settings, ModelSettings), n_items, self.tables, device)
         if self.warm is not None:
             take_over(self.warm, model, self.dataset, on_event)
         return model
@@ -164,7 +162,6 @@ def get_ready(
         KgrecError: A missing or malformed file, an empty split, too little memory.
     """
     set_up_cpu(settings)
-    device = choose_device(settings.device)
     warm = None if warm_start is None else read_warm_start(warm_start, settings)
     dataset = load_dataset(settings, folder, on_event)
     split = _split(settings, dataset, on_all_data)
@@ -177,7 +174,7 @@ def get_ready(
     check_model_size(narrow(settings, ModelSettings), len(dataset.items), widths_of(tables))
     check_negatives_size(settings, len(dataset.histories.items))
     warn_of_broken_links(settings, dataset, folder, on_event)
-    return Ready(dataset, split, tables, warm, device)
+    return Ready(dataset, split, tables, warm)
 
 
 def base_settings(
@@ -310,8 +307,7 @@ def _resume(
             warm = read_warm_start(folder / environment.warm_start, settings)
     on_all_data = environment.on_all_data
     on_event(_run_started(run_dir, settings, dataset, state.epoch if state else 0))
-    split, device = _split(settings, dataset, on_all_data), choose_device(settings.device)
-    ready = Ready(dataset, split, tables, warm, device)
+    ready = Ready(dataset, _split(settings, dataset, on_all_data), tables, warm)
     return _train(run_dir, settings, ready, state, on_all_data, began, on_event, workers)
 
 
@@ -330,6 +326,9 @@ def _train(
     workers: Workers,
 ) -> TrainedRun:
     histories, split = ready.dataset.histories, ready.split
+    device = choose_device(settings.device)
+    if workers.count == 1 and device.type == "cpu":
+        warn_of_busy_cores(on_event)
     model = ready.make_model(settings, on_event)
     if state is not None:
         with naming_the_cure(run_dir / CHECKPOINT):
@@ -352,7 +351,7 @@ def _train(
             histories,
             split,
             narrow(settings, TrainingSettings),
-            device=ready.device,
+            device=device,
             state=state,
             on_epoch=save,
             on_event=on_event,
