@@ -24,6 +24,7 @@ from kgrec_cli.core.model.gru4reckg import GRU4RecKG
 from kgrec_cli.core.stored_tensors import find_misfit, find_optimizer_misfit
 from kgrec_cli.core.training.epoch import EpochRunner, TrainingSettings
 from kgrec_cli.core.training.gpu_epoch import GPUEpochRunner
+from kgrec_cli.core.training.optimizer import build_optimizer
 from kgrec_cli.core.workers import ALONE, Workers
 from kgrec_cli.errors import KgrecError
 from kgrec_cli.events import EpochDone, OnEvent, Progress, ignore_event
@@ -109,13 +110,7 @@ def fit(
     targets = splits.train_targets(histories, split)
     valid = splits.valid_targets(histories, split) if validate else targets[:0]
     splits.check_targets(histories, split, validate=validate)
-    optimizer = torch.optim.Adam(
-        (weight for weight in model.parameters() if weight.requires_grad),
-        lr=settings.learning_rate,
-        weight_decay=settings.weight_decay,
-        fused=True,
-        capturable=device.type == "cuda",
-    )
+    optimizer = build_optimizer(model, settings, device, workers)
     state = state or TrainingState()
     if state.epoch == 0 and model.seen_bias is not None and not model.seen_bias.any():
         n_items = model.item_embedding.num_embeddings

@@ -114,9 +114,10 @@ class Kill(Exception):
         {"loss_type": "CE"},
         {"loss_type": "BPR"},
         {"loss_type": "SSM"},
+        {"loss_type": "SSM", "learner": "sparse_adam", "freeze_kg": False},
         {"seen_bias": True, "shuffle_ties": True, "ema_decay": 0.9},
     ],
-    ids=["ce", "bpr", "ssm", "options"],
+    ids=["ce", "bpr", "ssm", "sparse", "options"],
 )
 def test_a_run_that_was_killed_resumes_to_the_same_numbers(stop_after: int, more: dict) -> None:
     changes = {"epochs": 6, "dropout_prob": 0.3, "model": "GRU4RecKG", **more}
