@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from kgrec_cli.config import choose_dataset, flatten, narrow, resolve_settings
+from kgrec_cli.core.cores import warn_of_busy_cores
 from kgrec_cli.core.data.splits import Split, check_targets, split_all
 from kgrec_cli.core.evaluation.measure import MeasureSettings, measure_model, merge_parts
 from kgrec_cli.core.model.gru4reckg import ModelSettings, build_model
@@ -303,6 +304,8 @@ def _train(
     workers: Workers,
 ) -> TrainedRun:
     device = choose_device(settings.device)
+    if workers.count == 1 and device.type == "cpu":
+        warn_of_busy_cores(on_event)
     histories = dataset.histories
     split = _split(settings, dataset, on_all_data)
     model = build_model(narrow(settings, ModelSettings), len(dataset.items), tables, device)
