@@ -4,6 +4,8 @@ The data is loaded once. Each trial is a training; its weights are not saved.
 """
 
 import os
+import secrets
+import socket
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -36,7 +38,7 @@ from kgrec_cli.errors import KgrecError, Stopped, UsageError, unknown_name
 from kgrec_cli.events import EpochDone, Note, OnEvent, Progress, ignore_event
 from kgrec_cli.formats.files import cannot_write, sha256_of, write_table, write_text
 from kgrec_cli.formats.hyper_test import SearchSpace, check_parameter_names, read_hyper_test
-from kgrec_cli.formats.locks import only_writer
+from kgrec_cli.formats.locks import TEMPORARY, in_use, is_in_use
 from kgrec_cli.runs.run_dir import choose_device, set_up_cpu
 from kgrec_cli.settings import Settings
 from kgrec_cli.stages.report.study import render_study
@@ -85,12 +87,13 @@ def run_tune(
     """Searches a space for the best `valid_metric`; the same call resumes a stopped search.
 
     All trials share `settings`; the other arguments are the options of `kgrec tune`. Several `jobs`
-    without an `executor` are processes, each with its share of the CPU's threads; on a GPU threads.
+    without an `executor` are processes, each with its share of the CPU's threads. Several calls
+    search one study together, on this machine or on others with a `storage` that all of them reach.
 
     Raises:
         UsageError: An unknown executor, or one that takes no `jobs` or `address`.
         KgrecError: A file that cannot be used, a parameter that is no setting, a study made with
-            another space or other settings, or searched by another process now.
+            another space, other settings or other data.
         Stopped: Ctrl-C; finished trials are saved.
     """
     _check_executor(executor, jobs, address)
@@ -106,11 +109,12 @@ def run_tune(
         with suppress(KgrecError):  # the trials say it
             features = find_features(settings, folder)
             shared["vectors_sha256"] = [sha256_of(feature.path) for feature in features]
-    with only_writer(study_dir):
-        try:
-            study_dir.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise cannot_write(study_dir, error) from error
+    try:
+        study_dir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise cannot_write(study_dir, error) from error
+    worker = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
+    with in_use(_mark_of(worker, study_dir)):
         result = run_search(
             space.ranges,
             _choose_executor(settings, dataset, folder, executor, jobs, address, on_event),
@@ -122,6 +126,8 @@ def run_tune(
             pruner=pruner,
             early_stop=early_stop,
             settings=shared,
+            worker=worker,
+            has_ended=partial(_has_ended, study_dir=study_dir),
             on_event=on_event,
         )
         leaderboard = _write_outcome(study_dir, settings, result.trials)
@@ -131,6 +137,18 @@ def run_tune(
             "the same command resumes"
         )
     return Tuning(study_dir, leaderboard, result.best, result.n_new, result.stopped)
+
+
+def _mark_of(worker: str, study_dir: Path) -> Path:
+    """A file that a process locks as long as it searches; its end, however it ends, unlocks it."""
+    return study_dir / f".{worker}{TEMPORARY}"
+
+
+def _has_ended(worker: str, study_dir: Path) -> bool | None:
+    """Whether a process has ended; None for those of other machines and folders."""
+    mark_path = _mark_of(worker, study_dir)
+    is_here = worker.startswith(f"{socket.gethostname()}-") and mark_path.exists()
+    return not is_in_use(mark_path) if is_here else None
 
 
 def read_space(settings: Settings, space_path: Path, on_event: OnEvent) -> SearchSpace:
@@ -181,11 +199,8 @@ def _choose_executor(
     device = choose_device(settings.device)
     n_cpus = os.cpu_count() or 1
     if executor is None and (jobs or 1) > 1:
-        executor = "threads" if device.type == "cuda" else "processes"
+        executor = "processes"
     match executor:
-        case "threads":
-            objective = Trials(settings, dataset, folder, ignore_event)
-            return partial(executors.run_in_threads, objective, jobs or 1, device)
         case "processes":
             jobs = jobs or n_cpus
             make = partial(_load_objective, settings, folder, max(1, n_cpus // jobs))
