@@ -25,7 +25,7 @@ class Host:
 
 @contextmanager
 def two_hosts() -> Iterator[tuple[Host, Host]]:
-    """Two hosts that reach each other by `address`, and nothing else; skips where they cannot be."""
+    """Two hosts that reach each other by `address` alone; skips where none can be made."""
     if not hasattr(os, "getuid") or os.getuid() != 0 or shutil.which("ip") is None:
         pytest.skip("network namespaces need root and ip")
     mark = f"kg{os.getpid()}"

@@ -50,6 +50,7 @@ EACH_ITS_OWN = (
     "stopping_step", "eval_step",
 )  # fmt: skip
 """Settings in which the trials of one batch may differ."""
+# Settings of the data are not, either: it is loaded once, for all trials.
 NOT_TUNED = ("dataset", "data_path", "checkpoint_dir", "device", "threads", "preset", "pretrain_kg")
 
 
@@ -158,8 +159,9 @@ def read_space(settings: Settings, space_path: Path, on_event: OnEvent) -> Searc
         KgrecError: A file that cannot be used, a parameter or a value that no trial can take.
     """
     space = read_hyper_test(space_path)
-    tunable = [name for name in Settings.model_fields if name not in NOT_TUNED]
-    check_parameter_names(space, tunable)
+    names = list(Settings.model_fields)
+    of_data = names[names.index("field_separator") : names.index("benchmark_filename") + 1]
+    check_parameter_names(space, [name for name in names if name not in {*NOT_TUNED, *of_data}])
     for number in space.skipped_lines:
         on_event(Note(f"{space_path}, line {number}: fewer than three words, skipped"))
     for name, range_ in space.ranges.items():
@@ -198,9 +200,7 @@ def _choose_executor(
     """Who runs the trials, `jobs` at a time."""
     device = choose_device(settings.device)
     n_cpus = os.cpu_count() or 1
-    if executor is None and (jobs or 1) > 1:
-        executor = "processes"
-    match executor:
+    match executor or ("processes" if jobs and jobs > 1 else "serial"):
         case "processes":
             jobs = jobs or n_cpus
             make = partial(_load_objective, settings, folder, max(1, n_cpus // jobs))
@@ -215,7 +215,8 @@ def _choose_executor(
                 n_threads=n_threads, n_gpus=int(device.type == "cuda"),
             )  # fmt: skip
         case "batched":
-            return BatchedTrials(settings, dataset, folder, on_event).run(jobs)
+            most = MAX_BATCHED_GPU if device.type == "cuda" else MAX_BATCHED_CPU
+            return partial(BatchedTrials(settings, dataset, folder, on_event).run, jobs or most)
     return partial(executors.run_serially, Trials(settings, dataset, folder, on_event))
 
 
@@ -288,31 +289,47 @@ class Trials:
 class BatchedTrials(Trials):
     """Trains points together: those of equal shapes and shared settings make one batch."""
 
-    def run(self, jobs: int | None) -> executors.RunTrials:
-        """The executor, with so many trials at a time."""
-        self.pool = TrialPool(self.device, self.on_event)
-        self.noted: set[str] = set()
-        n_at_once = jobs or (MAX_BATCHED_GPU if self.device.type == "cuda" else MAX_BATCHED_CPU)
-        return partial(executors.run_in_batches, self.pool, self.start, n_at_once)
+    def run(
+        self, n_at_once: int, points: executors.Points, should_prune: executors.ShouldPrune
+    ) -> executors.Outcomes:
+        """The executor; points that cannot train with others are trained at once."""
+        pool, noted = TrialPool(self.device, self.on_event), set[str]()
+        while True:
+            failed = []  # told when the others have begun, so that the search goes on
+            while pool.n_running < n_at_once and (trial := next(points, None)):
+                number, point = trial
+                try:
+                    reason = self._add(pool, number, point)
+                except KgrecError as error:
+                    failed.append((number, error))
+                    continue
+                if reason and reason not in noted:
+                    noted.add(reason)
+                    self.on_event(Note(f"{reason} is not for batches: such trials train alone"))
+                if reason:
+                    report = executors.reporting(number, should_prune)
+                    yield number, executors.attempt(self, point, report)
+            yield from failed
+            if not pool.n_running:
+                return
+            for number, message in pool.advance():
+                if not isinstance(message, tuple):
+                    yield number, message
+                elif should_prune(number, *message):
+                    pool.drop(number)
+                    yield number, executors.Pruned()
 
-    def start(
-        self, number: int, point: dict[str, Any], report: executors.Report
-    ) -> executors.Outcome | None:
-        """Puts a trial into the pool; one that cannot train with others is trained at once."""
-        try:
-            tried, model, split = self.prepare(point)
-        except KgrecError as error:
-            return error
+    def _add(self, pool: TrialPool, number: int, point: dict[str, Any]) -> str:
+        """Puts a trial into the pool; the setting for which it trains alone, "" for none."""
+        tried, model, split = self.prepare(point)
         settings = narrow(tried, TrainingSettings)
-        if reason := why_alone(settings, model):
-            if reason not in self.noted:
-                self.noted.add(reason)
-                self.on_event(Note(f"{reason} is not for batches: such trials train one by one"))
-            return executors.attempt(self, point, report)
-        key = tried.model_dump_json(exclude={*NOT_TUNED, *EACH_ITS_OWN})
-        trial = Trial(number, model, settings, partial(self.finish, tried, split))
-        self.pool.add((key, tried.hidden_dropout_prob > 0), trial, self.dataset.histories, split)
-        return None
+        reason = why_alone(settings, model)
+        if not reason:
+            key = tried.model_dump_json(exclude={*NOT_TUNED, *EACH_ITS_OWN})
+            trial = Trial(number, model, settings, partial(self.finish, tried, split))
+            has_dropout = tried.hidden_dropout_prob > 0
+            pool.add((key, has_dropout), trial, self.dataset.histories, split)
+        return reason
 
 
 def _write_outcome(

@@ -1,4 +1,4 @@
-"""Who runs a search's trials: this process, one after the other or in batches; or several.
+"""Who runs a search's trials: this process, one after the other, or several.
 
 An executor is one function, `RunTrials`: it draws as many points as it can run at a time and yields
 outcomes in the order of ending. `search.py` chooses the points and prunes.
@@ -11,7 +11,6 @@ from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
-from typing import Any, Protocol
 
 from kgrec_cli.core.tuning.space import Params
 from kgrec_cli.errors import KgrecError
@@ -45,10 +44,12 @@ MAX_RETRIES = 2
 def run_serially(objective: Objective, points: Points, should_prune: ShouldPrune) -> Outcomes:
     """Yields the outcome of each trial, run in this process, one after the other."""
     for number, point in points:
-        yield number, attempt(objective, point, _reporting(number, should_prune))
+        yield number, attempt(objective, point, reporting(number, should_prune))
 
 
-def _reporting(number: int, should_prune: ShouldPrune) -> Report:
+def reporting(number: int, should_prune: ShouldPrune) -> Report:
+    """What a trial reports its scores to."""
+
     def report(step: int, score: float) -> None:
         if should_prune(number, step, score):
             raise Pruned
@@ -150,51 +151,6 @@ def _interrupts_held() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-class Pool(Protocol):
-    """Trials that train together."""
-
-    @property
-    def n_running(self) -> int:
-        """Trials that have begun and not ended."""
-
-    def drop(self, number: int) -> None:
-        """Gives a trial up."""
-
-    def advance(self) -> Iterator[tuple[int, Any]]:
-        """Goes on for a while; yields (number, (step, score)) and (number, outcome)."""
-
-
-def run_in_batches(
-    pool: Pool,
-    start: Callable[[int, Params, Report], Outcome | None],
-    n_at_once: int,
-    points: Points,
-    should_prune: ShouldPrune,
-) -> Outcomes:
-    """Yields the outcome of each trial; those of equal shapes make each step together.
-
-    Args:
-        pool: Trains them.
-        start: Puts a trial into the pool; an outcome if it has one already.
-        n_at_once: Trials in the pool at most.
-        points: Drawn when there is room.
-        should_prune: Called with each score.
-    """
-    while True:
-        while pool.n_running < n_at_once and (trial := next(points, None)):
-            report = _reporting(trial[0], should_prune)
-            if outcome := start(*trial, report):
-                yield trial[0], outcome
-        if not pool.n_running:
-            return
-        for number, message in pool.advance():
-            if not isinstance(message, tuple):
-                yield number, message
-            elif should_prune(number, *message):
-                pool.drop(number)
-                yield number, Pruned()
 
 
 def attempt(objective: Objective, point: Params, report: Report) -> Outcome:

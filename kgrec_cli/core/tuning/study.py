@@ -10,6 +10,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Any
 
 import optuna
@@ -70,10 +71,9 @@ class SharedStudy:
             self.give_up(trial._trial_id)
         if lost:
             trials = self.study.get_trials(deepcopy=False)
-        counts = [t.state != TrialState.FAIL or "error" in t.user_attrs for t in trials]
-        self.live = [trial for trial, count in zip(trials, counts, strict=True) if count]
-        taken = {key_of(trial.params) for trial in self.live}
-        params = [_params_of(t) for t, count in zip(trials, counts, strict=True) if not count]
+        self.live = [trial for trial in trials if _counts(trial)]
+        params = [_params_of(trial) for trial in trials if not _counts(trial)]
+        taken = {key_of(trial.params) for trial in self.live if params}
         self.interrupted = [point for point in params if point and key_of(point) not in taken]
         ended = [(t.datetime_complete, t.number, t) for t in self.live if t.datetime_complete]
         self.finished = [
@@ -121,9 +121,11 @@ class SharedStudy:
         trial = optuna.Trial(self.study, trial_id)
         self.read()
         before = [other for other in self.live if other.number < trial.number]
-        is_taken = any(key_of(other.params) == key_of(params) for other in before)
+        alike = [other for other in before if other.params == params]
+        is_taken = any(key_of(other.params) == key_of(params) for other in alike)
         if is_taken or (limit is not None and len(before) >= limit):
             self.give_up(trial_id)
+            self.read()
             return None
         return trial
 
@@ -140,27 +142,30 @@ class SharedStudy:
         if isinstance(outcome, TrialResult):
             problem = not_finite(outcome.score, outcome.valid, outcome.test)
             outcome = KgrecError(problem) if problem else outcome
-        try:
+        tell = partial(self.study.tell, trial, skip_if_finished=True)
+        with suppress(UpdateFinishedTrialError):
             if n_reports:
                 trial.set_user_attr("n_reports", n_reports)
             if isinstance(outcome, Pruned):
-                self.study.tell(trial, state=TrialState.PRUNED)
+                tell(state=TrialState.PRUNED)
             elif isinstance(outcome, KgrecError):
                 trial.set_user_attr("error", str(outcome))
-                self.study.tell(trial, state=TrialState.FAIL)
+                tell(state=TrialState.FAIL)
             else:
                 trial.set_user_attr("valid", dict(outcome.valid))
                 trial.set_user_attr("test", dict(outcome.test))
-                self.study.tell(trial, outcome.score)
-        except UpdateFinishedTrialError:
-            return None
+                tell(outcome.score)
         self.read()
-        return self.known[trial.number]
+        return self.known.get(trial.number)
 
 
 def key_of(params: Mapping[str, Any]) -> str:
     """Equal for equal points; True and 1 are two."""
     return repr(sorted(params.items()))
+
+
+def _counts(trial: FrozenTrial) -> bool:
+    return trial.state != TrialState.FAIL or "error" in trial.user_attrs
 
 
 def _worker_of(trial: FrozenTrial) -> str:
@@ -330,4 +335,5 @@ def read_trial(trial: FrozenTrial, number: int) -> SearchTrial:
         n_reports=trial.user_attrs.get("n_reports", len(trial.intermediate_values)),
         elapsed_s=trial.duration.total_seconds() if trial.duration else 0.0,
         error=error,
+        worker=_worker_of(trial),
     )
