@@ -124,7 +124,8 @@ def run(arguments: Sequence[str]) -> int:
             console.show_error("stopped")
         return code
     except KgrecError as error:
-        console.show_error(str(error))
+        if str(error):  # empty where another process of this machine has said it
+            console.show_error(str(error))
         cause = error.__cause__
         if cause is not None and terminal.level == terminal.VERBOSE:
             console.note(f"because of {type(cause).__name__}: {cause}")

@@ -55,6 +55,8 @@ class Dataset:
         catalogue: The table of `read_items`.
         links: The table of `read_links`.
         split: The split of `benchmark_filename`; None when the files are not split.
+        n_users: Those of all shards, where `users` and `histories` are one's.
+        n_interactions: As `n_users`.
     """
 
     name: str
@@ -64,7 +66,9 @@ class Dataset:
     histories: Histories
     catalogue: pl.DataFrame
     links: pl.DataFrame
-    split: Split | None = None
+    split: Split | None
+    n_users: int
+    n_interactions: int
 
     @property
     def inter_sha256(self) -> str:
@@ -164,6 +168,8 @@ def load_dataset(
         catalogue=files.read_items(settings, folder),
         links=links,
         split=split if names else None,
+        n_users=len(users) - 1,
+        n_interactions=len(histories.items),
     )
 
 

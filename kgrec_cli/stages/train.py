@@ -1,17 +1,19 @@
 """`kgrec train`: atomic files and entity vectors in, a run folder out."""
 
+import hashlib
 import os
 import shutil
 import time
 from contextlib import nullcontext, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from kgrec_cli.config import choose_dataset, flatten, narrow, resolve_settings
+from kgrec_cli.core.data.histories import vocabulary_of
 from kgrec_cli.core.data.splits import Split, check_targets, split_all
 from kgrec_cli.core.evaluation.measure import MeasureSettings, measure_model, merge_parts
-from kgrec_cli.core.model.gru4reckg import ModelSettings, build_model
+from kgrec_cli.core.model.gru4reckg import GRU4RecKG, ModelSettings, build_model
 from kgrec_cli.core.training.epoch import TrainingSettings
 from kgrec_cli.core.training.fit import (
     TrainingState,
@@ -20,7 +22,7 @@ from kgrec_cli.core.training.fit import (
     pack_state,
     unpack_state,
 )
-from kgrec_cli.core.workers import Workers, is_restart, join_workers
+from kgrec_cli.core.workers import ALONE, Workers, is_restart
 from kgrec_cli.dataset.features import FeatureTables, load_feature_tables, warn_of_broken_links
 from kgrec_cli.dataset.load import Dataset, load_dataset, split_dataset
 from kgrec_cli.errors import KgrecError, Stopped
@@ -32,6 +34,7 @@ from kgrec_cli.runs.model_fit import check_model_size, check_negatives_size, wid
 from kgrec_cli.runs.run_dir import choose_device, set_up_cpu
 from kgrec_cli.runs.run_files import (
     CHECKPOINT,
+    Environment,
     naming_the_cure,
     read_checkpoint,
     read_environment,
@@ -77,19 +80,22 @@ def run_train(
     on_all_data: bool = False,
     warm_start: Path | None = None,
     on_event: OnEvent,
+    workers: Workers = ALONE,
 ) -> list[TrainedRun]:
     """Trains one run, or one for each of `n_seeds` seeds from `settings.seed` on.
 
     `name` is that of the run's folder; None for one of data set, model and time.
     With `on_all_data` (a final fit) nothing is held out, and all of `settings.epochs` are trained.
-    `warm_start` is a finished run of the same settings to take the first weights from.
+    `warm_start` is a finished run of the same settings to take the first weights from. Of several
+    `workers` the first one alone needs the folder of the runs.
 
     Raises:
         KgrecError: A missing or malformed file, an empty split.
         Stopped: Ctrl-C; the line says how to resume.
     """
     began = time.perf_counter()
-    workers = join_workers(choose_device(settings.device))
+    device = choose_device(settings.device)
+    workers.check_device(device)
     if workers.number:
         on_event = ignore_event
     of_run = None if warm_start is None else os.path.relpath(warm_start, folder)
@@ -98,23 +104,27 @@ def run_train(
             f"torchrun began {n_seeds} seeds again, and which of them are trained is not known: "
             "`kgrec train --resume latest` resumes the last one, --seed N --seeds M begins others"
         )
-    if is_restart() and (stopped := _stopped_run(settings, folder, on_all_data, of_run)):
-        return [resume_train(stopped, folder, on_event=on_event)]
-    if name is not None:
+    if is_restart() and (
+        stopped := workers.first(lambda: _stopped_run(settings, folder, on_all_data, of_run))
+    ):
+        return [resume_train(stopped, folder, on_event=on_event, workers=workers)]
+    if name is not None and workers.number == 0:
         runs.check_new_name(folder / settings.checkpoint_dir, name)
     set_up_cpu(settings)
-    device = choose_device(settings.device)
-    warm = None if warm_start is None else read_warm_start(warm_start, settings)
+    warm = None
+    if warm_start is not None:
+        warm = workers.first(lambda: read_warm_start(warm_start, settings))
     dataset = load_dataset(settings, folder, on_event)
     split = _split(settings, dataset, on_all_data)
     check_targets(dataset.histories, split, validate=not on_all_data)
+    dataset, split, workers = _share_out(dataset, split, workers)
     tables = load_feature_tables(settings, dataset, folder, on_event)
     if warm is not None:
         check_fits(warm, settings, dataset, widths_of(tables))
         if not on_all_data:
             warn_of_leaks(warm, settings, on_event)
     check_model_size(narrow(settings, ModelSettings), len(dataset.items), widths_of(tables))
-    check_negatives_size(settings, len(dataset.histories.items))
+    check_negatives_size(settings, dataset.n_interactions)
     warn_of_broken_links(settings, dataset, folder, on_event)
     results = []
     for number in range(n_seeds):
@@ -138,8 +148,8 @@ def run_train(
                 raise
             try:
                 result = _train(
-                    run_dir, seeded, dataset, tables, None, warm, on_all_data, began, on_event,
-                    workers,
+                    run_dir, seeded, dataset, split, tables, None, warm, on_all_data, began,
+                    on_event, workers,
                 )  # fmt: skip
             except Stopped as error:
                 if workers.number or (run_dir / CHECKPOINT).is_file():
@@ -226,7 +236,12 @@ def _held_out(run_dir: Path, dataset: str | None, on_event: OnEvent) -> bool:
 
 
 def resume_train(
-    run_dir: Path, folder: Path, *, threads: int | None = None, on_event: OnEvent
+    run_dir: Path,
+    folder: Path,
+    *,
+    threads: int | None = None,
+    on_event: OnEvent,
+    workers: Workers = ALONE,
 ) -> TrainedRun:
     """Resumes a stopped run, to the same result as an uninterrupted one.
 
@@ -234,7 +249,6 @@ def resume_train(
         KgrecError: The run is finished, another process trains it, or its data set has changed.
         Stopped: Ctrl-C; the line says how to resume.
     """
-    workers = join_workers(choose_device(read_run_settings(run_dir).device))
     if workers.number:
         on_event = ignore_event
     with only_writer(run_dir) if workers.number == 0 else nullcontext():
@@ -258,32 +272,67 @@ def _resume(
     run_dir: Path, folder: Path, threads: int | None, on_event: OnEvent, workers: Workers
 ) -> TrainedRun:
     began = time.perf_counter()
-    if runs.is_finished(run_dir):
-        raise KgrecError(f"{run_dir}: this run is finished; there is nothing to resume")
-    settings = read_run_settings(run_dir)
+    settings, environment, state = workers.first(lambda: _read_stopped(run_dir))
+    workers.check_device(choose_device(settings.device))
     if threads is not None:
         settings = settings.model_copy(update={"threads": threads})
     set_up_cpu(settings)
     dataset = load_dataset(settings, folder, on_event)
-    environment = read_environment(run_dir)
     if not dataset.matches(environment.inter_sha256, on_event):
         raise KgrecError(f"{run_dir}: its data set {dataset.name} has changed since; train anew")
+    on_all_data = environment.on_all_data
+    dataset, split, workers = _share_out(dataset, _split(settings, dataset, on_all_data), workers)
     tables = load_feature_tables(settings, dataset, folder, on_event)
-    state = warm = None
-    if (run_dir / CHECKPOINT).is_file():
-        state = unpack_state(*read_checkpoint(run_dir))
+    warm = None
+    if state is not None:
         if workers.number == 0:
             write_history(run_dir, state.history)  # a kill may have come between the two files
         on_event(Note(f"resuming {run_dir.name} after epoch {state.epoch}"))
     else:
         on_event(Note(f"{run_dir.name} was stopped within its first epoch: it starts again"))
-        if environment.warm_start is not None:
-            warm = read_warm_start(folder / environment.warm_start, settings)
-    on_all_data = environment.on_all_data
+        if (of_run := environment.warm_start) is not None:
+            warm = workers.first(lambda: read_warm_start(folder / of_run, settings))
     on_event(_run_started(run_dir, settings, dataset, state.epoch if state else 0))
     return _train(
-        run_dir, settings, dataset, tables, state, warm, on_all_data, began, on_event, workers
+        run_dir,
+        settings,
+        dataset,
+        split,
+        tables,
+        state,
+        warm,
+        on_all_data,
+        began,
+        on_event,
+        workers,
     )
+
+
+def _read_stopped(run_dir: Path) -> tuple[Settings, Environment, TrainingState | None]:
+    """What a stopped run holds; no state if it was stopped within its first epoch."""
+    if runs.is_finished(run_dir):
+        raise KgrecError(f"{run_dir}: this run is finished; there is nothing to resume")
+    has_state = (run_dir / CHECKPOINT).is_file()
+    state = unpack_state(*read_checkpoint(run_dir)) if has_state else None
+    return read_run_settings(run_dir), read_environment(run_dir), state
+
+
+def _share_out(dataset: Dataset, split: Split, workers: Workers) -> tuple[Dataset, Split, Workers]:
+    """The data set with the histories of this process's users alone, and no tokens of users."""
+    if workers.count == 1:
+        return dataset, split, workers
+    workers.check_same(f"{dataset.name}.inter", dataset.inter_sha256)
+    histories, split, workers = workers.share_out(dataset.histories, split)
+    dataset = replace(dataset, histories=histories, users=vocabulary_of([]), split=None)
+    return dataset, split, workers
+
+
+def _digest(model: GRU4RecKG) -> str:
+    """The SHA-256 of all weights."""
+    digest = hashlib.sha256()
+    for weight in model.state_dict().values():
+        digest.update(weight.numpy().data)
+    return digest.hexdigest()
 
 
 def _run_started(run_dir: Path, settings: Settings, dataset: Dataset, epoch: int = 0) -> RunStarted:
@@ -294,6 +343,7 @@ def _train(
     run_dir: Path,
     settings: Settings,
     dataset: Dataset,
+    split: Split,
     tables: FeatureTables,
     state: TrainingState | None,
     warm: WarmStart | None,
@@ -304,7 +354,6 @@ def _train(
 ) -> TrainedRun:
     device = choose_device(settings.device)
     histories = dataset.histories
-    split = _split(settings, dataset, on_all_data)
     model = build_model(narrow(settings, ModelSettings), len(dataset.items), tables, device)
     if warm is not None:
         take_over(warm, model, dataset, on_event)
@@ -313,6 +362,8 @@ def _train(
             misfit = find_state_misfit(state, model, has_average=settings.ema_decay > 0)
             if misfit:
                 raise KgrecError(f"{run_dir / CHECKPOINT}: {misfit}")
+    if workers.count > 1:
+        workers.check_same("the first weights (vectors, links, versions)", _digest(model))
 
     def save(state: TrainingState, event: EpochDone) -> None:
         if workers.number:

@@ -3,7 +3,9 @@
 A target is an index into `Histories.items`; the events before it are its history.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -187,35 +189,58 @@ def check_targets(histories: Histories, split: Split, *, validate: bool) -> None
     Raises:
         KgrecError: The training or the validation part is empty.
     """
-    if len(train_targets(histories, split)) == 0:
+    n_train, n_valid = len(train_targets(histories, split)), len(valid_targets(histories, split))
+    check_counts(n_train, n_valid if validate else 1)
+
+
+def check_counts(n_train: int, n_valid: int) -> None:
+    """As `check_targets`, of their numbers."""
+    if n_train == 0:
         raise KgrecError("the training part is empty: no user has two interactions in it")
-    if validate and len(valid_targets(histories, split)) == 0:
+    if n_valid == 0:
         raise KgrecError(
             "the validation part is empty, so nothing can stop the training: a user needs four "
             "interactions to give one under LS: valid_and_test; more data or another eval_args"
         )
 
 
-def repeat_log_ratio(histories: Histories, split: Split, n_items: int) -> float:
+def repeat_log_ratio(
+    histories: Histories, split: Split, n_items: int, total: Callable[[Any], Any] = lambda own: own
+) -> float:
     """The log ratio of repeated training targets to those expected by chance.
 
     Chance is the share of the training events that the items seen before have. One is added to both
-    counts, so that data without any repetition give a finite number.
+    counts, so that data without any repetition give a finite number. `total` sums an array over the
+    shards, if the histories are one.
     """
     first, targets = first_events(histories, n_items), train_targets(histories, split)
-    counts = np.bincount(histories.items[training_events(histories, split)], minlength=n_items)
+    counts = total(item_popularity(histories, split, n_items))
     shares = counts / max(counts.sum(), 1)
     before = np.concatenate([[0.0], np.cumsum(shares[histories.items] * first)])
     by_chance = before[targets] - before[histories.offsets[histories.owners[targets]]]
-    n_repeated = np.count_nonzero(~first[targets])
-    return float(np.log((n_repeated + 1) / (by_chance.sum() + 1)))
+    n_repeated, expected = total(np.array([np.count_nonzero(~first[targets]), by_chance.sum()]))
+    return float(np.log((n_repeated + 1) / (expected + 1)))
 
 
-def shuffle_ties(histories: Histories, split: Split, rng: np.random.Generator) -> Histories:
-    """The same histories, each user's training events of equal time in a new order."""
+def shuffle_ties(
+    histories: Histories,
+    split: Split,
+    rng: np.random.Generator,
+    first_event: int = 0,
+    n_events: int | None = None,
+) -> Histories:
+    """The same histories, each user's training events of equal time in a new order.
+
+    A shard that begins with event `first_event` of `n_events` takes its numbers of those drawn for
+    the whole.
+    """
+    rng.bit_generator.advance(first_event)  # type: ignore[attr-defined]  # a number an event
+    drawn = rng.random(len(histories.items))
+    if n_events is not None:
+        rng.bit_generator.advance(n_events - first_event - len(drawn))  # type: ignore[attr-defined]
     owners = histories.owners
     training = np.arange(len(owners)) < split.train_end[owners]
     new = np.ones(len(owners), dtype=np.bool_)
     new[1:] = (np.diff(histories.times) != 0) | (np.diff(owners) != 0) | ~training[1:]
-    order = np.argsort(np.cumsum(new) + rng.random(len(owners)))
+    order = np.argsort(np.cumsum(new) + drawn)
     return replace(histories, items=histories.items[order])

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, cast
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel
@@ -88,7 +89,7 @@ def fit(
     Args:
         model: On `device`; its weights are the initial ones unless `state` is given. A `seen_bias`
             of 0 starts from what the training events say of repeats.
-        histories: All histories.
+        histories: All histories, or this process's shard of them (`workers.share_out`).
         split: Which events train and which validate.
         settings: Everything else.
         device: Where to train.
@@ -108,7 +109,8 @@ def fit(
     """
     targets = splits.train_targets(histories, split)
     valid = splits.valid_targets(histories, split) if validate else targets[:0]
-    splits.check_targets(histories, split, validate=validate)
+    n_targets, n_valid = workers.total(np.array([len(targets), len(valid)])).tolist()
+    splits.check_counts(n_targets, n_valid if validate else 1)
     optimizer = torch.optim.Adam(
         (weight for weight in model.parameters() if weight.requires_grad),
         lr=settings.learning_rate,
@@ -120,7 +122,8 @@ def fit(
     if state.epoch == 0 and model.seen_bias is not None and not model.seen_bias.any():
         n_items = model.item_embedding.num_embeddings
         with torch.no_grad():
-            model.seen_bias.fill_(splits.repeat_log_ratio(histories, split, n_items))
+            ratio = splits.repeat_log_ratio(histories, split, n_items, workers.total)
+            model.seen_bias.fill_(ratio)
     if state.epoch:
         model.load_state_dict(state.model)
         groups = optimizer.state_dict()["param_groups"]
@@ -135,7 +138,7 @@ def fit(
     while not state.is_finished(settings):
         began = time.perf_counter()
         epoch = state.epoch + 1
-        loss = runner.run(epoch, len(targets), on_event)
+        loss = runner.run(epoch, n_targets, on_event)
         _check_weights(model, epoch, settings.learning_rate)
         trained_s = time.perf_counter() - began
         metrics: dict[str, float] = {}
@@ -151,7 +154,7 @@ def fit(
             epoch=state.epoch,
             epochs=settings.epochs,
             loss=loss,
-            targets_per_s=len(targets) / trained_s,
+            targets_per_s=n_targets / trained_s,
             elapsed_s=elapsed_s,
             remaining_s=elapsed_s * (settings.epochs - state.epoch),
             best=is_best,
@@ -246,7 +249,7 @@ def validation_metrics(
         n_items=n_items,
         eval_batch_size=settings.eval_batch_size,
         candidates=draw_candidates(
-            settings.eval_args.mode_of("valid"), histories, targets, n_items, settings.seed
+            settings.eval_args.mode_of("valid"), histories, targets, n_items, settings.seed, workers
         ),
         on_chunk=lambda n_done: on_event(
             Progress("validation", n_done, len(targets), "ranked", passing=True)
