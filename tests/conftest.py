@@ -46,6 +46,8 @@ def run_cli(
 ) -> RunCli:
     """Runs one command in `tmp_path` (or `cwd`), in this process, as `kgrec ARGS...` would."""
     monkeypatch.setenv("COLUMNS", "160")
+    # No output depends on what else the machine does.
+    monkeypatch.setattr("kgrec_cli.core.cores.CPU_TIMES", tmp_path / "not known")
 
     def call(*arguments: str, cwd: Path = tmp_path) -> CommandResult:
         monkeypatch.chdir(cwd)

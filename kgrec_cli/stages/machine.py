@@ -1,6 +1,5 @@
 """`kgrec doctor --system`: the machine, and what kgrec would compute with on it."""
 
-import os
 import platform
 import re
 import shutil
@@ -12,6 +11,7 @@ from pathlib import Path
 import torch
 
 from kgrec_cli import __version__
+from kgrec_cli.core.cores import usable_cores
 from kgrec_cli.core.memory import memory_limit
 from kgrec_cli.runs.run_dir import choose_device, set_up_cpu
 from kgrec_cli.settings import Settings
@@ -19,7 +19,7 @@ from kgrec_cli.stages.doctor import Finding
 
 PACKAGES = ("torch", "numpy", "polars", "pykeen", "optuna", "safetensors", "typer", "rich")
 LITTLE_GB = 2.0
-MEMINFO, CPU_QUOTA = Path("/proc/meminfo"), Path("/sys/fs/cgroup/cpu.max")
+MEMINFO = Path("/proc/meminfo")
 NVIDIA = Path("/dev/nvidia0")
 
 
@@ -59,12 +59,7 @@ def _is_installed(name: str) -> bool:
 
 
 def _processor() -> Iterator[Finding]:
-    affinity = getattr(os, "sched_getaffinity", None)  # not on macOS and Windows
-    n_cores = float(len(affinity(0)) if affinity else os.cpu_count() or 1)
-    with suppress(OSError, ValueError):  # no control group, or "max"
-        quota, period = CPU_QUOTA.read_text().split()
-        n_cores = min(n_cores, int(quota) / int(period))
-    n_threads = torch.get_num_threads()
+    n_cores, n_threads = usable_cores(), torch.get_num_threads()
     text = f"{n_threads} threads on {n_cores:g} cores ({platform.machine()})"
     if n_threads > n_cores:
         cure = f"--threads {max(1, int(n_cores))}: more threads than cores wait for each other"

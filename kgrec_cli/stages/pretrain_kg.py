@@ -13,6 +13,7 @@ import polars as pl
 import torch
 
 from kgrec_cli import __version__
+from kgrec_cli.core.cores import warn_of_busy_cores
 from kgrec_cli.core.data.histories import Vocabulary, build_vocabulary
 from kgrec_cli.core.kg.fit import KGState, Validation, fit_kg
 from kgrec_cli.core.kg.holdout import is_like_guessing
@@ -123,6 +124,8 @@ def _pretrain(
     # The vectors, their gradients and Adam's two moments.
     check_memory(4 * 4 * n_entities * width, f"{n_entities:,} entity vectors of width {width:,}")
     _note_links(settings, folder, entities, on_event)
+    if device.type == "cpu":
+        warn_of_busy_cores(on_event)
     given = {
         part: _read_given(path, entities, relations, on_event)
         for part, path in paths.items()

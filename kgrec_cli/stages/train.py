@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from kgrec_cli.config import choose_dataset, flatten, narrow, resolve_settings
+from kgrec_cli.core.cores import warn_of_busy_cores
 from kgrec_cli.core.data.histories import vocabulary_of
 from kgrec_cli.core.data.splits import Split, check_targets, split_all
 from kgrec_cli.core.evaluation.measure import MeasureSettings, measure_model, merge_parts
@@ -353,6 +354,8 @@ def _train(
     workers: Workers,
 ) -> TrainedRun:
     device = choose_device(settings.device)
+    if workers.count == 1 and device.type == "cpu":
+        warn_of_busy_cores(on_event)
     histories = dataset.histories
     model = build_model(narrow(settings, ModelSettings), len(dataset.items), tables, device)
     if warm is not None:
