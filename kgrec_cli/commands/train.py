@@ -91,7 +91,8 @@ def train(
     from kgrec_cli.config import resolve_settings
     from kgrec_cli.core.workers import join_workers
     from kgrec_cli.runs.run_dir import find_run
-    from kgrec_cli.stages.train import base_settings, resume_train, run_train
+    from kgrec_cli.stages.base_settings import base_settings
+    from kgrec_cli.stages.train import resume_train, run_train
     from kgrec_cli.trackers import tracking
 
     folder, dataset = Path(), opt.one_dataset(dataset, dataset_option)
@@ -122,7 +123,9 @@ def train(
                 resume_train(run_dir, folder, threads=threads, on_event=on_event, workers=workers)
             ]
         else:
-            warm_start = workers.first(lambda: from_run and find_run(folder, from_run))
+            warm_start = workers.first(
+                lambda: None if from_run is None else find_run(folder, from_run)
+            )
             settings = workers.first(
                 lambda: resolve_settings(
                     folder=folder,
