@@ -8,6 +8,7 @@ import typer
 from kgrec_cli import console
 from kgrec_cli.commands import options as opt
 from kgrec_cli.commands.completion import complete_run
+from kgrec_cli.commands.estimate import show as show_estimate
 from kgrec_cli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -85,6 +86,7 @@ def train(
     assignments: opt.Assignments = None,
     device: opt.Device = None,
     threads: opt.Threads = None,
+    estimate: opt.Estimate = False,
     json_output: opt.Json = False,
 ) -> None:
     """Train GRU4RecKG (or GRU4Rec) and measure it on the validation and test parts."""
@@ -92,6 +94,7 @@ def train(
     from kgrec_cli.core.workers import join_workers
     from kgrec_cli.runs.run_dir import find_run
     from kgrec_cli.stages.base_settings import base_settings
+    from kgrec_cli.stages.estimate import estimate_training
     from kgrec_cli.stages.train import resume_train, run_train
     from kgrec_cli.trackers import tracking
 
@@ -105,6 +108,8 @@ def train(
     }  # fmt: skip
     if like is not None and not on_all_data:
         raise UsageError("--like goes with --on-all-data")
+    if estimate and resume is not None:
+        raise UsageError("--resume: give the options of the run instead to estimate it")
     typed = [value for value in options.values() if value is not None]
     if resume is not None and (
         typed or config or assignments or on_all_data or seeds > 1 or name or from_run
@@ -140,6 +145,15 @@ def train(
                     on_note=console.note,
                 )
             )  # fmt: skip
+            if estimate:
+                if workers.count > 1:
+                    raise UsageError("--estimate takes one process: run it without torchrun")
+                found = estimate_training(
+                    settings, folder, n_seeds=seeds, on_all_data=on_all_data,
+                    warm_start=warm_start, on_event=listen,
+                )  # fmt: skip
+                show_estimate(found, json_output)
+                return
             results = run_train(
                 settings,
                 folder,

@@ -55,11 +55,10 @@ from kgrec_cli.settings import Settings
 
 @dataclass(frozen=True)
 class TrainedRun:
-    """The outcome of one training.
+    """The outcome of one training. `elapsed_s` includes loading.
 
     `best_score` is the validation score of the best epoch in `valid_metric`, `metrics` are by part
-    ("valid", "test_masked", ...): 0 and empty after a fit on all data. `elapsed_s` includes
-    loading.
+    ("valid", "test_masked", ...): 0 and empty after a fit on all data.
     """
 
     run_dir: Path
@@ -94,8 +93,7 @@ def run_train(
         Stopped: Ctrl-C; the line says how to resume.
     """
     began = time.perf_counter()
-    device = choose_device(settings.device)
-    workers.check_device(device)
+    workers.check_device(device := choose_device(settings.device))
     if workers.number:
         on_event = ignore_event
     of_run = None if warm_start is None else os.path.relpath(warm_start, folder)
@@ -110,29 +108,14 @@ def run_train(
         return [resume_train(stopped, folder, on_event=on_event, workers=workers)]
     if name is not None and workers.number == 0:
         runs.check_new_name(folder / settings.checkpoint_dir, name)
-    set_up_cpu(settings)
-    warm = None
-    if warm_start is not None:
-        warm = workers.first(lambda: read_warm_start(warm_start, settings))
-    dataset = load_dataset(settings, folder, on_event)
-    split = _split(settings, dataset, on_all_data)
-    check_targets(dataset.histories, split, validate=not on_all_data)
-    dataset, split, workers = _share_out(dataset, split, workers)
-    tables = load_feature_tables(settings, dataset, folder, on_event)
-    if warm is not None:
-        check_fits(warm, settings, dataset, widths_of(tables))
-        if not on_all_data:
-            warn_of_leaks(warm, settings, on_event)
-    check_model_size(narrow(settings, ModelSettings), len(dataset.items), widths_of(tables))
-    check_negatives_size(settings, dataset.n_interactions)
-    warn_of_broken_links(settings, dataset, folder, on_event)
+    ready = get_ready(settings, folder, on_all_data, warm_start, on_event, workers)
     results = []
     for number in range(n_seeds):
         seeded = settings.model_copy(update={"seed": settings.seed + number})
         new_run = runs.new_run(
             folder / settings.checkpoint_dir,
             seeded,
-            dataset,
+            ready.dataset,
             device,
             name=name,
             suffix=f"-seed{seeded.seed}" if n_seeds > 1 else "",
@@ -140,17 +123,14 @@ def run_train(
             warm_start=of_run,
         )
         with new_run if workers.number == 0 else nullcontext(folder) as run_dir:
-            on_event(Note(f"training {settings.model} on {dataset.name} -> {run_dir}"))
+            on_event(Note(f"training {settings.model} on {ready.dataset.name} -> {run_dir}"))
             try:
-                on_event(_run_started(run_dir, seeded, dataset))
+                on_event(_run_started(run_dir, seeded, ready.dataset))
             except KgrecError:  # a tracker that cannot be started
                 shutil.rmtree(run_dir, ignore_errors=True)
                 raise
             try:
-                result = _train(
-                    run_dir, seeded, dataset, split, tables, None, warm, on_all_data, began,
-                    on_event, workers,
-                )  # fmt: skip
+                result = _train(run_dir, seeded, ready, None, on_all_data, began, on_event)
             except Stopped as error:
                 if workers.number or (run_dir / CHECKPOINT).is_file():
                     raise
@@ -159,6 +139,58 @@ def run_train(
         results.append(result)
         began = time.perf_counter()
     return results
+
+
+@dataclass(frozen=True)
+class Ready:
+    """What a training begins with: the data, the vectors of each branch, the first weights."""
+
+    dataset: Dataset
+    split: Split
+    tables: FeatureTables
+    warm: WarmStart | None
+    workers: Workers
+
+    def make_model(self, settings: Settings, on_event: OnEvent) -> GRU4RecKG:
+        """A model with its first weights; `settings` are those that this was got ready for."""
+        n_items, device = len(self.dataset.items), choose_device(settings.device)
+        model = build_model(narrow(settings, ModelSettings), n_items, self.tables, device)
+        if self.warm is not None:
+            take_over(self.warm, model, self.dataset, on_event)
+        return model
+
+
+def get_ready(
+    settings: Settings,
+    folder: Path,
+    on_all_data: bool,
+    warm_start: Path | None,
+    on_event: OnEvent,
+    workers: Workers = ALONE,
+) -> Ready:
+    """Loads what a training needs, and checks that it can be trained; as `run_train` does.
+
+    Raises:
+        KgrecError: A missing or malformed file, an empty split, too little memory.
+    """
+    set_up_cpu(settings)
+    warm = None
+    if warm_start is not None:
+        warm = workers.first(lambda: read_warm_start(warm_start, settings))
+    dataset = load_dataset(settings, folder, on_event)
+    split = _split(settings, dataset, on_all_data)
+    check_targets(dataset.histories, split, validate=not on_all_data)
+    dataset, split, workers = share_out(dataset, split, workers)
+    tables = load_feature_tables(settings, dataset, folder, on_event)
+    if warm is not None:
+        check_fits(warm, settings, dataset, widths_of(tables))
+        if not on_all_data and workers.number == 0:
+            warn_of_leaks(warm, settings, folder, on_event)
+    of_model, widths = narrow(settings, ModelSettings), widths_of(tables)
+    check_model_size(of_model, len(dataset.items), widths, settings.learner)
+    check_negatives_size(settings, dataset.n_interactions)
+    warn_of_broken_links(settings, dataset, folder, on_event)
+    return Ready(dataset, split, tables, warm, workers)
 
 
 def resume_train(
@@ -207,7 +239,7 @@ def _resume(
     if not dataset.matches(environment.inter_sha256, on_event):
         raise KgrecError(f"{run_dir}: its data set {dataset.name} has changed since; train anew")
     on_all_data = environment.on_all_data
-    dataset, split, workers = _share_out(dataset, _split(settings, dataset, on_all_data), workers)
+    dataset, split, workers = share_out(dataset, _split(settings, dataset, on_all_data), workers)
     tables = load_feature_tables(settings, dataset, folder, on_event)
     warm = None
     if state is not None:
@@ -219,19 +251,8 @@ def _resume(
         if (of_run := environment.warm_start) is not None:
             warm = workers.first(lambda: read_warm_start(folder / of_run, settings))
     on_event(_run_started(run_dir, settings, dataset, state.epoch if state else 0))
-    return _train(
-        run_dir,
-        settings,
-        dataset,
-        split,
-        tables,
-        state,
-        warm,
-        on_all_data,
-        began,
-        on_event,
-        workers,
-    )
+    ready = Ready(dataset, split, tables, warm, workers)
+    return _train(run_dir, settings, ready, state, on_all_data, began, on_event)
 
 
 def _read_stopped(run_dir: Path) -> tuple[Settings, Environment, TrainingState | None]:
@@ -243,7 +264,7 @@ def _read_stopped(run_dir: Path) -> tuple[Settings, Environment, TrainingState |
     return read_run_settings(run_dir), read_environment(run_dir), state
 
 
-def _share_out(dataset: Dataset, split: Split, workers: Workers) -> tuple[Dataset, Split, Workers]:
+def share_out(dataset: Dataset, split: Split, workers: Workers) -> tuple[Dataset, Split, Workers]:
     """The data set with the histories of this process's users alone, and no tokens of users."""
     if workers.count == 1:
         return dataset, split, workers
@@ -268,23 +289,17 @@ def _run_started(run_dir: Path, settings: Settings, dataset: Dataset, epoch: int
 def _train(
     run_dir: Path,
     settings: Settings,
-    dataset: Dataset,
-    split: Split,
-    tables: FeatureTables,
+    ready: Ready,
     state: TrainingState | None,
-    warm: WarmStart | None,
     on_all_data: bool,
     began: float,
     on_event: OnEvent,
-    workers: Workers,
 ) -> TrainedRun:
+    histories, split, workers = ready.dataset.histories, ready.split, ready.workers
     device = choose_device(settings.device)
     if workers.count == 1 and device.type == "cpu":
         warn_of_busy_cores(on_event)
-    histories = dataset.histories
-    model = build_model(narrow(settings, ModelSettings), len(dataset.items), tables, device)
-    if warm is not None:
-        take_over(warm, model, dataset, on_event)
+    model = ready.make_model(settings, on_event)
     if state is not None:
         with naming_the_cure(run_dir / CHECKPOINT):
             misfit = find_state_misfit(state, model, has_average=settings.ema_decay > 0)
