@@ -135,7 +135,7 @@ def measure_speed(folder: Path, n_pairs: int, n_steps: int) -> dict[str, Any]:
         count: {
             key: statistics.median(row[key] for row in rows)
             for key in rows[0]
-            if key.endswith(("_ms", "_s", "gradient_mib"))
+            if key != "process"
         }
         for count, rows in found.items()
     }
