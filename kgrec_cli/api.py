@@ -74,6 +74,7 @@ def prepare(
     min_user_inter: int = 0,
     min_item_inter: int = 0,
     duplicates: Literal["all", "first", "last"] = "all",
+    inter_format: Literal["atomic", "parquet"] = "atomic",
     data_path: str | None = None,
     dry_run: bool = False,
     folder: AnyPath = ".",
@@ -126,9 +127,29 @@ def prepare(
         on_bad_row=on_bad_row,
         on_missing_id=missing_ids,
         dry_run=dry_run,
+        inter_format=inter_format,
     )
     with console.listening(quiet) as on_event:
         return run_prepare(request, on_event=on_event)
+
+
+def convert(
+    name: str,
+    *,
+    inter_format: Literal["atomic", "parquet"],
+    data_path: str | None = None,
+    folder: AnyPath = ".",
+) -> list[Path]:
+    """Rewrites the interactions of a prepared data set as text or as Parquet.
+
+    Returns:
+        The files that were written.
+    """
+    from kgrec_cli.stages.prepare.convert import run_convert
+
+    folder = Path(folder)
+    settings = resolve_settings(folder=folder, options={"data_path": data_path, "dataset": name})
+    return run_convert(settings, folder, inter_format)
 
 
 def pretrain_kg(

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 CONFIG_NAME = "kgrec.yaml"
+INTER = (".inter", ".inter.parquet")
+"""How the names of files of interactions end."""
 TEXT_SETTINGS = {
     name for name, field in Settings.model_fields.items() if field.annotation in (str, str | None)
 }
@@ -328,7 +330,7 @@ def choose_dataset(settings: Settings, folder: Path) -> Settings:
     Raises:
         KgrecError: None there, or several; the line lists them.
     """
-    paths = (folder / settings.data_path).glob("*/*.inter")
+    paths = [path for end in INTER for path in (folder / settings.data_path).glob(f"*/*{end}")]
     # Named after their folder, as ml/ml.inter or ml/ml.train.inter.
     names = sorted({p.parent.name for p in paths if p.name.startswith(f"{p.parent.name}.")})
     if not names or settings.dataset not in (None, *names):  # a graph alone is enough for some
@@ -340,7 +342,7 @@ def choose_dataset(settings: Settings, folder: Path) -> Settings:
             return settings
         path = folder / settings.dataset
         whole = path.resolve() if path.name in ("", "..") else path
-        if any(path.glob(f"{glob.escape(whole.name)}.*inter")):
+        if any(any(path.glob(f"{glob.escape(whole.name)}.*{end[1:]}")) for end in INTER):
             is_relative = not Path(settings.dataset).is_absolute() and whole is path
             data_path = os.path.relpath(path.parent, folder) if is_relative else str(whole.parent)
             return settings.model_copy(update={"dataset": whole.name, "data_path": data_path})

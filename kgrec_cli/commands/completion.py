@@ -11,7 +11,9 @@ METHODS = ("TransE", "DistMult", "ComplEx", "RotatE", "TransH", "TransD", "ConvE
 
 def complete_dataset(incomplete: str) -> list[str]:
     """The data sets under `data_path` whose names begin so."""
-    paths = (path for path in _folder("data_path").glob("*/*.inter"))
+    from kgrec_cli.config import INTER
+
+    paths = (path for end in INTER for path in _folder("data_path").glob(f"*/*{end}"))
     return sorted({path.parent.name for path in paths if path.parent.name.startswith(incomplete)})
 
 

@@ -26,8 +26,8 @@ def prepare(
         Path | None,
         _raw(
             help="MovieLens folder or zip, or a table of interactions (CSV, TSV, JSON lines, "
-            "Parquet, gzip; a folder, zip or 'pattern*' of its parts). Without it the set is "
-            "downloaded."
+            "Parquet, gzip, bzip2; a folder, zip or 'pattern*' of its parts). Without it the set "
+            "is downloaded."
         ),
     ] = None,
     user_col: Annotated[
@@ -74,8 +74,8 @@ def prepare(
     kg: Annotated[
         list[str] | None,
         _kg(
-            help="Triples (.kg, TSV, CSV, Parquet, N-Triples, gzip, a folder of KGAT, OpenKE or "
-            "with kg.txt); or 'wikidata'; 'freebase' (for ml-100k); 'metadata': genres, "
+            help="Triples (.kg, TSV, CSV, Parquet, N-Triples, gzip, bzip2, a folder of KGAT, "
+            "OpenKE or with kg.txt); or 'wikidata'; 'freebase' (for ml-100k); 'metadata': genres, "
             "years and tags of the raw set, or the columns of the item list; 'none'; 'auto': the "
             "one registered for the set if it can be downloaded, else metadata. Twice: the graphs "
             "are joined.",
@@ -166,12 +166,33 @@ def prepare(
     data_path: Annotated[
         str | None, opt.setting("data_path", show_default="dataset, or as kgrec.yaml says")
     ] = None,
+    inter_format: Annotated[
+        Literal["atomic", "parquet"],
+        typer.Option(
+            "--format",
+            help="Interactions as text (NAME.inter) or as Parquet (NAME.inter.parquet): smaller, "
+            "and read by parts.",
+        ),
+    ] = "atomic",
+    convert: Annotated[
+        bool,
+        typer.Option(
+            "--convert",
+            help="Only rewrite the interactions of a prepared data set in this --format; reads no "
+            "raw data.",
+        ),
+    ] = False,
     dry_run: opt.DryRun = False,
     json_output: opt.Json = False,
 ) -> None:
     """Turn raw interactions and a knowledge graph into RecBole's atomic files."""
     from kgrec_cli import api
 
+    if convert:
+        written = api.convert(name, inter_format=inter_format, data_path=data_path)
+        for path in written:
+            console.say(f"wrote {path}")
+        return
     result = api.prepare(
         name, raw=raw, items=items, id_col=id_col, title_col=title_col, year_col=year_col,
         genre_col=genre_col, user_col=user_col, item_col=item_col, rating_col=rating_col,
@@ -182,7 +203,7 @@ def prepare(
                 drop_relation=drop_relation or (), kg_min_degree=kg_min_degree,
         kg_max_degree=kg_max_degree, min_rating=min_rating, min_user_inter=min_user_inter,
         min_item_inter=min_item_inter, duplicates=duplicates, data_path=data_path,
-        dry_run=dry_run, quiet=json_output,
+        inter_format=inter_format, dry_run=dry_run, quiet=json_output,
     )  # fmt: skip
     if json_output:
         console.emit_json(result.report)
@@ -195,7 +216,8 @@ def prepare(
         console.say(f"{result.dataset_dir}: would be {state}; nothing is written (--dry-run)")
         return
     label = ",label" if f"{name}.label" in result.report["files"] else ""
-    files = f"{name}.{{inter,item,user,kg,link{label}}}"
+    inter = "inter.parquet" if inter_format == "parquet" else "inter"
+    files = f"{name}.{{{inter},item,user,kg,link{label}}}"
     console.say(f"wrote {result.dataset_dir}/{files} and prepare.json")
     if result.bad_rows_path is not None:
         console.say(f"bad rows are in {result.bad_rows_path}")

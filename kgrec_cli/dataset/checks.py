@@ -12,7 +12,7 @@ import polars as pl
 from kgrec_cli.core.data.sanity import LARGEST_FLOAT_TIME, missing_id_warnings, sanity_warnings
 from kgrec_cli.dataset.files import recorded_warnings
 from kgrec_cli.errors import KgrecError, shorten
-from kgrec_cli.formats.atomic import read_atomic, read_header
+from kgrec_cli.formats.atomic import place, read_atomic, read_header
 from kgrec_cli.settings import Settings
 
 
@@ -54,7 +54,7 @@ def check_times(times: pl.Series, path: Path) -> None:
     if is_bad.any():
         row = int(is_bad.arg_max() or 0)
         raise KgrecError(
-            f"{path}, line {row + 2}: found the time {times[row]}, expected a finite number "
+            f"{place(path, row)}: found the time {times[row]}, expected a finite number "
             "below 2^53 (or whole numbers of 64 bits only)"
         )
 

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 
 from kgrec_cli.errors import KgrecError
 from kgrec_cli.events import Note, OnEvent, ignore_event
-from kgrec_cli.formats.atomic import read_atomic, read_header
+from kgrec_cli.formats.atomic import place, read_atomic, read_header
 from kgrec_cli.formats.files import check_whole, read_json, sha256_of
 from kgrec_cli.settings import Settings
 
@@ -51,9 +51,14 @@ class _Verdict(BaseModel):
 
 
 class Report(BaseModel):
-    """`prepare.json` as far as commands read it: digests, the verdict on the links, warnings."""
+    """`prepare.json` as far as commands read it: digests, the verdict on the links, warnings.
+
+    `converted` has, by the digest of a file that `prepare --convert` wrote, that of the file which
+    was there first.
+    """
 
     files: dict[str, str] = {}
+    converted: dict[str, str] = {}
     links: _Verdict = _Verdict()
     warnings: list[str] = []
     warnings_on_results: list[str] | None = None
@@ -71,9 +76,33 @@ def read_report(path: Path) -> Report:
         return Report()
 
 
+def origin_sha256(path: Path, digest: str | None = None) -> str:
+    """The SHA-256 of a file of interactions, or of that which it was converted from.
+
+    `digest` is the file's own, where it is known.
+    """
+    digest = digest or sha256_of(path)
+    return read_report(path).converted.get(digest, digest)
+
+
 def atomic_path(settings: Settings, folder: Path, suffix: str) -> Path:
-    """Where an atomic file of the data set is, for instance suffix "inter"."""
-    return folder / settings.data_path / f"{settings.dataset}" / f"{settings.dataset}.{suffix}"
+    """Where an atomic file of the data set is, for instance suffix "inter".
+
+    Interactions may be Parquet: the name then ends in `.inter.parquet`.
+
+    Raises:
+        KgrecError: Both are there, the text and the Parquet file.
+    """
+    path = folder / settings.data_path / f"{settings.dataset}" / f"{settings.dataset}.{suffix}"
+    parquet_path = path.with_name(f"{path.name}.parquet")
+    if path.suffix != ".inter" or not parquet_path.is_file():
+        return path
+    if path.is_file():
+        raise KgrecError(
+            f"{path.parent}: holds {path.name} and {parquet_path.name}; which one are the "
+            "interactions? move the other away"
+        )
+    return parquet_path
 
 
 def read_items(settings: Settings, folder: Path) -> pl.DataFrame:
@@ -194,7 +223,7 @@ def check_filled(table: pl.DataFrame, path: Path, fields: Mapping[str, str]) -> 
     for field, name in fields.items():
         if table[name].null_count():
             row = int(table[name].is_null().arg_max() or 0)
-            raise KgrecError(f"{path}, line {row + 2}, column {field}: empty")
+            raise KgrecError(f"{place(path, row)}, column {field}: empty")
 
 
 def made_from_another_kg(features_path: Path, kg_path: Path) -> bool:

@@ -33,7 +33,7 @@ from kgrec_cli.dataset.filtering import (
 )
 from kgrec_cli.errors import KgrecError, unknown_name
 from kgrec_cli.events import Note, OnEvent, Warn
-from kgrec_cli.formats.atomic import read_atomic, read_header, read_parts
+from kgrec_cli.formats.atomic import is_parquet, place, read_atomic, read_header, read_parts
 from kgrec_cli.formats.files import sha256_of
 from kgrec_cli.settings import Settings
 
@@ -48,7 +48,8 @@ class Dataset:
 
     Attributes:
         name: Its name.
-        file_digests: SHA-256 in hex of each `.inter` file, one for each of `benchmark_filename`.
+        file_digests: SHA-256 in hex of each `.inter` file, one for each of `benchmark_filename`; of
+            a file that was converted, of the one that was there first.
         users: User tokens.
         items: Item tokens; N ids, padding included.
         histories: All interactions in time order.
@@ -123,6 +124,7 @@ def load_dataset(
                 f"{path}: no such file; {'benchmark_filename names it' if names else prepare}"
             )
     file_digests = tuple(sha256_of(path) for path in paths)
+    _check_parquet(paths, file_digests)
     read_rows, build_histories = _readers(paths, settings)
     table = pl.concat(
         [
@@ -157,7 +159,7 @@ def load_dataset(
     histories, split = build_histories(table)
     return Dataset(
         name=str(settings.dataset),
-        file_digests=file_digests,
+        file_digests=tuple(map(files.origin_sha256, paths, file_digests)),
         users=users,
         items=items,
         histories=histories,
@@ -165,6 +167,20 @@ def load_dataset(
         links=links,
         split=split if names else None,
     )
+
+
+def _check_parquet(paths: Sequence[Path], digests: Sequence[str]) -> None:
+    """Checks in another process that Parquet files of other programs can be read."""
+    unknown = [
+        path
+        for path, digest in zip(paths, digests, strict=True)
+        if is_parquet(path) and files.read_report(path).files.get(path.name) != digest
+    ]
+    if unknown:
+        from kgrec_cli.formats.raw.files import RawFile  # files of others only
+        from kgrec_cli.formats.raw.typed import check_parquet
+
+        check_parquet(list(map(RawFile, unknown)))
 
 
 def _readers(paths: Sequence[Path], settings: Settings) -> tuple[ReadRows, BuildHistories]:
@@ -241,8 +257,8 @@ def _drop_unnamed(
         return table
     if n_dropped == table.height:
         raise KgrecError(f"{path}: no row names both a user and an item")
-    line = int((~is_whole).arg_max() or 0) + 2
-    text = f"{n_dropped:,} of {table.height:,} rows have no user or no item (first: line {line})"
+    _, _, first = place(path, int((~is_whole).arg_max() or 0)).rpartition(", ")
+    text = f"{n_dropped:,} of {table.height:,} rows have no user or no item (first: {first})"
     on_event(Warn(f"{path.name}: {text}; they are dropped, as in RecBole"))
     return table.filter(is_whole)
 

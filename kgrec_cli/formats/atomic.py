@@ -2,11 +2,12 @@
 
 Types are `token`, `token_seq`, `float` and `float_seq`; sequences are separated by spaces.
 A whole-number `float` column (a timestamp) is read as integers, so that its order is exact.
+A file that ends in `.parquet` holds the same columns under the same names; see `atomic_parquet`.
 """
 
 import io
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from kgrec_cli.errors import KgrecError, cannot_read, shorten
+from kgrec_cli.formats import atomic_parquet
 from kgrec_cli.formats.files import writing
 
 TYPES = ("token", "token_seq", "float", "float_seq")
@@ -28,6 +30,8 @@ def read_header(path: Path, separator: str = "\t") -> dict[str, str]:
         KgrecError: It cannot be read, is not UTF-8 or empty, has no line ends, or a header without
             types.
     """
+    if is_parquet(path):
+        return _typed(str(path), atomic_parquet.read_names(path))
     try:
         with path.open("rb") as file:
             line = file.readline(MAX_HEADER_BYTES + 1).decode("utf-8-sig")
@@ -44,26 +48,41 @@ def read_header(path: Path, separator: str = "\t") -> dict[str, str]:
         )
     if not line:
         raise KgrecError(f"{path}: empty, expected a header such as user_id:token")
+    return _typed(f"{path}, line 1", line.split(separator), separator)
+
+
+def _typed(where: str, fields: Sequence[str], separator: str = "") -> dict[str, str]:
+    """The columns of a header, name to type."""
     columns: dict[str, str] = {}
-    for field in line.split(separator):
+    for field in fields:
         name, colon, kind = field.rpartition(":")
         # What should be one name is `name:type` and more.
-        if match := re.search(rf":(?:{'|'.join(TYPES)})([^A-Za-z0-9_:])", name):
+        if separator and (match := re.search(rf":(?:{'|'.join(TYPES)})([^A-Za-z0-9_:])", name)):
             real = match[1]
             found, given = (SEPARATORS.get(each, repr(each)) for each in (real, separator))
             raise KgrecError(
-                f"{path}, line 1: fields are separated by {found}s, but field_separator is a "
+                f"{where}: fields are separated by {found}s, but field_separator is a "
                 f"{given}: set field_separator to a {found} ({real!r})"
             )
         if not colon or kind not in TYPES:
             raise KgrecError(
-                f"{path}, line 1: column '{shorten(field)}' has no type; "
+                f"{where}: column '{shorten(field)}' has no type; "
                 f"expected name:type with type one of {', '.join(TYPES)}"
             )
         if name in columns:
-            raise KgrecError(f"{path}, line 1: column '{shorten(name)}' stands twice")
+            raise KgrecError(f"{where}: column '{shorten(name)}' stands twice")
         columns[name] = kind
     return columns
+
+
+def is_parquet(path: Path) -> bool:
+    """Whether an atomic file is one of Parquet, by its name."""
+    return path.suffix == atomic_parquet.SUFFIX
+
+
+def place(path: Path, row: int) -> str:
+    """Where a row (from 0) of a file stands, for errors."""
+    return f"{path}, row {row + 1}" if is_parquet(path) else f"{path}, line {row + 2}"
 
 
 SEPARATORS = {"\t": "tab", " ": "space", ",": "comma", ";": "semicolon", "|": "bar"}
@@ -99,6 +118,9 @@ def read_parts(
         if name not in header:
             found = shorten(", ".join(header), 120)
             raise KgrecError(f"{path}: no column '{shorten(name)}'; its header has {found}")
+    if is_parquet(path):
+        yield from atomic_parquet.read_parts(path, {name: header[name] for name in wanted})
+        return
     with path.open("rb") as file:
         file.readline()
         first_line, more = 2, True
@@ -176,29 +198,39 @@ def _find_bad_line(
     return None
 
 
-def write_atomic(path: Path, table: pl.DataFrame, types: Mapping[str, str]) -> None:
-    """Writes `table` as an atomic file, whole or not at all.
+def write_atomic(
+    path: Path, table: pl.DataFrame | Iterable[pl.DataFrame], types: Mapping[str, str]
+) -> None:
+    """Writes `table`, or one that comes in parts, as an atomic file, whole or not at all.
 
     Tabs and line ends inside a text become spaces. Nulls become empty fields. The same table gives
     the same bytes.
 
     Args:
         path: Where to.
-        table: The columns named in `types`; sequences as text joined by spaces.
+        table: The columns named in `types`; sequences as text joined by spaces. Of parts there is
+            at least one, and all have numbers of the same kind.
         types: Column name to atomic type, in the order of the file.
     """
-    columns = [
-        pl.col(name).str.replace_all(r"[\t\r\n]+", " ")
-        if table.schema[name] == pl.String
-        else pl.col(name)
-        for name in types
-    ]
+    if is_parquet(path):
+        atomic_parquet.write(path, table, types)
+        return
     header = "\t".join(f"{name}:{kind}" for name, kind in types.items())
     with writing(path) as temporary_path, temporary_path.open("wb") as file:
         file.write(header.encode() + b"\n")
-        table.select(columns).write_csv(
-            file, separator="\t", include_header=False, quote_style="never", line_terminator="\n"
-        )
+        for part in [table] if isinstance(table, pl.DataFrame) else table:
+            part.select(
+                pl.col(name).str.replace_all(r"[\t\r\n]+", " ")
+                if part.schema[name] == pl.String
+                else pl.col(name)
+                for name in types
+            ).write_csv(
+                file,
+                separator="\t",
+                include_header=False,
+                quote_style="never",
+                line_terminator="\n",
+            )
 
 
 VECTOR_TYPES = {"ent_id": "token", "ent_vec": "float_seq"}

@@ -12,7 +12,7 @@ from typing import Any
 import polars as pl
 from torch import Tensor
 
-from kgrec_cli.config import build_settings, narrow
+from kgrec_cli.config import INTER, build_settings, narrow
 from kgrec_cli.core.data.histories import Vocabulary, vocabulary_of
 from kgrec_cli.core.data.splits import item_popularity
 from kgrec_cli.core.evaluation.measure import MeasureSettings, measure_model, merge_parts
@@ -84,7 +84,8 @@ def checkpoint_settings(
     if isinstance(chosen, Mapping) and checkpoint.item_tokens is None:
         values["load_col"] = dict.fromkeys(map(str, chosen), "*")  # which files may filter
     dataset = checkpoint.config.get("dataset")
-    if dataset and any((folder / settings.data_path / str(dataset)).glob("*.inter")):
+    dataset_dir = folder / settings.data_path / str(dataset)
+    if dataset and any(any(dataset_dir.glob(f"*{end}")) for end in INTER):
         values["dataset"] = dataset
     return values
 

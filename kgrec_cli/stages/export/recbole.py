@@ -7,14 +7,13 @@ from typing import Any
 
 import torch
 
-from kgrec_cli.dataset.files import atomic_path
+from kgrec_cli.dataset.files import atomic_path, origin_sha256
 from kgrec_cli.dataset.filtering import deciding_columns
 from kgrec_cli.dataset.load import items_in_graph
 from kgrec_cli.descriptions import KGREC_ONLY
 from kgrec_cli.errors import KgrecError
 from kgrec_cli.events import OnEvent, Warn
 from kgrec_cli.formats.atomic import read_header
-from kgrec_cli.formats.files import sha256_of
 from kgrec_cli.formats.recbole_checkpoint import write_checkpoint
 from kgrec_cli.runs.recommender import Recommender, load_recommender
 from kgrec_cli.runs.run_files import read_metrics
@@ -103,7 +102,7 @@ def _warn_of_other_order(
     text = ""
     if trained.settings.benchmark_filename is not None:
         text = f"with benchmark_filename RecBole numbers the items in another order; {rows}"
-    elif path.is_file() and sha256_of(path) != trained.inter_sha256:
+    elif path.is_file() and origin_sha256(path) != trained.inter_sha256:
         text = f"{path} has changed since the training: RecBole may number its items anew"
     elif "item" in deciding:
         text = "the .item file decides which interactions are kept: RecBole has to load it, too, "

@@ -33,7 +33,7 @@ from kgrec_cli.stages.prepare.load import load_graph
 from kgrec_cli.stages.prepare.metadata import read_metadata
 from kgrec_cli.stages.prepare.order import check_order
 from kgrec_cli.stages.prepare.starter_files import StarterFiles, leave_starter_files
-from kgrec_cli.stages.prepare.write import all_items, has_vectors, write_dataset
+from kgrec_cli.stages.prepare.write import InterFormat, all_items, has_vectors, write_dataset
 
 REPORTED_OPTIONS = (
     "min_rating",
@@ -56,6 +56,7 @@ class PrepareRequest:
         data_path: Folder of the data sets, below `folder` unless absolute.
         cache_dir: Folder of downloads; None is the usual one.
         dry_run: Write no data set (what is downloaded stays in the cache).
+        inter_format: That of the interactions: text, or Parquet (`NAME.inter.parquet`).
     """
 
     name: str
@@ -74,6 +75,7 @@ class PrepareRequest:
     on_missing_id: OnMissingId = "error"
     cache_dir: Path | None = None
     dry_run: bool = False
+    inter_format: InterFormat = "atomic"
 
 
 @dataclass(frozen=True)
@@ -180,8 +182,9 @@ def _prepare(request: PrepareRequest, on_event: OnEvent) -> PrepareResult:
     if request.dry_run:
         return PrepareResult(dataset_dir, report)
     bad_rows_path = write_dataset(
-        dataset_dir, request.name, raw, table, items, linked, kg.labels, report
-    )
+        dataset_dir, request.name, raw, table, items, linked, kg.labels, report,
+        request.inter_format,
+    )  # fmt: skip
     starter_files = leave_starter_files(request.folder, request.name, request.data_path)
     is_ready = has_vectors(dataset_dir, request.name)
     return PrepareResult(dataset_dir, report, bad_rows_path, starter_files, is_ready)

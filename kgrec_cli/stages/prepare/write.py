@@ -2,17 +2,19 @@
 
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import polars as pl
 
 from kgrec_cli.core.linking.graph import ItemLinks
 from kgrec_cli.dataset.files import DEFAULT_SUFFIX, LABEL_TYPES, REPORT_NAME
 from kgrec_cli.formats.atomic import write_atomic
+from kgrec_cli.formats.atomic_parquet import SUFFIX
 from kgrec_cli.formats.files import WriteFile, read_json, sha256_of, write_json, write_together
 from kgrec_cli.formats.locks import remove_leftovers
 from kgrec_cli.formats.raw.movielens import RawData
 
+InterFormat = Literal["atomic", "parquet"]
 INTER_TYPES = {"user_id": "token", "item_id": "token", "rating": "float", "timestamp": "float"}
 ITEM_TYPES = {
     "item_id": "token",
@@ -23,6 +25,12 @@ ITEM_TYPES = {
 }
 KG_TYPES = {"head_id": "token", "relation_id": "token", "tail_id": "token"}
 LINK_TYPES = {"item_id": "token", "entity_id": "token"}
+
+
+def inter_suffixes(inter_format: InterFormat) -> tuple[str, str]:
+    """The suffix of interactions in a format, and that in the other one."""
+    suffixes = ("inter", f"inter{SUFFIX}")
+    return suffixes if inter_format == "atomic" else suffixes[::-1]
 
 
 def all_items(raw: RawData, table: pl.DataFrame) -> pl.DataFrame:
@@ -49,6 +57,7 @@ def write_dataset(
     linked: ItemLinks,
     labels: pl.DataFrame | None,
     report: dict[str, Any],
+    inter_format: InterFormat = "atomic",
 ) -> Path | None:
     """Writes everything; returns the path of the bad rows, if there are any.
 
@@ -66,8 +75,9 @@ def write_dataset(
     users = raw.users
     if users is None:
         users = table.select(pl.col("user_id").unique(maintain_order=True).cast(pl.String))
+    inter, other = inter_suffixes(inter_format)
     tables = {
-        "inter": (table, {key: kind for key, kind in INTER_TYPES.items() if key in table.columns}),
+        inter: (table, {key: kind for key, kind in INTER_TYPES.items() if key in table.columns}),
         "item": (items, {key: kind for key, kind in ITEM_TYPES.items() if key in items.columns}),
         "user": (users, dict.fromkeys(users.columns, "token")),
         "kg": (linked.triples, KG_TYPES),
@@ -88,7 +98,8 @@ def write_dataset(
         write_json(path, report)
 
     files[REPORT_NAME] = write_report  # last, when the others lie beside it
-    remove = [name for name in (bad_rows_name, f"{name}.label") if name not in files]
+    optional = (bad_rows_name, f"{name}.label", f"{name}.{other}")
+    remove = [name for name in optional if name not in files]
     remove_leftovers(dataset_dir.parent)
     write_together(dataset_dir, files, remove, by="prepare")
     return dataset_dir / bad_rows_name if raw.bad_rows.height else None
