@@ -17,6 +17,7 @@ from kgrec_cli.commands.compare import compare
 from kgrec_cli.commands.config import config
 from kgrec_cli.commands.demo import demo
 from kgrec_cli.commands.doctor import doctor
+from kgrec_cli.commands.estimate import estimate
 from kgrec_cli.commands.evaluate import evaluate
 from kgrec_cli.commands.export import export
 from kgrec_cli.commands.graph import graph
@@ -65,6 +66,10 @@ _commands: dict[str, tuple[Callable[..., None], str]] = {
         tune,
         "kgrec tune hyper.test\nkgrec tune hyper.test --search tpe --max-trials 20 -j 2",
     ),
+    "estimate": (
+        estimate,
+        "kgrec estimate\nkgrec estimate train --preset best\nkgrec estimate tune hyper.test -j 2",
+    ),
     "recommend": (
         recommend,
         "kgrec recommend -u 42 --explain\n"
@@ -80,8 +85,10 @@ _commands: dict[str, tuple[Callable[..., None], str]] = {
     "demo": (demo, "kgrec demo"),
 }
 """Each command and examples of it, a line each."""
+_handed_on = {"ignore_unknown_options": True, "allow_interspersed_args": False}
 for _name, (_function, _examples) in _commands.items():
-    app.command(_name, cls=Command, epilog=_examples)(_function)
+    _context = _handed_on if _function is estimate else None
+    app.command(_name, cls=Command, epilog=_examples, context_settings=_context)(_function)
 app.add_typer(runs, name="runs", epilog="kgrec runs\nkgrec runs best")
 app.add_typer(config, name="config", epilog="kgrec config show --changed")
 

@@ -98,6 +98,9 @@ DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Only say what would be written.", rich_help_panel=MACHINE)
 ]
 
+Estimate = Annotated[bool, typer.Option("--estimate", hidden=True)]
+"""What `kgrec estimate` adds to the command line that it is given."""
+
 
 def split_list(typed: str) -> list[str]:
     """The words of a text "ONE, TWO,..."."""

@@ -8,7 +8,7 @@ import typer
 
 from kgrec_cli import console
 from kgrec_cli.commands import options as opt
-from kgrec_cli.errors import UsageError
+from kgrec_cli.errors import UsageError, shorten
 
 if TYPE_CHECKING:
     from kgrec_cli.runs.recommended import Explanation, Recommendations
@@ -28,7 +28,9 @@ def recommend(
     ] = None,
     items: Annotated[
         str | None,
-        typer.Option(metavar="ITEM,ITEM,...", help="A history of any items, oldest first."),
+        typer.Option(
+            metavar="ITEM,ITEM,...", help="A history, oldest first: ids, or titles without commas."
+        ),
     ] = None,
     item: Annotated[
         list[str] | None,
@@ -84,7 +86,7 @@ def recommend(
     json_output: opt.Json = False,
 ) -> None:
     """Recommend items: to users by their whole histories, or after any list of items."""
-    from kgrec_cli.runs.item_search import find_item
+    from kgrec_cli.runs.item_search import ItemSearch
     from kgrec_cli.runs.recommender import load_recommender
     from kgrec_cli.runs.run_dir import find_run
     from kgrec_cli.stages.recommend import Asked, read_lines, run_recommend_many
@@ -135,9 +137,14 @@ def recommend(
             else:
                 console.say(f"{n_lists:,} lists of at most {topk} items -> {out}")
             return
+        search = ItemSearch(recommender.items.tokens[1:], recommender.titles)
         if item:
-            tokens, titles = recommender.items.tokens[1:], recommender.titles
-            history = [find_item(each, tokens, titles) for each in item]
+            history = [search.find_one(each, "--item") for each in item]
+        else:  # an id is an id here, whatever else has it as a title
+            known = recommender.items
+            history = [
+                each if known.get(each) else search.find_one(each, "--items") for each in history
+            ]
         lists = recommender.recommend(
             user,
             [history] if history else None,
@@ -168,7 +175,7 @@ def _as_json(of_user: "Recommendations", reasons: "list[Explanation]") -> dict[s
 
 
 def _show(of_user: "Recommendations") -> None:
-    recent = [title or item for item, title in of_user.history[-SHOWN_HISTORY:]]
+    recent = [shorten(title or item, 60) for item, title in of_user.history[-SHOWN_HISTORY:]]
     who = "this history" if of_user.user is None else f"user {of_user.user}"
     last = "; ".join(recent)
     console.indented(f"{who}: {len(of_user.history)} items, the last ones: {last}", 0)
@@ -184,7 +191,8 @@ def _show_reasons(
             for part, value in reason.parts.items()
             if abs(value) >= SHOWN_AMOUNT
         ]
-        console.indented(f"{item.rank:>2}. {item.title or item.item} [{item.item}]", 0)
+        name = shorten(item.title or item.item, 60)
+        console.indented(f"{item.rank:>2}. {name} [{item.item}]", 0)
         for line in recommender.in_words(reason):
             console.indented(line, 4)
         console.indented(f"score {item.score:.2f}: {', '.join(parts)}", 4)

@@ -8,6 +8,7 @@ import typer
 from kgrec_cli import console
 from kgrec_cli.commands import options as opt
 from kgrec_cli.commands.completion import complete_run
+from kgrec_cli.commands.estimate import show as show_estimate
 from kgrec_cli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -85,11 +86,13 @@ def train(
     assignments: opt.Assignments = None,
     device: opt.Device = None,
     threads: opt.Threads = None,
+    estimate: opt.Estimate = False,
     json_output: opt.Json = False,
 ) -> None:
     """Train GRU4RecKG (or GRU4Rec) and measure it on the validation and test parts."""
     from kgrec_cli.config import resolve_settings
     from kgrec_cli.runs.run_dir import find_run
+    from kgrec_cli.stages.estimate import estimate_training
     from kgrec_cli.stages.train import base_settings, resume_train, run_train
     from kgrec_cli.trackers import tracking
 
@@ -104,6 +107,8 @@ def train(
     if like is not None and not on_all_data:
         raise UsageError("--like goes with --on-all-data")
     if resume is not None:
+        if estimate:
+            raise UsageError("--resume: give the options of the run instead to estimate it")
         typed = [value for value in options.values() if value is not None]
         if typed or config or assignments or on_all_data or seeds > 1 or name or from_run:
             raise UsageError("--resume uses the settings of the run: give it alone")
@@ -126,6 +131,14 @@ def train(
             needs_dataset=True,
             on_note=console.note,
         )
+        if estimate:
+            with console.listening(json_output) as on_event:
+                found = estimate_training(
+                    settings, folder, n_seeds=seeds, on_all_data=on_all_data,
+                    warm_start=warm_start, on_event=on_event,
+                )  # fmt: skip
+            show_estimate(found, json_output)
+            return
         with console.listening(json_output) as listen, tracking(tracker, listen) as on_event:
             results = run_train(
                 settings,

@@ -1,6 +1,7 @@
 """Is there room for what is about to be computed? Asked before the memory is."""
 
 import os
+import re
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 from kgrec_cli.errors import KgrecError
 
 CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
+MEMINFO, STATUS = Path("/proc/meminfo"), Path("/proc/self/status")
 
 
 def check_memory(n_bytes: int, what: str) -> None:
@@ -34,3 +36,22 @@ def memory_limit() -> int | None:
     with suppress(OSError, ValueError):  # no control group, or "max"
         limits.append(int(CGROUP_LIMIT.read_text()))
     return min(limits, default=None)
+
+
+def free_memory() -> int | None:
+    """Bytes of memory that no program holds; None where the system does not say."""
+    free = [read_kilobytes(MEMINFO, "MemAvailable"), memory_limit()]
+    return min((each for each in free if each is not None), default=None)
+
+
+def read_kilobytes(path: Path, name: str) -> int | None:
+    """A size in one of Linux's tables, in bytes; None elsewhere."""
+    with suppress(OSError):
+        if match := re.search(rf"^{name}:\s+(\d+) kB", path.read_text(), re.MULTILINE):
+            return int(match[1]) * 1024
+    return None
+
+
+def peak_memory() -> int:
+    """The most bytes of memory that this process had so far; 0 where the system does not say."""
+    return read_kilobytes(STATUS, "VmHWM") or 0

@@ -12,14 +12,13 @@ import torch
 
 from kgrec_cli import __version__
 from kgrec_cli.core.cores import usable_cores
-from kgrec_cli.core.memory import memory_limit
+from kgrec_cli.core.memory import free_memory, memory_limit
 from kgrec_cli.runs.run_dir import choose_device, set_up_cpu
 from kgrec_cli.settings import Settings
 from kgrec_cli.stages.doctor import Finding
 
 PACKAGES = ("torch", "numpy", "polars", "pykeen", "optuna", "safetensors", "typer", "rich")
 LITTLE_GB = 2.0
-MEMINFO = Path("/proc/meminfo")
 NVIDIA = Path("/dev/nvidia0")
 
 
@@ -69,12 +68,8 @@ def _processor() -> Iterator[Finding]:
 
 
 def _room(folder: Path) -> Iterator[Finding]:
-    limit, free = memory_limit(), None
-    with suppress(OSError):
-        if match := re.search(r"MemAvailable: +(\d+) kB", MEMINFO.read_text()):
-            free = int(match[1]) * 1024
-    if limit is not None:
-        free = limit if free is None else min(free, limit)
+    limit, free = memory_limit(), free_memory()
+    if limit is not None and free is not None:
         text = f"{free / 1e9:.1f} of {limit / 1e9:.1f} GB free"
         yield Finding("ok" if free > LITTLE_GB * 1e9 else "warn", "memory", text)
     disk = shutil.disk_usage(folder)

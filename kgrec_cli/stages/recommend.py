@@ -94,11 +94,12 @@ def read_lines(path: Path) -> Iterator[tuple[int, str]]:
 
 
 def known_users(users: Sequence[str], recommender: Recommender, on_event: OnEvent) -> list[str]:
-    """The users that have a history in the data set; a warning counts the others.
+    """The users that have a history in the data set, each once; a warning counts the others.
 
     Raises:
         KgrecError: None has one.
     """
+    users = list(dict.fromkeys(users))
     known = [user for user in users if recommender.has_history(user)]
     if len(known) < len(users):
         example = next(user for user in users if not recommender.has_history(user))
@@ -118,16 +119,24 @@ def read_histories(
     Items that the run does not know are left out, and a warning counts them.
 
     Raises:
-        KgrecError: A line of another shape, or no item at all that the run knows.
+        KgrecError: A line of another shape, a user with two lines, or no item at all that the run
+            knows.
     """
     n_items, n_unknown, n_empty, n_lists = 0, 0, 0, 0
+    line_of: dict[str, int] = {}
     for number, line in read_lines(path):
         name, items = _parse_history(line, f"{path}, line {number}")
+        name = str(number) if name is None else name
+        if line_of.setdefault(name, number) != number:
+            raise KgrecError(
+                f"{path}, line {number}: user {shorten(name)} has line {line_of[name]}, too; "
+                "expected one line a user: join their items, or name the users differently"
+            )
         known = [item for item in items if recommender.items.get(item) is not None]
         n_items, n_unknown = n_items + len(items), n_unknown + len(items) - len(known)
         if known:
             n_lists += 1
-            yield name or str(number), known
+            yield name, known
         else:
             n_empty += 1
     if not n_lists:

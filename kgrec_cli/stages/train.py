@@ -12,7 +12,7 @@ from kgrec_cli.config import choose_dataset, flatten, narrow, resolve_settings
 from kgrec_cli.core.cores import warn_of_busy_cores
 from kgrec_cli.core.data.splits import Split, check_targets, split_all
 from kgrec_cli.core.evaluation.measure import MeasureSettings, measure_model, merge_parts
-from kgrec_cli.core.model.gru4reckg import ModelSettings, build_model
+from kgrec_cli.core.model.gru4reckg import GRU4RecKG, ModelSettings, build_model
 from kgrec_cli.core.training.epoch import TrainingSettings
 from kgrec_cli.core.training.fit import (
     TrainingState,
@@ -53,11 +53,10 @@ from kgrec_cli.settings import Settings
 
 @dataclass(frozen=True)
 class TrainedRun:
-    """The outcome of one training.
+    """The outcome of one training. `elapsed_s` includes loading.
 
     `best_score` is the validation score of the best epoch in `valid_metric`, `metrics` are by part
-    ("valid", "test_masked", ...): 0 and empty after a fit on all data. `elapsed_s` includes
-    loading.
+    ("valid", "test_masked", ...): 0 and empty after a fit on all data.
     """
 
     run_dir: Path
@@ -90,7 +89,7 @@ def run_train(
         Stopped: Ctrl-C; the line says how to resume.
     """
     began = time.perf_counter()
-    workers = join_workers(choose_device(settings.device))
+    workers = join_workers(device := choose_device(settings.device))
     if workers.number:
         on_event = ignore_event
     of_run = None if warm_start is None else os.path.relpath(warm_start, folder)
@@ -103,27 +102,14 @@ def run_train(
         return [resume_train(stopped, folder, on_event=on_event)]
     if name is not None:
         runs.check_new_name(folder / settings.checkpoint_dir, name)
-    set_up_cpu(settings)
-    device = choose_device(settings.device)
-    warm = None if warm_start is None else read_warm_start(warm_start, settings)
-    dataset = load_dataset(settings, folder, on_event)
-    split = _split(settings, dataset, on_all_data)
-    check_targets(dataset.histories, split, validate=not on_all_data)
-    tables = load_feature_tables(settings, dataset, folder, on_event)
-    if warm is not None:
-        check_fits(warm, settings, dataset, widths_of(tables))
-        if not on_all_data:
-            warn_of_leaks(warm, settings, on_event)
-    check_model_size(narrow(settings, ModelSettings), len(dataset.items), widths_of(tables))
-    check_negatives_size(settings, len(dataset.histories.items))
-    warn_of_broken_links(settings, dataset, folder, on_event)
+    ready = get_ready(settings, folder, on_all_data, warm_start, on_event)
     results = []
     for number in range(n_seeds):
         seeded = settings.model_copy(update={"seed": settings.seed + number})
         new_run = runs.new_run(
             folder / settings.checkpoint_dir,
             seeded,
-            dataset,
+            ready.dataset,
             device,
             name=name,
             suffix=f"-seed{seeded.seed}" if n_seeds > 1 else "",
@@ -131,17 +117,14 @@ def run_train(
             warm_start=of_run,
         )
         with new_run if workers.number == 0 else nullcontext(folder) as run_dir:
-            on_event(Note(f"training {settings.model} on {dataset.name} -> {run_dir}"))
+            on_event(Note(f"training {settings.model} on {ready.dataset.name} -> {run_dir}"))
             try:
-                on_event(_run_started(run_dir, seeded, dataset))
+                on_event(_run_started(run_dir, seeded, ready.dataset))
             except KgrecError:  # a tracker that cannot be started
                 shutil.rmtree(run_dir, ignore_errors=True)
                 raise
             try:
-                result = _train(
-                    run_dir, seeded, dataset, tables, None, warm, on_all_data, began, on_event,
-                    workers,
-                )  # fmt: skip
+                result = _train(run_dir, seeded, ready, None, on_all_data, began, on_event, workers)
             except Stopped as error:
                 if workers.number or (run_dir / CHECKPOINT).is_file():
                     raise
@@ -150,6 +133,49 @@ def run_train(
         results.append(result)
         began = time.perf_counter()
     return results
+
+
+@dataclass(frozen=True)
+class Ready:
+    """What a training begins with: the data, the vectors of each branch, the first weights."""
+
+    dataset: Dataset
+    split: Split
+    tables: FeatureTables
+    warm: WarmStart | None
+
+    def make_model(self, settings: Settings, on_event: OnEvent) -> GRU4RecKG:
+        """A model with its first weights; `settings` are those that this was got ready for."""
+        n_items, device = len(self.dataset.items), choose_device(settings.device)
+        model = build_model(narrow(settings, ModelSettings), n_items, self.tables, device)
+        if self.warm is not None:
+            take_over(self.warm, model, self.dataset, on_event)
+        return model
+
+
+def get_ready(
+    settings: Settings, folder: Path, on_all_data: bool, warm_start: Path | None, on_event: OnEvent
+) -> Ready:
+    """Loads what a training needs, and checks that it can be trained; as `run_train` does.
+
+    Raises:
+        KgrecError: A missing or malformed file, an empty split, too little memory.
+    """
+    set_up_cpu(settings)
+    warm = None if warm_start is None else read_warm_start(warm_start, settings)
+    dataset = load_dataset(settings, folder, on_event)
+    split = _split(settings, dataset, on_all_data)
+    check_targets(dataset.histories, split, validate=not on_all_data)
+    tables = load_feature_tables(settings, dataset, folder, on_event)
+    if warm is not None:
+        check_fits(warm, settings, dataset, widths_of(tables))
+        if not on_all_data:
+            warn_of_leaks(warm, settings, folder, on_event)
+    of_model, widths = narrow(settings, ModelSettings), widths_of(tables)
+    check_model_size(of_model, len(dataset.items), widths, settings.learner)
+    check_negatives_size(settings, len(dataset.histories.items))
+    warn_of_broken_links(settings, dataset, folder, on_event)
+    return Ready(dataset, split, tables, warm)
 
 
 def base_settings(
@@ -282,9 +308,8 @@ def _resume(
             warm = read_warm_start(folder / environment.warm_start, settings)
     on_all_data = environment.on_all_data
     on_event(_run_started(run_dir, settings, dataset, state.epoch if state else 0))
-    return _train(
-        run_dir, settings, dataset, tables, state, warm, on_all_data, began, on_event, workers
-    )
+    ready = Ready(dataset, _split(settings, dataset, on_all_data), tables, warm)
+    return _train(run_dir, settings, ready, state, on_all_data, began, on_event, workers)
 
 
 def _run_started(run_dir: Path, settings: Settings, dataset: Dataset, epoch: int = 0) -> RunStarted:
@@ -294,23 +319,18 @@ def _run_started(run_dir: Path, settings: Settings, dataset: Dataset, epoch: int
 def _train(
     run_dir: Path,
     settings: Settings,
-    dataset: Dataset,
-    tables: FeatureTables,
+    ready: Ready,
     state: TrainingState | None,
-    warm: WarmStart | None,
     on_all_data: bool,
     began: float,
     on_event: OnEvent,
     workers: Workers,
 ) -> TrainedRun:
+    histories, split = ready.dataset.histories, ready.split
     device = choose_device(settings.device)
     if workers.count == 1 and device.type == "cpu":
         warn_of_busy_cores(on_event)
-    histories = dataset.histories
-    split = _split(settings, dataset, on_all_data)
-    model = build_model(narrow(settings, ModelSettings), len(dataset.items), tables, device)
-    if warm is not None:
-        take_over(warm, model, dataset, on_event)
+    model = ready.make_model(settings, on_event)
     if state is not None:
         with naming_the_cure(run_dir / CHECKPOINT):
             misfit = find_state_misfit(state, model, has_average=settings.ema_decay > 0)

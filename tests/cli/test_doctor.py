@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from kgrec_cli.core import cores
+from kgrec_cli.core import cores, memory
 from kgrec_cli.stages import machine
 from tests.conftest import write_small_dataset
 
@@ -45,7 +45,7 @@ def test_the_machine_is_looked_at_without_a_data_set(
     meminfo, quota = tmp_path / "meminfo", tmp_path / "cpu.max"
     meminfo.write_text("MemTotal: 9999999999 kB\nMemAvailable:    1500000 kB\n")
     quota.write_text("50000 100000\n")
-    monkeypatch.setattr(machine, "MEMINFO", meminfo)
+    monkeypatch.setattr(memory, "MEMINFO", meminfo)
     monkeypatch.setattr(cores, "CPU_QUOTA", quota)
     monkeypatch.setattr(machine, "NVIDIA", tmp_path / "quota")
     found = json.loads(run_cli("doctor", "--system", "--threads", "1", "--json").stdout)

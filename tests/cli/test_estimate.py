@@ -1,0 +1,62 @@
+"""`kgrec estimate` as typed: a short training, what a whole one would take, nothing written."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from kgrec_cli.core import memory
+from kgrec_cli.stages import estimate
+from tests.conftest import QUICK, RunCli
+
+
+@pytest.fixture(autouse=True)
+def a_short_probe(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(estimate, "PROBE_S", 0.05)
+
+
+def files_of(folder: Path) -> dict[Path, int]:
+    return {path: path.stat().st_mtime_ns for path in sorted(folder.rglob("*"))}
+
+
+@pytest.mark.parametrize("line", [(), ("train",), ("small",), ("train", "small")])
+def test_a_training_is_estimated_and_nothing_is_written(
+    run_cli: RunCli, small_folder: Path, line: tuple[str, ...]
+) -> None:
+    before = files_of(small_folder)
+    result = run_cli("estimate", *line, "-e", "700", "--seeds", "3", *QUICK, "--json")
+    assert result.exit_code == 0, result.stderr
+    found = json.loads(result.stdout)
+    assert (found["epochs"], found["runs"], found["can_stop_early"]) == (700, 3, True)
+    assert 0 < found["validation_s"] < found["epoch_s"]
+    of_one = 700 * found["epoch_s"] + found["after_s"]
+    assert found["total_s"] == pytest.approx(found["before_s"] + 3 * of_one)
+    assert 50e6 < found["memory"] < 5e9  # torch alone has more than the one, nothing here the other
+    assert files_of(small_folder) == before
+
+
+def test_the_table_says_what_is_at_most(run_cli: RunCli, small_folder: Path) -> None:
+    result = run_cli("estimate", "-e", "20", *QUICK)
+    lines = dict(line.split(maxsplit=1) for line in result.stdout.splitlines())
+    assert list(lines) == ["epoch", "epochs", "total", "memory", "disk"]
+    assert lines["epochs"] == "at most 20: early stopping usually ends it before"
+    assert lines["total"].startswith("at most ")
+
+
+def test_what_does_not_fit_is_one_line(
+    run_cli: RunCli, small_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    meminfo = small_folder / "meminfo"
+    meminfo.write_text("MemAvailable:    20000 kB\n")
+    monkeypatch.setattr(memory, "MEMINFO", meminfo)
+    result = run_cli("estimate", *QUICK)
+    assert result.exit_code == 1
+    assert result.error.endswith("GB of memory, there are 0.0 GB free")
+    assert "does not fit: about " in result.error
+
+
+def test_mistakes_are_those_of_the_command(run_cli: RunCli, small_folder: Path) -> None:
+    result = run_cli("estimate", "train", "--epoch", "3")
+    assert result.exit_code == 2
+    assert "No such option: --epoch (did you mean --epochs?)" in result.error
+    assert run_cli("estimate", "--resume", "latest").exit_code == 2
