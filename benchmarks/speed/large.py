@@ -37,18 +37,19 @@ def write_log(folder: Path, n_rows: int) -> int:
     """Writes the parts of a log; returns their bytes."""
     folder.mkdir(parents=True)
     n_users, n_items = n_rows // 160, n_rows // 365
-    popularity = np.cumsum(1 / (np.arange(n_items) + 50))
-    activity = np.cumsum(np.random.default_rng(0).lognormal(0, 1.2, n_users))
+
+    def draw(uniform: np.ndarray, n: int, head: float) -> np.ndarray:
+        """Numbers from 1 to n, x drawn in proportion to 1 / (x + head)."""
+        return (head * ((n + head) / head) ** uniform - head).astype(np.int64) + 1
+
+    users = np.random.default_rng(0).permutation(n_users) + 1  # the active ones are anywhere
     n_bytes = 0
     for number, start in enumerate(range(0, n_rows, PART_ROWS)):
         rng = np.random.default_rng([1, number])
         n = min(PART_ROWS, n_rows - start)
-        users, items = (
-            np.searchsorted(shares, rng.random(n) * shares[-1]) for shares in (activity, popularity)
-        )
         table = {
-            "user_id": users + 1,
-            "item_id": items + 1,
+            "user_id": users[draw(rng.random(n), n_users, n_users / 20) - 1],
+            "item_id": draw(rng.random(n), n_items, 50),
             "rating": (rng.integers(1, 11, n) / 2).astype(np.float32),
             "timestamp": 1_000_000_000 + start + np.arange(n),
         }
