@@ -18,6 +18,7 @@ from torch.optim.swa_utils import AveragedModel
 from kgrec_cli.core.adam_state import pack_optimizer, unpack_optimizer
 from kgrec_cli.core.data import splits
 from kgrec_cli.core.data.histories import Histories, Ints
+from kgrec_cli.core.data.shards import Borders
 from kgrec_cli.core.data.splits import Split
 from kgrec_cli.core.evaluation.measure import rank_metrics
 from kgrec_cli.core.evaluation.ranking import draw_candidates, rank_targets, score_by
@@ -108,10 +109,10 @@ def fit(
         KgrecError: No training target, or no validation target to stop by, or losses, weights or
             scores that are not finite. `on_epoch` has not seen that epoch.
     """
-    targets = splits.train_targets(histories, split)
-    valid = splits.valid_targets(histories, split) if validate else targets[:0]
-    n_targets, n_valid = workers.total(np.array([len(targets), len(valid)])).tolist()
-    splits.check_counts(n_targets, n_valid if validate else 1)
+    whole = workers.borders or Borders(histories, split, 0)
+    n_targets = splits.n_train_targets(whole.histories, whole.split)
+    valid = splits.valid_targets(histories, split) if validate else np.zeros(0, dtype=np.int64)
+    splits.check_targets(whole.histories, whole.split, validate=validate)
     optimizer = build_optimizer(model, settings, device, workers)
     state = state or TrainingState()
     if state.epoch == 0 and model.seen_bias is not None and not model.seen_bias.any():
