@@ -133,9 +133,7 @@ def measure_speed(folder: Path, n_pairs: int, n_steps: int) -> dict[str, Any]:
             print(json.dumps(rows[-count:]), flush=True)
     medians = {
         count: {
-            key: statistics.median(row[key] for row in rows)
-            for key in rows[0]
-            if key != "process"
+            key: statistics.median(row[key] for row in rows) for key in rows[0] if key != "process"
         }
         for count, rows in found.items()
     }
