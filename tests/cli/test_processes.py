@@ -17,15 +17,16 @@ def torchrun(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     return monkeypatch
 
 
-@pytest.mark.parametrize("command", ["evaluate", "tune", "recommend"])
+@pytest.mark.parametrize("line", ["evaluate", "tune hyper.test", "recommend"])
 def test_torchrun_is_for_train_alone(
-    run_cli: RunCli, torchrun: pytest.MonkeyPatch, command: str
+    run_cli: RunCli, torchrun: pytest.MonkeyPatch, line: str
 ) -> None:
-    found = run_cli(command)
+    command, *more = line.split()
+    found = run_cli(command, *more)
     assert found.exit_code == 2
     assert found.error.startswith(f"error: kgrec {command}: takes one process")
     torchrun.setenv("LOCAL_RANK", "1")
-    found = run_cli(command)
+    found = run_cli(command, *more)
     assert (found.exit_code, found.stderr) == (2, "")  # the first one has said it
 
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kgrec_cli.core.data.histories import Histories, build_histories
@@ -30,6 +30,7 @@ def test_more_processes_than_users() -> None:
         shard_borders(np.array([0, 5, 9]), 3)
 
 
+@settings(max_examples=30)
 @given(st.lists(st.integers(1, 30), min_size=1, max_size=20), st.data())
 def test_every_event_is_in_one_shard(lengths: list[int], data: st.DataObject) -> None:
     count = data.draw(st.integers(1, len(lengths)))
