@@ -188,13 +188,13 @@ def _choose_executor(
             return partial(executors.run_in_threads, objective, jobs or 1, device)
         case "processes":
             jobs = jobs or n_cpus
-            make = partial(_load_objective, settings, folder, max(1, n_cpus // jobs))
+            make = partial(load_objective, settings, folder, max(1, n_cpus // jobs))
             return partial(executors.run_in_processes, make, jobs, on_event=on_event)
         case "ray":
             from kgrec_cli.core.tuning.ray_tasks import run_on_ray
 
             n_threads = settings.threads or 1
-            make = partial(_load_objective, settings, folder.resolve(), n_threads)
+            make = partial(load_objective, settings, folder.resolve(), n_threads)
             return partial(
                 run_on_ray, make, jobs, address,
                 n_threads=n_threads, n_gpus=int(device.type == "cuda"),
@@ -204,7 +204,7 @@ def _choose_executor(
     return partial(executors.run_serially, Trials(settings, dataset, folder, on_event))
 
 
-def _load_objective(settings: Settings, folder: Path, n_threads: int) -> executors.Objective:
+def load_objective(settings: Settings, folder: Path, n_threads: int) -> "Trials":
     """The objective of a worker process, which loads the data itself."""
     if settings.threads is None:
         settings = settings.model_copy(update={"threads": n_threads})

@@ -121,8 +121,7 @@ def run_search(
     """
     _check_arguments(space, search, pruner, max_trials, early_stop)
     limit = max_trials or (None if search == "exhaustive" else DEFAULT_MAX_TRIALS)
-    n_points = count_points(space)
-    total = min(n for n in (limit, n_points) if n is not None)
+    n_points, total = count_points(space), count_trials(space, search, max_trials)
     made_with = {
         "space": {name: str(range_) for name, range_ in space.items()},
         "settings": {**(settings or {}), "direction": "maximize"},
@@ -191,6 +190,12 @@ def run_search(
             stopped = "interrupted"
     best = best_trial(trials)
     return SearchResult(tuple(trials), best, len(trials) - n_before, stopped)
+
+
+def count_trials(space: Space, search: str, max_trials: int | None) -> int:
+    """The most trials that a search can have; the arguments are those of `run_search`."""
+    limit = max_trials or (None if search == "exhaustive" else DEFAULT_MAX_TRIALS)
+    return min(n for n in (limit, count_points(space)) if n is not None)
 
 
 def propose(trials: Sequence[FrozenTrial], space: Space, search: str, seed: str) -> Params:
