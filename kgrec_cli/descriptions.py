@@ -56,7 +56,8 @@ RECBOLE = {
     "MAX_ITEM_LIST_LENGTH": "Number of most recent items of a history that the model reads.",
     "epochs": "Maximum number of epochs. Training stops earlier by stopping_step.",
     "train_batch_size": "Targets per batch.",
-    "learner": "Optimizer. Only adam.",
+    "learner": "Optimizer. adam; or sparse_adam, which updates the items that a step reads, for "
+    "large catalogues (loss_type SSM, CPU).",
     "learning_rate": "Learning rate of Adam.",
     "weight_decay": "Weight decay of Adam.",
     "clip_grad_norm": "Gradient clipping, such as {max_norm: 5}. null: none.",

@@ -234,7 +234,7 @@ class Settings(_Strict):
     train_batch_size: Count = 2048
     train_batching: Literal["sequence", "prefix"] = "sequence"
     shuffle_ties: bool = False
-    learner: Literal["adam"] = "adam"
+    learner: Literal["adam", "sparse_adam"] = "adam"
     learning_rate: float = Field(default=0.001, gt=0)
     ema_decay: float = Field(default=0.0, ge=0, lt=1)
     weight_decay: float = Field(default=0.0, ge=0)
@@ -273,16 +273,9 @@ class Settings(_Strict):
         return value
 
     @field_validator(
-        "additional_feat_suffix",
-        "alias_of_entity_id",
-        "alias_of_item_id",
-        "alias_of_user_id",
-        "alias_of_relation_id",
-        "benchmark_filename",
-        "topk",
-        "metrics",
-        mode="before",
-    )
+        "additional_feat_suffix", "alias_of_entity_id", "alias_of_item_id", "alias_of_user_id",
+        "alias_of_relation_id", "benchmark_filename", "topk", "metrics", mode="before",
+    )  # fmt: skip
     @classmethod
     def _one_value(cls, value: Any) -> Any:
         return (value,) if isinstance(value, int | str) else value
@@ -378,6 +371,13 @@ class Settings(_Strict):
             raise ValueError(
                 f"seen_bias is learned by loss_type CE, found {self.loss_type}; "
                 "set seen_bias: false or loss_type: CE"
+            )
+        of_all_items = self.loss_type != "SSM" or self.kg_items or self.weight_decay
+        if self.learner == "sparse_adam" and (of_all_items or self.clip_grad_norm):
+            raise ValueError(
+                f"learner sparse_adam: found loss_type {self.loss_type}; it takes SSM, and no "
+                "kg_items, weight_decay or clip_grad_norm: they need all items at every step; "
+                "change them or set learner: adam"
             )
         return self
 

@@ -20,8 +20,11 @@ from kgrec_cli.errors import KgrecError
 from kgrec_cli.runs.run_files import MODEL, WeightsMeta, naming_the_cure, read_weights
 from kgrec_cli.settings import Settings
 
-COPIES = 5
-"""What training keeps of each weight: itself, its gradient, Adam's two moments, the best one."""
+COPIES = {"adam": 5, "sparse_adam": 4}
+"""What training keeps of each weight: itself, Adam's two moments, the best one, and its gradient,
+which is small with `sparse_adam`."""
+FROZEN_COPIES = 2
+"""What it keeps of a frozen table: as it was read, and in the model."""
 
 
 def expected_weights(
@@ -50,18 +53,25 @@ class _NoInitialValues(TorchFunctionMode):
         return function(*args, **(kwargs or {}))
 
 
-def check_model_size(settings: ModelSettings, n_items: int, widths: Mapping[str, int]) -> None:
+def check_model_size(
+    settings: ModelSettings, n_items: int, widths: Mapping[str, int], learner: str = "adam"
+) -> None:
     """Checks that the memory is large enough to train a model; the arguments are as above.
 
     Raises:
         KgrecError: It is not.
     """
     weights = expected_weights(settings, n_items, widths)
-    n_numbers = sum(weight.numel() for weight in weights.values())
+    frozen = {f"{name}_embedding.weight" for name in widths if settings.freeze_kg}
+    n_numbers = sum(
+        weight.numel() * (FROZEN_COPIES if name in frozen else COPIES[learner])
+        for name, weight in weights.items()
+    )
     check_memory(
-        4 * COPIES * n_numbers,
+        4 * n_numbers,
         f"a model of embedding_size {settings.embedding_size:,}, hidden_size "
-        f"{settings.hidden_size:,}, num_layers {settings.num_layers} and {n_items:,} items",
+        f"{settings.hidden_size:,}, num_layers {settings.num_layers} and {n_items:,} items, "
+        f"trained with {learner}",
     )
 
 

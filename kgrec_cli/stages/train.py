@@ -171,7 +171,8 @@ def get_ready(
         check_fits(warm, settings, dataset, widths_of(tables))
         if not on_all_data:
             warn_of_leaks(warm, settings, on_event)
-    check_model_size(narrow(settings, ModelSettings), len(dataset.items), widths_of(tables))
+    of_model, widths = narrow(settings, ModelSettings), widths_of(tables)
+    check_model_size(of_model, len(dataset.items), widths, settings.learner)
     check_negatives_size(settings, len(dataset.histories.items))
     warn_of_broken_links(settings, dataset, folder, on_event)
     return Ready(dataset, split, tables, warm)

@@ -269,8 +269,12 @@ class GRU4RecKG(nn.Module):
 
     def _inputs(self, items: Tensor) -> list[Tensor]:
         """What each branch reads for the items (P,): float (P, width)."""
-        tables = [self._table(name) for name in self.branches]
-        vectors = [functional.embedding(items, table, padding_idx=0) for table in tables]
+        vectors = [
+            functional.embedding(
+                items, self._table(name), padding_idx=0, sparse=self.table_of(name).sparse
+            )
+            for name in self.branches
+        ]
         return [self.emb_dropout(of_branch) for of_branch in vectors]
 
     def item_vectors(self) -> Tensor:

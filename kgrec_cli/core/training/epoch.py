@@ -43,6 +43,7 @@ class TrainingSettings(MeasureSettings):
     shuffle_ties: bool = False
     loss_type: Literal["CE", "BPR", "SSM"] = "CE"
     negatives: NegativeSampling = field(default_factory=NegativeSampling)
+    learner: Literal["adam", "sparse_adam"] = "adam"
     learning_rate: float = 0.001
     weight_decay: float = 0.0
     clip_grad_norm: GradientNorm | None = None
@@ -227,7 +228,9 @@ class EpochRunner:
             seen, bias = self.seen_items(places + 1), self.model.seen_bias
             return cross_entropy_in_chunks(states, weight, targets, seen, bias)
         if self.settings.loss_type == "SSM":
-            return sampled_softmax_in_chunks(states, weight, targets, *self.drawn)
+            return sampled_softmax_in_chunks(
+                states, weight, targets, *self.drawn, sparse=self.model.item_embedding.sparse
+            )
         return bpr(states, weight, targets, self.sample_negatives(targets, generator=generator))
 
     def seen_items(self, targets: Ints) -> SeenItems | None:

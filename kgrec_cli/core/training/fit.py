@@ -21,9 +21,10 @@ from kgrec_cli.core.data.splits import Split
 from kgrec_cli.core.evaluation.measure import rank_metrics
 from kgrec_cli.core.evaluation.ranking import draw_candidates, rank_targets, score_by
 from kgrec_cli.core.model.gru4reckg import GRU4RecKG
-from kgrec_cli.core.stored_tensors import find_misfit, find_optimizer_misfit
+from kgrec_cli.core.stored_tensors import all_finite, find_misfit, find_optimizer_misfit
 from kgrec_cli.core.training.epoch import EpochRunner, TrainingSettings
 from kgrec_cli.core.training.gpu_epoch import GPUEpochRunner
+from kgrec_cli.core.training.optimizer import build_optimizer
 from kgrec_cli.core.workers import ALONE, Workers
 from kgrec_cli.errors import KgrecError
 from kgrec_cli.events import EpochDone, OnEvent, Progress, ignore_event
@@ -41,7 +42,7 @@ class TrainingState:
             not read.
         best_epoch: The epoch whose validation score was best; 0 before the first evaluation.
         best_score: Its score, in `valid_metric`.
-        best_model: Its weights.
+        best_model: Its weights, without frozen tables.
         n_not_better: Evaluations in a row that were not better.
         history: One row an epoch: epoch, loss, valid metrics, speed.
     """
@@ -109,13 +110,7 @@ def fit(
     targets = splits.train_targets(histories, split)
     valid = splits.valid_targets(histories, split) if validate else targets[:0]
     splits.check_targets(histories, split, validate=validate)
-    optimizer = torch.optim.Adam(
-        (weight for weight in model.parameters() if weight.requires_grad),
-        lr=settings.learning_rate,
-        weight_decay=settings.weight_decay,
-        fused=True,
-        capturable=device.type == "cuda",
-    )
+    optimizer = build_optimizer(model, settings, device, workers)
     state = state or TrainingState()
     if state.epoch == 0 and model.seen_bias is not None and not model.seen_bias.any():
         n_items = model.item_embedding.num_embeddings
@@ -145,7 +140,9 @@ def fit(
                 measured, histories, valid, settings, device, on_event, workers
             )
         state.epoch = epoch
-        is_best = update_best(state, measured.state_dict, metrics, settings, validate=validate)
+        is_best = update_best(
+            state, partial(trained_weights, measured), metrics, settings, validate=validate
+        )
         elapsed_s = time.perf_counter() - began
         event = EpochDone(
             epoch=state.epoch,
@@ -171,18 +168,24 @@ def fit(
         )
         on_epoch(state, event)
     if state.best_model:
-        model.load_state_dict(state.best_model)
+        model.load_state_dict(state.best_model, strict=False)  # frozen tables stay
     return state
 
 
 def _check_weights(model: GRU4RecKG, epoch: int, learning_rate: float) -> None:
     """Checks that the weights are finite: the last step of an epoch can spoil them unnoticed."""
-    finite = [torch.isfinite(weight).all() for weight in model.parameters()]
-    if not bool(torch.stack(finite).all()):
+    if not all(all_finite(weight.detach()) for weight in model.parameters()):
         raise KgrecError(
             f"epoch {epoch}: weights that are not finite numbers; a lower learning_rate (now "
             f"{learning_rate:g}) is the usual cure"
         )
+
+
+def trained_weights(model: GRU4RecKG) -> dict[str, Tensor]:
+    """The weights that training changes, by name: all but frozen tables. No copies."""
+    return {
+        name: weight.detach() for name, weight in model.named_parameters() if weight.requires_grad
+    }
 
 
 def average_weights(model: GRU4RecKG, decay: float) -> AveragedModel:
@@ -305,13 +308,15 @@ def find_state_misfit(state: TrainingState, model: GRU4RecKG, *, has_average: bo
         has_average: Whether `ema_decay` is set.
     """
     weights = model.state_dict()
+    trained = trained_weights(model)  # earlier versions kept the frozen tables too
+    best = {name: weights[name] for name in weights if name in trained | state.best_model}
     averages = {f"module.{name}": weight for name, weight in weights.items()} | {
         "n_averaged": torch.tensor(0)
     }
     parameters = [weight for weight in model.parameters() if weight.requires_grad]
     return (
         find_misfit(state.model, weights)
-        or find_misfit(state.best_model, weights if state.best_epoch else {})
+        or find_misfit(state.best_model, best if state.best_epoch else {})
         or find_misfit(state.averaged, averages if has_average else {})
         or find_optimizer_misfit(state.optimizer["state"], parameters)
     )

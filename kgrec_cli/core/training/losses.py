@@ -241,7 +241,7 @@ def sampled_softmax(
 
 
 def gather_sampled(
-    item_weight: Tensor, targets: Tensor, negatives: Tensor
+    item_weight: Tensor, targets: Tensor, negatives: Tensor, *, sparse: bool = False
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The vectors that `sampled_softmax` compares.
 
@@ -249,7 +249,7 @@ def gather_sampled(
         float (T, D), the targets'; float (n, D), the negatives'; int64 (T,), 1 + the place of the
         row's target among the negatives, 0 when it is not among them.
     """
-    vectors = functional.embedding(torch.cat([targets, negatives]), item_weight)
+    vectors = functional.embedding(torch.cat([targets, negatives]), item_weight, sparse=sparse)
     places = torch.searchsorted(negatives, targets).clamp(max=len(negatives) - 1)
     hits = torch.where(negatives[places] == targets, places + 1, 0)
     return vectors[: len(targets)], vectors[len(targets) :], hits
@@ -262,10 +262,11 @@ def sampled_softmax_in_chunks(
     negatives: Tensor,
     log_q: Tensor,
     *,
+    sparse: bool = False,
     chunk_rows: int | None = None,
 ) -> Tensor:
     """As `sampled_softmax`, fast on a CPU as `cross_entropy_in_chunks` is."""
-    wanted, others, hits = gather_sampled(item_weight, targets, negatives)
+    wanted, others, hits = gather_sampled(item_weight, targets, negatives, sparse=sparse)
     rows = chunk_rows or max(MIN_ROWS, CHUNK_SCORES // (len(others) + 1))
     loss: Tensor = _ChunkedSampledSoftmax.apply(states, wanted, others, log_q, hits, rows)  # type: ignore[no-untyped-call]
     return loss

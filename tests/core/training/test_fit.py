@@ -11,7 +11,13 @@ from kgrec_cli.core.data.splits import repeat_log_ratio, split_all, split_leave_
 from kgrec_cli.core.model.gru4reckg import ModelSettings, build_model
 from kgrec_cli.core.training import fit as training
 from kgrec_cli.core.training.epoch import EpochRunner, TrainingSettings
-from kgrec_cli.core.training.fit import TrainingState, fit, pack_state, unpack_state
+from kgrec_cli.core.training.fit import (
+    TrainingState,
+    find_state_misfit,
+    fit,
+    pack_state,
+    unpack_state,
+)
 from kgrec_cli.errors import KgrecError
 from kgrec_cli.runs.run_dir import choose_device
 from kgrec_cli.settings import NegativeSampling, Settings
@@ -114,9 +120,10 @@ class Kill(Exception):
         {"loss_type": "CE"},
         {"loss_type": "BPR"},
         {"loss_type": "SSM"},
+        {"loss_type": "SSM", "learner": "sparse_adam", "freeze_kg": False},
         {"seen_bias": True, "shuffle_ties": True, "ema_decay": 0.9},
     ],
-    ids=["ce", "bpr", "ssm", "options"],
+    ids=["ce", "bpr", "ssm", "sparse", "options"],
 )
 def test_a_run_that_was_killed_resumes_to_the_same_numbers(stop_after: int, more: dict) -> None:
     changes = {"epochs": 6, "dropout_prob": 0.3, "model": "GRU4RecKG", **more}
@@ -263,3 +270,16 @@ def test_the_last_epoch_is_evaluated_when_eval_step_is_larger(
     state, _ = train(settings, cycle())
     assert [row["epoch"] for row in state.history if row["valid"]] == evaluated
     assert state.best_epoch in evaluated
+
+
+def test_a_frozen_table_is_not_kept_twice_and_older_checkpoints_that_did_are_taken() -> None:
+    settings = CYCLE.model_copy(update={"epochs": 1, "model": "GRU4RecKG"})
+    state, model = train(settings, cycle())
+    table = model.state_dict()["entity_embedding.weight"]
+    assert "entity_embedding.weight" in state.model
+    assert "entity_embedding.weight" not in state.best_model
+    assert find_state_misfit(state, model, has_average=False) is None
+    state.best_model["entity_embedding.weight"] = table
+    assert find_state_misfit(state, model, has_average=False) is None
+    state.best_model["entity_embedding.weight"] = table[:-1]
+    assert "is 8 x 16" in str(find_state_misfit(state, model, has_average=False))
