@@ -27,6 +27,7 @@ from kgrec_cli.core.kg.methods import (
     scorers,
 )
 from kgrec_cli.core.memory import check_memory
+from kgrec_cli.core.pace import Forecasting
 from kgrec_cli.core.vectors import find_fault
 from kgrec_cli.dataset.files import atomic_path, check_kg, read_kg, read_links
 from kgrec_cli.errors import KgrecError, Stopped
@@ -108,6 +109,7 @@ def _pretrain(
     began = time.perf_counter()
     kg_settings, width, (entities, relations, triples) = read_graph(settings, folder)
     method, device = kg_settings.method, choose_device(settings.device)
+    on_event = Forecasting(on_event, kg_settings.epochs, task=method)
     kg_path = atomic_path(settings, folder, "kg")
     n_entities, n_relations = len(entities) - 1, len(relations) - 1
     _note_links(settings, folder, entities, on_event)

@@ -4,6 +4,7 @@ The data is loaded once. Each trial is a training; its weights are not saved.
 """
 
 import os
+from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from kgrec_cli.config import build_settings, format_config, merge, narrow
 from kgrec_cli.core.data.splits import Split
 from kgrec_cli.core.evaluation.measure import MeasureSettings, measure_model
 from kgrec_cli.core.model.gru4reckg import GRU4RecKG, ModelSettings, build_model
+from kgrec_cli.core.pace import Forecasting
 from kgrec_cli.core.training.epoch import TrainingSettings
 from kgrec_cli.core.training.fit import TrainingState, fit
 from kgrec_cli.core.training.trial_pool import Trial, TrialPool, why_alone
@@ -27,7 +29,7 @@ from kgrec_cli.core.tuning.report import (
     build_leaderboard,
     write_result_text,
 )
-from kgrec_cli.core.tuning.search import run_search
+from kgrec_cli.core.tuning.search import count_trials, run_search
 from kgrec_cli.core.tuning.space import Choice
 from kgrec_cli.dataset.features import FeatureTables, load_feature_tables, warn_of_broken_links
 from kgrec_cli.dataset.files import find_features
@@ -111,9 +113,11 @@ def run_tune(
             study_dir.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise cannot_write(study_dir, error) from error
+        run_trials = _choose_executor(settings, dataset, folder, executor, jobs, address, on_event)
+        n_trials = count_trials(space.ranges, search, max_trials)
         result = run_search(
             space.ranges,
-            _choose_executor(settings, dataset, folder, executor, jobs, address, on_event),
+            _forecasting(run_trials, Forecasting(on_event, settings.epochs, n_trials, "trials")),
             storage_url=storage or f"sqlite:///{study_dir / 'study.db'}",
             study_name=study_dir.name,
             search=search,
@@ -202,6 +206,22 @@ def _choose_executor(
         case "batched":
             return BatchedTrials(settings, dataset, folder, on_event).run(jobs)
     return partial(executors.run_serially, Trials(settings, dataset, folder, on_event))
+
+
+def _forecasting(run_trials: executors.RunTrials, forecast: Forecasting) -> executors.RunTrials:
+    """The same executor; its trials are counted by epochs for a forecast, those at a time too."""
+    last: Counter[int] = Counter()
+
+    def run(points: executors.Points, should_prune: executors.ShouldPrune) -> executors.Outcomes:
+        def after_epoch(number: int, step: int, score: float) -> bool:
+            last[number] = step
+            most = forecast.epochs * forecast.runs
+            forecast(Progress("trials", last.total(), most, "epochs", passing=True))
+            return should_prune(number, step, score)
+
+        return run_trials(points, after_epoch)
+
+    return run
 
 
 def load_objective(settings: Settings, folder: Path, n_threads: int) -> "Trials":
