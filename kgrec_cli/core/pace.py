@@ -79,6 +79,10 @@ class Forecasting:
     def __call__(self, event: Event) -> None:
         """Hears an event."""
         self.on_event(event)
+        self.listen(event)
+
+    def listen(self, event: Event) -> None:
+        """As a call, but the event is not passed on."""
         if isinstance(event, EpochDone):
             self.pace = None
         if self.pace is None:

@@ -216,7 +216,7 @@ def _forecasting(run_trials: executors.RunTrials, forecast: Forecasting) -> exec
         def after_epoch(number: int, step: int, score: float) -> bool:
             last[number] = step
             most = forecast.epochs * forecast.runs
-            forecast(Progress("trials", last.total(), most, "epochs", passing=True))
+            forecast.listen(Progress("trials", last.total(), most, "epochs"))
             return should_prune(number, step, score)
 
         return run_trials(points, after_epoch)

@@ -65,7 +65,8 @@ def test_a_search_counts_epochs_of_all_its_trials(seconds: list[float]) -> None:
     heard: list[Event] = []
     listen = Forecasting(heard.append, 30, 90, "trials")
     for done in (1, 11):
-        listen(Progress("trials", done, 2700, "epochs"))
+        listen.listen(Progress("trials", done, 2700, "epochs"))
     assert [(f.epoch_s, f.epochs, f.runs) for f in heard if isinstance(f, Forecast)] == [
         (0.5, 30, 90)
     ]
+    assert len(heard) == 1  # nothing else is passed on
