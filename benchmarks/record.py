@@ -1,6 +1,6 @@
 """The form of `benchmarks/results/*.json`: what benchmark commands write and pages are made from.
 
-`SET.json` holds a `Results` (leave-one-out); `speed.json` a `Speed` by number of threads;
+`PLAN.json` holds a `Results` of that plan; `speed.json` a `Speed` by number of threads;
 `deletion.json` what `accuracy.deletion` measured, by name. No other file of figures is read by the
 pages, and nothing here is typed by hand.
 """
@@ -18,10 +18,6 @@ from benchmarks import REPO_DIR
 RESULTS_DIR = REPO_DIR / "benchmarks" / "results"
 SPEED, DELETION = "speed.json", "deletion.json"
 
-POPULARITY, ITEM_KNN, RECBOLE = "popularity", "ItemKNN", "RecBole GRU4RecKG"
-GRU4REC, DEFAULT, BEST = "GRU4Rec", "kgrec, default", "kgrec, preset best"
-SYSTEMS = (POPULARITY, ITEM_KNN, RECBOLE, GRU4REC, DEFAULT, BEST)
-
 Views = dict[str, dict[str, Any]]
 """By view, `test_masked` (seen items are no candidates) first and `test`, then by metric."""
 
@@ -31,16 +27,17 @@ class Row:
     """What one system reached.
 
     Attributes:
-        name: One of `SYSTEMS`.
+        name: One of the plan's rows.
         system: The program and its version.
         command: What trained it, to be typed as it stands.
         seeds: Those that the metrics are the mean of; empty where nothing is drawn.
         metrics: Views of numbers.
-        differences: Views of differences to RecBole: `difference`, `low` and `high` (95 %),
-            `p_value`, paired by user, as `kgrec compare --json` gives them. None without runs.
+        intervals: By view the 95 % interval of NDCG@10, its low and high end, over users and seeds.
+        by_seed: By view NDCG@10 of each seed.
         commit: The last commit of the package when it was trained; None for RecBole.
         date: The day on which its weights were written, or a baseline measured.
         threads: CPU threads of the training.
+        remark: What the page has to say of it: a training that was cut short, for instance.
     """
 
     name: str
@@ -48,10 +45,43 @@ class Row:
     command: str
     seeds: list[int]
     metrics: Views
-    differences: Views | None
+    intervals: dict[str, list[float]]
+    by_seed: dict[str, list[float]]
     commit: str | None
     date: str
     threads: int
+    remark: str = ""
+
+
+@dataclass(frozen=True)
+class Change:
+    """A difference in NDCG@10 that the plan names: a row in a view, less a row in a view.
+
+    Attributes:
+        words: What it says.
+        row: Of which row.
+        view: In which view of it.
+        less: Less which row.
+        less_view: In which view.
+        n_seeds: Seeds of the two.
+        difference: Over users and seeds.
+        low: Lower end of its 95 % interval, of users and seeds drawn anew.
+        high: Its upper end.
+        p_value: Two-sided.
+        p_holm: Corrected for the number of differences in the file.
+    """
+
+    words: str
+    row: str
+    view: str
+    less: str
+    less_view: str
+    n_seeds: list[int]
+    difference: float
+    low: float
+    high: float
+    p_value: float
+    p_holm: float
 
 
 @dataclass(frozen=True)
@@ -59,24 +89,28 @@ class Results:
     """One data set under one protocol.
 
     Attributes:
+        plan: The name of the plan, and of the file.
         dataset: Its name.
         protocol: How it is split, and what a target is ranked among.
-        item_set: Which items.
-        n_items: How many, without the padding.
+        n_items: How many, without the padding, all of them candidates.
         n_users: Users with a test target.
+        n_targets: Test targets.
         command: What wrote the file.
         machine: The processor, in words.
-        rows: In the order of `SYSTEMS`; those not measured are left out.
+        rows: In the order of the plan; those not measured are left out.
+        changes: The differences of rows that are there.
     """
 
+    plan: str
     dataset: str
     protocol: str
-    item_set: str
     n_items: int
     n_users: int
+    n_targets: int
     command: str
     machine: str
     rows: list[Row]
+    changes: list[Change]
 
 
 @dataclass(frozen=True)
@@ -107,17 +141,18 @@ class Speed:
 
 
 def write_results(results: Results, folder: Path = RESULTS_DIR) -> Path:
-    """Writes `SET.json`; returns its path."""
-    return _write(folder / f"{results.dataset}.json", asdict(results))
+    """Writes `PLAN.json`; returns its path."""
+    return _write(folder / f"{results.plan}.json", asdict(results))
 
 
-def read_results(dataset: str, folder: Path = RESULTS_DIR) -> Results | None:
-    """What `SET.json` holds; None when it is not there."""
-    path = folder / f"{dataset}.json"
+def read_results(plan: str, folder: Path = RESULTS_DIR) -> Results | None:
+    """What `PLAN.json` holds; None when it is not there."""
+    path = folder / f"{plan}.json"
     if not path.is_file():
         return None
     values = json.loads(path.read_text())
-    return Results(**{**values, "rows": [Row(**row) for row in values["rows"]]})
+    rows = [Row(**row) for row in values["rows"]]
+    return Results(**{**values, "rows": rows, "changes": [Change(**c) for c in values["changes"]]})
 
 
 def write_speed(speed: Speed, folder: Path = RESULTS_DIR) -> Path:

@@ -3,7 +3,7 @@
     .venv/bin/python -m benchmarks.accuracy.page [--check]       # make results-page
 
 Prose is written in the pages by hand; figures stand between markers and come from the files alone.
-A cell that no file fills reads 'not measured yet'. `--check` writes nothing and fails when a page
+A row that no file fills reads 'not run'. `--check` writes nothing and fails when a page
 or a plot is not what the files say.
 """
 
@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import REPO_DIR
+from benchmarks.accuracy.plans import ALL, MASKED, PLANS
 from benchmarks.plots import Interval, bar_plot, interval_plot
 from benchmarks.record import (
     DELETION,
-    RECBOLE,
     RESULTS_DIR,
-    SYSTEMS,
+    Change,
     Results,
     Row,
     Speed,
@@ -28,72 +28,92 @@ from benchmarks.record import (
     read_speeds,
 )
 
-SETS = ("ml-100k", "ml-1m", "ml-latest-small")
-VIEWS = {"test_masked": "masked", "test": "not masked"}
-METRIC, SHOWN = "ndcg@10", "NDCG@10"
+VIEWS = {MASKED: "masked", ALL: "not masked"}
+METRIC, SHOWN, MAIN = "ndcg@10", "NDCG@10", "ml-100k"
 MISSING = "not measured yet"
+RULES = "Equal times stand in the file's order; no row reads the target's time."
+RECBOLE_ITEMS = "ml-100k-1598"  # a file of 2026-11-26, before all rows had all items
 DIFFERENCES, SPEED_PLOT = Path("docs/figures/differences.svg"), Path("docs/figures/speed.svg")
 PAGE, README = Path("docs/results.md"), Path("README.md")
 EXPLANATIONS = Path("docs/explanations.md")
 
 
-def cell(results: Results | None, name: str, view: str) -> str:
-    """A figure of the table, or that there is none."""
-    row = row_of(results, name)
-    return MISSING if row is None else f"{row.metrics[view][METRIC]:.4f}"
+def rows_of(plan: str, results: Results | None) -> list[tuple[str, Row | None]]:
+    """The rows of a plan, and those of its file that the plan does not know; None: not run."""
+    found = {row.name: row for row in results.rows} if results else {}
+    names = dict.fromkeys([*(PLANS[plan].rows if plan in PLANS else ()), *found])
+    return [(name, found.get(name)) for name in names]
 
 
-def row_of(results: Results | None, name: str) -> Row | None:
-    """The row of a system; None where it was not measured."""
-    rows = [] if results is None else results.rows
-    return next((row for row in rows if row.name == name), None)
+def seeds_of(row: Row) -> str:
+    """How many seeds a row is the mean of, and what was cut short."""
+    words = str(len(row.seeds)) if row.seeds else "none drawn"
+    return f"{words}; {row.remark}" if row.remark else words
 
 
-def table(view: str, by_set: dict[str, Results | None]) -> str:
-    """Systems by data sets, in Markdown."""
-    head = [
-        f"| {SHOWN}, seen items {VIEWS[view]} | {' | '.join(by_set)} |",
-        "|---|" + "---|" * len(by_set),
+def with_interval(value: float, ends: list[float] | None) -> str:
+    """A figure and its interval."""
+    return f"{value:.4f}" + (f" ({ends[0]:.4f} to {ends[1]:.4f})" if ends else "")
+
+
+def table(plan: str, results: Results | None) -> str:
+    """The rows of a plan in Markdown, the masked figures first."""
+    lines = [
+        f"| row | {SHOWN} masked (95 %) | Hit@10 masked | {SHOWN} not masked | seeds |",
+        "|---|---|---|---|---|",
     ]
-    rows = [
-        f"| {name} | {' | '.join(cell(results, name, view) for results in by_set.values())} |"
-        for name in SYSTEMS
+    for name, row in rows_of(plan, results):
+        cells = ["not run", "", "", ""]
+        if row:
+            masked = with_interval(row.metrics[MASKED][METRIC], row.intervals.get(MASKED))
+            hit, plain = row.metrics[MASKED]["hit@10"], row.metrics[ALL][METRIC]
+            cells = [masked, f"{hit:.4f}", f"{plain:.4f}", seeds_of(row)]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def show_view(row: str, view: str) -> str:
+    """A row, with its view where that is not the masked one."""
+    return row if view == MASKED else f"{row}, {VIEWS[view]}"
+
+
+def change_words(change: Change) -> str:
+    """A difference with its interval."""
+    return f"{change.difference:+.4f} ({change.low:+.4f} to {change.high:+.4f})"
+
+
+def changes_table(results: Results) -> str:
+    """The differences that the plan names, in Markdown."""
+    lines = [
+        f"| difference in {SHOWN}, masked | of | less | (95 %) | Holm's p | seeds |",
+        "|---|---|---|---|---|---|",
     ]
-    return "\n".join([*head, *rows])
+    for change in results.changes:
+        sides = (show_view(change.row, change.view), show_view(change.less, change.less_view))
+        cells = [change.words, *sides, change_words(change), f"{change.p_holm:.2g}"]
+        seeds = " and ".join("none" if n == 0 else str(n) for n in change.n_seeds)
+        lines.append(f"| {' | '.join([*cells, seeds])} |")
+    return "\n".join(lines)
 
 
 def short_table(results: Results | None) -> str:
-    """The README's: one data set, both views, and the difference to RecBole."""
-    lines = [
-        f"| {SHOWN} on ml-100k | masked | not masked | masked, less RecBole (95 %) |",
-        "|---|---|---|---|",
-    ]
-    for name in SYSTEMS:
-        figures = " | ".join(cell(results, name, view) for view in VIEWS)
-        row = row_of(results, name)
-        lines.append(f"| {name} | {figures} | {difference(row, 'test_masked')} |")
-    return "\n".join([*lines, *(["", seeds_words(results)] if results else [])])
+    """The README's: one data set, the masked figures first."""
+    lines = [f"| {SHOWN} on {MAIN} | masked (95 %) | not masked | seeds |", "|---|---|---|---|"]
+    for name, row in rows_of(MAIN, results):
+        if row:
+            masked = with_interval(row.metrics[MASKED][METRIC], row.intervals.get(MASKED))
+            lines.append(
+                f"| {name} | {masked} | {row.metrics[ALL][METRIC]:.4f} | {seeds_of(row)} |"
+            )
+    return "\n".join(lines) if results else f"{MISSING}."
 
 
-def difference(row: Row | None, view: str) -> str:
-    """A row's difference to RecBole with its interval; empty where there is none."""
-    if row is None or row.differences is None:
-        return ""
-    found = row.differences[view][METRIC]
-    return f"{found['difference']:+.4f} ({found['low']:+.4f} to {found['high']:+.4f})"
-
-
-def intervals(by_set: dict[str, Results | None]) -> list[Interval]:
+def intervals(results: Results | None) -> list[Interval]:
     """What the plot of differences shows."""
-    found = []
-    for dataset, results in by_set.items():
-        for row in results.rows if results else []:
-            for view, of_view in (row.differences or {}).items():
-                label = f"{dataset}: {row.name.removeprefix('kgrec, ')}, {VIEWS[view]}"
-                figures = of_view[METRIC]
-                value, low, high = (figures[key] for key in ("difference", "low", "high"))
-                found.append(Interval(label, value, low, high, view == "test_masked"))
-    return found
+    return [
+        Interval(change.words, change.difference, change.low, change.high, change.p_holm < 0.05)
+        for change in (results.changes if results else [])
+    ]
 
 
 def bars(speeds: list[Speed]) -> list[tuple[str, float, str]]:
@@ -108,44 +128,52 @@ def bars(speeds: list[Speed]) -> list[tuple[str, float, str]]:
     return rows
 
 
-def tables(by_set: dict[str, Results | None]) -> str:
-    """What was measured on, and the table of each view."""
-    sets = [
-        f"{results.dataset}: {results.n_users:,} users, {results.n_items:,} items "
-        f"({results.item_set}; the same for every row). {seeds_words(results)}"
-        for results in by_set.values()
-        if results
-    ]
-    return "\n\n".join([*sets, *(table(view, by_set) for view in VIEWS)])
+def tables(by_plan: dict[str, Results | None]) -> str:
+    """Each plan: what was measured on, its rows, its differences."""
+    parts = []
+    for plan, results in by_plan.items():
+        if results is None:
+            protocol = PLANS[plan].protocol
+            parts.append(f"**{plan}** ({PLANS[plan].dataset}, {protocol}): {MISSING}.")
+            continue
+        counts = f"{results.n_users:,} users, {results.n_items:,} items"
+        targets = f"{results.n_targets:,} test targets"
+        parts.append(
+            f"**{plan}** ({results.dataset}): {results.protocol}; {counts}, {targets}. {RULES}"
+        )
+        parts.append(table(plan, results))
+        if results.changes:
+            parts.append(changes_table(results))
+    return "\n\n".join(parts)
 
 
-def plots(by_set: dict[str, Results | None], speeds: list[Speed]) -> str:
+def plots(by_plan: dict[str, Results | None], speeds: list[Speed]) -> str:
     """Where the plots stand."""
-    differences = f"![Differences to {RECBOLE}, 95 % intervals]({DIFFERENCES.relative_to('docs')})"
+    differences = f"![Differences on {MAIN}, 95 % intervals]({DIFFERENCES.relative_to('docs')})"
     speed = f"![Training speed]({SPEED_PLOT.relative_to('docs')})"
     return "\n\n".join(
         [
-            differences if intervals(by_set) else f"Differences to {RECBOLE}: {MISSING}.",
+            differences if intervals(by_plan[MAIN]) else f"Differences: {MISSING}.",
             speed if speeds else f"Training speed: {MISSING}.",
         ]
     )
 
 
-def sources(by_set: dict[str, Results | None], speeds: list[Speed]) -> str:
+def sources(by_plan: dict[str, Results | None], speeds: list[Speed]) -> str:
     """Where each figure comes from."""
     lines = [
-        "| data set | row | seeds | command | version | commit | date |",
+        "| table | row | seeds | command | version | commit | date |",
         "|---|---|---|---|---|---|---|",
     ]
-    for dataset, results in by_set.items():
+    for plan, results in by_plan.items():
         for row in results.rows if results else []:
             seeds = ", ".join(map(str, row.seeds)) or "none"
             lines.append(
-                f"| {dataset} | {row.name} | {seeds} | `{row.command}` | {row.system} "
+                f"| {plan} | {row.name} | {seeds} | `{row.command}` | {row.system} "
                 f"| {row.commit or ''} | {row.date} |"
             )
     commands = [
-        f"`{results.command}` ({results.machine})" for results in by_set.values() if results
+        f"`{results.command}` ({results.machine})" for results in by_plan.values() if results
     ]
     commands += [
         f"`{speed.command}` (commit {speed.commit}, RecBole {speed.recbole}, {speed.machine}, "
@@ -177,15 +205,6 @@ def kge_table(path: Path) -> str:
         )
     words = f"One seed, written by `{found['command']}` ({found['machine']})."
     return "\n".join([*lines, "", words])
-
-
-def seeds_words(results: Results) -> str:
-    """How many seeds the rows are the mean of."""
-    counts = {row.name: len(row.seeds) for row in results.rows if row.seeds}
-    if set(counts.values()) == {1}:
-        whose = ", RecBole's too" if RECBOLE in counts else ""
-        return f"One seed for each trained row{whose}."
-    return f"Seeds: {', '.join(f'{name} {count}' for name, count in counts.items())}."
 
 
 def fill(text: str, name: str, content: str) -> str:
@@ -243,22 +262,26 @@ def deletion_tables(measured: dict[str, Any]) -> str:
 
 def render_all(results_dir: Path = RESULTS_DIR, repo_dir: Path = REPO_DIR) -> dict[Path, str]:
     """Each file that the JSON decides, by its path in the repository, and what it should hold."""
-    by_set = {name: read_results(name, results_dir) for name in SETS}
+    by_plan = {name: read_results(name, results_dir) for name in (*PLANS, RECBOLE_ITEMS)}
+    if by_plan[RECBOLE_ITEMS] is None:
+        del by_plan[RECBOLE_ITEMS]
     speeds = read_speeds(results_dir)
     page, readme = ((repo_dir / path).read_text(encoding="utf-8") for path in (PAGE, README))
-    page = fill(page, "tables", tables(by_set))
-    page = fill(page, "plots", plots(by_set, speeds))
+    page = fill(page, "tables", tables(by_plan))
+    page = fill(page, "plots", plots(by_plan, speeds))
     page = fill(page, "kge", kge_table(results_dir / "kge.json"))
-    page = fill(page, "sources", sources(by_set, speeds))
-    files = {PAGE: page, README: fill(readme, "results", short_table(by_set["ml-100k"]))}
+    page = fill(page, "sources", sources(by_plan, speeds))
+    files = {PAGE: page, README: fill(readme, "results", short_table(by_plan[MAIN]))}
     deletion = results_dir / DELETION
     if deletion.is_file():
         text = (repo_dir / EXPLANATIONS).read_text(encoding="utf-8")
         tables_of = deletion_tables(json.loads(deletion.read_text()))
         files[EXPLANATIONS] = fill(text, "deletion", tables_of)
-    if rows := intervals(by_set):
+    if rows := intervals(by_plan[MAIN]):
         files[DIFFERENCES] = interval_plot(
-            f"{SHOWN} less that of {RECBOLE}", "difference, with its 95 % interval", rows
+            f"{MAIN}: differences in {SHOWN}, seen items masked",
+            "difference, with its 95 % interval; filled: significant after Holm",
+            rows,
         )
     if speeds:
         files[SPEED_PLOT] = bar_plot(

@@ -1,36 +1,36 @@
-"""How well does each system rank? Trains what is missing, writes benchmarks/results/ml-100k.json.
+"""How well does each system rank? Trains what is missing, writes benchmarks/results/PLAN.json.
 
-    make parity                        # once: RecBole's virtual environment and its bundled ml-100k
-    .venv/bin/python -m benchmarks.accuracy.results --data DATA --folder FOLDER [--set ml-100k]
-        [--rows "NAME;NAME"] [--seeds 2020] [--recbole 2020] [--jobs 1]
+    make parity              # once, for the rows of RecBole: its virtual environment
+    .venv/bin/python -m benchmarks.accuracy.results --data DATA --folder FOLDER [--plan ml-100k]
+        [--rows "NAME;NAME"] [--seeds 2020 2021] [--recbole 2020] [--limit-cpu-s 3600] [--table]
 
-DATA, FOLDER and RecBole's training as for `benchmarks.accuracy.against_recbole`, whose folder and
-data sets these are: leave-one-out, every system on the 1,598 items that RecBole's links name.
-RecBole reads its own links, kgrec the repaired ones. Each of our runs is a plain `kgrec train`, 4
-to 8 minutes of one core; RecBole's takes 50 to 70. What is there already is kept; `--rows` trains
-some rows, and all that are there are measured. Differences are those of `kgrec compare`; without
-RecBole's row there are none.
+DATA as for `benchmarks.accuracy.link_check`. `plans.py` says what each plan trains and compares.
+Each of our runs is a plain `kgrec train` on one thread, 2 to 5 minutes of one core; RecBole's
+models take 100 to 260 CPU-seconds an epoch. What is there already is kept, and a training of ours
+that was stopped goes on; `--table` trains nothing. All that is there is measured, by one evaluator:
+RecBole's models as the scores that they give. Intervals draw users and seeds
+(`kgrec_cli.core.evaluation.bootstrap`); p is corrected for all differences of the file (Holm).
 """
 
 import argparse
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from datetime import date
 from pathlib import Path
 from statistics import mean
+from typing import Any
 
-from benchmarks.accuracy.against_recbole import recbole_run, write_datasets
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.accuracy.plans import ALL, BASELINES, MASKED, PLANS, POPULARITY, Plan, Step
+from benchmarks.accuracy.rivals import recbole_score, train_rival
 from benchmarks.accuracy.study import prepare
-from benchmarks.accuracy.trainings import COMMIT, kgrec, train_all
+from benchmarks.accuracy.trainings import COMMIT, train_all
 from benchmarks.record import (
-    BEST,
-    DEFAULT,
-    GRU4REC,
-    ITEM_KNN,
-    POPULARITY,
-    RECBOLE,
-    SYSTEMS,
+    Change,
     Results,
     Row,
     Views,
@@ -40,169 +40,293 @@ from benchmarks.record import (
     write_results,
 )
 from kgrec_cli import __version__
+from kgrec_cli.config import build_settings, narrow
+from kgrec_cli.core.data.splits import Split, item_popularity
+from kgrec_cli.core.evaluation.baselines import measure_baseline
+from kgrec_cli.core.evaluation.bootstrap import holm, paired_differences, user_means
+from kgrec_cli.core.evaluation.measure import Measured, MeasureSettings, gains, measure
+from kgrec_cli.dataset.load import Dataset, load_dataset, split_dataset
+from kgrec_cli.events import ignore_event
+from kgrec_cli.runs.held_out import evaluation_settings, load_held_out
 from kgrec_cli.runs.run_dir import is_finished
-from kgrec_cli.runs.run_files import ITEMS, MODEL
+from kgrec_cli.runs.run_files import MODEL
+from kgrec_cli.settings import METRICS
 
-VIEWS = ("test_masked", "test")
-BASELINES = {POPULARITY: "Pop", ITEM_KNN: "ItemKNN"}
-TRAINED = {
-    GRU4REC: ["--dataset", "bundled", "--model", "GRU4Rec"],
-    DEFAULT: ["--dataset", "repaired"],
-    BEST: ["--dataset", "repaired", "--preset", "best"],
-}
-COMMAND = "python -m benchmarks.accuracy.results --data DATA --folder FOLDER"
+VIEWS = (MASKED, ALL)
+METRIC, CUTOFF = "NDCG", 10
+COMMAND = "python -m benchmarks.accuracy.results --data DATA --folder FOLDER --plan {}"
 
 
-def train_rows(options: argparse.Namespace, folder: Path, names: Sequence[str]) -> None:
-    """Trains what is missing of some rows."""
-    if RECBOLE in names:
-        for seed in options.recbole:
-            recbole_run(folder, seed)
-    wanted = [
-        (f"{name}/{seed}", [*TRAINED[name], "--seed", str(seed)])
-        for name in names
-        if name in TRAINED
-        for seed in options.seeds
+@dataclass(frozen=True)
+class Seeds:
+    """What the seeds of a row reached on the same test targets.
+
+    Attributes:
+        metrics: Of each seed.
+        values: By view NDCG@10, float64 (S, U), by seed and user; users in the order of tokens.
+        n_targets: int64 (U,), test targets of each user.
+        users: Their tokens.
+    """
+
+    metrics: list[Views]
+    values: dict[str, NDArray[np.float64]]
+    n_targets: NDArray[np.int64]
+    users: list[str]
+
+    def add(self, other: "Seeds") -> "Seeds":
+        """With further seeds; an AssertionError where users or targets are others."""
+        self.check(other)
+        values = {view: np.concatenate([self.values[view], other.values[view]]) for view in VIEWS}
+        return Seeds(self.metrics + other.metrics, values, self.n_targets, self.users)
+
+    def check(self, other: "Seeds") -> None:
+        """That both have the same users, each with as many targets."""
+        assert self.users == other.users
+        assert (self.n_targets == other.n_targets).all()
+
+
+def seed_of(measured: Measured, dataset: Dataset) -> Seeds:
+    """One seed, by user."""
+    owners = dataset.histories.user_ids[dataset.histories.owners[measured.targets]]
+    tokens = np.array(dataset.users.tokens, dtype=object)[owners].astype(str)
+    users, rows = np.unique(tokens, return_inverse=True)
+    values = {
+        view: user_means(rows, gains(METRIC, ranks, CUTOFF))[None]
+        for view, ranks in measured.views.items()
+    }
+    return Seeds([measured.metrics], values, np.bincount(rows), users.tolist())
+
+
+def changes_of(steps: list[Step], rows: Mapping[str, Seeds]) -> list[Change]:
+    """The differences of rows that are there, with Holm's p over all of them."""
+    found = []
+    for step in steps:
+        if step.row not in rows or step.less not in rows:
+            continue
+        row, less = rows[step.row], rows[step.less]
+        row.check(less)
+        first, other = less.values[step.less_view], row.values[step.view]
+        if step.row == step.less:  # two views of the same seeds
+            first, other = np.zeros((1, first.shape[1])), other - first
+        (difference,) = paired_differences(first[..., None], other[..., None], row.n_targets)
+        found.append((step, [len(row.metrics), len(less.metrics)], difference))
+    corrected = holm([difference.p_value for *_, difference in found])
+    return [
+        Change(
+            words=step.words,
+            row=step.row,
+            view=step.view,
+            less=step.less,
+            less_view=step.less_view,
+            n_seeds=n_seeds,
+            difference=difference.difference,
+            low=difference.low,
+            high=difference.high,
+            p_value=difference.p_value,
+            p_holm=p_holm,
+        )
+        for (step, n_seeds, difference), p_holm in zip(found, corrected, strict=True)
     ]
+
+
+def row_of(name: str, seeds: Seeds, numbers: list[int], **told: Any) -> Row:
+    """A row, by its seeds."""
+    intervals = {}
+    for view in VIEWS:
+        values = seeds.values[view][..., None]
+        (own,) = paired_differences(np.zeros_like(values[:1]), values, seeds.n_targets)
+        intervals[view] = [own.low, own.high]
+    shown = f"{METRIC.lower()}@{CUTOFF}"
+    return Row(
+        name=name,
+        seeds=numbers,
+        metrics={
+            view: {key: mean(each[view][key] for each in seeds.metrics) for key in of_view}
+            for view in VIEWS
+            for of_view in (seeds.metrics[0][view],)
+        },
+        intervals=intervals,
+        by_seed={view: [each[view][shown] for each in seeds.metrics] for view in VIEWS},
+        threads=1,
+        **told,
+    )
+
+
+def arguments_of(plan: Plan) -> list[str]:
+    """What every `kgrec train` of a plan is given."""
+    return [
+        word
+        for key, value in plan.settings.items()
+        for word in ("--set", f"{key}={json.dumps(value)}")
+    ]
+
+
+def finished_runs(folder: Path, plan_name: str, name: str) -> list[Path]:
+    """The runs of a row that are there, one a seed."""
+    found = sorted((folder / "saved" / plan_name / name).glob("*/*"))
+    return [run for run in found if is_finished(run)]
+
+
+def trained_row(name: str, plan: Plan, runs: list[Path], folder: Path) -> tuple[Seeds, Row]:
+    """A row that kgrec trained."""
+    found = None
+    for run in runs:
+        settings = evaluation_settings(run, {"topk": [5, 10, 20], "metrics": METRICS})
+        held_out = load_held_out(run, folder, settings, threads=1, on_event=ignore_event)
+        one = seed_of(held_out.measure("test"), held_out.dataset)
+        found = one if found is None else found.add(one)
+    assert found is not None
+    numbers = [int(run.parent.name) for run in runs]
+    of_row = plan.trained[name]
+    words = ["--dataset", plan.dataset + of_row.variant, *of_row.arguments, *arguments_of(plan)]
+    words = [f"'{word}'" if "{" in word else word for word in words]
+    written = max((run / MODEL).stat().st_mtime for run in runs)
+    return found, row_of(
+        name,
+        found,
+        numbers,
+        system=f"kgrec {__version__}",
+        command=" ".join(["kgrec train", *words, "--seed SEED"]),
+        commit=(runs[0].parent / COMMIT).read_text().strip(),
+        date=f"{date.fromtimestamp(written)}",
+    )
+
+
+@dataclass(frozen=True)
+class Events:
+    """What all rows of a plan are measured on."""
+
+    dataset: Dataset
+    split: Split
+    popularity: NDArray[np.int64]
+    measuring: MeasureSettings
+
+
+def load_events(plan: Plan, folder: Path) -> Events:
+    """The data set of a plan and its split."""
+    settings = build_settings({"dataset": plan.dataset, **plan.settings}, "the plan")
+    dataset = load_dataset(settings, folder, ignore_event)
+    split = split_dataset(settings, dataset)
+    popularity = item_popularity(dataset.histories, split, len(dataset.items))
+    return Events(dataset, split, popularity, narrow(settings, MeasureSettings))
+
+
+def baseline_rows(events: Events) -> dict[str, tuple[Seeds, Row]]:
+    """The baselines of `kgrec evaluate`."""
+    rows, histories = {}, events.dataset.histories
+    for name, key in BASELINES.items():
+        baseline = measure_baseline(
+            key, histories, events.split, events.measuring, events.popularity, lambda *_: None
+        )
+        seeds = seed_of(baseline.measured, events.dataset)
+        told = {"system": f"kgrec {__version__}", "command": "kgrec evaluate --baselines all"}
+        told |= {"commit": package_commit(), "date": f"{date.today()}"}
+        rows[name] = seeds, row_of(name, seeds, [], **told)
+    return rows
+
+
+def rival_row(name: str, told_dirs: list[Path], events: Events) -> tuple[Seeds, Row]:
+    """A row that RecBole trained, ranked by kgrec."""
+    found, remarks = None, []
+    for told_dir in told_dirs:
+        score, said = recbole_score(told_dir, events.dataset)
+        histories = events.dataset.histories
+        measured = measure(
+            score, histories, events.split, "test", events.measuring, events.popularity
+        )
+        one = seed_of(measured, events.dataset)
+        found = one if found is None else found.add(one)
+        if said["cut_short"]:
+            remarks.append(f"stopped by the clock after {len(said['valid_scores'])} epochs")
+    assert found is not None
+    numbers = [int(told_dir.parent.name) for told_dir in told_dirs]
+    return found, row_of(
+        name,
+        found,
+        numbers,
+        system=f"RecBole {recbole_version()}",
+        command=f"{COMMAND.format('ml-100k')} --recbole {' '.join(map(str, numbers))}",
+        commit=None,
+        date=f"{date.fromtimestamp(max(each.stat().st_mtime for each in told_dirs))}",
+        remark="; ".join(remarks),
+    )
+
+
+def measure_all(plan_name: str, folder: Path) -> Results:
+    """Measures all rows that are there."""
+    plan = PLANS[plan_name]
+    events = load_events(plan, folder)
+    rows = baseline_rows(events)
+    for name in plan.rivals:
+        told = sorted(path.parent for path in (folder / "recbole" / name).glob("*/told/fit.json"))
+        if told:
+            rows[name] = rival_row(name, told, events)
+    for name in plan.trained:
+        if runs := finished_runs(folder, plan_name, name):
+            rows[name] = trained_row(name, plan, runs, folder)
+    one = rows[POPULARITY][0]
+    return Results(
+        plan=plan_name,
+        dataset=plan.dataset,
+        protocol=plan.protocol,
+        n_items=len(events.dataset.items) - 1,
+        n_users=len(one.users),
+        n_targets=int(one.n_targets.sum()),
+        command=COMMAND.format(plan_name),
+        machine=machine_words(),
+        rows=[rows[name][1] for name in plan.rows if name in rows],
+        changes=changes_of(plan.steps, {name: seeds for name, (seeds, _) in rows.items()}),
+    )
+
+
+def train(options: argparse.Namespace, folder: Path, names: list[str]) -> None:
+    """Trains what is missing of some rows, the first seed of every row first."""
+    plan = PLANS[options.plan]
+    chosen = {name: row for name, row in plan.trained.items() if name in names}
+    for variant in dict.fromkeys(row.variant for row in chosen.values()):
+        prepare(plan.dataset + variant, options.data.resolve(), folder)
+    wanted = []
+    for seed in options.seeds:
+        for name, row in chosen.items():
+            where = ["--dataset", plan.dataset + row.variant, "--seed", str(seed)]
+            wanted.append(
+                (f"{options.plan}/{name}/{seed}", [*where, *row.arguments, *arguments_of(plan)])
+            )
     if wanted:
         train_all(folder, wanted, options.jobs)
-
-
-def finished_runs(folder: Path) -> dict[str, list[str]]:
-    """The runs of each row that are there, one a seed, from the folder."""
-    found = {}
-    for name in SYSTEMS:
-        saved = folder / "saved" / ("recbole" if name == RECBOLE else name)
-        runs = [run for run in sorted(saved.glob("*/*")) if is_finished(run)]
-        if runs:
-            found[name] = [str(run.relative_to(folder)) for run in runs]
-    return found
-
-
-def evaluate(folder: Path, run: str) -> Views:
-    """What `kgrec evaluate` measures of a run: views of metrics, and its baselines."""
-    told: Views = json.loads(kgrec(folder, "evaluate", run, "--threads", "1", "--json"))
-    return told
-
-
-def compare(folder: Path, runs: dict[str, list[str]]) -> dict[str, Views]:
-    """Each row's differences to RecBole, by `kgrec compare`; a row's seeds are one side of it."""
-    if RECBOLE not in runs or len(runs) < 2:
-        return {}
-    all_runs = [run for of_row in runs.values() for run in of_row]
-    told = json.loads(kgrec(folder, "compare", *all_runs, "--threads", "1", "--json"))
-    row_of = {run: name for name, of_row in runs.items() for run in of_row}
-    return {
-        row_of[side["runs"][0]]: {view: pair["differences"][view] for view in VIEWS}
-        for side, pair in zip(told["runs"][1:], told["pairs"], strict=True)
-    }
-
-
-def mean_views(measured: Sequence[Views]) -> Views:
-    """The metrics of several seeds, averaged."""
-    return {
-        view: {name: mean(each[view][name] for each in measured) for name in measured[0][view]}
-        for view in VIEWS
-    }
-
-
-def baseline_row(name: str, evaluated: Views) -> Row:
-    """A baseline, as `kgrec evaluate` measured it beside a run."""
-    return Row(
-        name=name,
-        system=f"kgrec {__version__}",
-        command="kgrec evaluate",
-        seeds=[],
-        metrics=mean_views([evaluated["baselines"][BASELINES[name]]]),
-        differences=None,
-        commit=package_commit(),
-        date=f"{date.today()}",
-        threads=1,
-    )
-
-
-def trained_row(
-    name: str, run_dirs: Sequence[Path], measured: Sequence[Views], differences: Views | None
-) -> Row:
-    """A row that was trained, by its runs and what was measured of each."""
-    seeds = [int(run_dir.parent.name) for run_dir in run_dirs]
-    numbers = " ".join(map(str, seeds))
-    commit_path = run_dirs[0].parent / COMMIT
-    written = max((run_dir / MODEL).stat().st_mtime for run_dir in run_dirs)
-    system, command = f"kgrec {__version__}", " ".join(["kgrec train", *TRAINED.get(name, ())])
-    command += f" --seed {numbers}"
-    if name == RECBOLE:
-        system, command = f"RecBole {recbole_version()}", f"{COMMAND} --recbole {numbers}"
-    return Row(
-        name=name,
-        system=system,
-        command=command,
-        seeds=seeds,
-        metrics=mean_views(measured),
-        differences=differences,
-        commit=commit_path.read_text().strip() if commit_path.is_file() else None,
-        date=f"{date.fromtimestamp(written)}",
-        threads=1,
-    )
-
-
-def make_rows(folder: Path, runs: dict[str, list[str]]) -> list[Row]:
-    """Measures the runs, and the baselines beside the last of them.
-
-    Not beside RecBole's: there popularity counts as RecBole counts it.
-    """
-    evaluated = {run: evaluate(folder, run) for of_row in runs.values() for run in of_row}
-    *_, last = evaluated.values()
-    differences = compare(folder, runs)
-    return [
-        baseline_row(name, last)
-        if name in BASELINES
-        else trained_row(
-            name,
-            [folder / run for run in runs[name]],
-            [evaluated[run] for run in runs[name]],
-            differences.get(name),
-        )
-        for name in SYSTEMS
-        if name in BASELINES or name in runs
-    ]
+    for name, rival in plan.rivals.items():
+        for seed in options.recbole if name in names else ():
+            prepare(plan.dataset, options.data.resolve(), folder)
+            source = folder / "dataset" / plan.dataset
+            train_rival(folder, source, name, rival, seed, options.limit_cpu_s)
 
 
 def main() -> None:
     """Trains what is missing, measures, writes JSON."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--data", type=Path)
     parser.add_argument("--folder", type=Path, required=True)
-    parser.add_argument("--set", choices=["ml-100k"], default="ml-100k")
+    parser.add_argument("--plan", choices=PLANS, default="ml-100k")
     parser.add_argument("--rows", help="names, separated by semicolons; default: all")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[2020], help="ours")
-    parser.add_argument("--recbole", type=int, nargs="+", default=[2020], help="its seeds")
+    parser.add_argument("--seeds", type=int, nargs="+", default=list(range(2020, 2025)))
+    parser.add_argument("--recbole", type=int, nargs="+", default=[2020, 2021], help="its seeds")
+    parser.add_argument("--limit-cpu-s", type=float, help="for a training of RecBole")
     parser.add_argument("--jobs", type=int, default=1, help="our runs trained at a time")
+    parser.add_argument("--table", action="store_true", help="train nothing")
     options = parser.parse_args()
-    names = options.rows.split(";") if options.rows else list(SYSTEMS)
-    if unknown := set(names) - set(SYSTEMS):
-        parser.error(f"no row {min(unknown)!r}; expected some of: {'; '.join(SYSTEMS)}")
+    names = options.rows.split(";") if options.rows else PLANS[options.plan].rows
+    if unknown := set(names) - set(PLANS[options.plan].rows):
+        rows = "; ".join(PLANS[options.plan].rows)
+        parser.error(f"no row {min(unknown)!r}; expected some of: {rows}")
+    if not options.table and options.data is None:
+        parser.error("--data is needed to train")
     os.environ["OMP_NUM_THREADS"] = "1"
-    folder = options.folder.resolve() / "against-recbole"
+    folder = options.folder.resolve()
     folder.mkdir(parents=True, exist_ok=True)
-    prepare(options.set, options.data.resolve(), folder.parent)
-    write_datasets(folder.parent / "dataset" / options.set, folder)
-    train_rows(options, folder, names)
-    runs = finished_runs(folder)
-    if not runs:
-        parser.error(f"{folder}: no finished run; the baselines are measured beside one")
-    one_run = folder / next(iter(runs.values()))[0]
-    events = (folder / "dataset/bundled/bundled.inter").read_text().splitlines()[1:]
-    results = Results(
-        dataset=options.set,
-        protocol="leave-one-out, ranked among all items",
-        item_set="the items that RecBole's links name",
-        n_items=len((one_run / ITEMS).read_text().splitlines()) - 1,
-        n_users=len({event.split("\t")[0] for event in events}),
-        command=COMMAND,
-        machine=machine_words(),
-        rows=make_rows(folder, runs),
-    )
+    if not options.table:
+        train(options, folder, names)
+    results = measure_all(options.plan, folder)
+    print(json.dumps([asdict(change) for change in results.changes], indent=2))
     print(f"wrote {write_results(results)}")
 
 

@@ -143,7 +143,8 @@ def prepare(name: str, data: Path, folder: Path) -> None:
         kgrec(folder, "prepare", name, *options)
     else:
         variant = name.removeprefix(f"{base}-")
-        source = f"{base}-metadata" if variant == "untagged" else base
+        of_metadata = variant == "untagged" or variant.startswith("metadata-")
+        source = f"{base}-metadata" if of_metadata else base
         prepare(source, data, folder)
         vary(folder / "dataset" / source, dataset_dir, variant)
         method = variant if variant in METHODS else method
@@ -157,8 +158,8 @@ def vary(source: Path, target: Path, variant: str) -> None:
     for suffix in ("inter", "item", "user", "kg", "link"):
         if (source / f"{source.name}.{suffix}").is_file():
             shutil.copy(source / f"{source.name}.{suffix}", target / f"{target.name}.{suffix}")
-    if variant in ("zeros", "random"):
-        _write_vectors(source, target, is_random=variant == "random")
+    if "zeros" in variant or "random" in variant:
+        _write_vectors(source, target, variant)
     elif variant not in METHODS:
         kg = target / f"{target.name}.kg"
         triples = read_atomic(kg, list(KG_TYPES))
@@ -169,10 +170,11 @@ def vary(source: Path, target: Path, variant: str) -> None:
         write_atomic(kg, kept, KG_TYPES)
 
 
-def _write_vectors(source: Path, target: Path, *, is_random: bool) -> None:
-    """Zeros, or random vectors as long as the source's."""
+def _write_vectors(source: Path, target: Path, variant: str) -> None:
+    """Zeros, or random vectors as long as the source's: draw N of `random-N`, 0 of `random`."""
     head, *lines = (source / f"{source.name}.ent_feature").read_text().splitlines()
-    rng, written = np.random.default_rng(0), [head]
+    _, is_random, draw = variant.partition("random")
+    rng, written = np.random.default_rng(int(draw.removeprefix("-") or 0)), [head]
     for line in lines:
         token, _, numbers = line.partition("\t")
         vector = np.array(numbers.split(" "), dtype=float)

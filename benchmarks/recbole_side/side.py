@@ -6,6 +6,7 @@ The job names a folder of atomic files, a folder for the results and the cases: 
 each, and what to tell of them. Every case gives `CASE.npz` and `CASE.json`.
 """
 
+import contextlib
 import copy
 import json
 import logging
@@ -170,16 +171,51 @@ def tell_candidates(data) -> dict[str, np.ndarray]:
     }
 
 
+def fit(trainer, train_data, valid_data, limit_cpu_s: float | None) -> dict:
+    """RecBole's `fit`, its best checkpoint saved; after so many CPU seconds no epoch begins."""
+    scores, cut_short = [], True
+
+    def listen(epoch: int, score: float) -> None:
+        scores.append(float(score))
+        seconds = time.process_time()
+        print(f"epoch {epoch + 1}: {score:.6f}, {seconds:.0f} CPU seconds", flush=True)
+        if limit_cpu_s is not None and seconds > limit_cpu_s:
+            raise TimeoutError
+
+    with contextlib.suppress(TimeoutError):
+        trainer.fit(train_data, valid_data, saved=True, show_progress=False, callback_fn=listen)
+        cut_short = False
+    return {
+        "best": max(scores),
+        "checkpoint": trainer.saved_model_file,
+        "valid_scores": scores,
+        "cut_short": cut_short,
+    }
+
+
+def tell_scores(model, data) -> dict[str, np.ndarray]:
+    """The scores of all items after the history of each sample, with the sample's user."""
+    model.eval()
+    told = data._dataset.inter_feat
+    with torch.no_grad():
+        scores = torch.cat([
+            model.full_sort_predict(told[begin : begin + 256]).view(-1, data._dataset.item_num)
+            for begin in range(0, len(told), 256)
+        ])  # fmt: skip
+    return {"scores": scores.numpy(), "scores.user": told["user_id"].numpy()}
+
+
 def run_case(name: str, case: dict) -> None:
     """Writes the answers of one case."""
     settings, data_name = {**BASE, **case["settings"]}, case["dataset"]
-    config = Config(model="GRU4RecKG", dataset=data_name, config_dict=settings)
+    model_name = case.get("model", "GRU4RecKG")
+    config = Config(model=model_name, dataset=data_name, config_dict=settings)
     config["data_path"] = str(Path(job["data_path"]) / data_name)
     init_seed(config["seed"], config["reproducibility"])
     dataset = create_dataset(config)
     train_data, valid_data, test_data = data_preparation(config, dataset)
     init_seed(config["seed"], config["reproducibility"])
-    model = get_model("GRU4RecKG")(config, train_data._dataset)
+    model = get_model(model_name)(config, train_data._dataset)
     trainer = get_trainer(config["MODEL_TYPE"], config["model"])(config, model)
     for epoch in range(case.get("warm_up", 0)):
         trainer._train_epoch(train_data, epoch)
@@ -228,12 +264,13 @@ def run_case(name: str, case: dict) -> None:
     if "fit" in wanted:
         assert not torch.is_anomaly_enabled()  # half as long again is not its best
         began = time.perf_counter()
-        best, _ = trainer.fit(train_data, valid_data, saved=True, show_progress=False)
-        said["fit"] = {"best": float(best), "checkpoint": trainer.saved_model_file}
+        said["fit"] = fit(trainer, train_data, valid_data, case.get("limit_cpu_s"))
         said["fit"]["elapsed_s"] = time.perf_counter() - began
         said["fit"]["test"] = dict(trainer.evaluate(test_data, load_best_model=True))
         best_state = torch.load(trainer.saved_model_file)["state_dict"]
         told |= {f"best.{key}": value.numpy() for key, value in best_state.items()}
+    if "scores" in wanted:
+        told |= tell_scores(model, test_data)
     np.savez(Path(job["out_dir"]) / f"{name}.npz", **told)
     tell_json(name, said)
 

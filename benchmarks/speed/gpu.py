@@ -287,12 +287,11 @@ def tuning(data: Data, executor: str, jobs: int | None, limit_s: float, *changes
         space_path = folder / "hyper.test"
         space_path.write_text(REFERENCE_HYPER_TEST)
         watch = Watch(limit_s)
-        jobs = 32 if jobs is None and executor == "threads" else jobs
         best, is_whole = None, False
         try:
             best = run_tune(
                 data.settings(*changes), folder, space_path, jobs=jobs, on_event=watch,
-                executor=None if executor == "threads" else executor,
+                executor=executor,
             ).best  # fmt: skip
             is_whole = True
         except Stopped as stopped:
@@ -379,8 +378,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--recbole", default="", help="the command that runs RecBole")
-    parser.add_argument("--executor", choices=("batched", "threads"), default="batched")
-    parser.add_argument("--jobs", type=int, help="trials at a time; threads: 32")
+    parser.add_argument("--executor", choices=("batched", "processes"), default="batched")
+    parser.add_argument("--jobs", type=int, help="trials at a time")
     parser.add_argument("--limit", type=float, default=120, help="seconds of a search at most")
     parser.add_argument("--only", nargs="*")
     parser.add_argument("--out", type=Path)

@@ -26,8 +26,8 @@ def prepare(
         Path | None,
         _raw(
             help="MovieLens folder or zip, or a table of interactions (CSV, TSV, JSON lines, "
-            "Parquet, gzip; a folder, zip or 'pattern*' of its parts). Without it the set is "
-            "downloaded."
+            "Parquet, gzip, bzip2; a folder, zip or 'pattern*' of its parts). Without it the set "
+            "is downloaded."
         ),
     ] = None,
     user_col: Annotated[
@@ -74,8 +74,8 @@ def prepare(
     kg: Annotated[
         list[str] | None,
         _kg(
-            help="Triples (.kg, TSV, CSV, Parquet, N-Triples, gzip, a folder of KGAT, OpenKE or "
-            "with kg.txt); or 'wikidata'; 'freebase' (for ml-100k); 'metadata': genres, "
+            help="Triples (.kg, TSV, CSV, Parquet, N-Triples, gzip, bzip2, a folder of KGAT, "
+            "OpenKE or with kg.txt); or 'wikidata'; 'freebase' (for ml-100k); 'metadata': genres, "
             "years and tags of the raw set, or the columns of the item list; 'none'; 'auto': the "
             "one registered for the set if it can be downloaded, else metadata. Twice: the graphs "
             "are joined.",

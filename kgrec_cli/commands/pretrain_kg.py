@@ -45,7 +45,8 @@ def pretrain_kg(
         bool,
         typer.Option(
             "--resume",
-            help="Resume a stopped training; with more --epochs lengthen a finished one.",
+            help="Resume a stopped training; with more --epochs lengthen a finished one. Its file "
+            "NAME.ent_feature.checkpoint.safetensors may be deleted when that is not needed.",
         ),
     ] = False,
     dataset_option: opt.DatasetOption = None,

@@ -8,7 +8,7 @@ import typer
 
 from kgrec_cli import console
 from kgrec_cli.commands import options as opt
-from kgrec_cli.errors import UsageError
+from kgrec_cli.errors import UsageError, shorten
 
 if TYPE_CHECKING:
     from kgrec_cli.runs.recommended import Explanation, Recommendations
@@ -28,7 +28,9 @@ def recommend(
     ] = None,
     items: Annotated[
         str | None,
-        typer.Option(metavar="ITEM,ITEM,...", help="A history of any items, oldest first."),
+        typer.Option(
+            metavar="ITEM,ITEM,...", help="A history, oldest first: ids, or titles without commas."
+        ),
     ] = None,
     item: Annotated[
         list[str] | None,
@@ -84,10 +86,10 @@ def recommend(
     json_output: opt.Json = False,
 ) -> None:
     """Recommend items: to users by their whole histories, or after any list of items."""
-    from kgrec_cli.runs.item_search import find_item
+    from kgrec_cli.runs.item_search import ItemSearch
     from kgrec_cli.runs.recommender import load_recommender
     from kgrec_cli.runs.run_dir import find_run
-    from kgrec_cli.stages.recommend import Asked, read_lines, run_recommend_many
+    from kgrec_cli.stages.recommend import read_lines, run_recommend_many
 
     many = sum([all_users, users_file is not None, histories is not None])
     if sum([bool(user), items is not None, bool(item), many]) != 1:
@@ -114,14 +116,13 @@ def recommend(
             raise UsageError(f"{option}: no item in it; expected ITEM,ITEM,... or @FILE")
         return found
 
-    asked = Asked(
-        users=[line for _, line in read_lines(users_file)] if users_file else user,
-        histories_path=histories,
-        topk=topk,
-        hide_seen=not include_seen,
-        exclude=listed("--exclude", exclude) if exclude is not None else (),
-        candidates=listed("--candidates", candidates) if candidates is not None else None,
-    )
+    wishes: dict[str, Any] = {
+        "topk": topk,
+        "hide_seen": not include_seen,
+        "exclude": listed("--exclude", exclude) if exclude is not None else (),
+        "candidates": listed("--candidates", candidates) if candidates is not None else None,
+    }
+    users = [line for _, line in read_lines(users_file)] if users_file else user
     folder = Path()
     run_dir = find_run(folder, run)
     with console.listening(json_output) as on_event:
@@ -129,23 +130,28 @@ def recommend(
             run_dir, folder, device=device, threads=threads, on_event=on_event
         )
         if out is not None:
-            n_lists = run_recommend_many(recommender, asked, out, on_event=on_event)
+            n_lists = run_recommend_many(
+                recommender,
+                out,
+                users=users,
+                histories_path=histories,
+                on_event=on_event,
+                **wishes,
+            )
             if json_output:
                 console.emit_json({"run": run_dir.name, "lists": n_lists, "out": str(out)})
             else:
                 console.say(f"{n_lists:,} lists of at most {topk} items -> {out}")
             return
+        search = ItemSearch(recommender.items.tokens[1:], recommender.titles)
         if item:
-            tokens, titles = recommender.items.tokens[1:], recommender.titles
-            history = [find_item(each, tokens, titles) for each in item]
-        lists = recommender.recommend(
-            user,
-            [history] if history else None,
-            topk=topk,
-            hide_seen=asked.hide_seen,
-            exclude=asked.exclude,
-            candidates=asked.candidates,
-        )
+            history = [search.find_one(each, "--item") for each in item]
+        else:  # an id is an id here, whatever else has it as a title
+            known = recommender.items
+            history = [
+                each if known.get(each) else search.find_one(each, "--items") for each in history
+            ]
+        lists = recommender.recommend(users, [history] if history else None, **wishes)
         reasons = [recommender.explain(each) if explain else [] for each in lists]
     if json_output:
         console.emit_json([_as_json(*pair) for pair in zip(lists, reasons, strict=True)])
@@ -168,7 +174,7 @@ def _as_json(of_user: "Recommendations", reasons: "list[Explanation]") -> dict[s
 
 
 def _show(of_user: "Recommendations") -> None:
-    recent = [title or item for item, title in of_user.history[-SHOWN_HISTORY:]]
+    recent = [shorten(title or item, 60) for item, title in of_user.history[-SHOWN_HISTORY:]]
     who = "this history" if of_user.user is None else f"user {of_user.user}"
     last = "; ".join(recent)
     console.indented(f"{who}: {len(of_user.history)} items, the last ones: {last}", 0)
@@ -184,7 +190,8 @@ def _show_reasons(
             for part, value in reason.parts.items()
             if abs(value) >= SHOWN_AMOUNT
         ]
-        console.indented(f"{item.rank:>2}. {item.title or item.item} [{item.item}]", 0)
+        name = shorten(item.title or item.item, 60)
+        console.indented(f"{item.rank:>2}. {name} [{item.item}]", 0)
         for line in recommender.in_words(reason):
             console.indented(line, 4)
         console.indented(f"score {item.score:.2f}: {', '.join(parts)}", 4)

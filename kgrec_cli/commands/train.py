@@ -175,14 +175,19 @@ def _show(results: "list[TrainedRun]", cutoff: int, json_output: bool) -> None:
 def _spread(results: "list[TrainedRun]", cutoff: int) -> tuple[list[str], list[list[Any]]]:
     from statistics import mean, stdev
 
-    columns = ["metric", "mean", "sd", *(f"seed {result.seed}" for result in results)]
+    from scipy.stats import t
+
+    columns = ["metric", "mean", "sd", "95 %", *(f"seed {result.seed}" for result in results)]
+    width = t.ppf(0.975, len(results) - 1) / len(results) ** 0.5
     rows: list[list[Any]] = []
     for part in results[0].metrics:
         for name in results[0].metrics[part]:
             if not name.endswith(f"@{cutoff}"):
                 continue
             values = [result.metrics[part][name] for result in results]
-            rows.append([f"{part} {name}", mean(values), stdev(values), *values])
+            middle, spread = mean(values), stdev(values)
+            interval = f"{middle - width * spread:.4f} to {middle + width * spread:.4f}"
+            rows.append([f"{part} {name}", middle, spread, interval, *values])
     return columns, rows
 
 

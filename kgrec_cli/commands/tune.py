@@ -137,10 +137,9 @@ def tune(
         )
         return
     metric = settings.valid_metric.casefold()
+    columns = list(result.leaderboard[0])[4:-3] if result.leaderboard else []
     parameters = [
-        name
-        for name in (list(result.leaderboard[0])[4:] if result.leaderboard else ())
-        if not name.startswith(("valid_", "test_")) and name not in ("epochs", "elapsed_s", "error")
+        name for name in columns if not name.startswith(("valid_", "test_")) and name != "epochs"
     ]
     names = ["rank", "trial", *parameters, f"valid_{metric}", f"test_{metric}", "epochs"]
     rows = [

@@ -1,13 +1,11 @@
-"""What steps on a GPU need: capture, look-ups whose gradient is fast, threads that take turns.
+"""What steps on a GPU need: capture, and look-ups whose gradient is fast.
 
 A GPU waits for Python rather than for arithmetic when a step is some hundred small operations. A
 captured step is launched as one.
 """
 
 import gc
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -114,47 +112,3 @@ class _LookUp(torch.autograd.Function):
         in_order = grad.reshape(-1, grad.shape[-1]).index_select(0, order)
         sums = torch.segment_reduce(in_order, "sum", offsets=borders, unsafe=True, initial=0)
         return sums, None, None, None
-
-
-class Turns:
-    """Threads that work on one GPU: one of them runs, the others wait for results or their turn.
-
-    What a thread launches between two waits follows each other, so seeds and random numbers are
-    those of a thread that is alone.
-    """
-
-    def __init__(self) -> None:
-        self.lock = threading.Lock()
-        self.here = threading.local()
-
-    @contextmanager
-    def taken(self) -> Iterator[None]:
-        """It is this thread's turn within."""
-        with self.lock:
-            self.here.has_turn = True
-            try:
-                yield
-            finally:
-                self.here.has_turn = False
-
-    @contextmanager
-    def given_up(self) -> Iterator[None]:
-        """Others may take their turn within; nothing happens in a thread that has none."""
-        has_turn = getattr(self.here, "has_turn", False)
-        if has_turn:
-            self.lock.release()
-        try:
-            yield
-        finally:
-            if has_turn:
-                self.lock.acquire()
-
-
-TURNS = Turns()
-
-
-def wait_for(device: torch.device) -> None:
-    """Waits for what this thread has launched; other threads take their turns meanwhile."""
-    if device.type == "cuda":
-        with TURNS.given_up():
-            torch.cuda.current_stream(device).synchronize()

@@ -62,12 +62,24 @@ def only_writer(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def in_use(path: Path) -> Iterator[None]:
-    """Marks a temporary file as one that is being written."""
+    """Marks a temporary file as one that a process works with; it is gone afterwards."""
     if not has_fcntl:
         yield
         return
     with FileLock(path):
-        yield
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
+
+
+def is_in_use(path: Path) -> bool:
+    """Whether a process that marked a file works with it still."""
+    try:
+        with FileLock(path).acquire(blocking=False):
+            return False
+    except Timeout:
+        return True
 
 
 def remove_leftovers(folder: Path) -> None:

@@ -25,7 +25,7 @@ class ItemSearch:
     """
 
     def __init__(self, tokens: Sequence[str], titles: Mapping[str, str]) -> None:
-        self._tokens = dict.fromkeys(tokens)
+        self._tokens, self._titles = dict.fromkeys(tokens), titles
         self._folded = {token: _fold(titles[token]) for token in tokens if token in titles}
 
     @cached_property
@@ -61,6 +61,24 @@ class ItemSearch:
                 found = {token: None for token, title in self._folded.items() if wanted in title}
         return list(found)
 
+    def find_one(self, text: str, option: str) -> str:
+        """The token of the one item that is meant, as `find` finds it; `option` had the text.
+
+        Raises:
+            UsageError: Several items, which are listed with their ids, or none.
+        """
+        found = self.find(text)
+        if len(found) == 1:
+            return found[0]
+        place = f"{option} '{shorten(text)}'"
+        if not found:
+            guess = nearest(text, [*self._titles.values(), *self._tokens])
+            hint = f"; did you mean '{shorten(guess)}'?" if guess else ""
+            raise UsageError(f"{place}: no item with this id or title{hint}")
+        shown = [f"{token} {shorten(self._titles.get(token, ''))}" for token in found[:MAX_SHOWN]]
+        more = f"; and {len(found) - MAX_SHOWN:,} more" if len(found) > MAX_SHOWN else ""
+        raise UsageError(f"{place}: {len(found):,} items, give an id: {'; '.join(shown)}{more}")
+
     def suggest(self, text: str, n: int) -> list[str]:
         """The tokens of at most n items, the best match first; typos are allowed.
 
@@ -86,24 +104,6 @@ class ItemSearch:
                 likeness[token] += score
         best = sorted(likeness, key=lambda token: (-likeness[token], len(self._folded[token])))
         return list(dict.fromkeys([*self.find(text)[:n], *best[:n]]))[:n]
-
-
-def find_item(text: str, tokens: Sequence[str], titles: Mapping[str, str]) -> str:
-    """The token of the one item that is meant, as `ItemSearch.find` finds it.
-
-    Raises:
-        UsageError: Several items, which are listed with their ids, or none.
-    """
-    found = ItemSearch(tokens, titles).find(text)
-    if len(found) == 1:
-        return found[0]
-    if not found:
-        guess = nearest(text, [*titles.values(), *tokens])
-        hint = f"; did you mean '{shorten(guess)}'?" if guess else ""
-        raise UsageError(f"--item '{shorten(text)}': no item with this id or title{hint}")
-    listed = "; ".join(f"{token} {shorten(titles.get(token, ''))}" for token in found[:MAX_SHOWN])
-    more = f"; and {len(found) - MAX_SHOWN:,} more" if len(found) > MAX_SHOWN else ""
-    raise UsageError(f"--item '{shorten(text)}': {len(found):,} items, give an id: {listed}{more}")
 
 
 def _fold(text: str) -> str:

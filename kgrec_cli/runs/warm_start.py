@@ -91,19 +91,38 @@ def check_fits(
         )
 
 
-def warn_of_leaks(warm: WarmStart, settings: Settings, on_event: OnEvent) -> None:
-    """Warns where the run may have trained on events that the new one holds out."""
-    name, ours = warm.run_dir.name, settings.eval_args
-    theirs = warm.settings.eval_args.model_copy(update={"mode": ours.mode})
-    if warm.environment.on_all_data:
-        seen = f"{name} was trained on all data"
-    elif theirs != ours:
-        seen = f"{name} split the events in another way (eval_args)"
-    else:
-        return
-    on_event(
-        Warn(f"{seen}, so its weights may know events that are held out now: metrics are too good")
-    )
+def warn_of_leaks(warm: WarmStart, settings: Settings, folder: Path, on_event: OnEvent) -> None:
+    """Warns where the weights may have been trained on events that the new run holds out.
+
+    That is by the run itself, or by one before it that its own first weights came from.
+    """
+    ours = settings.eval_args
+    run_dir, theirs, made = warm.run_dir, warm.settings, warm.environment
+    met = {run_dir}
+    while True:
+        same_mode = theirs.eval_args.model_copy(update={"mode": ours.mode})
+        if made.on_all_data or same_mode != ours:
+            how = (
+                "was trained on all data"
+                if made.on_all_data
+                else "split the events in another way (eval_args)"
+            )
+            on_event(
+                Warn(
+                    f"{run_dir.name} {how}, so the weights may know events that are held out now: "
+                    "metrics are too good"
+                )
+            )
+            return
+        if made.warm_start is None or (run_dir := folder / made.warm_start) in met:
+            return
+        met.add(run_dir)
+        try:
+            theirs, made = read_run_settings(run_dir), read_environment(run_dir)
+        except KgrecError:
+            text = f"{warm.run_dir.name} comes from {run_dir.name}, which is gone: it is not known"
+            on_event(Note(f"{text} whether that saw events that are held out now"))
+            return
 
 
 @torch.no_grad()

@@ -47,7 +47,7 @@ class Side:
         n_targets: int64 (U,), test targets of each user.
         targets: By user token, in the order of `n_targets`: what the user's targets are and the
             items before them, as a hash.
-        values: By view, then by metric of ranks: float64 (U,), the value of each user.
+        values: By view, then by metric of ranks: float64 (S, U), by seed the value of each user.
     """
 
     run_dirs: tuple[Path, ...]
@@ -101,7 +101,7 @@ class Change:
     metric: str
     n_users: int
     difference: Difference
-    p_holm: float
+    p_holm: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -123,20 +123,14 @@ class Comparison:
 
     def changes(self) -> list[Change]:
         """The differences in `SHOWN` at the cutoff, of all pairs; Holm's p is of their number."""
-        shown = [
-            (number, side.name, view, f"{name}@{self.cutoff}", pair)
+        changes = [
+            Change(number, side.name, view, metric, pair.n_users, pair.differences[view][metric])
             for number, (side, pair) in enumerate(zip(self.sides[1:], self.pairs, strict=True), 2)
             for view in VIEWS
-            for name in SHOWN
+            for metric in (f"{name}@{self.cutoff}" for name in SHOWN)
         ]
-        differences = [pair.differences[view][metric] for *_, view, metric, pair in shown]
-        corrected = holm([difference.p_value for difference in differences])
-        return [
-            Change(number, run, view, metric, pair.n_users, difference, p_holm)
-            for (number, run, view, metric, pair), difference, p_holm in zip(
-                shown, differences, corrected, strict=True
-            )
-        ]
+        corrected = holm([change.difference.p_value for change in changes])
+        return [replace(change, p_holm=p) for change, p in zip(changes, corrected, strict=True)]
 
 
 def run_compare(
@@ -150,8 +144,8 @@ def run_compare(
 ) -> Comparison:
     """Ranks the test targets of finished runs and compares each run with the first, user by user.
 
-    With `group`, seeds of one configuration (settings equal but for `seed`) count as one run: each
-    user's values are averaged over them.
+    With `group`, seeds of one configuration (settings equal but for `seed`) count as one run, and
+    the intervals hold their spread.
 
     Raises:
         UsageError: Fewer than two runs, one named twice, or all of them seeds of one configuration.
@@ -211,7 +205,7 @@ def _measure(held_out: HeldOut, on_event: OnEvent) -> Side:
         targets=_hash_targets(measured, dataset),
         values={
             view: {
-                f"{metric.casefold()}@{k}": user_means(rows, gains(metric, of_view, k))
+                f"{metric.casefold()}@{k}": user_means(rows, gains(metric, of_view, k))[None]
                 for metric in METRICS
                 for k in settings.topk
             }
@@ -263,21 +257,22 @@ def _is_seed(side: Side, other: Side) -> bool:
 
 
 def _add_seed(side: Side, new: Side) -> Side:
-    """The side with a further seed in its means."""
+    """The side with a further seed: in the means of its metrics, and in its values."""
     weight = 1 / (len(side.seeds) + 1)
-
-    def mean(old: Any, new: Any) -> Any:
-        return {
-            view: {name: value + weight * (new[view][name] - value) for name, value in row.items()}
-            for view, row in old.items()
-        }
-
     return replace(
         side,
         run_dirs=side.run_dirs + new.run_dirs,
         seeds=side.seeds + new.seeds,
-        metrics=mean(side.metrics, new.metrics),
-        values=mean(side.values, new.values),
+        metrics={
+            view: {
+                name: old + weight * (new.metrics[view][name] - old) for name, old in row.items()
+            }
+            for view, row in side.metrics.items()
+        },
+        values={
+            view: {name: np.concatenate([old, new.values[view][name]]) for name, old in row.items()}
+            for view, row in side.values.items()
+        },
     )
 
 
@@ -302,7 +297,7 @@ def _compare(first: Side, other: Side, on_event: OnEvent) -> Pair:
     rows_first, rows_other = np.array(users).T
     names = [(view, name) for view in VIEWS for name in first.values[view]]
     columns_first, columns_other = (
-        np.stack([side.values[view][name][rows] for view, name in names], axis=1)
+        np.stack([side.values[view][name][:, rows] for view, name in names], axis=-1)
         for side, rows in ((first, rows_first), (other, rows_other))
     )
     results = paired_differences(columns_first, columns_other, first.n_targets[rows_first])

@@ -28,7 +28,7 @@ from kgrec_cli.core.memory import free_memory, peak_memory
 from kgrec_cli.core.model.gru4reckg import GRU4RecKG
 from kgrec_cli.core.pace import Enough, Pace
 from kgrec_cli.core.training.epoch import TrainingSettings
-from kgrec_cli.core.training.fit import TrainingState, fit, validation_metrics
+from kgrec_cli.core.training.fit import TrainingState, fit, trained_weights, validation_metrics
 from kgrec_cli.errors import KgrecError
 from kgrec_cli.events import EpochDone, Note, OnEvent, Warn
 from kgrec_cli.runs.run_dir import choose_device
@@ -138,9 +138,10 @@ def estimate_training(
     times = _probe(model, ready.dataset.histories, ready.split, settings, PROBE_S, parts)
     found.epoch_s, found.validation_s, found.after_s = times
     weights = sum(weight.nbytes for weight in model.state_dict().values())
-    trained = sum(weight.nbytes for weight in model.parameters() if weight.requires_grad)
-    n_copies = 3 if settings.ema_decay else 2  # of now, of the best epoch, averaged; two moments
-    found.memory, found.disk = peak_memory(), 2 * (n_copies * weights + 2 * trained)
+    trained = sum(weight.nbytes for weight in trained_weights(model).values())
+    averaged = weights if settings.ema_decay else 0
+    checkpoint = weights + averaged + 3 * trained  # of what is trained the best, two moments too
+    found.memory, found.disk = peak_memory(), 2 * checkpoint
     return found
 
 
@@ -265,7 +266,7 @@ def _probe(
             on_epoch=lambda state, event: done.append(event), on_event=pace,
         )  # fmt: skip
     if not state.best_model:
-        state.best_model = {name: value.clone() for name, value in model.state_dict().items()}
+        state.best_model = {n: value.clone() for n, value in trained_weights(model).items()}
     train_s = [n_targets / event.targets_per_s for event in done]
     if any(event.valid for event in done):
         pairs = zip(done, train_s, strict=True)

@@ -171,7 +171,7 @@ def get_ready(
     if warm is not None:
         check_fits(warm, settings, dataset, widths_of(tables))
         if not on_all_data:
-            warn_of_leaks(warm, settings, on_event)
+            warn_of_leaks(warm, settings, folder, on_event)
     of_model, widths = narrow(settings, ModelSettings), widths_of(tables)
     check_model_size(of_model, len(dataset.items), widths, settings.learner)
     check_negatives_size(settings, len(dataset.histories.items))

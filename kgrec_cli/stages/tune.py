@@ -4,6 +4,8 @@ The data is loaded once. Each trial is a training; its weights are not saved.
 """
 
 import os
+import secrets
+import socket
 from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
@@ -38,7 +40,7 @@ from kgrec_cli.errors import KgrecError, Stopped, UsageError, unknown_name
 from kgrec_cli.events import EpochDone, Note, OnEvent, Progress, ignore_event
 from kgrec_cli.formats.files import cannot_write, sha256_of, write_table, write_text
 from kgrec_cli.formats.hyper_test import SearchSpace, check_parameter_names, read_hyper_test
-from kgrec_cli.formats.locks import only_writer
+from kgrec_cli.formats.locks import TEMPORARY, in_use, is_in_use
 from kgrec_cli.runs.run_dir import choose_device, set_up_cpu
 from kgrec_cli.settings import Settings
 from kgrec_cli.stages.report.study import render_study
@@ -50,6 +52,7 @@ EACH_ITS_OWN = (
     "stopping_step", "eval_step",
 )  # fmt: skip
 """Settings in which the trials of one batch may differ."""
+# Settings of the data are not, either: it is loaded once, for all trials.
 NOT_TUNED = ("dataset", "data_path", "checkpoint_dir", "device", "threads", "preset", "pretrain_kg")
 
 
@@ -87,12 +90,13 @@ def run_tune(
     """Searches a space for the best `valid_metric`; the same call resumes a stopped search.
 
     All trials share `settings`; the other arguments are the options of `kgrec tune`. Several `jobs`
-    without an `executor` are processes, each with its share of the CPU's threads; on a GPU threads.
+    without an `executor` are processes, each with its share of the CPU's threads. Several calls
+    search one study together, on this machine or on others with a `storage` that all of them reach.
 
     Raises:
         UsageError: An unknown executor, or one that takes no `jobs` or `address`.
         KgrecError: A file that cannot be used, a parameter that is no setting, a study made with
-            another space or other settings, or searched by another process now.
+            another space, other settings or other data.
         Stopped: Ctrl-C; finished trials are saved.
     """
     _check_executor(executor, jobs, address)
@@ -108,16 +112,18 @@ def run_tune(
         with suppress(KgrecError):  # the trials say it
             features = find_features(settings, folder)
             shared["vectors_sha256"] = [sha256_of(feature.path) for feature in features]
-    with only_writer(study_dir):
-        try:
-            study_dir.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise cannot_write(study_dir, error) from error
-        run_trials = _choose_executor(settings, dataset, folder, executor, jobs, address, on_event)
-        n_trials = count_trials(space.ranges, search, max_trials)
+    try:
+        study_dir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise cannot_write(study_dir, error) from error
+    n_trials = count_trials(space.ranges, search, max_trials)
+    worker = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
+    run_trials = _choose_executor(settings, dataset, folder, executor, jobs, address, on_event)
+    forecast = Forecasting(on_event, settings.epochs, n_trials, "trials")
+    with in_use(_mark_of(worker, study_dir)):
         result = run_search(
             space.ranges,
-            _forecasting(run_trials, Forecasting(on_event, settings.epochs, n_trials, "trials")),
+            _forecasting(run_trials, forecast),
             storage_url=storage or f"sqlite:///{study_dir / 'study.db'}",
             study_name=study_dir.name,
             search=search,
@@ -126,6 +132,8 @@ def run_tune(
             pruner=pruner,
             early_stop=early_stop,
             settings=shared,
+            worker=worker,
+            has_ended=partial(_has_ended, study_dir=study_dir),
             on_event=on_event,
         )
         leaderboard = _write_outcome(study_dir, settings, result.trials)
@@ -137,6 +145,18 @@ def run_tune(
     return Tuning(study_dir, leaderboard, result.best, result.n_new, result.stopped)
 
 
+def _mark_of(worker: str, study_dir: Path) -> Path:
+    """A file that a process locks as long as it searches; its end, however it ends, unlocks it."""
+    return study_dir / f".{worker}{TEMPORARY}"
+
+
+def _has_ended(worker: str, study_dir: Path) -> bool | None:
+    """Whether a process has ended; None for those of other machines and folders."""
+    mark_path = _mark_of(worker, study_dir)
+    is_here = worker.startswith(f"{socket.gethostname()}-") and mark_path.exists()
+    return not is_in_use(mark_path) if is_here else None
+
+
 def read_space(settings: Settings, space_path: Path, on_event: OnEvent) -> SearchSpace:
     """The search space in a file, each of its parameters and listed values checked.
 
@@ -144,8 +164,9 @@ def read_space(settings: Settings, space_path: Path, on_event: OnEvent) -> Searc
         KgrecError: A file that cannot be used, a parameter or a value that no trial can take.
     """
     space = read_hyper_test(space_path)
-    tunable = [name for name in Settings.model_fields if name not in NOT_TUNED]
-    check_parameter_names(space, tunable)
+    names = list(Settings.model_fields)
+    of_data = names[names.index("field_separator") : names.index("benchmark_filename") + 1]
+    check_parameter_names(space, [name for name in names if name not in {*NOT_TUNED, *of_data}])
     for number in space.skipped_lines:
         on_event(Note(f"{space_path}, line {number}: fewer than three words, skipped"))
     for name, range_ in space.ranges.items():
@@ -184,12 +205,7 @@ def _choose_executor(
     """Who runs the trials, `jobs` at a time."""
     device = choose_device(settings.device)
     n_cpus = os.cpu_count() or 1
-    if executor is None and (jobs or 1) > 1:
-        executor = "threads" if device.type == "cuda" else "processes"
-    match executor:
-        case "threads":
-            objective = Trials(settings, dataset, folder, ignore_event)
-            return partial(executors.run_in_threads, objective, jobs or 1, device)
+    match executor or ("processes" if jobs and jobs > 1 else "serial"):
         case "processes":
             jobs = jobs or n_cpus
             make = partial(load_objective, settings, folder, max(1, n_cpus // jobs))
@@ -204,7 +220,8 @@ def _choose_executor(
                 n_threads=n_threads, n_gpus=int(device.type == "cuda"),
             )  # fmt: skip
         case "batched":
-            return BatchedTrials(settings, dataset, folder, on_event).run(jobs)
+            most = MAX_BATCHED_GPU if device.type == "cuda" else MAX_BATCHED_CPU
+            return partial(BatchedTrials(settings, dataset, folder, on_event).run, jobs or most)
     return partial(executors.run_serially, Trials(settings, dataset, folder, on_event))
 
 
@@ -293,31 +310,47 @@ class Trials:
 class BatchedTrials(Trials):
     """Trains points together: those of equal shapes and shared settings make one batch."""
 
-    def run(self, jobs: int | None) -> executors.RunTrials:
-        """The executor, with so many trials at a time."""
-        self.pool = TrialPool(self.device, self.on_event)
-        self.noted: set[str] = set()
-        n_at_once = jobs or (MAX_BATCHED_GPU if self.device.type == "cuda" else MAX_BATCHED_CPU)
-        return partial(executors.run_in_batches, self.pool, self.start, n_at_once)
+    def run(
+        self, n_at_once: int, points: executors.Points, should_prune: executors.ShouldPrune
+    ) -> executors.Outcomes:
+        """The executor; points that cannot train with others are trained at once."""
+        pool, noted = TrialPool(self.device, self.on_event), set[str]()
+        while True:
+            failed = []  # told when the others have begun, so that the search goes on
+            while pool.n_running < n_at_once and (trial := next(points, None)):
+                number, point = trial
+                try:
+                    reason = self._add(pool, number, point)
+                except KgrecError as error:
+                    failed.append((number, error))
+                    continue
+                if reason and reason not in noted:
+                    noted.add(reason)
+                    self.on_event(Note(f"{reason} is not for batches: such trials train alone"))
+                if reason:
+                    report = executors.reporting(number, should_prune)
+                    yield number, executors.attempt(self, point, report)
+            yield from failed
+            if not pool.n_running:
+                return
+            for number, message in pool.advance():
+                if not isinstance(message, tuple):
+                    yield number, message
+                elif should_prune(number, *message):
+                    pool.drop(number)
+                    yield number, executors.Pruned()
 
-    def start(
-        self, number: int, point: dict[str, Any], report: executors.Report
-    ) -> executors.Outcome | None:
-        """Puts a trial into the pool; one that cannot train with others is trained at once."""
-        try:
-            tried, model, split = self.prepare(point)
-        except KgrecError as error:
-            return error
+    def _add(self, pool: TrialPool, number: int, point: dict[str, Any]) -> str:
+        """Puts a trial into the pool; the setting for which it trains alone, "" for none."""
+        tried, model, split = self.prepare(point)
         settings = narrow(tried, TrainingSettings)
-        if reason := why_alone(settings, model):
-            if reason not in self.noted:
-                self.noted.add(reason)
-                self.on_event(Note(f"{reason} is not for batches: such trials train one by one"))
-            return executors.attempt(self, point, report)
-        key = tried.model_dump_json(exclude={*NOT_TUNED, *EACH_ITS_OWN})
-        trial = Trial(number, model, settings, partial(self.finish, tried, split))
-        self.pool.add((key, tried.hidden_dropout_prob > 0), trial, self.dataset.histories, split)
-        return None
+        reason = why_alone(settings, model)
+        if not reason:
+            key = tried.model_dump_json(exclude={*NOT_TUNED, *EACH_ITS_OWN})
+            trial = Trial(number, model, settings, partial(self.finish, tried, split))
+            has_dropout = tried.hidden_dropout_prob > 0
+            pool.add((key, has_dropout), trial, self.dataset.histories, split)
+        return reason
 
 
 def _write_outcome(

@@ -16,10 +16,10 @@ from benchmarks.accuracy.page import (
     fill,
     render_all,
 )
+from benchmarks.accuracy.plans import ALL, BEST, EASE, GRU4REC, MASKED, PLANS
 from benchmarks.plots import Interval, bar_plot, interval_plot
 from benchmarks.record import (
-    RECBOLE,
-    SYSTEMS,
+    Change,
     Results,
     Row,
     Speed,
@@ -30,26 +30,42 @@ from benchmarks.record import (
 )
 
 SVG = "{http://www.w3.org/2000/svg}"
+MISSING = "not run"
 
 
-def row(name: str, masked: float, plain: float, difference: float | None = None) -> Row:
-    found = {"difference": difference, "low": -0.0123, "high": 0.0456, "p_value": 0.5}
-    views = {"test_masked": {"ndcg@10": found}, "test": {"ndcg@10": found}}
+def row(name: str, masked: float, plain: float, seeds: list[int], remark: str = "") -> Row:
+    """A row with these figures."""
     return Row(
         name=name,
-        system="kgrec 9.9",
-        command="kgrec train --seed 7",
-        seeds=[7],
-        metrics={"test_masked": {"ndcg@10": masked}, "test": {"ndcg@10": plain}},
-        differences=None if difference is None else views,
+        system="kgrec 0",
+        command=f"train {name}",
+        seeds=seeds,
+        metrics={
+            MASKED: {"ndcg@10": masked, "hit@10": 2 * masked},
+            ALL: {"ndcg@10": plain, "hit@10": 9.0},
+        },
+        intervals={MASKED: [masked - 0.01, masked + 0.02], ALL: [0.0, 9.0]},
+        by_seed={MASKED: [masked], ALL: [plain]},
         commit="abc1234",
         date="2026-01-02",
         threads=1,
+        remark=remark,
     )
 
 
-def results(rows: list[Row]) -> Results:
-    return Results("ml-100k", "p", "the items", 11, 22, "python -m x", "a machine", rows)
+def change(words: str, difference: float, p_holm: float = 0.04) -> Change:
+    """A difference with an interval of 0.01 on either side."""
+    return Change(
+        words, BEST, MASKED, GRU4REC, ALL, [5, 0], difference, difference - 0.01,
+        difference + 0.01, 0.02, p_holm,
+    )  # fmt: skip
+
+
+def results(rows: list[Row], changes: list[Change] | None = None) -> Results:
+    return Results(
+        "ml-100k", "films", "a protocol", 11, 22, 33, "python -m x", "a machine", rows,
+        changes or [],
+    )  # fmt: skip
 
 
 def speed(threads: int, ours: list[float], theirs: list[float], median: float) -> Speed:
@@ -70,44 +86,49 @@ def test_the_committed_pages_are_what_the_committed_json_says() -> None:
         assert (REPO_DIR / path).read_text(encoding="utf-8") == text, f"{path}: make results-page"
 
 
-def test_every_cell_is_the_figure_of_the_json_and_the_masked_table_comes_first(
+def test_every_cell_is_the_figure_of_the_json_and_the_masked_one_comes_first(
     tmp_path: Path,
 ) -> None:
-    write_results(
-        results([row(RECBOLE, 0.21, 0.11), row("GRU4Rec", 0.34567, 0.12, 0.0321)]), tmp_path
-    )
+    rows = [row(EASE, 0.21, 0.11, []), row(GRU4REC, 0.34567, 0.12, [1, 2], "cut")]
+    write_results(results(rows, [change("gain", 0.0321)]), tmp_path)
     files = render_all(tmp_path)
-    masked = {name: cells for name, *cells in table_rows(files[PAGE], "NDCG@10, seen items masked")}
-    assert list(masked) == list(SYSTEMS)
-    missing = "not measured yet"
-    assert masked[RECBOLE] == ["0.2100", missing, missing]
-    assert masked["GRU4Rec"] == ["0.3457", missing, missing]
-    assert masked["ItemKNN"] == [missing] * 3
-    plain = {name: cells[0] for name, *cells in table_rows(files[PAGE], "NDCG@10, seen items not")}
-    assert (plain[RECBOLE], plain["GRU4Rec"]) == ("0.1100", "0.1200")
-    assert files[PAGE].index("seen items masked |") < files[PAGE].index("seen items not masked |")
+    found = {name: cells for name, *cells in table_rows(files[PAGE], "row | NDCG@10 masked")}
+    assert list(found) == PLANS["ml-100k"].rows
+    assert found[EASE] == ["0.2100 (0.2000 to 0.2300)", "0.4200", "0.1100", "none drawn"]
+    assert found[GRU4REC] == ["0.3457 (0.3357 to 0.3657)", "0.6913", "0.1200", "2; cut"]
+    assert found[BEST] == [MISSING, "", "", ""]
+    (cells,) = table_rows(files[PAGE], "difference in NDCG@10")
+    interval = "+0.0321 (+0.0221 to +0.0421)"
+    assert cells == ["gain", BEST, f"{GRU4REC}, not masked", interval, "0.04", "5 and none"]
     readme = {name: cells for name, *cells in table_rows(files[README], "NDCG@10 on ml-100k")}
-    assert readme["GRU4Rec"] == ["0.3457", "0.1200", "+0.0321 (-0.0123 to +0.0456)"]
-    assert readme[RECBOLE] == ["0.2100", "0.1100", ""]
-    assert "22 users, 11 items" in files[PAGE]
+    assert readme == {
+        EASE: ["0.2100 (0.2000 to 0.2300)", "0.1100", "none drawn"],
+        GRU4REC: ["0.3457 (0.3357 to 0.3657)", "0.1200", "2; cut"],
+    }
+    assert "a protocol; 22 users, 11 items, 33 test targets" in files[PAGE]
 
 
 def test_without_json_every_figure_reads_not_measured_yet(tmp_path: Path) -> None:
     files = render_all(tmp_path)
     assert set(files) == {PAGE, README}
-    cells = [cell for _, *cells in table_rows(files[PAGE], "NDCG@10, seen") for cell in cells]
-    assert cells == ["not measured yet"] * 18
+    for plan in PLANS:
+        assert re.search(rf"\*\*{plan}\*\* \(.*\): not measured yet\.", files[PAGE])
+    assert "Differences: not measured yet." in files[PAGE]
     assert "Training speed: not measured yet." in files[PAGE]
-    assert not re.search(r"0\.\d{4} \|", files[README])
+    assert "| NDCG@10" not in files[README]
 
 
 def test_the_plots_are_drawn_from_the_json(tmp_path: Path) -> None:
-    write_results(results([row(RECBOLE, 0.21, 0.11), row("GRU4Rec", 0.3, 0.2, 0.0321)]), tmp_path)
+    changes = [change("sure", 0.03), change("unsure", 0.02, p_holm=0.06)]
+    write_results(results([row(GRU4REC, 0.3, 0.2, [1])], changes), tmp_path)
     write_speed(speed(2, [30.0, 10.0, 20.0], [2.0, 2.0, 2.0], 10), tmp_path)
     files = render_all(tmp_path)
-    texts = [found.text for found in ET.fromstring(files[DIFFERENCES]).iter(f"{SVG}text")]
-    assert "ml-100k: GRU4Rec, masked" in texts
-    assert len([text for text in texts if text and text.startswith("ml-100k: ")]) == 2
+    root = ET.fromstring(files[DIFFERENCES])
+    texts = [found.text for found in root.iter(f"{SVG}text")]
+    assert {"sure", "unsure"} <= set(texts)
+    sure, unsure = (circle.get("fill") for circle in root.iter(f"{SVG}circle"))
+    assert sure != "white"
+    assert unsure == "white"
     texts = [found.text for found in ET.fromstring(files[SPEED_PLOT]).iter(f"{SVG}text")]
     assert "20, 10 times" in texts
     assert "kgrec, 2 threads" in texts
@@ -136,7 +157,7 @@ def test_bars_are_as_long_as_their_figures() -> None:
 
 
 def test_what_is_written_is_read_back(tmp_path: Path) -> None:
-    written = results([row(RECBOLE, 0.21, 0.11), row("GRU4Rec", 0.3, 0.2, 0.0321)])
+    written = results([row(EASE, 0.21, 0.11, [])], [change("gain", 0.0321)])
     write_results(written, tmp_path)
     assert read_results("ml-100k", tmp_path) == written
     assert read_results("ml-1m", tmp_path) is None

@@ -1,18 +1,158 @@
-"""How benchmark commands make the rows of a file of results."""
+"""How benchmark commands make the rows and the differences of a file of results."""
 
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
 import pytest
 
-from benchmarks.accuracy.results import mean_views
+from benchmarks.accuracy.plans import ALL, MASKED, PLANS, Step
+from benchmarks.accuracy.results import Seeds, changes_of, row_of, seed_of
+from benchmarks.accuracy.rivals import recbole_score, write_for_recbole
+from benchmarks.accuracy.study import vary
 from benchmarks.speed.training import speed_of
+from kgrec_cli.core.evaluation.bootstrap import holm
+from kgrec_cli.formats.atomic import read_atomic, write_entity_features
 
 
-def test_the_metrics_of_a_row_are_the_means_of_its_seeds_masked_first() -> None:
-    one = {"test": {"ndcg@10": 0.1}, "valid": {"ndcg@10": 9.0}, "test_masked": {"ndcg@10": 0.3}}
-    two = {"test": {"ndcg@10": 0.2}, "valid": {"ndcg@10": 9.0}, "test_masked": {"ndcg@10": 0.5}}
-    found = mean_views([one, two])
-    assert list(found) == ["test_masked", "test"]
-    assert found["test_masked"]["ndcg@10"] == pytest.approx(0.4)
-    assert found["test"]["ndcg@10"] == pytest.approx(0.15)
+def seeds(masked: list[list[float]], plain: list[list[float]] | None = None) -> Seeds:
+    """NDCG@10 by seed and user; one target each."""
+    values = {MASKED: np.array(masked), ALL: np.array(plain or masked)}
+    metrics = [
+        {view: {"ndcg@10": float(values[view][seed].mean())} for view in values}
+        for seed in range(len(masked))
+    ]
+    n_users = len(masked[0])
+    users = [f"u{number}" for number in range(n_users)]
+    return Seeds(metrics, values, np.ones(n_users, dtype=np.int64), users)
+
+
+def test_a_row_is_the_mean_of_its_seeds_masked_first() -> None:
+    row = row_of(
+        "any", seeds([[0.2, 0.4], [0.4, 0.8]], [[0.1, 0.1], [0.3, 0.3]]), [7, 8],
+        system="s", command="c", commit=None, date="d",
+    )  # fmt: skip
+    assert list(row.metrics) == [MASKED, ALL]
+    assert row.metrics[MASKED]["ndcg@10"] == pytest.approx(0.45)
+    assert row.by_seed[MASKED] == pytest.approx([0.3, 0.6])
+    # one seed twice and one user twice: 0.2 at least, 0.8 at most
+    assert row.intervals[MASKED] == pytest.approx([0.2, 0.8])
+    assert row.intervals[ALL] == pytest.approx([0.1, 0.3])
+
+
+def test_differences_by_hand() -> None:
+    rows = {
+        "plain": seeds([[0.0, 0.5]]),
+        "better": seeds([[0.1, 0.6], [0.3, 0.8]]),
+        "masked": seeds([[0.5, 0.5]], [[0.25, 0.25]]),
+    }
+    steps = [
+        Step("gain", "better", "plain"),
+        Step("mask", "masked", "masked", MASKED, ALL),
+        Step("of a row that was not run", "other", "plain"),
+    ]
+    gain, mask = changes_of(steps, rows)
+    assert gain.difference == pytest.approx(0.2)  # 0.1 and 0.3, whoever the users are
+    assert (gain.low, gain.high) == pytest.approx((0.1, 0.3))
+    assert gain.n_seeds == [2, 1]
+    assert (mask.difference, mask.low, mask.high) == pytest.approx((0.25, 0.25, 0.25))
+    assert [gain.p_holm, mask.p_holm] == holm([gain.p_value, mask.p_value])
+    assert mask.p_holm == pytest.approx(2 * 2 / 10_001)
+
+
+def test_seeds_of_other_targets_are_refused() -> None:
+    one = seeds([[0.1, 0.2]])
+    assert one.add(one).values[MASKED].shape == (2, 2)
+    with pytest.raises(AssertionError):
+        one.add(seeds([[0.1, 0.2, 0.3]]))
+
+
+def test_users_are_in_the_order_of_their_tokens() -> None:
+    histories = SimpleNamespace(
+        owners=np.array([0, 0, 1, 1, 1]), user_ids=np.array([2, 1], dtype=np.int32)
+    )
+    dataset = SimpleNamespace(
+        histories=histories, users=SimpleNamespace(tokens=["[PAD]", "a", "b"])
+    )
+    views = {MASKED: np.array([1, 11, 3]), ALL: np.array([1, 1, 1])}
+    measured = SimpleNamespace(targets=np.array([1, 3, 4]), views=views, metrics={})
+    found = seed_of(measured, dataset)  # type: ignore[arg-type]
+    assert found.users == ["a", "b"]
+    assert found.n_targets.tolist() == [2, 1]
+    assert found.values[MASKED].tolist() == [[0.25, 1.0]]  # "a": (0 + 1 / log2(4)) / 2
+
+
+def test_every_difference_is_of_rows_of_its_plan() -> None:
+    for plan in PLANS.values():
+        for step in plan.steps:
+            assert {step.row, step.less} <= set(plan.rows)
+        assert len(plan.rows) == len(set(plan.rows))
+
+
+def write_linked(folder: Path) -> Path:
+    """Items 1 and 2 share an entity, 3 has one without a vector, 4 has no link."""
+    source = folder / "small"
+    source.mkdir()
+    kinds = {"user_id": "token", "item_id": "token", "timestamp": "float"}
+    rows = [("u", "4", 100), ("u", "2", 100), ("u", "1", 900), ("v", "3", 500)]
+    (source / "small.inter").write_text(
+        "\n".join(["\t".join(f"{k}:{v}" for k, v in kinds.items())]
+        + ["\t".join(map(str, row)) for row in rows]) + "\n"
+    )  # fmt: skip
+    (source / "small.link").write_text("item_id:token\tentity_id:token\n1\te\n2\te\n3\tf\n")
+    (source / "small.kg").write_text("head_id:token\trelation_id:token\ttail_id:token\ne\tr\tx\n")
+    vectors = np.array([[1, 2], [3, 4]], dtype=np.float32)
+    write_entity_features(source / "small.ent_feature", ["e", "x"], vectors)
+    return source
+
+
+def test_recbole_gets_a_link_and_kgrecs_vector_for_every_item(tmp_path: Path) -> None:
+    write_for_recbole(write_linked(tmp_path), tmp_path / "out")
+    folder = tmp_path / "out/rivals"
+    times = read_atomic(folder / "rivals.inter", ["item_id", "timestamp"])
+    assert times.rows() == [
+        ("4", 1),
+        ("2", 1),
+        ("1", 3),
+        ("3", 2),
+    ]  # dense ranks, in the file's order
+    links = dict(read_atomic(folder / "rivals.link", ["item_id", "entity_id"]).iter_rows())
+    assert links == {"4": "item:4", "2": "e", "1": "item:1", "3": "f"}
+    features = read_atomic(folder / "rivals.ent_feature", ["ent_id", "ent_vec"])
+    vectors = {entity: [float(x) for x in text.split()] for entity, text in features.iter_rows()}
+    assert vectors == {"item:4": [0, 0], "e": [1, 2], "item:1": [1, 2], "f": [0, 0]}
+
+
+def test_scores_of_recbole_are_read_in_kgrecs_ids(tmp_path: Path) -> None:
+    scores = np.array([[9, 1, 2], [9, 3, 4]], dtype=np.float32)
+    np.savez(tmp_path / "fit.npz", **{"scores": scores, "scores.user": np.array([2, 1])})
+    said = {"items": ["[PAD]", "b", "a"], "users": ["[PAD]", "x", "y"], "fit": {"best": 0.5}}
+    (tmp_path / "fit.json").write_text(json.dumps(said))
+    histories = SimpleNamespace(owners=np.array([0, 0, 1]), user_ids=np.array([1, 2]))
+    dataset = SimpleNamespace(
+        histories=histories,
+        users=SimpleNamespace(tokens=["[PAD]", "x", "y"]),
+        items=SimpleNamespace(tokens=["[PAD]", "a", "b"]),
+    )
+    score, fit = recbole_score(tmp_path, dataset)  # type: ignore[arg-type]
+    assert score(np.array([1, 2])).tolist() == [[9, 4, 3], [9, 2, 1]]
+    assert fit == {"best": 0.5}
+
+
+def test_draws_of_random_vectors_differ_and_keep_their_lengths(tmp_path: Path) -> None:
+    source = write_linked(tmp_path)
+    tables = {}
+    for variant in ("metadata-random-1", "metadata-random-2", "metadata-zeros"):
+        target = tmp_path / f"small-{variant}"
+        vary(source, target, variant)
+        table = read_atomic(target / f"{target.name}.ent_feature", ["ent_id", "ent_vec"])
+        tables[variant] = np.array([text.split() for text in table["ent_vec"]], dtype=float)
+    one, two, zeros = tables.values()
+    assert not np.allclose(one, two)
+    for drawn in (one, two):
+        assert np.linalg.norm(drawn, axis=1) == pytest.approx([5**0.5, 5], rel=1e-4)
+    assert (zeros == 0).all()
 
 
 def test_speed_is_the_median_of_the_ratios_of_each_round() -> None:

@@ -34,9 +34,36 @@ def test_the_next_item_of_the_round_comes_first(run_cli: RunCli, trained_folder:
 
 def test_items_are_named_by_id_or_title(run_cli: RunCli, trained_folder: Path) -> None:
     typed = ("--item", "no 4 FILM", "--item", "i5", "--item", "film no 6")
-    (found,) = json.loads(run_cli("recommend", *typed, "--json", cwd=trained_folder).stdout)
-    assert [row["item"] for row in found["history"]] == ["i4", "i5", "i6"]
-    assert found["items"][0]["item"] == "i7"
+    for given in (typed, ("--items", "no 4 FILM, i5, film no 6")):
+        (found,) = json.loads(run_cli("recommend", *given, "--json", cwd=trained_folder).stdout)
+        assert [row["item"] for row in found["history"]] == ["i4", "i5", "i6"]
+        assert found["items"][0]["item"] == "i7"
+
+
+def test_an_id_of_items_is_an_id_whatever_else_has_it_as_a_title(
+    run_cli: RunCli, trained_folder: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(trained_folder / "saved", tmp_path / "saved")
+    (path,) = tmp_path.glob("saved/*/items.tsv")
+    path.write_text(path.read_text().replace("Film No 9", "i4"))
+    (found,) = json.loads(run_cli("recommend", "--items", "i4,i5", "--json").stdout)
+    assert [row["item"] for row in found["history"]] == ["i4", "i5"]
+    assert "2 items, give an id" in run_cli("recommend", "--item", "i4").error
+
+
+def test_long_titles_are_cut_within_sentences(
+    run_cli: RunCli, trained_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(trained_folder / "saved", tmp_path / "saved")
+    (path,) = tmp_path.glob("saved/*/items.tsv")
+    long = "and a title that has no end " * 9
+    path.write_text(path.read_text().replace("Film No", f"Film {long} No"))
+    monkeypatch.setenv("COLUMNS", "80")
+    screen = run_cli("recommend", "--items", "i4,i5", "--explain", "--topk", "3").stdout
+    assert all(len(line) <= 80 for line in screen.splitlines())
+    assert all(line.count("...") for line in re.findall(r"^ ?\d\. .*", screen, re.MULTILINE))
+    assert 2 * "and a title that has no end " not in " ".join(screen.split())
+    assert len(screen.splitlines()) < 25
 
 
 def test_a_list_needs_the_run_alone(run_cli: RunCli, trained_folder: Path, tmp_path: Path) -> None:
@@ -113,7 +140,7 @@ def test_lists_of_users_and_histories_in_files(
     run_cli: RunCli, trained_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("kgrec_cli.runs.recommender.MAX_CHUNK_ROWS", 2)
-    (tmp_path / "users.txt").write_text("u7\n\nnobody\n u3 \nu9\n")
+    (tmp_path / "users.txt").write_text("u7\n\nnobody\n u3 \nu9\nu7\nnobody\n")
     out_path = tmp_path / "of_users.parquet"
     typed = ("recommend", "--topk", "2", "--json", "--out", str(out_path))
     result = run_cli(*typed, "--users-file", str(tmp_path / "users.txt"), cwd=trained_folder)
@@ -188,7 +215,8 @@ def test_new_events_of_known_items_are_used(
         (("--all-users", "--out", "x.csv", "--explain"), 2, "--explain goes with --user"),
         (("--all-users", "--out", "x.xlsx"), 2, "must end in one of"),
         (("--user", "nobody"), 1, "no user 'nobody'; its users are u0, u1, u2"),
-        (("--items", "i1,i99"), 1, "knows no item 'i99'"),
+        (("--items", "i1,i99"), 2, "--items 'i99': no item with this id or title; did you mean"),
+        (("--items", "i1,film no"), 2, "--items 'film no': 12 items, give an id: i1 Film No 1;"),
         (("--item", "film"), 2, "--item 'film': 12 items, give an id: i1 Film No 1; i2 Film No 2"),
         (("--item", "filn no 3"), 2, "no item with this id or title; did you mean 'Film No 3'?"),
         (("--item", "i1", "--items", "i2"), 2, "give one of --user"),
@@ -219,6 +247,7 @@ def test_a_mistake_is_one_line(
         ("[true]", "line 2: found [true]"),
         ('["i4"', "line 2: not JSON"),
         ("\udcff", "h.jsonl: cannot be read"),
+        ('{"user": "1", "items": ["i5"]}', "line 2: user 1 has line 1, too; expected one line"),
     ],
 )
 def test_a_malformed_history_is_one_line(

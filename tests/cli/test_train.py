@@ -176,10 +176,13 @@ def test_seeds_report_mean_and_spread(run_cli: RunCli, small_folder: Path) -> No
         json.loads((path / "metrics.json").read_text())["test"]["ndcg@10"] for path in run_dirs
     )
     assert one != two
-    values = ((one + two) / 2, abs(one - two) / math.sqrt(2), one, two)
+    middle, spread = (one + two) / 2, abs(one - two) / math.sqrt(2)
+    half = 12.7062 * spread / math.sqrt(2)  # Student's t with one degree of freedom, 97.5 %
+    shown = [f"{value:.4f}" for value in (middle, spread)]
+    shown += [f"{middle - half:.4f}", "to", f"{middle + half:.4f}", f"{one:.4f}", f"{two:.4f}"]
     rows = [line.split() for line in result.stdout.splitlines()]
-    assert ["metric", "mean", "sd", "seed", "2020", "seed", "2021"] in rows
-    assert ["test", "ndcg@10", *(f"{value:.4f}" for value in values)] in rows
+    assert ["metric", "mean", "sd", "95", "%", "seed", "2020", "seed", "2021"] in rows
+    assert ["test", "ndcg@10", *shown] in rows
 
 
 def test_seeds_as_json_are_the_runs(run_cli: RunCli, small_folder: Path) -> None:

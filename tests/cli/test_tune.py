@@ -1,6 +1,9 @@
 """`kgrec tune` as typed: a study, its files, going on, and each mistake."""
 
 import json
+import os
+import shutil
+import socket
 from pathlib import Path
 
 import polars as pl
@@ -8,7 +11,7 @@ import pytest
 import yaml
 
 from kgrec_cli.config import build_settings
-from kgrec_cli.formats.locks import only_writer
+from kgrec_cli.formats.locks import in_use
 from tests.conftest import QUICK, RunCli
 
 SPACE = "learning_rate choice [0.02, 0.002]\nnum_layers choice [1,2]\n"
@@ -151,6 +154,7 @@ def test_the_data_is_loaded_once(
         ("dropout_prob uniform 0,0.5\n", (), 1, "choices only"),
         ("threads choice [1,2]\n", (), 1, "line 1: unknown setting 'threads'"),
         ("preset choice ['best']\n", (), 1, "line 1: unknown setting 'preset'"),
+        ("rm_dup_inter choice ['first']\n", (), 1, "line 1: unknown setting 'rm_dup_inter'"),
         ("worker choice [1,2]\n", (), 1, "line 1: unknown setting 'worker'"),
         ("training_neg_sample_num choice [1]\n", (), 1, "did you mean 'train_neg_sample_args'?"),
         (SPACE, ("--search", "exaustive"), 2, "did you mean 'exhaustive'?"),
@@ -180,11 +184,39 @@ def test_a_missing_space_is_one_line(run_cli: RunCli, folder: Path) -> None:
     assert "hyper.tset: no such file" in result.error
 
 
-def test_a_study_that_is_being_searched_is_refused(run_cli: RunCli, folder: Path) -> None:
-    with only_writer(folder / STUDY):
-        result = run_cli("tune", "hyper.test", *ONE_EPOCH)
-    assert result.exit_code == 1
-    assert f"{STUDY}: another kgrec command is at work on it" in result.error
+def test_a_second_host_goes_on_if_its_data_is_the_same(run_cli: RunCli, folder: Path) -> None:
+    """Each host has a folder of its own; its data must be that of the first."""
+    elsewhere = ("--storage", f"sqlite:///{folder / 'all.db'}", "--json", *ONE_EPOCH)
+    first = run_cli("tune", "hyper.test", "--max-trials", "2", *elsewhere)
+    other = folder / "other"
+    shutil.copytree(folder / "dataset", other / "dataset")
+    shutil.copy(folder / "hyper.test", other)
+    second = run_cli("tune", "hyper.test", *elsewhere, cwd=other)
+    assert [json.loads(run.stdout)["n_new"] for run in (first, second)] == [2, 2]
+    (path,) = (other / "dataset/small").glob("*.inter")
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:-1]))
+    changed = run_cli("tune", "hyper.test", *elsewhere, cwd=other)
+    assert "was made with inter_sha256 = " in changed.error
+    assert list((folder / STUDY).glob(".*")) == []
+
+
+def test_the_leaderboard_says_which_process_ran_a_trial(run_cli: RunCli, folder: Path) -> None:
+    board = json.loads(run_cli("tune", "hyper.test", "--json", *ONE_EPOCH).stdout)["leaderboard"]
+    (worker,) = {row["worker"] for row in board}
+    assert worker.startswith(f"{socket.gethostname()}-{os.getpid()}-")
+
+
+def test_a_killed_command_is_known_by_its_mark(folder: Path) -> None:
+    """Its mark is there, and nobody holds it; that of another machine is not there."""
+    from kgrec_cli.stages import tune as stage
+
+    assert stage._has_ended("elsewhere-1-ab", folder) is None
+    name = f"{socket.gethostname()}-1-ab"
+    assert stage._has_ended(name, folder) is None
+    with in_use(stage._mark_of(name, folder)):
+        assert stage._has_ended(name, folder) is False
+    stage._mark_of(name, folder).touch()
+    assert stage._has_ended(name, folder) is True
 
 
 @pytest.mark.parametrize("executor", ["processes", "batched"])
@@ -209,6 +241,25 @@ def test_every_executor_finds_what_one_after_the_other_finds(
     ]  # fmt: skip
     assert len(found[0]) == 8
     assert found[0] == found[1]
+
+
+@pytest.mark.parametrize("executor", ["serial", "batched"])
+def test_a_trial_without_targets_is_one_failed_trial(
+    run_cli: RunCli, folder: Path, executor: str
+) -> None:
+    splits = ["test_only", "valid_and_test"]  # by this seed the second one comes first
+    if executor == "batched":  # there even a first one that fails does not end the search
+        splits.reverse()
+    choices = ",".join(f"{{'split':{{'LS':'{split}'}}}}" for split in splits)
+    (folder / "hyper.test").write_text(
+        f"eval_args choice [{choices}]\nlearning_rate choice [0.02,0.002]\n"
+    )
+    command = ("tune", "hyper.test", "--json", "--executor", executor, "--seed", "1")
+    result = run_cli(*command, *ONE_EPOCH)
+    assert result.exit_code == 0, result.stderr
+    board = json.loads(result.stdout)["leaderboard"]
+    assert [row["state"] for row in board] == ["complete"] * 2 + ["failed"] * 2
+    assert all("the validation part is empty" in row["error"] for row in board[2:])
 
 
 def test_a_dry_run_says_what_would_be_tried_and_writes_nothing(

@@ -157,13 +157,22 @@ def test_a_damaged_run_is_one_line(run_cli: RunCli, folder: Path) -> None:
 def test_weights_that_know_what_is_held_out_are_warned_of(run_cli: RunCli, folder: Path) -> None:
     more = ("--on-all-data", "--like", "old")
     assert run_cli("train", "--name", "final", *more).exit_code == 0
-    leaks = "its weights may know events that are held out now"
+    leaks = "the weights may know events that are held out now"
     assert leaks not in run_cli("train", "--from", "old", *STAY).stderr
     found = run_cli("train", "--from", "final", *STAY)
     assert found.exit_code == 0, found.stderr
     assert f"final was trained on all data, so {leaks}" in found.stderr
     split = ("--set", "eval_args.split={'RS': [8, 1, 1]}")
     assert leaks in run_cli("train", "--from", "old", *STAY, *split).stderr
+    for before, name in (("final", "day2"), ("day2", "day3")):
+        assert run_cli("train", "--from", before, "--name", name, *STAY).exit_code == 0
+    found = run_cli("train", "--from", "day3", *STAY)
+    assert f"final was trained on all data, so {leaks}" in found.stderr
+    shutil.rmtree(folder / "saved/day2")
+    found = run_cli("train", "--from", "day3", *STAY)
+    assert found.exit_code == 0, found.stderr
+    assert leaks not in found.stderr
+    assert "day3 comes from day2, which is gone: it is not known whether that saw" in found.stderr
     fitted = run_cli("train", "--from", "final", "--on-all-data", *STAY)
     assert fitted.exit_code == 0, fitted.stderr
     assert leaks not in fitted.stderr

@@ -3,7 +3,7 @@
 import pytest
 
 from kgrec_cli.errors import UsageError
-from kgrec_cli.runs.item_search import ItemSearch, find_item
+from kgrec_cli.runs.item_search import ItemSearch
 
 TITLES = {
     "50": "Star Wars (1977)",
@@ -28,7 +28,7 @@ TOKENS = [*TITLES, "7"]
     ],
 )  # fmt: skip
 def test_the_one_item_that_is_meant(text: str, token: str) -> None:
-    assert find_item(text, TOKENS, TITLES) == token
+    assert ItemSearch(TOKENS, TITLES).find_one(text, "--item") == token
 
 
 @pytest.mark.parametrize(
@@ -47,7 +47,7 @@ def test_the_one_item_that_is_meant(text: str, token: str) -> None:
 )
 def test_several_or_none_are_told_and_nothing_is_guessed(text: str, line: str) -> None:
     with pytest.raises(UsageError) as raised:
-        find_item(text, TOKENS, TITLES)
+        ItemSearch(TOKENS, TITLES).find_one(text, "--item")
     assert str(raised.value) == line
 
 

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from kgrec_cli.core.data.histories import Ints
 from kgrec_cli.core.data.negatives import draw_other_items
-from kgrec_cli.core.gpu_steps import CapturedStep, wait_for
+from kgrec_cli.core.gpu_steps import CapturedStep
 from kgrec_cli.core.model import gru_dense
 from kgrec_cli.core.model.gru4reckg import SeenItems
 from kgrec_cli.core.model.gru_dense import Block, DenseRows
@@ -149,7 +149,6 @@ class GPUEpochRunner(EpochRunner):
                 self.step()
                 self.after_step()
                 yield n_targets
-        wait_for(self.device)
         total += self.total
 
     def _make_room(self, plan: Plan) -> None:

@@ -1,4 +1,4 @@
-"""Who runs a search's trials: this process, one after the other; several processes; or threads.
+"""Who runs a search's trials: this process, one after the other, or several.
 
 An executor is one function, `RunTrials`: it draws as many points as it can run at a time and yields
 outcomes in the order of ending. `search.py` chooses the points and prunes.
@@ -6,18 +6,12 @@ outcomes in the order of ending. `search.py` chooses the points and prunes.
 
 import multiprocessing
 import signal
-import threading
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
-from queue import Empty, Queue
-from typing import Any, Protocol
 
-import torch
-
-from kgrec_cli.core.gpu_steps import TURNS
 from kgrec_cli.core.tuning.space import Params
 from kgrec_cli.errors import KgrecError
 from kgrec_cli.events import OnEvent, Warn, ignore_event
@@ -50,10 +44,12 @@ MAX_RETRIES = 2
 def run_serially(objective: Objective, points: Points, should_prune: ShouldPrune) -> Outcomes:
     """Yields the outcome of each trial, run in this process, one after the other."""
     for number, point in points:
-        yield number, attempt(objective, point, _reporting(number, should_prune))
+        yield number, attempt(objective, point, reporting(number, should_prune))
 
 
-def _reporting(number: int, should_prune: ShouldPrune) -> Report:
+def reporting(number: int, should_prune: ShouldPrune) -> Report:
+    """What a trial reports its scores to."""
+
     def report(step: int, score: float) -> None:
         if should_prune(number, step, score):
             raise Pruned
@@ -155,118 +151,6 @@ def _interrupts_held() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def run_in_threads(
-    objective: Objective,
-    n_threads: int,
-    device: torch.device,
-    points: Points,
-    should_prune: ShouldPrune,
-) -> Outcomes:
-    """Yields the outcome of each trial; each thread launches one at a time on one GPU.
-
-    A small model leaves most of a GPU idle, so several trials run side by side, each on a stream.
-    One thread at a time launches work, so that each trial's numbers are those of a trial alone.
-
-    Args:
-        objective: Trains on `device`.
-        n_threads: Trials at a time.
-        device: A GPU.
-        points: Drawn when a thread is idle.
-        should_prune: Called with each score, by the calling thread; the trial waits for the answer.
-    """
-    messages: Queue[tuple[int, Any, Queue[bool] | None]] = Queue()
-    is_over = threading.Event()
-
-    def run(number: int, point: Params, stream: torch.cuda.Stream | None) -> None:
-        def report(step: int, score: float) -> None:
-            answer: Queue[bool] = Queue()
-            with TURNS.given_up():
-                messages.put((number, (step, score), answer))
-                if is_over.is_set() or answer.get():
-                    raise Pruned
-
-        try:
-            with TURNS.taken(), torch.cuda.stream(stream):
-                outcome: Outcome | BaseException = attempt(objective, point, report)
-        except BaseException as error:  # raised again where the outcomes are read
-            outcome = error
-        messages.put((number, outcome, None))
-
-    make_stream = torch.cuda.Stream if device.type == "cuda" else lambda device: None
-    idle = [make_stream(device) for _ in range(n_threads)]
-    running: dict[int, Any] = {}
-    threads = []
-    try:
-        while True:
-            while idle and (trial := next(points, None)):
-                running[trial[0]] = idle.pop()
-                given = (*trial, running[trial[0]])
-                threads.append(threading.Thread(target=run, args=given, daemon=True))
-                threads[-1].start()
-            if not running:
-                return
-            number, message, answer = messages.get()
-            if answer is not None:
-                answer.put(should_prune(number, *message))
-            elif isinstance(message, BaseException) and not isinstance(message, Outcome):
-                raise message
-            else:
-                idle.append(running.pop(number))
-                yield number, message
-    finally:
-        is_over.set()
-        while any(thread.is_alive() for thread in threads):
-            with suppress(Empty):
-                *_, answer = messages.get(timeout=0.1)
-                if answer is not None:
-                    answer.put(True)
-
-
-class Pool(Protocol):
-    """Trials that train together."""
-
-    @property
-    def n_running(self) -> int:
-        """Trials that have begun and not ended."""
-
-    def drop(self, number: int) -> None:
-        """Gives a trial up."""
-
-    def advance(self) -> Iterator[tuple[int, Any]]:
-        """Goes on for a while; yields (number, (step, score)) and (number, outcome)."""
-
-
-def run_in_batches(
-    pool: Pool,
-    start: Callable[[int, Params, Report], Outcome | None],
-    n_at_once: int,
-    points: Points,
-    should_prune: ShouldPrune,
-) -> Outcomes:
-    """Yields the outcome of each trial; those of equal shapes make each step together.
-
-    Args:
-        pool: Trains them.
-        start: Puts a trial into the pool; an outcome if it has one already.
-        n_at_once: Trials in the pool at most.
-        points: Drawn when there is room.
-        should_prune: Called with each score.
-    """
-    while True:
-        while pool.n_running < n_at_once and (trial := next(points, None)):
-            report = _reporting(trial[0], should_prune)
-            if outcome := start(*trial, report):
-                yield trial[0], outcome
-        if not pool.n_running:
-            return
-        for number, message in pool.advance():
-            if not isinstance(message, tuple):
-                yield number, message
-            elif should_prune(number, *message):
-                pool.drop(number)
-                yield number, Pruned()
 
 
 def attempt(objective: Objective, point: Params, report: Report) -> Outcome:

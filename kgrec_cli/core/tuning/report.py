@@ -26,6 +26,7 @@ class SearchTrial:
 
     `pruned` was stopped early and has the last score reported, `failed` ended with `error`. Metrics
     are empty unless complete; `n_reports` counts the scores reported on the way (evaluated epochs).
+    `worker` is the process that ran it.
     """
 
     number: int
@@ -37,6 +38,7 @@ class SearchTrial:
     n_reports: int = 0
     elapsed_s: float = 0.0
     error: str = ""
+    worker: str = ""
 
 
 def rank_trials(trials: Iterable[SearchTrial]) -> list[SearchTrial]:
@@ -82,7 +84,7 @@ def build_leaderboard(trials: Sequence[SearchTrial]) -> list[dict[str, Any]]:
 
     Keys: rank (from 1; None unless complete), trial, state, score, the parameters, `valid_*` and
     `test_*` metrics, epochs (evaluated ones, unless the parameter of that name is searched),
-    elapsed_s, error. What a trial lacks is None; lists and mappings are JSON text.
+    elapsed_s, error, worker. What a trial lacks is None; lists and mappings are JSON text.
     """
     params, valid, test = (
         dict.fromkeys(name for trial in trials for name in getattr(trial, field_name))
@@ -96,7 +98,8 @@ def build_leaderboard(trials: Sequence[SearchTrial]) -> list[dict[str, Any]]:
         row |= {f"valid_{name}": trial.valid.get(name) for name in valid}
         row |= {f"test_{name}": trial.test.get(name) for name in test}
         row.setdefault("epochs", trial.n_reports)
-        rows.append(row | {"elapsed_s": trial.elapsed_s, "error": trial.error})
+        ending = {"elapsed_s": trial.elapsed_s, "error": trial.error, "worker": trial.worker}
+        rows.append(row | ending)
     return rows
 
 

@@ -7,10 +7,11 @@ and a chart.
 Optuna 5 keeps three things only within Study.optimize, or not at all, so they are kept here by ask
 and tell. A killed search resumes to the points of an uninterrupted one: each point comes from a new
 sampler, seeded by how many came before. No point is run twice: a copy of the study in memory is
-asked until it proposes a new one. An interrupted trial is run again at once.
+asked until it proposes a new one. An interrupted point comes first.
 """
 
 import random
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
@@ -22,24 +23,19 @@ from typing import Any, Literal
 import optuna
 from optuna import pruners, samplers
 from optuna.distributions import BaseDistribution, CategoricalDistribution
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState
 
-from kgrec_cli.core.tuning.executors import Outcome, Pruned, RunTrials, TrialResult
-from kgrec_cli.core.tuning.report import (
-    SearchTrial,
-    best_trial,
-    describe_trial,
-    not_finite,
-)
+from kgrec_cli.core.tuning.executors import RunTrials
+from kgrec_cli.core.tuning.report import SearchTrial, best_trial, describe_trial
 from kgrec_cli.core.tuning.space import (
     Params,
     Space,
     check_listable,
     count_points,
-    decode_point,
     to_distributions,
 )
-from kgrec_cli.core.tuning.study import open_study, read_trial
+from kgrec_cli.core.tuning.study import HasEnded, open_study
 from kgrec_cli.errors import KgrecError, UsageError, unknown_name
 from kgrec_cli.events import Note, OnEvent, Progress, Warn, ignore_event
 
@@ -55,6 +51,7 @@ PRUNERS: dict[str, Callable[[], pruners.BasePruner]] = {
     "asha": partial(pruners.SuccessiveHalvingPruner, min_resource=1),
 }
 DEFAULT_MAX_TRIALS = 100  # RecBole's max_evals, for searches that have no end of their own
+POLL_S = 0.5
 MAX_REPEATS = 20  # proposals of known points, after which the unknown ones are listed
 
 StopReason = Literal["exhausted", "max_trials", "early_stop", "interrupted"]
@@ -86,20 +83,23 @@ def run_search(
     pruner: str = "none",
     early_stop: int | None = None,
     settings: Mapping[str, Any] | None = None,
+    worker: str = "",
+    has_ended: HasEnded = lambda worker: True,
     on_event: OnEvent = ignore_event,
 ) -> SearchResult:
     """Runs trials until the space, `max_trials`, `early_stop` or Ctrl-C ends the search.
 
-    The same call goes on with what the study holds; a trial that was running when its process died
-    is marked failed and its point run again. No point is finished twice. A trial whose objective
-    raises KgrecError counts as failed and the search goes on, unless no trial has completed yet.
+    The same call goes on with what the study holds, also while other processes search it: each
+    takes points that no other has, and all end when no trial runs any more. The point of a trial
+    whose process died is run again. No point is finished twice. A trial whose objective raises
+    KgrecError counts as failed and the search goes on, unless no trial has completed yet.
 
     Args:
         space: Setting name to range.
         run_trials: The executor. With several trials at a time, which of them a pruner gives up
             and which points TPE proposes depends on who ends first.
         storage_url: SQLAlchemy URL of the study's database; a SQLite file's folder must exist.
-        study_name: The study's name in it. One search of a study at a time.
+        study_name: The study's name in it.
         search: `exhaustive` visits every point of choices once, shuffled by `seed` (so that a
             search cut short has seen all of the space); `random` draws without repeats; `tpe` is
             Optuna's tree-structured Parzen estimator after ten random points.
@@ -111,7 +111,9 @@ def run_search(
             1, 4, 16, ...; `hyperband` runs it at several widths.
         early_stop: Trials in a row without a better score that end the search (RecBole: 10).
         settings: What else the scores depend on, as JSON values; an existing study must agree.
-        on_event: Told of each trial.
+        worker: The name of this process; none if no other searches the study.
+        has_ended: Whether the process of another name has ended; None where only its silence tells.
+        on_event: Told of each trial of this process.
 
     Raises:
         UsageError: An unknown search or pruner, or limits below 1.
@@ -126,31 +128,34 @@ def run_search(
         "space": {name: str(range_) for name, range_ in space.items()},
         "settings": {**(settings or {}), "direction": "maximize"},
     }
-    with open_study(storage_url, study_name, made_with) as (study, trials):
-        study.pruner = PRUNERS[pruner]()
-        n_before = len(trials)
-        known = study.get_trials(deepcopy=False)
+    with open_study(storage_url, study_name, made_with, worker, has_ended) as shared:
+        shared.study.pruner = PRUNERS[pruner]()
         running: dict[int, optuna.Trial] = {}
         n_reports: Counter[int] = Counter()
         last_step: Counter[int] = Counter()
 
         def stop_reason() -> StopReason | None:
-            n_started = len(trials) + len(running)
-            best = best_trial(trials)
+            n_started = len(shared.live)
+            best = best_trial(shared.finished)
             if n_points is not None and n_started >= n_points:
                 return "exhausted"
             if limit is not None and n_started >= limit:
                 return "max_trials"
-            if early_stop and best and len(trials) - best.number >= early_stop:
+            if early_stop and best and len(shared.finished) - best.number >= early_stop:
                 return "early_stop"
             return None
 
         def points() -> Iterator[tuple[int, Params]]:
+            shared.read()
             while stop_reason() is None:
-                place = f"{seed}/{len(trials) + len(running)}"
-                trial = _start_trial(study, known, space, search, place)
-                running[trial.number] = trial
-                yield trial.number, trial.user_attrs["params"]
+                place = f"{seed}/{len(shared.live)}"
+                params = next(iter(shared.interrupted), None)
+                trial = shared.begin(
+                    params or propose(shared.live, space, search, place), space, limit
+                )
+                if trial is not None:
+                    running[trial.number] = trial
+                    yield trial.number, trial.user_attrs["params"]
 
         def should_prune(number: int, step: int, score: float) -> bool:
             is_new = step > last_step[number]  # else of a trial that is run again
@@ -158,38 +163,57 @@ def run_search(
             if pruner == "none":  # nobody asks: a write an epoch would be slower than the epoch
                 n_reports[number] += is_new
                 return False
-            if is_new:
-                running[number].report(score, step)
-            return running[number].should_prune()
+            try:
+                if is_new:
+                    running[number].report(score, step)
+                return running[number].should_prune()
+            except UpdateFinishedTrialError:  # another process has taken it over
+                return True
 
         def tell_progress() -> None:
-            best = best_trial(trials)
+            best = best_trial(shared.finished)
             detail = "" if best is None else f"best {best.score:.4f}"
-            on_event(Progress("tune", min(len(trials), total), total, "trials", detail))
+            n_done = min(len(shared.finished), total)
+            on_event(Progress("tune", n_done, total, "trials", detail))
 
         tell_progress()
-        at_once = 1
+        at_once, n_new, is_waiting = 1, 0, False
         try:
-            while (stopped := stop_reason()) is None:  # again if a last trial undoes an early stop
+            while True:
                 with closing(run_trials(points(), should_prune)) as outcomes:
                     for number, outcome in outcomes:
-                        at_once = max(at_once, len(running))
+                        at_once = max(at_once, len(running) + shared.n_elsewhere)
                         trial = running.pop(number)
-                        ended = _end_trial(study, trial, outcome, n_reports.pop(number, 0))
-                        known[number] = ended
-                        trials.append(read_trial(ended, len(trials) + 1))
-                        line = describe_trial(trials[-1])
-                        if trials[-1].state != "failed":
+                        ended = shared.end(trial, outcome, n_reports.pop(number, 0))
+                        if ended is None:
+                            on_event(Warn("another process took a trial over: its result counts"))
+                            continue
+                        n_new += 1
+                        line = describe_trial(ended)
+                        if ended.state != "failed":
                             on_event(Note(line))
-                        elif best_trial(trials) or len(trials) < at_once:
+                        elif best_trial(shared.finished) or len(shared.finished) < at_once:
                             on_event(Warn(line))
                         else:
                             raise KgrecError(line)
                         tell_progress()
+                shared.read()
+                if (stopped := stop_reason()) is None:  # a last trial undid an early stop
+                    continue
+                if not shared.n_elsewhere:
+                    break
+                if not is_waiting:
+                    on_event(Note("no point is left: waiting for the trials of other processes"))
+                    is_waiting = True
+                time.sleep(POLL_S)
+                tell_progress()
         except KeyboardInterrupt:
             stopped = "interrupted"
-    best = best_trial(trials)
-    return SearchResult(tuple(trials), best, len(trials) - n_before, stopped)
+        finally:
+            for trial in running.values():
+                shared.give_up(trial._trial_id)
+    best = best_trial(shared.finished)
+    return SearchResult(tuple(shared.finished), best, n_new, stopped)
 
 
 def count_trials(space: Space, search: str, max_trials: int | None) -> int:
@@ -218,11 +242,8 @@ def propose(trials: Sequence[FrozenTrial], space: Space, search: str, seed: str)
         return generator.choice(_unknown_points(trials, axes))
     sampler = SEARCHES[search](seed=generator.getrandbits(32))
     copy = optuna.create_study(sampler=sampler, direction="maximize")
-    known = []
+    known = [trial.params for trial in trials]
     for trial in trials:
-        if trial.params.keys() != axes.keys():
-            continue  # killed before it had all of them; its retry has them
-        known.append(trial.params)
         copy.add_trial(
             optuna.create_trial(
                 state=trial.state,
@@ -252,51 +273,6 @@ def _unknown_points(
         for values in product(*options)
         if tuple(map(repr, values)) not in known
     ]
-
-
-def _start_trial(
-    study: optuna.Study, known: list[FrozenTrial], space: Space, search: str, seed: str
-) -> optuna.Trial:
-    """The next trial of the queue, or a new one, which is added to those that are known.
-
-    It carries its point from the first write on, so that no kill loses it.
-    """
-    axes = to_distributions(space)
-    if any(trial.state == TrialState.WAITING for trial in known):
-        trial = study.ask(axes)
-        known[:] = study.get_trials(deepcopy=False)
-        return trial
-    params = propose(known, space, search, seed)
-    new = optuna.create_trial(
-        state=TrialState.RUNNING,
-        params=params,
-        distributions=axes,
-        user_attrs={"params": decode_point(space, params)},
-    )
-    trial_id = study._storage.create_new_trial(study._study_id, template_trial=new)
-    trial = optuna.Trial(study, trial_id)
-    new.number = trial.number
-    known.append(new)
-    return trial
-
-
-def _end_trial(
-    study: optuna.Study, trial: optuna.Trial, outcome: Outcome, n_reports: int
-) -> FrozenTrial:
-    """Writes down how a trial ended, and how many scores it told that are not in the study."""
-    if n_reports:
-        trial.set_user_attr("n_reports", n_reports)
-    if isinstance(outcome, TrialResult):
-        problem = not_finite(outcome.score, outcome.valid, outcome.test)
-        outcome = KgrecError(problem) if problem else outcome
-    if isinstance(outcome, Pruned):
-        return study.tell(trial, state=TrialState.PRUNED)
-    if isinstance(outcome, KgrecError):
-        trial.set_user_attr("error", str(outcome))
-        return study.tell(trial, state=TrialState.FAIL)
-    trial.set_user_attr("valid", dict(outcome.valid))
-    trial.set_user_attr("test", dict(outcome.test))
-    return study.tell(trial, outcome.score)
 
 
 def _check_arguments(

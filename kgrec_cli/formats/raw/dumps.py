@@ -5,12 +5,10 @@ by pyoxigraph. What is parsed is what a caller picks by head, tail or relation: 
 over as text.
 """
 
-import bz2
-import gzip
 import zipfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from io import BufferedReader
 from pathlib import Path
 from typing import IO, cast
@@ -19,18 +17,23 @@ import polars as pl
 
 from kgrec_cli.errors import KgrecError, cannot_read, reason, shorten
 from kgrec_cli.events import OnEvent, Progress
-from kgrec_cli.formats.raw.files import GZIP_MAGIC, RawFile, head, is_parquet
+from kgrec_cli.formats.raw.files import (
+    DAMAGED,
+    RawFile,
+    head,
+    is_packed,
+    is_parquet,
+    unpacking,
+)
 from kgrec_cli.formats.raw.knowledge_graph import N_TRIPLE, is_n_triples
 
 BLOCK_BYTES = 1 << 25
-_BZIP2_MAGIC = b"BZh"
 _RDF = {
     ".ttl": "TURTLE", ".n3": "N3", ".trig": "TRIG", ".nq": "N_QUADS", ".rdf": "RDF_XML",
     ".xml": "RDF_XML", ".owl": "RDF_XML", ".jsonld": "JSON_LD",
 }  # fmt: skip
 """By suffix, what pyoxigraph calls a format."""
 _TAIL = r'(<[^<>]*>|_:[^\s<>"]*[^\s<>".]|"(?:[^"\\]|\\.)*"(?:@[A-Za-z0-9-]+|\^\^<[^<>]*>)?)'
-_DAMAGED = (EOFError, gzip.BadGzipFile, zipfile.BadZipFile, OSError, ValueError)
 
 
 def parse_tails(statements: pl.DataFrame) -> pl.DataFrame:
@@ -52,12 +55,12 @@ def parse_tails(statements: pl.DataFrame) -> pl.DataFrame:
 
 
 def is_dump(file: RawFile) -> bool:
-    """Whether a file holds N-Triples, packed or not, or RDF by its suffix."""
-    if rdf_format(file):
-        return True
-    with suppress(*_DAMAGED, KgrecError):  # what is no text
-        return not is_parquet(file) and is_n_triples(_start(file))
-    return False
+    """Whether a file holds N-Triples, packed or not, or RDF by its suffix.
+
+    Raises:
+        KgrecError: It cannot be read, or its first bytes are damaged: nobody can say what it is.
+    """
+    return not is_parquet(file) and (rdf_format(file) is not None or is_n_triples(_start(file)))
 
 
 def rdf_format(file: RawFile) -> str | None:
@@ -65,8 +68,7 @@ def rdf_format(file: RawFile) -> str | None:
 
     DBpedia's `.ttl` files are N-Triples: the content decides.
     """
-    name = file.name.removesuffix(".bz2")
-    suffix = "." + name.rpartition(".")[2]
+    suffix = "." + file.name.rpartition(".")[2]
     if suffix not in _RDF:
         return None
     return None if is_n_triples(_start(file)) else _RDF[suffix]
@@ -75,9 +77,12 @@ def rdf_format(file: RawFile) -> str | None:
 def _start(file: RawFile) -> list[str]:
     """The first whole lines of a file, unpacked."""
     start = b""
-    with _open(file) as (stream, _), suppress(*_DAMAGED):  # a file that is cut off has a start, too
-        while len(start) < 1 << 16 and (chunk := cast(BufferedReader, stream).read1(1 << 12)):
-            start += chunk
+    with _open(file) as (stream, packed):
+        try:
+            while len(start) < 1 << 16 and (chunk := cast(BufferedReader, stream).read1(1 << 12)):
+                start += chunk
+        except (*DAMAGED, OSError) as error:
+            raise _damaged(file, packed, error) from error
     text = start.decode("utf-8", errors="replace")
     return text.split("\n")[:-1] or [text]
 
@@ -102,11 +107,8 @@ def read_statements(file: RawFile, task: str, on_event: OnEvent) -> Iterator[pl.
         while True:
             try:
                 chunk = pending.result()
-            except _DAMAGED as error:
-                raise KgrecError(
-                    f"{file.where}: cut off or damaged after {n_lines:,} lines ({reason(error)}); "
-                    "fetch it again"
-                ) from error
+            except (*DAMAGED, OSError) as error:
+                raise _damaged(file, packed, error) from error
             if chunk:
                 pending = pool.submit(stream.read, BLOCK_BYTES)
             cut = chunk.rfind(b"\n") + 1 if chunk else 0
@@ -190,8 +192,14 @@ def to_n_triples(file: RawFile, kind: str, path: Path) -> None:
         with _open(file) as (stream, _), path.open("wb") as out:
             triples = (quad.triple for quad in rdf.parse(stream, form, base_iri="file:///"))
             rdf.serialize(triples, out, rdf.RdfFormat.N_TRIPLES)
-    except (SyntaxError, *_DAMAGED) as error:
+    except (SyntaxError, *DAMAGED, OSError) as error:
         raise KgrecError(f"{file.where}: not whole {kind} ({reason(error)})") from error
+
+
+def _damaged(file: RawFile, packed: IO[bytes], error: Exception) -> KgrecError:
+    """The error for a file whose next bytes cannot be unpacked."""
+    place = f"damaged or cut short, seen at about byte {packed.tell():,}"
+    return KgrecError(f"{file.where}: {place} ({reason(error)}); fetch it again")
 
 
 @contextmanager
@@ -199,7 +207,7 @@ def _open(file: RawFile) -> Iterator[tuple[IO[bytes], IO[bytes]]]:
     """The unpacked bytes of a file (gzip, bzip2, out of a zip, or as they are), and the packed."""
     with ExitStack() as stack:
         try:
-            start = head(file, 3)
+            start = head(file, 10)
             raw: IO[bytes] = (
                 stack.enter_context(file.path.open("rb"))
                 if file.member is None
@@ -209,9 +217,4 @@ def _open(file: RawFile) -> Iterator[tuple[IO[bytes], IO[bytes]]]:
             )
         except (OSError, zipfile.BadZipFile, KeyError) as error:
             raise cannot_read(file.where, error) from error
-        if start[:2] == GZIP_MAGIC:
-            yield stack.enter_context(cast(IO[bytes], gzip.GzipFile(fileobj=raw))), raw
-        elif start == _BZIP2_MAGIC:
-            yield stack.enter_context(bz2.BZ2File(raw)), raw
-        else:
-            yield raw, raw
+        yield stack.enter_context(unpacking(raw, start)) if is_packed(start) else raw, raw

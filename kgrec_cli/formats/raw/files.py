@@ -1,9 +1,10 @@
-"""Raw files as they lie: on disk or inside a zip, gzipped or not, in a folder or one below.
+"""Raw files as they lie: on disk or in a zip, packed (gzip, bzip2) or not, in a folder or below.
 
 Members of a zip are read in place; nothing is unpacked. What a file is, its content tells. All
 readers take a `RawFile` and name it by `where` in their errors.
 """
 
+import bz2
 import glob
 import gzip
 import io
@@ -16,7 +17,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import IO
+from typing import IO, cast
 
 from kgrec_cli.errors import KgrecError, cannot_read, reason
 from kgrec_cli.formats.files import sha256_of
@@ -25,7 +26,10 @@ from kgrec_cli.formats.raw.foreign import check_members, check_start
 GZIP_MAGIC = b"\x1f\x8b"
 ZIP_MAGICS = (b"PK\x03\x04", b"PK\x05\x06")
 PARQUET_MAGIC = b"PAR1"
+_BZIP2 = re.compile(rb"BZh[1-9]1AY&SY")
 _START_BYTES = 1 << 18
+_BZIP2_BLOCK_BYTES = 1 << 20
+"""More than a packed block of bzip2 takes: of less than a block nothing can be unpacked."""
 MAX_UNPACKED_BYTES = 1 << 26
 MAX_RATIO = 100
 """What is packed may unpack to 64 MiB, or to 100 times what it takes on disk, and no further."""
@@ -46,9 +50,9 @@ class RawFile:
 
     @property
     def name(self) -> str:
-        """Its name in lower case, without folders and without `.gz`."""
+        """Its name in lower case, without folders and without `.gz` or `.bz2`."""
         name = self.path.name if self.member is None else PurePosixPath(self.member).name
-        return name.lower().removesuffix(".gz")
+        return name.lower().removesuffix(".gz").removesuffix(".bz2")
 
     @property
     def folder(self) -> str:
@@ -88,7 +92,7 @@ def list_raw_files(path: Path) -> list[RawFile]:
         raise KgrecError(f"{path}: no such file or folder") from error
     except OSError as error:
         raise cannot_read(path, error) from error
-    except (*_DAMAGED, RuntimeError) as error:
+    except (*DAMAGED, RuntimeError) as error:
         found = reason(error)
         raise KgrecError(f"{path}: not a whole zip file ({found}); download it again") from error
     check_members(members, str(path))
@@ -133,7 +137,7 @@ def content(file: RawFile) -> Path | bytes:
     Raises:
         KgrecError: The file cannot be read, is damaged, or unpacks to far more than it takes.
     """
-    is_plain = file.member is None and head(file, 2) != GZIP_MAGIC
+    is_plain = file.member is None and not is_packed(head(file, 10))
     start = _read(file, _START_BYTES)
     has_bare_cr = b"\r" in start and b"\n" not in start and not start.startswith(PARQUET_MAGIC)
     if is_plain and not has_bare_cr:
@@ -157,7 +161,7 @@ def first_lines(file: RawFile) -> list[str]:
     start = _read(file, _START_BYTES)
     if start.startswith(ZIP_MAGICS):
         if file.member is None:
-            with suppress(*_DAMAGED, OSError, RuntimeError), zipfile.ZipFile(file.path) as archive:
+            with suppress(*DAMAGED, OSError, RuntimeError), zipfile.ZipFile(file.path) as archive:
                 check_members(archive.namelist(), file.where)
         raise KgrecError(f"{file.where}: a zip archive; unpack it and give the file in it")
     check_start(start, file.where)
@@ -182,20 +186,34 @@ def describe_sources(files: Sequence[RawFile]) -> list[dict[str, str]]:
     return [{"file": name, "sha256": digest} for name, digest in described]
 
 
-def _read(file: RawFile, n_bytes: int = -1) -> bytes:
-    """The first bytes (-1: all) of a file, out of its zip and its gzip."""
+def is_packed(start: bytes) -> bool:
+    """True for the first bytes (10 at least) of gzip or bzip2."""
+    return start.startswith(GZIP_MAGIC) or _BZIP2.match(start) is not None
+
+
+def unpacking(stream: IO[bytes], start: bytes) -> IO[bytes]:
+    """The bytes that are packed in a stream by gzip or bzip2; `start` has its first ones."""
+    if start.startswith(GZIP_MAGIC):
+        return cast(IO[bytes], gzip.GzipFile(fileobj=stream))
+    return bz2.BZ2File(stream)
+
+
+def _read(file: RawFile, n_bytes: int | None = None) -> bytes:
+    """The first bytes (None: all) of a file, out of its zip and its packing."""
     with _reading(file):
-        raw = _stored(file, n_bytes)
-        if not raw.startswith(GZIP_MAGIC):
-            return raw
-        if n_bytes >= 0:
-            start = zlib.decompressobj(wbits=31).decompress(raw, n_bytes)
-            if not start and len(raw) < n_bytes:
-                with gzip.GzipFile(fileobj=io.BytesIO(raw)) as stream:
-                    return _unpack(file, stream, len(raw))[:n_bytes]  # raises unless it is whole
-            return start
-        with gzip.GzipFile(fileobj=io.BytesIO(raw)) as stream:
-            return _unpack(file, stream, len(raw))
+        n_packed = -1 if n_bytes is None else max(n_bytes, _BZIP2_BLOCK_BYTES)
+        raw = _stored(file, n_packed)
+        if not is_packed(raw):
+            return raw[:n_bytes]
+        if n_bytes is not None:
+            is_gzip = raw.startswith(GZIP_MAGIC)
+            packed = zlib.decompressobj(wbits=31) if is_gzip else bz2.BZ2Decompressor()
+            start = packed.decompress(raw, n_bytes)
+            if start or len(raw) == n_packed:
+                return start
+        # what has no start must be whole, or this raises
+        with unpacking(io.BytesIO(raw), raw) as stream:
+            return _unpack(file, stream, len(raw))[:n_bytes]
 
 
 def _stored(file: RawFile, n_bytes: int) -> bytes:
@@ -211,7 +229,7 @@ def _stored(file: RawFile, n_bytes: int) -> bytes:
         return _unpack(file, member, archive.getinfo(file.member).compress_size)
 
 
-def _unpack(file: RawFile, stream: IO[bytes] | gzip.GzipFile, n_packed: int) -> bytes:
+def _unpack(file: RawFile, stream: IO[bytes], n_packed: int) -> bytes:
     """All that a packed file of `n_packed` bytes holds, up to the limit."""
     limit = max(MAX_UNPACKED_BYTES, MAX_RATIO * n_packed)
     raw = stream.read(limit + 1)
@@ -223,7 +241,7 @@ def _unpack(file: RawFile, stream: IO[bytes] | gzip.GzipFile, n_packed: int) -> 
     return raw
 
 
-_DAMAGED = (
+DAMAGED = (
     EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, gzip.BadGzipFile, struct.error,
     KeyError, ValueError, IndexError,
 )  # fmt: skip
@@ -234,7 +252,7 @@ _DAMAGED = (
 def _reading(file: RawFile) -> Iterator[None]:
     try:
         yield
-    except _DAMAGED as error:
+    except DAMAGED as error:
         raise KgrecError(f"{file.where}: damaged or cut short ({reason(error)})") from error
     except (OSError, RuntimeError, NotImplementedError) as error:
         raise cannot_read(file.where, error) from error

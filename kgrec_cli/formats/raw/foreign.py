@@ -52,7 +52,6 @@ _TEXTS = (
         "JSON over several lines",
         "give JSON lines, one object a line (jq -c . FILE > FILE.jsonl)",
     ),
-    (rb"BZh[1-9]1AY&SY", "a bzip2 archive", _UNPACK),
     (rb"\{\\rtf", "an RTF document", "save it as plain text"),
     (rb"%%MatrixMarket", "a Matrix Market file", "write the table as CSV"),
 )

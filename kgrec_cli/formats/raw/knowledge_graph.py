@@ -82,9 +82,9 @@ def read_raw_triples(
     RippleNet, `kg_final.txt` of KGAT, `train2id.txt` of OpenKE, with names for numbers where lists
     of these lie beside (also when `path` is the folder that holds it); N-Triples (IRIs without
     their angle brackets, literals as their text without language and datatype, blank nodes as
-    `_:name`). Text may be gzipped. The content decides, not the file's name. A column of weights is
-    not read, and columns named head and tail without a relation are pairs: their relation is
-    `RELATED`.
+    `_:name`). Text may be packed (gzip, bzip2). The content decides, not the file's name. A column
+    of weights is not read, and columns named head and tail without a relation are pairs: their
+    relation is `RELATED`.
 
     Args:
         path: The file, or the folder that holds it.
@@ -101,7 +101,7 @@ def read_raw_triples(
     if not is_parquet(file):
         lines = first_lines(file)
         if is_n_triples(lines):
-            return _read_n_triples(file)
+            return read_n_triples(file)
         if is_train2id(lines):
             lists = read_id_lists(file.path)
             triples, order = read_train2id(file, read_lines(file), lists)
@@ -133,8 +133,9 @@ def read_raw_links(path: Path) -> pl.DataFrame:
     Reads RecBole's `.link`; two columns (item, entity: KB4Rec's `ml2fb.txt`); three columns (item,
     title, entity: the DBpedia mapping of MovieLens, or with the last two exchanged);
     `item_index2entity_id.txt` of KGCN, MKR and RippleNet (also when `path` is the folder that holds
-    it); TSV, CSV, Parquet with or without a header. Text may be gzipped. The content decides, not
-    the file's name. `item_list.txt` of KGAT goes by its name, see `id_files.read_kgat_links`.
+    it); TSV, CSV, Parquet with or without a header. Text may be packed (gzip, bzip2). The
+    content decides, not the file's name. `item_list.txt` of KGAT goes by its name, see
+    `id_files.read_kgat_links`.
 
     Returns:
         String columns item_id, entity_id (none null or empty, IRIs without angle brackets) and,
@@ -316,7 +317,8 @@ def _link_layout(table: RawTable) -> Sequence[str] | None:
     return (*_LINK, "title") if second > third else ("item_id", "title", "entity_id")
 
 
-def _read_n_triples(file: RawFile) -> pl.DataFrame:
+def read_n_triples(file: RawFile) -> pl.DataFrame:
+    """The triples in a file of N-Triples, see `read_raw_triples`."""
     lines = read_lines(file)
     table = pl.DataFrame({"line": lines}).with_row_index("row")
     table = table.filter((pl.col("line") != "") & ~pl.col("line").str.starts_with("#"))

@@ -12,7 +12,7 @@ from kgrec_cli.events import Note, OnEvent
 from kgrec_cli.formats.raw.dumps import is_dump, rdf_format, to_n_triples
 from kgrec_cli.formats.raw.external_ids import IdTables
 from kgrec_cli.formats.raw.files import RawFile, is_pattern, is_zip, list_raw_files
-from kgrec_cli.formats.raw.knowledge_graph import GRAPH_FILES, read_raw_triples
+from kgrec_cli.formats.raw.knowledge_graph import GRAPH_FILES, read_n_triples
 from kgrec_cli.stages.prepare.around import TRIPLE, find_by_value, select_from_dump, shortened
 from kgrec_cli.stages.prepare.by_ids import link_ids, read_ids
 from kgrec_cli.stages.prepare.graph import KGPlan, KGRequest
@@ -68,7 +68,7 @@ def load_dump(
         if request.link_by not in (None, "id", "title"):
             ids = read_ids(request.link_by, tables, item_ids)
         if plan.is_joined or not (request.relations or request.hops or is_large):
-            triples = pl.concat(read_raw_triples(file.path) for file in files)
+            triples = pl.concat(read_n_triples(file) for file in files)
         else:
             triples = pl.DataFrame(schema=TRIPLE)
         if ids is not None and not plan.is_joined:

@@ -152,3 +152,45 @@ def test_shapes_that_do_not_fit(
 ) -> None:
     with pytest.raises(ValueError, match="shapes"):
         paired_differences(np.zeros(first), np.zeros(other), ones(n_users))
+
+
+def test_two_seeds_by_hand() -> None:
+    # One user: only the seeds are drawn, 0 and 1 twice or once each, so the mean is 0, 0.5 or 1.
+    other = np.array([[[0.0]], [[1.0]]])
+    (found,) = paired_differences(column(0.5), other, ones(1))
+    assert (found.first, found.other, found.difference) == (0.5, 0.5, 0.0)
+    assert (found.low, found.high) == (-0.5, 0.5)
+    # Both once (difference 0) in half of the resamples, below in a quarter: 2 * 3/4, so 1.
+    assert found.p_value == 1
+    (found,) = paired_differences(column(-1.0), other, ones(1))
+    assert (found.low, found.high) == (1.0, 2.0)
+
+
+def test_users_and_seeds_add_their_variances() -> None:
+    rng = np.random.default_rng(7)
+    n_users, n_seeds = 3_000, 12
+    users, seeds = rng.normal(0, 1, n_users), rng.normal(0, 0.05, (2, n_seeds))
+    first = np.broadcast_to(seeds[0][:, None], (n_seeds, n_users))[..., None]
+    other = (seeds[1][:, None] + users)[..., None]
+    (found,) = paired_differences(first, other, ones(n_users))
+    # The variance of the users over U, and of the seeds of each side over S.
+    variance = users.var() / n_users + (seeds.var(axis=1) / n_seeds).sum()
+    assert found.difference == pytest.approx(users.mean() + seeds[1].mean() - seeds[0].mean())
+    half = 1.96 * np.sqrt(variance)
+    assert (found.low, found.high) == pytest.approx(
+        (found.difference - half, found.difference + half), abs=0.08 * half
+    )
+    # Over the mean of the seeds, as one seed each, the interval is that of the users alone.
+    (alone,) = paired_differences(first.mean(0), other.mean(0), ones(n_users))
+    assert alone.difference == pytest.approx(found.difference)
+    width = 2 * 1.96 * np.sqrt(users.var() / n_users)
+    assert alone.high - alone.low == pytest.approx(width, rel=0.08)
+
+
+def test_equal_seeds_are_one_seed() -> None:
+    rng = np.random.default_rng(4)
+    first, other = rng.random((2, 30, 2))
+    one = paired_differences(first, other, ones(30), n_resamples=100)
+    three = paired_differences(np.stack([first] * 3), other, ones(30), n_resamples=100)
+    for a, b in zip(one, three, strict=True):
+        assert vars(b) == pytest.approx(vars(a))

@@ -3,20 +3,16 @@
 import multiprocessing
 import os
 import signal
-import threading
-import time
 from functools import partial
 from itertools import islice
 
 import pytest
-import torch
 
 from kgrec_cli.core.tuning.executors import (
     Pruned,
     RunTrials,
     TrialResult,
     run_in_processes,
-    run_in_threads,
     run_serially,
 )
 from kgrec_cli.core.tuning.search import run_search
@@ -80,19 +76,14 @@ def processes(make_objective, n_processes) -> RunTrials:
     return partial(run_in_processes, make_objective, n_processes)
 
 
-def threads(objective, n_threads) -> RunTrials:
-    return partial(run_in_threads, objective, n_threads, torch.device("cpu"))
-
-
 def search(run_trials, **options):
     options = {"storage_url": "sqlite:///:memory:", "study_name": "s"} | options
     return run_search(SPACE, run_trials, **options)
 
 
-@pytest.mark.parametrize("run_trials", [processes(make(value_of), 2), threads(value_of, 3)])
-def test_several_find_what_one_after_the_other_finds(run_trials):
+def test_several_find_what_one_after_the_other_finds():
     serial = search(alone(value_of))
-    together = search(run_trials)
+    together = search(processes(make(value_of), 2))
     assert together.stopped == serial.stopped == "exhausted"
     assert together.best.params == serial.best.params == {"a": 3, "b": 0.5}
     scores = [
@@ -103,23 +94,18 @@ def test_several_find_what_one_after_the_other_finds(run_trials):
     assert len(together.trials) == 6
 
 
-@pytest.mark.parametrize("run_trials", [processes(make(value_of), 2), threads(value_of, 2)])
-def test_max_trials_counts_those_that_are_running(run_trials):
-    assert len(search(run_trials, max_trials=3).trials) == 3
+def test_max_trials_counts_those_that_are_running():
+    assert len(search(processes(make(value_of), 2), max_trials=3).trials) == 3
 
 
-@pytest.mark.parametrize("run_trials", [processes(make(failing_once), 2), threads(failing_once, 2)])
-def test_a_failed_trial_is_told_and_the_others_go_on(run_trials):
+def test_a_failed_trial_is_told_and_the_others_go_on():
     told = []
-    result = search(run_trials, on_event=told.append)
+    result = search(processes(make(failing_once), 2), on_event=told.append)
     assert sorted(trial.state for trial in result.trials) == ["complete"] * 5 + ["failed"]
     assert sum("a is 2" in event.text for event in told if isinstance(event, Warn)) == 1
 
 
-@pytest.mark.parametrize(
-    "run_trials",
-    [alone(in_three_steps), processes(make(in_three_steps), 1), threads(in_three_steps, 1)],
-)
+@pytest.mark.parametrize("run_trials", [alone(in_three_steps), processes(make(in_three_steps), 1)])
 def test_a_trial_that_is_given_up_ends_there(run_trials):
     asked = []
 
@@ -146,36 +132,6 @@ def test_processes_that_cannot_work_end_the_search_in_one_line(maker, message):
 def test_processes_do_not_meet_ctrl_c_and_this_one_still_does():
     assert search(processes(make(blocked_signals), 1), max_trials=1).trials[0].score == 1
     assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, [])
-
-
-def test_one_thread_works_while_the_others_wait():
-    """Each trial works between its reports without another coming in between."""
-    told = []
-
-    def work(point, report):
-        for step in range(1, 4):
-            told.append((point["a"], point["b"], step))
-            time.sleep(0.001)
-            told.append((point["a"], point["b"], step))
-            report(step, 0.0)
-        return TrialResult({}, {}, 0.0)
-
-    search(threads(work, 4))
-    assert told[::2] == told[1::2]
-    assert len({told[number][:2] for number in range(0, 8, 2)}) > 1  # they did take turns
-
-
-def test_a_bug_in_a_thread_ends_the_search_and_the_other_threads():
-    def work(point, report):
-        for step in range(1, 1000):
-            report(step, 0.0)
-            if point == {"a": 2, "b": 0.5}:
-                raise ZeroDivisionError
-
-    before = threading.active_count()
-    with pytest.raises(ZeroDivisionError):
-        search(threads(work, 6))
-    assert threading.active_count() == before
 
 
 def test_an_executor_that_runs_trials_in_batches():

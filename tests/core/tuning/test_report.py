@@ -41,7 +41,7 @@ def test_leaderboard_rows_are_flat_and_alike():
     assert len({tuple(row) for row in rows}) == 1
     assert list(rows[0]) == [
         *("rank", "trial", "state", "score", "lr", "<b>", "valid_ndcg@10"),
-        *("test_ndcg@10", "test_hit@10", "epochs", "elapsed_s", "error"),
+        *("test_ndcg@10", "test_hit@10", "epochs", "elapsed_s", "error", "worker"),
     ]
     assert [row["rank"] for row in rows] == [1, 2, 3, None, None]
     assert rows[0]["test_hit@10"] == 0.5

@@ -7,6 +7,7 @@ from collections import Counter
 
 import optuna
 import pytest
+from optuna.trial import TrialState
 
 from kgrec_cli.core.tuning.search import SEARCHES
 from kgrec_cli.core.tuning.space import (
@@ -100,17 +101,31 @@ def test_a_study_goes_on_when_the_lines_of_its_space_change_places(tmp_path):
     assert len(set(keys)) == len(keys) == len(result.trials) == 6
 
 
+def search_killed(objective, url):
+    """A search whose process was killed in its last trial: that trial still runs in the study."""
+    search(GRID, objective, storage_url=url)
+    study = optuna.load_study(study_name="s", storage=url)
+    (trial,) = study.get_trials(states=(TrialState.FAIL,))
+    study._storage.create_new_trial(
+        study._study_id,
+        optuna.create_trial(
+            state=TrialState.RUNNING, params=trial.params, distributions=trial.distributions,
+            user_attrs=trial.user_attrs,
+        ),
+    )  # fmt: skip
+    (running,) = study.get_trials(states=(TrialState.RUNNING,))
+    return study, running
+
+
 @pytest.mark.parametrize("moment", ["running", "queued again", "asked, without its params"])
 def test_no_point_is_lost_or_twice_whatever_the_moment_of_the_kill(tmp_path, moment):
     url = file_url(tmp_path)
     first = Visits(stop_at=3)
-    search(GRID, first, storage_url=url)
-    study = optuna.load_study(study_name="s", storage=url)
-    (running,) = study.get_trials(states=(optuna.trial.TrialState.RUNNING,))
+    study, running = search_killed(first, url)
     if moment == "queued again":
         study.enqueue_trial(running.params, user_attrs=running.user_attrs)
     elif moment == "asked, without its params":
-        study.tell(running.number, state=optuna.trial.TrialState.FAIL)
+        study.tell(running.number, state=TrialState.FAIL)
         study.enqueue_trial(running.params, user_attrs=running.user_attrs)
         assert study.ask().params == {}
     second = Visits()
@@ -123,9 +138,7 @@ def test_no_point_is_lost_or_twice_whatever_the_moment_of_the_kill(tmp_path, mom
 def test_a_retry_takes_over_no_metrics(tmp_path):
     """The process died after the metrics were noted, before the trial was told to be complete."""
     url = file_url(tmp_path)
-    search(GRID, Visits(stop_at=2), storage_url=url)
-    study = optuna.load_study(study_name="s", storage=url)
-    (running,) = study.get_trials(states=(optuna.trial.TrialState.RUNNING,))
+    study, running = search_killed(Visits(stop_at=2), url)
     study._storage.set_trial_user_attr(running._trial_id, "valid", {"ndcg@10": 1.0})
     failing = Visits(stop_at=1, error=KgrecError("the loss is nan"))
     result = search(GRID, failing, storage_url=url)
@@ -133,11 +146,9 @@ def test_a_retry_takes_over_no_metrics(tmp_path):
 
 
 def test_a_failure_that_was_noted_before_the_kill_is_not_run_again(tmp_path):
-    """The process died between the two writes of `_end_trial`."""
+    """The process died between the two writes of `SharedStudy.end`."""
     url = file_url(tmp_path)
-    search(GRID, Visits(stop_at=2), storage_url=url)
-    study = optuna.load_study(study_name="s", storage=url)
-    (running,) = study.get_trials(states=(optuna.trial.TrialState.RUNNING,))
+    study, running = search_killed(Visits(stop_at=2), url)
     study._storage.set_trial_user_attr(running._trial_id, "error", "the loss is nan")
     after = Visits()
     result = search(GRID, after, storage_url=url)

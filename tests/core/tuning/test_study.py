@@ -9,7 +9,7 @@ from kgrec_cli.core.tuning.space import (
     Choice,
 )
 from kgrec_cli.errors import KgrecError
-from tests.core.tuning.searches import GRID, Visits, file_url, score, search
+from tests.core.tuning.searches import GRID, Visits, file_url, search
 
 
 def test_a_trial_without_a_number_in_an_older_study_is_not_its_best(tmp_path):
@@ -116,17 +116,3 @@ def test_an_address_that_is_none(address, expected):
         search(GRID, Visits(), storage_url=address)
     assert "secret" not in str(caught.value)
     assert "\n" not in str(caught.value)
-
-
-def test_a_second_search_of_the_same_study_is_told(tmp_path):
-    url = file_url(tmp_path)
-
-    def objective(point, report):
-        if not started:
-            started.append(True)
-            search(GRID, Visits(), storage_url=url, max_trials=1)
-        return score(1)
-
-    started = []
-    with pytest.raises(KgrecError, match="one search of a study at a time"):
-        search(GRID, objective, storage_url=url)

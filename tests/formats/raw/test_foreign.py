@@ -46,7 +46,6 @@ FOREIGN = [
     (b"version https://git-lfs.github.com/spec/v1\noid sha256:a\nsize 3\n", "a git-lfs pointer"),
     (b"%PDF-1.7\n", "a PDF"),
     (b"\xfd7zXZ\0rest", "an xz archive; unpack it"),
-    (b"BZh91AY&SY", "a bzip2 archive; unpack it"),
     (b"SQLite format 3\0", "an SQLite database; write the table as CSV"),
     (b"ARROW1\0\0rest", "an Arrow (Feather) file; write the table as CSV"),
     (b"\x80\x04\x95rest", "a Python pickle; write the table as CSV"),

@@ -3,13 +3,14 @@
 import gzip
 import json
 import random
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from kgrec_cli.errors import KgrecError, UsageError
@@ -103,14 +104,18 @@ def test_what_a_json_column_is_called(tmp_path: Path):
         st.fixed_dictionaries({"user": st.integers(), "item": st.text(min_size=1)}), min_size=1
     )
 )
+@example([{"user": 0, "item": "NULL"}])
 def test_any_json_text_reads_back(
     tmp_path_factory: pytest.TempPathFactory, records: list[dict[str, object]]
 ):
     records = [record for record in records if str(record["item"]).strip()]
     text = "".join(json.dumps(record) + "\n" for record in [{"user": 1, "item": "i"}, *records])
     path = write(tmp_path_factory.mktemp("json") / "x", text)
-    table = read_raw_interactions(path, ColumnChoice()).table
+    # "keep": a text such as "NULL" (hypothesis knows it, too) stands for a missing value else
+    table = read_raw_interactions(path, ColumnChoice(), on_missing_id="keep").table
     assert table["user_id"].to_list()[1:] == [str(record["user"]) for record in records]
+    items = [re.sub(r"[\t\r\n]+", " ", str(record["item"]).strip()) for record in records]
+    assert table["item_id"].to_list()[1:] == items
 
 
 def test_csv_parquet_and_json_of_one_table_give_the_same_ids(tmp_path: Path):

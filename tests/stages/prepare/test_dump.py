@@ -2,6 +2,7 @@ import bz2
 import gzip
 import re
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -158,6 +159,8 @@ def test_packed_and_in_parts(case: Case):
     for name in ("dump.nt.gz", "dump.nt.bz2", "dump.zip", "parts", "parts/*"):
         case.prepare(case.folder / name, hops=1)
         assert case.triples() == DIRECTORS | GENRES | WORKS, name
+        case.prepare(case.folder / name, language=None)  # read whole
+        assert len(case.triples()) == len(LINES), name
 
 
 def test_redirects_and_the_same_are_followed(case: Case):
@@ -203,15 +206,35 @@ def test_a_small_dump_is_read_whole_unless_asked(case: Case, monkeypatch: pytest
     assert any("--hops 2 takes more" in e.text for e in case.events if isinstance(e, Note))
 
 
-@pytest.mark.parametrize("n_kept", [0.3, 0.9])
-def test_a_dump_that_is_cut_off_is_one_line(case: Case, n_kept: float):
-    whole = gzip.compress(("\n".join(LINES * 50) + "\n").encode())
-    path = case.folder / "dump.nt.gz"
-    path.write_bytes(whole[: int(len(whole) * n_kept)])
+def cut(whole: bytes, n_bytes: int) -> bytes:
+    return whole[:n_bytes]
+
+
+def flipped(whole: bytes, n_bytes: int) -> bytes:
+    return whole[:n_bytes] + bytes(byte ^ 255 for byte in whole[n_bytes : n_bytes + 9]) + b"\0"
+
+
+@pytest.mark.parametrize("compress", [gzip.compress, bz2.compress])
+@pytest.mark.parametrize("damage", [cut, flipped])
+@pytest.mark.parametrize("n_bytes", [12, 90, -40])
+def test_a_dump_that_is_damaged_is_one_line(
+    case: Case,
+    compress: Callable[[bytes], bytes],
+    damage: Callable[[bytes, int], bytes],
+    n_bytes: int,
+):
+    """Read whole or around the items, a damaged file is never one of another kind."""
+    whole = compress(("\n".join(LINES * 50) + "\n").encode())
+    path = case.folder / "dump.nt.packed"
     before = case.prepare(case.write(), hops=1).dataset_dir / "toy.kg"
     content = before.read_bytes()
-    assert f"{path}: cut off or damaged after" in case.failure(path, hops=1)
+    path.write_bytes(damage(whole, n_bytes))
+    for hops in (1, None):
+        assert case.failure(path, hops=hops).startswith(f"{path}: damaged or cut short")
     assert before.read_bytes() == content
+
+
+def test_a_dump_that_is_cut_off_between_lines_names_the_line(case: Case):
     plain = case.folder / "cut.nt"
     plain.write_text("\n".join(LINES)[:-30])
     found = case.failure(plain, hops=1)

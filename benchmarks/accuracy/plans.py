@@ -1,0 +1,119 @@
+"""What `benchmarks.accuracy.results` trains and compares: a plan for each file of results.
+
+A plan is one data set under one protocol: all rows have the same items, targets and histories.
+Differences are named here before anything is measured, so their number is known to Holm.
+"""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+POPULARITY, ITEM_KNN, RULES, EASE = "popularity", "ItemKNN", "sequential rules", "EASE with recency"
+BASELINES = {POPULARITY: "Pop", ITEM_KNN: "ItemKNN", RULES: "SequentialRules", EASE: "EASE"}
+GRU4REC, DEFAULT = "GRU4Rec", "kgrec, default"
+BEST_PLAIN, BEST = "kgrec, preset best, no graph", "kgrec, preset best"
+PLAIN = ["--model", "GRU4Rec"]
+MASKED, ALL = "test_masked", "test"
+
+
+class Trained(NamedTuple):
+    """A row that kgrec trains: the variant of the data set, and the arguments of `kgrec train`."""
+
+    arguments: list[str]
+    variant: str = ""
+
+
+class Rival(NamedTuple):
+    """A row that RecBole trains: its model, and what differs from its defaults."""
+
+    model: str
+    settings: dict[str, Any]
+
+
+class Step(NamedTuple):
+    """A difference: of which row, less which row (two views of one row differ by the mask)."""
+
+    words: str
+    row: str
+    less: str
+    view: str = MASKED
+    less_view: str = MASKED
+
+
+class Plan(NamedTuple):
+    """One data set under one protocol.
+
+    Attributes:
+        dataset: As `benchmarks.accuracy.study.prepare` knows it.
+        protocol: How it is split, in words.
+        trained: Rows of kgrec, by name.
+        rivals: Rows of RecBole, by name.
+        steps: The differences.
+        settings: Of every `kgrec train`.
+    """
+
+    dataset: str
+    protocol: str
+    trained: dict[str, Trained]
+    rivals: dict[str, Rival]
+    steps: list[Step]
+    settings: Mapping[str, Any] = MappingProxyType({})
+
+    @property
+    def rows(self) -> list[str]:
+        """The names of all rows, as the page shows them."""
+        return [*BASELINES, *self.rivals, *self.trained]
+
+
+LEAVE_ONE_OUT = "leave-one-out"
+TEMPORAL = "one moment for all users: 80 % of the events train, 10 % validate, 10 % test"
+BY_TIME = {"split": {"RS": [0.8, 0.1, 0.1]}, "group_by": "none"}
+OURS = {
+    GRU4REC: Trained(PLAIN),
+    DEFAULT: Trained([]),
+    BEST_PLAIN: Trained(["--preset", "best", *PLAIN]),
+    BEST: Trained(["--preset", "best"]),
+}
+RIVALS = {f"RecBole {model}": Rival(model, {}) for model in (
+    "GRU4RecKG", "GRU4RecCPR", "SASRecCPR", "SASRec", "GRU4Rec"
+)}  # fmt: skip
+STEPS = [
+    Step("seen items masked", GRU4REC, GRU4REC, MASKED, ALL),
+    Step("the preset, without a graph", BEST_PLAIN, GRU4REC),
+    Step("the graph, with the preset", BEST, BEST_PLAIN),
+    Step("the graph, with the defaults", DEFAULT, GRU4REC),
+]
+TO_BASELINES = [
+    Step("the preset, less sequential rules", BEST, RULES),
+    Step("the preset, less EASE", BEST, EASE),
+    Step("the defaults, less sequential rules", DEFAULT, RULES),
+    Step("the defaults, less EASE", DEFAULT, EASE),
+]
+METADATA = "preset best, metadata graph"
+
+
+def _controls() -> Plan:
+    """Is a gain the graph's, or that of more parameters? The same branch on vectors of nothing."""
+    best = ["--preset", "best"]
+    drawn = {f"preset best, random vectors {n}": Trained(best, f"-random-{n}") for n in (1, 2, 3)}
+    zeros = {"preset best, zero vectors": Trained(best, "-zeros")}
+    plain = {BEST_PLAIN: Trained([*best, *PLAIN])}
+    controls = {**plain, **zeros, **drawn}
+    steps = [Step(f"metadata, less {name}", METADATA, name) for name in controls]
+    rows = {**controls, METADATA: Trained(best)}
+    return Plan("ml-latest-small-metadata", LEAVE_ONE_OUT, rows, {}, steps, {"epochs": 30})
+
+
+def _temporal(dataset: str) -> Plan:
+    """The rows of ours on a global temporal split."""
+    return Plan(dataset, TEMPORAL, OURS, {}, STEPS + TO_BASELINES, {"eval_args": BY_TIME})
+
+
+PLANS = {
+    "ml-100k": Plan("ml-100k", LEAVE_ONE_OUT, OURS, RIVALS, STEPS + TO_BASELINES + [
+        Step(f"the preset, less {name}", BEST, name) for name in RIVALS
+    ]),
+    "ml-100k-temporal": _temporal("ml-100k"),
+    "ml-latest-small-temporal": _temporal("ml-latest-small-metadata"),
+    "ml-latest-small-controls": _controls(),
+}  # fmt: skip
