@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, cast
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel
@@ -107,8 +108,8 @@ def fit(
         KgrecError: No training target, or no validation target to stop by, or losses, weights or
             scores that are not finite. `on_epoch` has not seen that epoch.
     """
-    targets = splits.train_targets(histories, split)
-    valid = splits.valid_targets(histories, split) if validate else targets[:0]
+    n_targets = splits.n_train_targets(histories, split)
+    valid = splits.valid_targets(histories, split) if validate else np.zeros(0, dtype=np.int64)
     splits.check_targets(histories, split, validate=validate)
     optimizer = build_optimizer(model, settings, device, workers)
     state = state or TrainingState()
@@ -130,7 +131,7 @@ def fit(
     while not state.is_finished(settings):
         began = time.perf_counter()
         epoch = state.epoch + 1
-        loss = runner.run(epoch, len(targets), on_event)
+        loss = runner.run(epoch, n_targets, on_event)
         _check_weights(model, epoch, settings.learning_rate)
         trained_s = time.perf_counter() - began
         metrics: dict[str, float] = {}
@@ -148,7 +149,7 @@ def fit(
             epoch=state.epoch,
             epochs=settings.epochs,
             loss=loss,
-            targets_per_s=len(targets) / trained_s,
+            targets_per_s=n_targets / trained_s,
             elapsed_s=elapsed_s,
             remaining_s=elapsed_s * (settings.epochs - state.epoch),
             best=is_best,
