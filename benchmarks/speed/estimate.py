@@ -1,6 +1,7 @@
 """How far off is `kgrec estimate`? Beside the command itself, case by case.
 
-    .venv/bin/python -m benchmarks.speed.estimate --folder FOLDER --data DATA [--cases "A;B"] [--record]
+    .venv/bin/python -m benchmarks.speed.estimate --folder FOLDER --data DATA [--record]
+        [--cases "ml-1m;Beauty, CE"]
 
 Each case is estimated and then run for an epoch or two: seconds an epoch from the run's history (of
 a search: all of it, of entity vectors: all but the start), the peak of the memory as the system
