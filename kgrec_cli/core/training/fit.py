@@ -224,6 +224,7 @@ def update_best(
     if not validate or (score is not None and score >= state.best_score):
         state.best_score = 0.0 if score is None else score
         state.best_epoch = state.epoch
+        state.best_model = {}  # its memory is free before the new copies are made
         state.best_model = {name: value.clone() for name, value in weights().items()}
         state.n_not_better = 0
         return validate
