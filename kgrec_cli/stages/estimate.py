@@ -165,14 +165,17 @@ def estimate_search(
     """
     from kgrec_cli.core.tuning.search import count_trials, propose
     from kgrec_cli.core.tuning.space import decode_point
-    from kgrec_cli.stages.tune import load_objective, read_space
+    from kgrec_cli.stages.tune import check_executor, load_objective, read_space
 
+    check_executor(executor, jobs, None)
     space = read_space(settings, space_path, on_event).ranges
     found = Estimate(folder, settings.epochs, count_trials(space, search, max_trials))
-    n_cpus = os.cpu_count() or 1
+    n_threads = torch.get_num_threads()
     if executor in ("processes", "ray") or (executor is None and (jobs or 1) > 1):
+        n_cpus = os.cpu_count() or 1
         found.at_once = jobs or n_cpus
-    trials = load_objective(settings, folder, max(1, n_cpus // found.at_once))
+        n_threads = max(1, n_cpus // found.at_once)
+    trials = load_objective(settings, folder, n_threads)
     parent = peak_memory() if found.at_once > 1 else 0  # it has loaded the data, too
     found.begin(on_event)
     times = []

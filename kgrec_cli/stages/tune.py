@@ -99,7 +99,7 @@ def run_tune(
             another space, other settings or other data.
         Stopped: Ctrl-C; finished trials are saved.
     """
-    _check_executor(executor, jobs, address)
+    check_executor(executor, jobs, address)
     space = read_space(settings, space_path, on_event)
     set_up_cpu(settings)
     dataset = load_dataset(settings, folder, on_event)
@@ -184,7 +184,7 @@ def _with_point(settings: Settings, point: Mapping[str, Any], where: str) -> Set
     return build_settings(merge(settings.model_dump(mode="json"), point), where)
 
 
-def _check_executor(executor: str | None, jobs: int | None, address: str | None) -> None:
+def check_executor(executor: str | None, jobs: int | None, address: str | None) -> None:
     if executor is not None and executor not in EXECUTORS:
         raise UsageError(unknown_name("executor", executor, EXECUTORS))
     if executor == "serial" and jobs not in (None, 1):
