@@ -149,7 +149,7 @@ def main() -> None:
         print(name, json.dumps(result), flush=True)
         if options.record:
             known = json.loads(RESULTS.read_text())["cases"] if RESULTS.is_file() else {}
-            found = {"machine": machine_words(), "commit": package_commit()}
+            found: dict[str, Any] = {"machine": machine_words(), "commit": package_commit()}
             found["cases"] = {**known, name: result}
             RESULTS.write_text(json.dumps(found, indent=2) + "\n")
 

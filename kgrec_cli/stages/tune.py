@@ -185,6 +185,7 @@ def _with_point(settings: Settings, point: Mapping[str, Any], where: str) -> Set
 
 
 def check_executor(executor: str | None, jobs: int | None, address: str | None) -> None:
+    """Raises UsageError for an unknown executor, or one that takes no `jobs` or `address`."""
     if executor is not None and executor not in EXECUTORS:
         raise UsageError(unknown_name("executor", executor, EXECUTORS))
     if executor == "serial" and jobs not in (None, 1):
