@@ -23,7 +23,7 @@ from kgrec_cli.core.memory import free_memory, peak_memory
 from kgrec_cli.core.model.gru4reckg import GRU4RecKG
 from kgrec_cli.core.pace import Enough, Pace
 from kgrec_cli.core.training.epoch import TrainingSettings
-from kgrec_cli.core.training.fit import TrainingState, fit, validation_metrics
+from kgrec_cli.core.training.fit import TrainingState, fit, trained_weights, validation_metrics
 from kgrec_cli.errors import KgrecError
 from kgrec_cli.events import EpochDone, Note, OnEvent
 from kgrec_cli.runs.run_dir import choose_device
@@ -163,7 +163,7 @@ def _probe(
             on_epoch=lambda state, event: done.append(event), on_event=pace,
         )  # fmt: skip
     if not state.best_model:
-        state.best_model = {name: value.clone() for name, value in model.state_dict().items()}
+        state.best_model = {n: value.clone() for n, value in trained_weights(model).items()}
     train_s = [n_targets / event.targets_per_s for event in done]
     if any(event.valid for event in done):
         pairs = zip(done, train_s, strict=True)
@@ -199,7 +199,7 @@ def _time_of(work: Callable[[Pace], object], pace: Pace, n: int) -> float:
 
 
 def _checkpoint_bytes(model: GRU4RecKG, *, has_average: bool) -> int:
-    """Bytes of a checkpoint: weights now and of the best epoch, averages, Adam's two moments."""
+    """Bytes of a checkpoint: weights and averages; of what is trained the best, two moments too."""
     weights: int = sum(weight.nbytes for weight in model.state_dict().values())
-    trained: int = sum(weight.nbytes for weight in model.parameters() if weight.requires_grad)
-    return (3 if has_average else 2) * weights + 2 * trained
+    trained: int = sum(weight.nbytes for weight in trained_weights(model).values())
+    return (2 if has_average else 1) * weights + 3 * trained
