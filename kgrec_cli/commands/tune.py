@@ -61,7 +61,9 @@ def tune(
     storage: Annotated[
         str | None,
         typer.Option(
-            metavar="URL", help="Database of the study (SQLAlchemy URL); default: its study.db."
+            metavar="URL",
+            help="Database of the study (SQLAlchemy URL), which several machines may share; "
+            "default: its study.db.",
         ),
     ] = None,
     dataset_option: opt.DatasetOption = None,

@@ -179,7 +179,15 @@ def run_search(
         tell_progress()
         at_once, n_new, is_waiting = 1, 0, False
         try:
-            while True:
+            while (stopped := stop_reason()) is None or shared.n_elsewhere:
+                if stopped is not None:
+                    if not is_waiting:
+                        on_event(Note("no point is left: waiting for trials of other processes"))
+                        is_waiting = True
+                    time.sleep(POLL_S)
+                    shared.read()
+                    tell_progress()
+                    continue
                 with closing(run_trials(points(), should_prune)) as outcomes:
                     for number, outcome in outcomes:
                         at_once = max(at_once, len(running) + shared.n_elsewhere)
@@ -198,15 +206,6 @@ def run_search(
                             raise KgrecError(line)
                         tell_progress()
                 shared.read()
-                if (stopped := stop_reason()) is None:  # a last trial undid an early stop
-                    continue
-                if not shared.n_elsewhere:
-                    break
-                if not is_waiting:
-                    on_event(Note("no point is left: waiting for the trials of other processes"))
-                    is_waiting = True
-                time.sleep(POLL_S)
-                tell_progress()
         except KeyboardInterrupt:
             stopped = "interrupted"
         finally:
