@@ -94,7 +94,6 @@ def train(
     from kgrec_cli.core.workers import join_workers
     from kgrec_cli.runs.run_dir import find_run
     from kgrec_cli.stages.base_settings import base_settings
-    from kgrec_cli.stages.estimate import estimate_training
     from kgrec_cli.stages.train import resume_train, run_train
     from kgrec_cli.trackers import tracking
 
@@ -146,6 +145,8 @@ def train(
                 )
             )  # fmt: skip
             if estimate:
+                from kgrec_cli.stages.estimate import estimate_training
+
                 if workers.count > 1:
                     raise UsageError("--estimate takes one process: run it without torchrun")
                 found = estimate_training(

@@ -15,6 +15,7 @@ from kgrec_cli.core.data.histories import vocabulary_of
 from kgrec_cli.core.data.splits import Split, check_targets, split_all
 from kgrec_cli.core.evaluation.measure import MeasureSettings, measure_model, merge_parts
 from kgrec_cli.core.model.gru4reckg import GRU4RecKG, ModelSettings, build_model
+from kgrec_cli.core.pace import Forecasting
 from kgrec_cli.core.training.epoch import TrainingSettings
 from kgrec_cli.core.training.fit import (
     TrainingState,
@@ -307,6 +308,7 @@ def _train(
                 raise KgrecError(f"{run_dir / CHECKPOINT}: {misfit}")
     if workers.count > 1:
         workers.check_same("the first weights (vectors, links, versions)", _digest(model))
+    on_event = Forecasting(on_event, settings.epochs - (state.epoch if state else 0))
 
     def save(state: TrainingState, event: EpochDone) -> None:
         if workers.number:
