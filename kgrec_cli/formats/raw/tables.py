@@ -104,10 +104,13 @@ def chunks(table: RawTable, columns: Mapping[str, int]) -> list[RawTable]:
     Only of columns whose type says what they hold: ids that are whole numbers or text, `rating` and
     `timestamp` that are numbers, dates or times. What other texts mean shows in all of them only.
     """
-    sources = [(part, content(part.file)) for part in (table, *table.parts)]
+    parts = (table, *table.parts)
+    if not all(is_parquet(part.file) for part in parts):
+        return []
     found: list[RawTable] = []
-    for part, source in sources:
-        if not isinstance(source, Path) or not is_parquet(part.file):
+    for part in parts:
+        source = content(part.file)
+        if not isinstance(source, Path):
             return []
         schema = scan(source).collect_schema()
         for name, number in columns.items():
