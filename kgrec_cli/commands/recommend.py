@@ -89,7 +89,7 @@ def recommend(
     from kgrec_cli.runs.item_search import ItemSearch
     from kgrec_cli.runs.recommender import load_recommender
     from kgrec_cli.runs.run_dir import find_run
-    from kgrec_cli.stages.recommend import Asked, read_lines, run_recommend_many
+    from kgrec_cli.stages.recommend import read_lines, run_recommend_many
 
     many = sum([all_users, users_file is not None, histories is not None])
     if sum([bool(user), items is not None, bool(item), many]) != 1:
@@ -116,14 +116,13 @@ def recommend(
             raise UsageError(f"{option}: no item in it; expected ITEM,ITEM,... or @FILE")
         return found
 
-    asked = Asked(
-        users=[line for _, line in read_lines(users_file)] if users_file else user,
-        histories_path=histories,
-        topk=topk,
-        hide_seen=not include_seen,
-        exclude=listed("--exclude", exclude) if exclude is not None else (),
-        candidates=listed("--candidates", candidates) if candidates is not None else None,
-    )
+    wishes: dict[str, Any] = {
+        "topk": topk,
+        "hide_seen": not include_seen,
+        "exclude": listed("--exclude", exclude) if exclude is not None else (),
+        "candidates": listed("--candidates", candidates) if candidates is not None else None,
+    }
+    users = [line for _, line in read_lines(users_file)] if users_file else user
     folder = Path()
     run_dir = find_run(folder, run)
     with console.listening(json_output) as on_event:
@@ -131,7 +130,14 @@ def recommend(
             run_dir, folder, device=device, threads=threads, on_event=on_event
         )
         if out is not None:
-            n_lists = run_recommend_many(recommender, asked, out, on_event=on_event)
+            n_lists = run_recommend_many(
+                recommender,
+                out,
+                users=users,
+                histories_path=histories,
+                on_event=on_event,
+                **wishes,
+            )
             if json_output:
                 console.emit_json({"run": run_dir.name, "lists": n_lists, "out": str(out)})
             else:
@@ -145,14 +151,7 @@ def recommend(
             history = [
                 each if known.get(each) else search.find_one(each, "--items") for each in history
             ]
-        lists = recommender.recommend(
-            user,
-            [history] if history else None,
-            topk=topk,
-            hide_seen=asked.hide_seen,
-            exclude=asked.exclude,
-            candidates=asked.candidates,
-        )
+        lists = recommender.recommend(users, [history] if history else None, **wishes)
         reasons = [recommender.explain(each) if explain else [] for each in lists]
     if json_output:
         console.emit_json([_as_json(*pair) for pair in zip(lists, reasons, strict=True)])

@@ -28,9 +28,11 @@ from kgrec_cli.dataset.filtering import (
     UNKNOWN_TO_RUN,
     USER,
     filter_interactions,
+    keeps_all,
     report_dropped,
     value_column,
 )
+from kgrec_cli.dataset.mapped import Mapped, map_histories
 from kgrec_cli.errors import KgrecError, unknown_name
 from kgrec_cli.events import Note, OnEvent, Warn
 from kgrec_cli.formats.atomic import is_parquet, place, read_atomic, read_header, read_parts
@@ -125,6 +127,14 @@ def load_dataset(
             )
     file_digests = tuple(sha256_of(path) for path in paths)
     _check_parquet(paths, file_digests)
+    if mapped := _map(paths[0], file_digests[0], settings, items, on_event):
+        return Dataset(
+            name=str(settings.dataset),
+            file_digests=(files.origin_sha256(paths[0], file_digests[0]),),
+            **mapped._asdict(),
+            catalogue=files.read_items(settings, folder),
+            links=files.read_links(settings, folder),
+        )
     read_rows, build_histories = _readers(paths, settings)
     table = pl.concat(
         [
@@ -167,6 +177,36 @@ def load_dataset(
         links=links,
         split=split if names else None,
     )
+
+
+def _map(
+    path: Path,
+    digest: str,
+    settings: Settings,
+    items: Vocabulary | None,
+    on_event: OnEvent,
+) -> Mapped | None:
+    """The histories of a Parquet file that `prepare` wrote, where all its rows are asked for.
+
+    None where rows may have to be looked at one by one: the settings filter them, or the items are
+    those of another data set.
+    """
+    warnings = files.recorded_warnings(path, digest) if is_parquet(path) else None
+    if warnings is None or not keeps_all(settings):
+        return None
+    fields = {settings.USER_ID_FIELD: USER, settings.ITEM_ID_FIELD: ITEM}
+    if (time := time_field(path, read_header(path), settings)) is None:
+        return None
+    try:
+        mapped = map_histories(path, digest, {**fields, time: TIME})
+    except KgrecError as error:
+        on_event(Warn(f"{error}; so the interactions are read into memory"))
+        return None
+    if mapped is None or (items is not None and items.tokens != mapped.items.tokens):
+        return None
+    for line in warnings:
+        on_event(Warn(line))
+    return mapped
 
 
 def _check_parquet(paths: Sequence[Path], digests: Sequence[str]) -> None:

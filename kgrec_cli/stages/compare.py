@@ -101,7 +101,7 @@ class Change:
     metric: str
     n_users: int
     difference: Difference
-    p_holm: float
+    p_holm: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -123,20 +123,14 @@ class Comparison:
 
     def changes(self) -> list[Change]:
         """The differences in `SHOWN` at the cutoff, of all pairs; Holm's p is of their number."""
-        shown = [
-            (number, side.name, view, f"{name}@{self.cutoff}", pair)
+        changes = [
+            Change(number, side.name, view, metric, pair.n_users, pair.differences[view][metric])
             for number, (side, pair) in enumerate(zip(self.sides[1:], self.pairs, strict=True), 2)
             for view in VIEWS
-            for name in SHOWN
+            for metric in (f"{name}@{self.cutoff}" for name in SHOWN)
         ]
-        differences = [pair.differences[view][metric] for *_, view, metric, pair in shown]
-        corrected = holm([difference.p_value for difference in differences])
-        return [
-            Change(number, run, view, metric, pair.n_users, difference, p_holm)
-            for (number, run, view, metric, pair), difference, p_holm in zip(
-                shown, differences, corrected, strict=True
-            )
-        ]
+        corrected = holm([change.difference.p_value for change in changes])
+        return [replace(change, p_holm=p) for change, p in zip(changes, corrected, strict=True)]
 
 
 def run_compare(

@@ -1,9 +1,9 @@
 """`kgrec recommend` for many: a run, and users or histories in, a file of all lists out."""
 
 import json
-from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
@@ -25,37 +25,30 @@ ROW_BYTES = 72  # rank, score and three texts by reference
 LINE_SHAPE = '["ITEM", ...] or {"user": "NAME", "items": ["ITEM", ...]}'
 
 
-@dataclass(frozen=True)
-class Asked:
-    """Whose lists are asked for, and which items they may hold; see `Recommender.recommend`.
-
-    Without `users` and `histories_path` the lists of all users of the data set.
-    """
-
-    users: Sequence[str] | None = None
-    histories_path: Path | None = None
-    topk: int = 10
-    hide_seen: bool = True
-    exclude: Collection[str] = ()
-    candidates: Collection[str] | None = None
-
-
 def run_recommend_many(
-    recommender: Recommender, asked: Asked, out_path: Path, *, on_event: OnEvent
+    recommender: Recommender,
+    out_path: Path,
+    *,
+    users: Sequence[str] | None = None,
+    histories_path: Path | None = None,
+    topk: int = 10,
+    on_event: OnEvent,
+    **wishes: Any,
 ) -> int:
     """Writes the lists to a file, some hundreds at a time; returns how many lists.
 
-    Columns: user, rank, item, title, score.
+    Columns: user, rank, item, title, score. Without `users` and `histories_path` the lists are
+    those of all users of the data set. `wishes` are further arguments of `Recommender.recommend`.
 
     Raises:
         KgrecError: A missing or damaged file, or one that cannot be written.
     """
     check_export_path(out_path)
-    n_rows = MAX_CHUNK_ROWS * min(asked.topk, len(recommender.items) - 1)
-    check_memory(ROW_BYTES * n_rows, f"--topk {asked.topk}: {n_rows:,} rows at once")
-    users, histories = asked.users, None
-    if asked.histories_path is not None:
-        histories = read_histories(asked.histories_path, recommender, on_event)
+    n_rows = MAX_CHUNK_ROWS * min(topk, len(recommender.items) - 1)
+    check_memory(ROW_BYTES * n_rows, f"--topk {topk}: {n_rows:,} rows at once")
+    histories = None
+    if histories_path is not None:
+        histories = read_histories(histories_path, recommender, on_event)
     elif users is not None:
         users = known_users(users, recommender, on_event)
     n_written = 0
@@ -63,13 +56,7 @@ def run_recommend_many(
     def chunks() -> Iterator[pl.DataFrame]:
         nonlocal n_written
         for chunk in recommender.recommend_all(
-            users,
-            histories,
-            topk=asked.topk,
-            hide_seen=asked.hide_seen,
-            exclude=asked.exclude,
-            candidates=asked.candidates,
-            on_event=on_event,
+            users, histories, topk=topk, on_event=on_event, **wishes
         ):
             n_written += int((chunk["rank"] == 1).sum())
             yield chunk

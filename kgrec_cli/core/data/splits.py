@@ -3,6 +3,7 @@
 A target is an index into `Histories.items`; the events before it are its history.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,6 +11,9 @@ from numpy.typing import NDArray
 
 from kgrec_cli.core.data.histories import Histories, Ints, first_events
 from kgrec_cli.errors import KgrecError
+
+BLOCK = 2**15
+"""Histories that are looked at together, where all at once would take too much memory."""
 
 
 @dataclass(frozen=True)
@@ -145,10 +149,34 @@ def item_popularity(
     With `targets_only` a user's first event does not count, as in RecBole, which counts training
     samples.
     """
-    in_training = training_events(histories, split)
-    if targets_only:
-        in_training[histories.offsets[:-1]] = False
-    return np.bincount(histories.items[in_training], minlength=n_items)
+    counts = np.zeros(n_items, dtype=np.int64)
+    for of_block, split_of_block in _blocks(histories, split):
+        in_training = training_events(of_block, split_of_block)
+        if targets_only:
+            in_training[of_block.offsets[:-1]] = False
+        counts += np.bincount(of_block.items[in_training], minlength=n_items)
+    return counts
+
+
+def _blocks(histories: Histories, split: Split) -> Iterator[tuple[Histories, Split]]:
+    """Some histories after others, each block with its split: an event takes 8 bytes and more."""
+    for begin in range(0, len(histories), BLOCK):
+        offsets = histories.offsets[begin : begin + BLOCK + 1]
+        first, users = offsets[0], slice(begin, begin + BLOCK)
+        events = slice(first, offsets[-1])
+        yield (
+            Histories(
+                histories.items[events],
+                offsets - first,
+                histories.times[events],
+                histories.user_ids[users],
+            ),
+            replace(
+                split,
+                train_end=split.train_end[users] - first,
+                valid_end=split.valid_end[users] - first,
+            ),
+        )
 
 
 def targets_between(histories: Histories, split: Split, first: Ints, last: Ints) -> Ints:
@@ -181,15 +209,25 @@ def test_targets(histories: Histories, split: Split) -> Ints:
 test_targets.__test__ = False  # type: ignore[attr-defined]  # no test, whatever pytest thinks
 
 
+def n_train_targets(histories: Histories, split: Split) -> int:
+    """The number of training targets, which are not made for that: they take 8 bytes each."""
+    return _count_between(histories, split, histories.offsets[:-1], split.train_end)
+
+
+def _count_between(histories: Histories, split: Split, first: Ints, last: Ints) -> int:
+    """The number of `targets_between`."""
+    return int(np.maximum(last - np.maximum(first, earliest_targets(histories, split)), 0).sum())
+
+
 def check_targets(histories: Histories, split: Split, *, validate: bool) -> None:
     """Checks that there is something to train on and, with `validate`, something to stop by.
 
     Raises:
         KgrecError: The training or the validation part is empty.
     """
-    if len(train_targets(histories, split)) == 0:
+    if not n_train_targets(histories, split):
         raise KgrecError("the training part is empty: no user has two interactions in it")
-    if validate and len(valid_targets(histories, split)) == 0:
+    if validate and not _count_between(histories, split, split.train_end, split.valid_end):
         raise KgrecError(
             "the validation part is empty, so nothing can stop the training: a user needs four "
             "interactions to give one under LS: valid_and_test; more data or another eval_args"

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, cast
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel
@@ -107,8 +108,8 @@ def fit(
         KgrecError: No training target, or no validation target to stop by, or losses, weights or
             scores that are not finite. `on_epoch` has not seen that epoch.
     """
-    targets = splits.train_targets(histories, split)
-    valid = splits.valid_targets(histories, split) if validate else targets[:0]
+    n_targets = splits.n_train_targets(histories, split)
+    valid = splits.valid_targets(histories, split) if validate else np.zeros(0, dtype=np.int64)
     splits.check_targets(histories, split, validate=validate)
     optimizer = build_optimizer(model, settings, device, workers)
     state = state or TrainingState()
@@ -118,6 +119,7 @@ def fit(
             model.seen_bias.fill_(splits.repeat_log_ratio(histories, split, n_items))
     if state.epoch:
         model.load_state_dict(state.model)
+        state.model = model.state_dict()  # those of the checkpoint are not kept beside them
         groups = optimizer.state_dict()["param_groups"]
         optimizer.load_state_dict({**state.optimizer, "param_groups": groups})
     averaged = average_weights(model, settings.ema_decay) if settings.ema_decay else None
@@ -130,7 +132,7 @@ def fit(
     while not state.is_finished(settings):
         began = time.perf_counter()
         epoch = state.epoch + 1
-        loss = runner.run(epoch, len(targets), on_event)
+        loss = runner.run(epoch, n_targets, on_event)
         _check_weights(model, epoch, settings.learning_rate)
         trained_s = time.perf_counter() - began
         metrics: dict[str, float] = {}
@@ -148,7 +150,7 @@ def fit(
             epoch=state.epoch,
             epochs=settings.epochs,
             loss=loss,
-            targets_per_s=len(targets) / trained_s,
+            targets_per_s=n_targets / trained_s,
             elapsed_s=elapsed_s,
             remaining_s=elapsed_s * (settings.epochs - state.epoch),
             best=is_best,
@@ -223,6 +225,7 @@ def update_best(
     if not validate or (score is not None and score >= state.best_score):
         state.best_score = 0.0 if score is None else score
         state.best_epoch = state.epoch
+        state.best_model = {}  # first, so that the memory never holds two
         state.best_model = {name: value.clone() for name, value in weights().items()}
         state.n_not_better = 0
         return validate

@@ -218,16 +218,9 @@ def _order_day_and_month(parts: pl.DataFrame, text: pl.Series, where: str) -> pl
 
 def _example_format(example: str, order: str) -> str:
     """The `--time-format` of a date that begins with day and month in that order."""
-    digits = iter([f"%{order[0]}", f"%{order[1]}", "%Y"])
-    half = example.rstrip(".").lower().endswith("m")
-    digits_of_clock = iter(["%I" if half else "%H", "%M", "%S", "%f"])
-    shown, previous = "", ""
-    for char in example:
-        if char.isdigit() and not previous.isdigit():
-            shown += next(digits, "") or next(digits_of_clock, "")
-        elif not char.isdigit() and not char.isalpha():
-            shown += char
-        elif char.isalpha() and not previous.isalpha():
-            shown += "%p" if half else char
-        previous = char
-    return shown
+    has_half = re.search(r"[ap]\.?m\.?$", example, re.IGNORECASE) is not None
+    codes = iter(
+        [f"%{order[0]}", f"%{order[1]}", "%Y", "%I" if has_half else "%H", "%M", "%S", "%f"]
+    )
+    shown = re.sub(r"\d+", lambda _: next(codes, ""), example)
+    return re.sub(r"[ap]\.?m\.?$", "%p", shown, flags=re.IGNORECASE)
