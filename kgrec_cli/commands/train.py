@@ -92,7 +92,6 @@ def train(
     """Train GRU4RecKG (or GRU4Rec) and measure it on the validation and test parts."""
     from kgrec_cli.config import resolve_settings
     from kgrec_cli.runs.run_dir import find_run
-    from kgrec_cli.stages.estimate import estimate_training
     from kgrec_cli.stages.train import base_settings, resume_train, run_train
     from kgrec_cli.trackers import tracking
 
@@ -132,6 +131,8 @@ def train(
             on_note=console.note,
         )
         if estimate:
+            from kgrec_cli.stages.estimate import estimate_training
+
             with console.listening(json_output) as on_event:
                 found = estimate_training(
                     settings, folder, n_seeds=seeds, on_all_data=on_all_data,

@@ -13,6 +13,7 @@ from kgrec_cli.core.cores import warn_of_busy_cores
 from kgrec_cli.core.data.splits import Split, check_targets, split_all
 from kgrec_cli.core.evaluation.measure import MeasureSettings, measure_model, merge_parts
 from kgrec_cli.core.model.gru4reckg import GRU4RecKG, ModelSettings, build_model
+from kgrec_cli.core.pace import Forecasting
 from kgrec_cli.core.training.epoch import TrainingSettings
 from kgrec_cli.core.training.fit import (
     TrainingState,
@@ -336,6 +337,7 @@ def _train(
             misfit = find_state_misfit(state, model, has_average=settings.ema_decay > 0)
             if misfit:
                 raise KgrecError(f"{run_dir / CHECKPOINT}: {misfit}")
+    on_event = Forecasting(on_event, settings.epochs - (state.epoch if state else 0))
 
     def save(state: TrainingState, event: EpochDone) -> None:
         if workers.number:

@@ -119,6 +119,7 @@ def fit(
             model.seen_bias.fill_(splits.repeat_log_ratio(histories, split, n_items))
     if state.epoch:
         model.load_state_dict(state.model)
+        state.model = model.state_dict()  # those of the checkpoint are not kept beside them
         groups = optimizer.state_dict()["param_groups"]
         optimizer.load_state_dict({**state.optimizer, "param_groups": groups})
     averaged = average_weights(model, settings.ema_decay) if settings.ema_decay else None
@@ -224,6 +225,7 @@ def update_best(
     if not validate or (score is not None and score >= state.best_score):
         state.best_score = 0.0 if score is None else score
         state.best_epoch = state.epoch
+        state.best_model = {}  # first, so that the memory never holds two
         state.best_model = {name: value.clone() for name, value in weights().items()}
         state.n_not_better = 0
         return validate
