@@ -20,6 +20,7 @@ from kgrec_cli.core.data.histories import (
     build_vocabulary,
 )
 from kgrec_cli.core.data.splits import Split
+from kgrec_cli.core.memory import check_memory
 from kgrec_cli.dataset import files
 from kgrec_cli.dataset.checks import check_times, doubts, time_field
 from kgrec_cli.dataset.filtering import (
@@ -36,10 +37,13 @@ from kgrec_cli.dataset.mapped import Mapped, map_histories
 from kgrec_cli.errors import KgrecError, unknown_name
 from kgrec_cli.events import Note, OnEvent, Warn
 from kgrec_cli.formats.atomic import is_parquet, place, read_atomic, read_header, read_parts
+from kgrec_cli.formats.atomic_parquet import count_rows
 from kgrec_cli.formats.files import sha256_of
 from kgrec_cli.settings import Settings
 
 PART = "part"
+ROW_BYTES = 64
+"""What an interaction takes at most while it is read, measured."""
 ReadRows = Callable[[Path, Settings, OnEvent], pl.DataFrame]
 BuildHistories = Callable[[pl.DataFrame], tuple[Histories, Split]]
 
@@ -262,6 +266,10 @@ def _build_histories(table: pl.DataFrame) -> tuple[Histories, Split]:
 def _read_interactions(path: Path, settings: Settings, on_event: OnEvent) -> pl.DataFrame:
     """Columns user_id, item_id (Categorical), timestamp, and the fields that val_interval names."""
     header = read_header(path, settings.field_separator)
+    if is_parquet(path):
+        n_rows = count_rows(path)
+        what = f"{path}: {n_rows:,} interactions, read whole (docs/scaling.md says when)"
+        check_memory(ROW_BYTES * n_rows, what)
     fields = {settings.USER_ID_FIELD: USER, settings.ITEM_ID_FIELD: ITEM}
     if (time := time_field(path, header, settings)) is not None:
         fields[time] = TIME

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from kgrec_cli.core.data.histories import Histories, Vocabulary, build_histories, vocabulary_of
 from kgrec_cli.formats.atomic import read_parts
 from kgrec_cli.formats.files import staging, write_table
-from kgrec_cli.formats.locks import InUse, only_writer
+from kgrec_cli.formats.locks import InUse, only_writer, remove_leftovers
 
 VERSION = 1  # of what the files hold: those of another version are not read
 BLOCK_EVENTS = 2**22
@@ -53,6 +53,7 @@ def map_histories(path: Path, digest: str, fields: Mapping[str, str]) -> Mapped 
     """
     key = hashlib.sha256("\n".join([str(VERSION), digest, *fields]).encode()).hexdigest()[:16]
     mapped_dir = path.parent / "mapped" / key
+    remove_leftovers(mapped_dir.parent)
     while not mapped_dir.is_dir():
         try:
             with only_writer(mapped_dir), staging(mapped_dir) as staging_dir:

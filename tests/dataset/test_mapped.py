@@ -11,6 +11,7 @@ from kgrec_cli import api
 from kgrec_cli.core.data.histories import vocabulary_of
 from kgrec_cli.dataset import mapped
 from kgrec_cli.dataset.load import Dataset, load_dataset
+from kgrec_cli.errors import KgrecError
 from kgrec_cli.events import Event, Warn
 from kgrec_cli.formats import atomic_parquet
 from kgrec_cli.settings import Settings
@@ -129,6 +130,17 @@ def test_a_full_disk_is_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert "cannot write (No space left on device)" in warning
     assert warning.endswith("so the interactions are read into memory")
     assert mapped_folders(tmp_path) == []
+
+
+def test_too_little_memory_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    prepare(tmp_path, 1)
+    monkeypatch.setattr("kgrec_cli.core.memory.memory_limit", lambda: 60 * 64 - 1)
+    assert len(load(tmp_path).histories.items) == 60  # mapped
+    with pytest.raises(
+        KgrecError, match=r"60 interactions, read whole \(docs/scaling.md"
+    ) as caught:
+        load(tmp_path, rm_dup_inter="first")
+    assert "\n" not in str(caught.value)
 
 
 def test_another_process_makes_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,6 +14,7 @@ from typing import Literal
 import polars as pl
 
 from kgrec_cli.core.data.sanity import LARGEST_FLOAT_TIME
+from kgrec_cli.core.memory import check_memory
 from kgrec_cli.errors import KgrecError, shorten
 from kgrec_cli.events import Note, OnEvent, ignore_event
 from kgrec_cli.formats.raw.choice import KINDS, ColumnChoice, choose_columns, time_like_columns
@@ -30,10 +31,12 @@ from kgrec_cli.formats.raw.tables import (
     read_columns,
 )
 from kgrec_cli.formats.raw.times import FORMAT_HINT, add_offsets, parse_times
-from kgrec_cli.formats.raw.typed import EXTRA
+from kgrec_cli.formats.raw.typed import EXTRA, count_rows
 
 OnBadRow = Literal["error", "skip"]
 
+ROW_BYTES = 100
+"""What a row of a log takes at most while it is parsed."""
 CHECK_COLUMNS = ", so check which column is which"
 
 
@@ -106,6 +109,10 @@ def read_raw_interactions(
     )
     if new_folder and choice.time_format is None and (found := chunks(table, columns)):
         return _store(found, parse, new_folder())
+    if table.kind == "Parquet":
+        n_rows = sum(count_rows(part.file) for part in (table, *table.parts))
+        what = f"{file.where}: {n_rows:,} rows, read whole (docs/scaling.md says when)"
+        check_memory(ROW_BYTES * n_rows, what)
     return parse(table)
 
 

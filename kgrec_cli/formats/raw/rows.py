@@ -13,7 +13,7 @@ import polars as pl
 
 from kgrec_cli.core.data.filters import Keep, drop_duplicates
 
-SHARE_ROWS = 2**24
+SHARE_ROWS = 2**23
 ROW = "row"
 _IDS = ("user_id", "item_id")
 

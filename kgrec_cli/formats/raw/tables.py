@@ -20,6 +20,7 @@ from kgrec_cli.formats.raw.files import RawFile, content, first_lines, is_parque
 from kgrec_cli.formats.raw.typed import (
     EXTRA,
     as_text,
+    count_rows,
     is_json_object,
     json_texts,
     read_parquet,
@@ -35,7 +36,7 @@ BAD_ROW_SCHEMA = {
     "row": pl.String,
 }
 SAMPLE_LINES = 200
-CHUNK_ROWS = 2**22
+CHUNK_ROWS = 2**21
 ENCLOSED = r'(?s)^"((?:[^"]|"")*)"$'
 Quotes = Literal["none", "enclose", "text"]
 _SHOWN = {"\t": "TAB", " ": "a space", "\\t": "a backslash and a t", "||": "'||'"}
@@ -103,10 +104,13 @@ def chunks(table: RawTable, columns: Mapping[str, int]) -> list[RawTable]:
     Only of columns whose type says what they hold: ids that are whole numbers or text, `rating` and
     `timestamp` that are numbers, dates or times. What other texts mean shows in all of them only.
     """
-    sources = [(part, content(part.file)) for part in (table, *table.parts)]
+    parts = (table, *table.parts)
+    if not all(is_parquet(part.file) for part in parts):
+        return []
     found: list[RawTable] = []
-    for part, source in sources:
-        if not isinstance(source, Path) or not is_parquet(part.file):
+    for part in parts:
+        source = content(part.file)
+        if not isinstance(source, Path):
             return []
         schema = scan(source).collect_schema()
         for name, number in columns.items():
@@ -119,7 +123,7 @@ def chunks(table: RawTable, columns: Mapping[str, int]) -> list[RawTable]:
             is_time = name == "timestamp" and (kind.is_float() or kind in (pl.Date, pl.Datetime))
             if name == "offset" or not (is_text or is_number or is_time):
                 return []
-        n_rows = scan(source).select(pl.len()).collect().item()
+        n_rows = count_rows(part.file)
         part = replace(part, parts=())
         found += [
             replace(part, rows=(start, min(CHUNK_ROWS, n_rows - start)))

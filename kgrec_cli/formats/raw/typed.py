@@ -124,6 +124,12 @@ def scan(source: Path | bytes) -> pl.LazyFrame:
     return pl.scan_parquet(io.BytesIO(source) if isinstance(source, bytes) else source, glob=False)
 
 
+def count_rows(file: RawFile) -> int:
+    """The rows of a Parquet file."""
+    n_rows: int = scan(content(file)).select(pl.len()).collect().item()
+    return n_rows
+
+
 def is_json_object(line: str) -> bool:
     """True when a line is a JSON object, as each of JSON lines is."""
     return line.lstrip().startswith("{") and isinstance(_parse(line), dict)

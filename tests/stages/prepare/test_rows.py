@@ -115,6 +115,15 @@ def test_parts_of_other_columns_are_one_line(tmp_path: Path, in_files: pytest.Mo
     assert "\n" not in str(caught.value)
 
 
+def test_too_little_memory_is_one_line(tmp_path: Path, in_files: pytest.MonkeyPatch) -> None:
+    log = write_log(tmp_path, 1)
+    in_files.setattr("kgrec_cli.core.memory.memory_limit", lambda: 5999)
+    prepare(log, tmp_path / "parts")
+    in_files.setattr(tables, "CHUNK_ROWS", 60)
+    with pytest.raises(KgrecError, match=r"a\.parquet: 60 rows, read whole \(docs/scaling.md"):
+        prepare(log, tmp_path / "whole")
+
+
 def test_a_full_disk_leaves_the_data_set_as_it_was(
     tmp_path: Path, in_files: pytest.MonkeyPatch
 ) -> None:
