@@ -178,7 +178,7 @@ def main() -> None:
         result["speed"] = measure_speed(options.folder, options.pairs, options.steps)
     if "memory" in options.parts:
         if not (options.folder / "dataset" / "large").is_dir():
-            write_interactions(options.folder / "dataset", 100_000, 20_000, 5_000_000)
+            write_interactions(options.folder / "dataset", 100_000, 20_000, 5_000_000, 0)
         result["memory"] = {
             "dataset": "5,000,000 interactions, 100,000 users, 20,000 items",
             **{str(count): measure(options.folder, "large", count, 3) for count in (1, 2, 4)},
