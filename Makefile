@@ -68,6 +68,7 @@ test-long: setup
 	$(BIN)/python -m benchmarks.reliability.kills --record
 	$(BIN)/python -m benchmarks.reliability.fuzz --record
 	$(BIN)/python -m benchmarks.speed.dumps --triples 20 --record
+	$(BIN)/python -m benchmarks.speed.large --folder build --interactions 10 --record
 
 # Beside the real RecBole, in a virtual environment of its own (Python 3.11).
 parity: setup .venv-recbole/installed

@@ -9,7 +9,7 @@ import json
 import os
 import platform
 import subprocess
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,7 @@ class Row:
         date: The day on which its weights were written, or a baseline measured.
         threads: CPU threads of the training.
         remark: What the page has to say of it: a training that was cut short, for instance.
+        slices: By slice of the targets (ties and gaps in time) `n_targets` and NDCG@10, masked.
     """
 
     name: str
@@ -51,6 +52,7 @@ class Row:
     date: str
     threads: int
     remark: str = ""
+    slices: Views = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

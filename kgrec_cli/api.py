@@ -215,7 +215,8 @@ def train(
         The run folder, its best epoch, its metrics.
     """
     from kgrec_cli.runs.run_dir import find_run
-    from kgrec_cli.stages.train import base_settings, run_train
+    from kgrec_cli.stages.base_settings import base_settings
+    from kgrec_cli.stages.train import run_train
     from kgrec_cli.trackers import tracking
 
     folder = Path(folder)

@@ -30,7 +30,7 @@ from kgrec_cli.commands.runs import runs
 from kgrec_cli.commands.serve import serve
 from kgrec_cli.commands.train import train
 from kgrec_cli.commands.tune import tune
-from kgrec_cli.errors import KgrecError, Stopped
+from kgrec_cli.errors import KgrecError, Stopped, is_lack_of_memory, shorten
 
 SPIN_COUNT = "1000"
 """How long torch's threads spin for each other before they sleep: briefly.
@@ -131,7 +131,8 @@ def run(arguments: Sequence[str]) -> int:
             console.show_error("stopped")
         return code
     except KgrecError as error:
-        console.show_error(str(error))
+        if str(error):  # empty where another process of this machine has said it
+            console.show_error(str(error))
         cause = error.__cause__
         if cause is not None and terminal.level == terminal.VERBOSE:
             console.note(f"because of {type(cause).__name__}: {cause}")
@@ -147,7 +148,10 @@ def run(arguments: Sequence[str]) -> int:
     except KeyboardInterrupt:
         console.show_error("stopped")
         return 130
-    except Exception:
+    except Exception as error:
+        if is_lack_of_memory(error):
+            console.show_error(f"not enough memory ({shorten(str(error) or 'none is left', 120)})")
+            return KgrecError.exit_code
         if stopping.received() is None:
             raise
         console.show_error("stopped")  # a library made another error of the KeyboardInterrupt

@@ -11,7 +11,7 @@ from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, Tex
 from rich.text import Text
 
 from kgrec_cli import terminal
-from kgrec_cli.events import EpochDone, Event, Note, OnEvent, Warn
+from kgrec_cli.events import EpochDone, Event, Forecast, Note, OnEvent, Warn
 from kgrec_cli.events import Progress as ProgressEvent
 from kgrec_cli.stopping import working
 from kgrec_cli.terminal import VERBOSE, duration, print_line
@@ -68,6 +68,8 @@ class Display:
                 print_line(self.console, line, label="warning: ", style="yellow")
             case Note(text):
                 self.note(text)
+            case Forecast():
+                self.note(_describe(event))
             case ProgressEvent() if not self.quiet:
                 self.draw_bar(event)
             case EpochDone() if not self.quiet:
@@ -181,6 +183,14 @@ class _TimeLeft(ProgressColumn):
             return Text("")
         left = (now - began_at) * (task.total - task.completed) / done
         return Text(f"{duration(max(0, left - (time.monotonic() - now)))} left", style="cyan")
+
+
+def _describe(event: Forecast) -> str:
+    total = duration(event.epoch_s * event.epochs * event.runs)
+    if event.runs > 1:
+        return f"at most {total} for {event.runs:,} trainings of {event.epochs:,} epochs"
+    text = f"about {duration(event.epoch_s)} an epoch, at most {total} for {event.epochs:,} epochs"
+    return text + (f", {event.memory / 1e9:.1f} GB of memory" if event.memory else "")
 
 
 def _amount(done: float, unit: str, total: float | None = None) -> str:

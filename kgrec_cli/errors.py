@@ -23,6 +23,12 @@ class UsageError(KgrecError):
     exit_code = 2
 
 
+def is_lack_of_memory(error: Exception) -> bool:
+    """Whether a library could not get the memory that it asked for (torch has no error for it)."""
+    texts = ("can't allocate memory", "out of memory", "Cannot allocate memory")
+    return isinstance(error, MemoryError) or any(text in str(error) for text in texts)
+
+
 def nearest(name: str, valid: Iterable[str]) -> str | None:
     """The valid name with the fewest changes from `name`, case aside; None if none is close."""
     from rapidfuzz.distance import OSA  # late: only a mistake needs it

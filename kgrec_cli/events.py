@@ -74,6 +74,23 @@ class EpochDone:
 
 
 @dataclass(frozen=True)
+class Forecast:
+    """What a long training has ahead of it, told once, by its first seconds.
+
+    Attributes:
+        epoch_s: Seconds of an epoch, without validation.
+        epochs: The most there can be of a training.
+        runs: Trainings.
+        memory: Bytes that the process had at most so far; 0 where that is not known.
+    """
+
+    epoch_s: float
+    epochs: int
+    runs: int
+    memory: int
+
+
+@dataclass(frozen=True)
 class RunStarted:
     """A run is about to be trained.
 
@@ -103,7 +120,7 @@ class RunDone:
     metrics: Mapping[str, float]
 
 
-Event = Note | Warn | Progress | EpochDone | RunStarted | RunDone
+Event = Note | Warn | Progress | EpochDone | Forecast | RunStarted | RunDone
 OnEvent = Callable[[Event], None]
 
 

@@ -72,6 +72,20 @@ def table(plan: str, results: Results | None) -> str:
     return "\n".join(lines)
 
 
+def slices_table(results: Results) -> str:
+    """The rows by ties and gaps in time, in Markdown; empty where the file has none."""
+    rows = [row for row in results.rows if row.slices]
+    if not rows:
+        return ""
+    counts = {name: of_slice["n_targets"] for name, of_slice in rows[0].slices.items()}
+    heads = [f"{name} ({count:,})" for name, count in counts.items()]
+    lines = [f"| {SHOWN} masked | {' | '.join(heads)} |", "|---|" + "---|" * len(heads)]
+    for row in rows:
+        cells = [f"{row.slices[name][METRIC]:.4f}" for name in counts]
+        lines.append(f"| {row.name} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
 def show_view(row: str, view: str) -> str:
     """A row, with its view where that is not the masked one."""
     return row if view == MASKED else f"{row}, {VIEWS[view]}"
@@ -144,6 +158,8 @@ def tables(by_plan: dict[str, Results | None]) -> str:
         parts.append(table(plan, results))
         if results.changes:
             parts.append(changes_table(results))
+        if slices := slices_table(results):
+            parts.append(slices)
     return "\n\n".join(parts)
 
 

@@ -45,6 +45,7 @@ from kgrec_cli.core.data.splits import Split, item_popularity
 from kgrec_cli.core.evaluation.baselines import measure_baseline
 from kgrec_cli.core.evaluation.bootstrap import holm, paired_differences, user_means
 from kgrec_cli.core.evaluation.measure import Measured, MeasureSettings, gains, measure
+from kgrec_cli.core.evaluation.slices import slice_metrics, time_groups
 from kgrec_cli.dataset.load import Dataset, load_dataset, split_dataset
 from kgrec_cli.events import ignore_event
 from kgrec_cli.runs.held_out import evaluation_settings, load_held_out
@@ -66,18 +67,21 @@ class Seeds:
         values: By view NDCG@10, float64 (S, U), by seed and user; users in the order of tokens.
         n_targets: int64 (U,), test targets of each user.
         users: Their tokens.
+        slices: Of each seed, by slice of the targets: `n_targets` and NDCG@10, masked.
     """
 
     metrics: list[Views]
     values: dict[str, NDArray[np.float64]]
     n_targets: NDArray[np.int64]
     users: list[str]
+    slices: list[Views]
 
     def add(self, other: "Seeds") -> "Seeds":
         """With further seeds; an AssertionError where users or targets are others."""
         self.check(other)
         values = {view: np.concatenate([self.values[view], other.values[view]]) for view in VIEWS}
-        return Seeds(self.metrics + other.metrics, values, self.n_targets, self.users)
+        metrics, slices = self.metrics + other.metrics, self.slices + other.slices
+        return Seeds(metrics, values, self.n_targets, self.users, slices)
 
     def check(self, other: "Seeds") -> None:
         """That both have the same users, each with as many targets."""
@@ -94,7 +98,9 @@ def seed_of(measured: Measured, dataset: Dataset) -> Seeds:
         view: user_means(rows, gains(METRIC, ranks, CUTOFF))[None]
         for view, ranks in measured.views.items()
     }
-    return Seeds([measured.metrics], values, np.bincount(rows), users.tolist())
+    groups = time_groups(dataset.histories, measured.targets)
+    slices = slice_metrics(measured.views[MASKED], groups, [METRIC], [CUTOFF])
+    return Seeds([measured.metrics], values, np.bincount(rows), users.tolist(), [slices])
 
 
 def changes_of(steps: list[Step], rows: Mapping[str, Seeds]) -> list[Change]:
@@ -147,6 +153,10 @@ def row_of(name: str, seeds: Seeds, numbers: list[int], **told: Any) -> Row:
         },
         intervals=intervals,
         by_seed={view: [each[view][shown] for each in seeds.metrics] for view in VIEWS},
+        slices={
+            name: {key: mean(each[name][key] for each in seeds.slices) for key in of_slice}
+            for name, of_slice in seeds.slices[0].items()
+        },
         threads=1,
         **told,
     )

@@ -9,8 +9,8 @@ from typing import Any
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
-PASSING = ("elapsed_s", "targets_per_s", "train_s", "command", "metrics_s")
-"""Keys of JSON files that hold a time, or the name of a run."""
+PASSING = ("elapsed_s", "targets_per_s", "train_s", "command", "metrics_s", "worker")
+"""Keys that hold a time, or the name of a run or a process."""
 NOT_COMPARED = ("study.db", "chart.html")  # dates; the leaderboard has what counts
 RUN_TIME = re.compile(r"-\d{8}-\d{6}(-\d+)?")
 

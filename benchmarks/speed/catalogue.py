@@ -49,7 +49,7 @@ from kgrec_cli.core.workers import ALONE
 from kgrec_cli.dataset.load import load_dataset
 from kgrec_cli.events import ignore_event
 from kgrec_cli.runs.run_dir import finish_run, new_run
-from kgrec_cli.runs.run_files import CHECKPOINT, write_tensors
+from kgrec_cli.runs.run_files import CHECKPOINT, HISTORY, write_tensors
 from kgrec_cli.settings import Settings
 
 PARTS = ("CE", "SSM", "recommend")
@@ -201,6 +201,11 @@ def measure_commands(folder: Path, options: argparse.Namespace) -> dict[str, Any
         seconds, peak, _ = run_child(folder, "kgrec_cli", *arguments, *threads, stop_at=stop_at)
         report[name] = {"seconds": seconds, "peak_gib": peak}
         print(f"kgrec {name}: {seconds:.0f} s, peak {peak:.2f} GiB", flush=True)
+    n_targets = options.rows - 3 * options.users  # all but each user's first and last two
+    rows = [json.loads(line) for line in (run_dir / HISTORY).read_text().splitlines()]
+    report["valid_s_per_target"] = [
+        (row["elapsed_s"] - n_targets / row["targets_per_s"]) / options.users for row in rows
+    ]
     return report
 
 

@@ -1,7 +1,7 @@
 """Where the time of a training step goes.
 
     make parity                             # once: RecBole's bundled ml-100k comes with it
-    .venv/bin/python -m benchmarks.speed.profile [--epochs 3] [--set seen_bias=true]
+    .venv/bin/python -m benchmarks.speed.profile [--threads 1] [--epochs 3] [--set seen_bias=true]
 
 The data and sizes of `benchmarks.speed.training`, kgrec's default. Clocks stand around the parts of
 a step; then one more epoch under torch's profiler tells how much of it are matrix products. Run it
@@ -31,6 +31,7 @@ from kgrec_cli.core.training.losses import cross_entropy_in_chunks
 from kgrec_cli.dataset.features import load_feature_tables
 from kgrec_cli.dataset.load import load_dataset, split_dataset
 from kgrec_cli.events import ignore_event
+from kgrec_cli.runs.run_dir import keep_freed_memory
 
 CPU = torch.device("cpu")
 PRODUCTS = ("aten::mm", "aten::addmm", "aten::bmm", "aten::baddbmm", "aten::addmm_")
@@ -75,10 +76,12 @@ class Clocks:
 def main() -> None:
     """Measures, prints two tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--set", action="append", default=[], help="a setting of the training")
     options = parser.parse_args()
-    torch.set_num_threads(1)
+    torch.set_num_threads(options.threads)
+    keep_freed_memory()  # as the stages do
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write_bundled(folder / "dataset", example_dir())
@@ -119,7 +122,7 @@ def main() -> None:
     parts = dict(clocks.seconds)
     parts["backward: the rest"] = parts.pop("backward") - parts["backward: GRUs"]
     parts["the rest"] = whole - sum(parts.values())
-    print(f"one thread, {n_targets * options.epochs / whole:,.0f} targets/s")
+    print(f"{options.threads} threads, {n_targets * options.epochs / whole:,.0f} targets/s")
     for name, seconds in sorted(parts.items(), key=lambda part: -part[1]):
         print(f"{name:24}{1000 * seconds / n_steps:8.2f} ms a step{seconds / whole:8.1%}")
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profiled:

@@ -1,5 +1,6 @@
 """The classes of all commands: help in sections with examples, and what all of them take."""
 
+import os
 from typing import Annotated, Any
 
 import typer
@@ -93,7 +94,19 @@ class Command(_Shared, TyperCommand):
     """A command whose options are listed under the headings that they name."""
 
     def invoke(self, ctx: Any) -> Any:
-        """Runs the command; until it shows something, a terminal says that it is loading."""
+        """Runs the command; until it shows something, a terminal says that it is loading.
+
+        Raises:
+            UsageError: torchrun has started several of one that is for one process.
+        """
+        if (
+            "TORCHELASTIC_RUN_ID" in os.environ
+            and os.environ.get("WORLD_SIZE", "1") != "1"
+            and ctx.info_name != "train"
+        ):
+            is_first = os.environ.get("LOCAL_RANK", "0") == "0"
+            line = f"{ctx.command_path}: takes one process; of the commands torchrun is for train"
+            raise UsageError(f"{line} alone: run it without" if is_first else "")
         with loading(quiet=bool(ctx.params.get("json_output"))):
             return super().invoke(ctx)
 

@@ -48,15 +48,16 @@ def show(found: "Estimate", json_output: bool) -> None:
 
 def _describe(found: "Estimate") -> list[tuple[str, str]]:
     training = found.epoch_s - found.validation_s
+    each = f"{_seconds(found.epoch_s)}: training {_seconds(training)}, the rest validation"
     trainings = "" if found.runs == 1 else f" for each of {found.runs:,} trainings"
-    ends = "early stopping usually ends it before" if found.can_stop_early else "all are trained"
+    ends = ": early stopping usually ends it before" if found.can_stop_early else ""
     memory, disk = (
         f"{needed / 1e9:.2f} GB at the peak" + ("" if free is None else f", {free / 1e9:.1f} free")
         for needed, free in ((found.memory, found.free_memory), (found.disk, found.free_disk))
     )
     return [
-        ("epoch", f"{_seconds(found.epoch_s)}: training {_seconds(training)}, the rest validation"),
-        ("epochs", f"at most {found.epochs:,}{trainings}: {ends}"),
+        ("epoch", each if found.validation_s else _seconds(found.epoch_s)),
+        ("epochs", f"at most {found.epochs:,}{trainings}{ends}"),
         ("total", f"at most {_seconds(found.total_s)}"),
         ("memory", memory),
         ("disk", disk),

@@ -8,6 +8,7 @@ import typer
 from kgrec_cli import console
 from kgrec_cli.commands import options as opt
 from kgrec_cli.commands.completion import complete_method
+from kgrec_cli.commands.estimate import show as show_estimate
 
 
 def pretrain_kg(
@@ -54,6 +55,7 @@ def pretrain_kg(
     assignments: opt.Assignments = None,
     device: opt.Device = None,
     threads: opt.Threads = None,
+    estimate: opt.Estimate = False,
     json_output: opt.Json = False,
 ) -> None:
     """Train a vector for every entity of the knowledge graph, with PyKEEN."""
@@ -78,6 +80,13 @@ def pretrain_kg(
         assignments=assignments,
         needs_dataset=True,
     )
+    if estimate:
+        from kgrec_cli.stages.estimate import estimate_pretraining
+
+        with console.listening(json_output) as on_event:
+            found = estimate_pretraining(settings, folder, validate=validate, on_event=on_event)
+        show_estimate(found, json_output)
+        return
     with console.listening(json_output) as on_event:
         result = run_pretrain_kg(
             settings,

@@ -91,9 +91,10 @@ def train(
 ) -> None:
     """Train GRU4RecKG (or GRU4Rec) and measure it on the validation and test parts."""
     from kgrec_cli.config import resolve_settings
+    from kgrec_cli.core.workers import join_workers
     from kgrec_cli.runs.run_dir import find_run
-    from kgrec_cli.stages.estimate import estimate_training
-    from kgrec_cli.stages.train import base_settings, resume_train, run_train
+    from kgrec_cli.stages.base_settings import base_settings
+    from kgrec_cli.stages.train import resume_train, run_train
     from kgrec_cli.trackers import tracking
 
     folder, dataset = Path(), opt.one_dataset(dataset, dataset_option)
@@ -106,40 +107,54 @@ def train(
     }  # fmt: skip
     if like is not None and not on_all_data:
         raise UsageError("--like goes with --on-all-data")
-    if resume is not None:
-        if estimate:
-            raise UsageError("--resume: give the options of the run instead to estimate it")
-        typed = [value for value in options.values() if value is not None]
-        if typed or config or assignments or on_all_data or seeds > 1 or name or from_run:
-            raise UsageError("--resume uses the settings of the run: give it alone")
-        settings = resolve_settings(folder=folder)
-        run_dir = find_run(folder, resume, finished=False)
-        with console.listening(json_output) as listen, tracking(tracker, listen) as on_event:
-            results = [resume_train(run_dir, folder, threads=threads, on_event=on_event)]
-    else:
-        warm_start = None if from_run is None else find_run(folder, from_run)
-        with console.listening(json_output) as on_event:
-            base = base_settings(
-                folder, warm_start, like, dataset, on_event, on_all_data=on_all_data, epochs=epochs
+    if estimate and resume is not None:
+        raise UsageError("--resume: give the options of the run instead to estimate it")
+    typed = [value for value in options.values() if value is not None]
+    if resume is not None and (
+        typed or config or assignments or on_all_data or seeds > 1 or name or from_run
+    ):
+        raise UsageError("--resume uses the settings of the run: give it alone")
+    with (
+        join_workers() as workers,
+        console.listening(json_output) as listen,
+        tracking(tracker, listen) as on_event,
+    ):
+        # The first process reads settings and runs for all: other machines need neither.
+        if resume is not None:
+            settings = workers.first(lambda: resolve_settings(folder=folder))
+            run_dir = workers.first(lambda: find_run(folder, resume, finished=False))
+            results = [
+                resume_train(run_dir, folder, threads=threads, on_event=on_event, workers=workers)
+            ]
+        else:
+            warm_start = workers.first(
+                lambda: None if from_run is None else find_run(folder, from_run)
             )
-        settings = resolve_settings(
-            folder=folder,
-            config_paths=config,
-            options={**options, "threads": threads},
-            assignments=assignments,
-            base=base,
-            needs_dataset=True,
-            on_note=console.note,
-        )
-        if estimate:
-            with console.listening(json_output) as on_event:
+            settings = workers.first(
+                lambda: resolve_settings(
+                    folder=folder,
+                    config_paths=config,
+                    options={**options, "threads": threads},
+                    assignments=assignments,
+                    base=base_settings(
+                        folder, warm_start, like, dataset, listen,
+                        on_all_data=on_all_data, epochs=epochs,
+                    ),
+                    needs_dataset=True,
+                    on_note=console.note,
+                )
+            )  # fmt: skip
+            if estimate:
+                from kgrec_cli.stages.estimate import estimate_training
+
+                if workers.count > 1:
+                    raise UsageError("--estimate takes one process: run it without torchrun")
                 found = estimate_training(
                     settings, folder, n_seeds=seeds, on_all_data=on_all_data,
-                    warm_start=warm_start, on_event=on_event,
+                    warm_start=warm_start, on_event=listen,
                 )  # fmt: skip
-            show_estimate(found, json_output)
-            return
-        with console.listening(json_output) as listen, tracking(tracker, listen) as on_event:
+                show_estimate(found, json_output)
+                return
             results = run_train(
                 settings,
                 folder,
@@ -148,6 +163,7 @@ def train(
                 on_all_data=on_all_data,
                 warm_start=warm_start,
                 on_event=on_event,
+                workers=workers,
             )
     _show(results, settings.shown_cutoff, json_output)
 

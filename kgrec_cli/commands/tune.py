@@ -7,6 +7,7 @@ import typer
 
 from kgrec_cli import console
 from kgrec_cli.commands import options as opt
+from kgrec_cli.commands.estimate import show as show_estimate
 from kgrec_cli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -60,7 +61,9 @@ def tune(
     storage: Annotated[
         str | None,
         typer.Option(
-            metavar="URL", help="Database of the study (SQLAlchemy URL); default: its study.db."
+            metavar="URL",
+            help="Database of the study (SQLAlchemy URL), which several machines may share; "
+            "default: its study.db.",
         ),
     ] = None,
     dataset_option: opt.DatasetOption = None,
@@ -71,6 +74,7 @@ def tune(
     assignments: opt.Assignments = None,
     device: opt.Device = None,
     threads: opt.Threads = None,
+    estimate: opt.Estimate = False,
     dry_run: opt.DryRun = False,
     json_output: opt.Json = False,
 ) -> None:
@@ -96,6 +100,16 @@ def tune(
         needs_dataset=True,
         on_note=console.note,
     )
+    if estimate:
+        from kgrec_cli.stages.estimate import estimate_search
+
+        with console.listening(json_output) as on_event:
+            found = estimate_search(
+                settings, folder, space, search=search, max_trials=max_trials, executor=executor,
+                jobs=jobs, on_event=on_event,
+            )  # fmt: skip
+        show_estimate(found, json_output)
+        return
     if dry_run:
         _show_plan(settings, folder, space, search, max_trials, json_output)
         return

@@ -13,18 +13,17 @@ MEMINFO, STATUS = Path("/proc/meminfo"), Path("/proc/self/status")
 
 
 def check_memory(n_bytes: int, what: str) -> None:
-    """Checks that something fits into the memory of the machine.
+    """Checks that something fits into the memory that no program holds.
 
     `what` says what takes it and what to set smaller.
 
     Raises:
-        KgrecError: The machine, or what the process may take of it, has less.
+        KgrecError: There is less.
     """
-    limit = memory_limit()
-    if limit is not None and n_bytes > limit:
-        raise KgrecError(
-            f"{what}: would take {n_bytes / 1e9:,.0f} GB of memory, there are {limit / 1e9:,.0f} GB"
-        )
+    free = free_memory()
+    if free is not None and n_bytes > free:
+        needed = f"would take {n_bytes / 1e9:,.0f} GB of memory"
+        raise KgrecError(f"{what}: {needed}, there are {free / 1e9:,.0f} GB free")
 
 
 def memory_limit() -> int | None:

@@ -1,9 +1,16 @@
-"""How fast a task is, by the progress that it reports: what `kgrec estimate` measures with."""
+"""How fast a task is, by the progress that it reports.
+
+`kgrec estimate` measures with it, and a long training says once what it has ahead of it.
+"""
 
 import time
 from collections import defaultdict
 
-from kgrec_cli.events import Event, Progress
+from kgrec_cli.core.memory import peak_memory
+from kgrec_cli.events import EpochDone, Event, Forecast, OnEvent, Progress
+
+LONG_S, FORECAST_S = 60.0, 5.0
+"""How long a training is that is worth a forecast, and when it is made."""
 
 
 class Enough(Exception):
@@ -51,3 +58,40 @@ class Pace:
         seconds = sum(last[0] - first[0] for first, last in ends)
         done = sum(last[1] - first[1] for first, last in ends)
         return seconds / done if done > 0 else None
+
+
+class Forecasting:
+    """Passes events on, and adds a `Forecast` some seconds after the begin of a long training.
+
+    None where an epoch is done by then: the table of epochs says the same from there on.
+
+    Args:
+        on_event: Hears all.
+        epochs: Of a training.
+        runs: Trainings.
+        task: Whose progress is looked at: an epoch, or a whole training in epochs.
+    """
+
+    def __init__(self, on_event: OnEvent, epochs: int, runs: int = 1, task: str = "epoch ") -> None:
+        self.on_event, self.epochs, self.runs = on_event, epochs, runs
+        self.pace: Pace | None = Pace(FORECAST_S, task)
+
+    def __call__(self, event: Event) -> None:
+        """Hears an event."""
+        self.on_event(event)
+        self.listen(event)
+
+    def listen(self, event: Event) -> None:
+        """As a call, but the event is not passed on."""
+        if isinstance(event, EpochDone):
+            self.pace = None
+        if self.pace is None:
+            return
+        try:
+            self.pace(event)
+        except Enough:
+            unit_s, self.pace = self.pace.unit_s, None
+            if unit_s and isinstance(event, Progress) and event.total:
+                epoch_s = unit_s if event.unit == "epochs" else unit_s * event.total
+                if epoch_s * self.epochs * self.runs > LONG_S:
+                    self.on_event(Forecast(epoch_s, self.epochs, self.runs, peak_memory()))

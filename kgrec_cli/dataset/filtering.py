@@ -69,6 +69,21 @@ def filter_interactions(
     return table
 
 
+def keeps_all(settings: Settings) -> bool:
+    """Whether the settings ask for every interaction of one file."""
+    filters = (
+        settings.rm_dup_inter,
+        settings.val_interval,
+        settings.user_inter_num_interval,
+        settings.item_inter_num_interval,
+        settings.drops_unlisted,
+        settings.recbole_compat,
+        settings.load_col,
+        settings.benchmark_filename,
+    )
+    return not any(filters)
+
+
 def value_column(field: str) -> str:
     """The name in the table of a column of `.inter` that `val_interval` names."""
     return f"value:{field}"

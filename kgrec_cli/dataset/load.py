@@ -20,6 +20,7 @@ from kgrec_cli.core.data.histories import (
     build_vocabulary,
 )
 from kgrec_cli.core.data.splits import Split
+from kgrec_cli.core.memory import check_memory
 from kgrec_cli.dataset import files
 from kgrec_cli.dataset.checks import check_times, doubts, time_field
 from kgrec_cli.dataset.filtering import (
@@ -28,16 +29,21 @@ from kgrec_cli.dataset.filtering import (
     UNKNOWN_TO_RUN,
     USER,
     filter_interactions,
+    keeps_all,
     report_dropped,
     value_column,
 )
+from kgrec_cli.dataset.mapped import Mapped, map_histories
 from kgrec_cli.errors import KgrecError, unknown_name
 from kgrec_cli.events import Note, OnEvent, Warn
 from kgrec_cli.formats.atomic import is_parquet, place, read_atomic, read_header, read_parts
+from kgrec_cli.formats.atomic_parquet import count_rows
 from kgrec_cli.formats.files import sha256_of
 from kgrec_cli.settings import Settings
 
 PART = "part"
+ROW_BYTES = 64
+"""What an interaction takes at most while it is read, measured."""
 ReadRows = Callable[[Path, Settings, OnEvent], pl.DataFrame]
 BuildHistories = Callable[[pl.DataFrame], tuple[Histories, Split]]
 
@@ -56,6 +62,8 @@ class Dataset:
         catalogue: The table of `read_items`.
         links: The table of `read_links`.
         split: The split of `benchmark_filename`; None when the files are not split.
+        n_users: Those of all shards, where `users` and `histories` are one's.
+        n_interactions: As `n_users`.
     """
 
     name: str
@@ -65,7 +73,9 @@ class Dataset:
     histories: Histories
     catalogue: pl.DataFrame
     links: pl.DataFrame
-    split: Split | None = None
+    split: Split | None
+    n_users: int
+    n_interactions: int
 
     @property
     def inter_sha256(self) -> str:
@@ -125,6 +135,17 @@ def load_dataset(
             )
     file_digests = tuple(sha256_of(path) for path in paths)
     _check_parquet(paths, file_digests)
+    if mapped := _map(paths[0], file_digests[0], settings, items, on_event):
+        return Dataset(
+            name=str(settings.dataset),
+            file_digests=(files.origin_sha256(paths[0], file_digests[0]),),
+            **mapped._asdict(),
+            catalogue=files.read_items(settings, folder),
+            links=files.read_links(settings, folder),
+            split=None,
+            n_users=len(mapped.users) - 1,
+            n_interactions=len(mapped.histories.items),
+        )
     read_rows, build_histories = _readers(paths, settings)
     table = pl.concat(
         [
@@ -166,7 +187,39 @@ def load_dataset(
         catalogue=files.read_items(settings, folder),
         links=links,
         split=split if names else None,
+        n_users=len(users) - 1,
+        n_interactions=len(histories.items),
     )
+
+
+def _map(
+    path: Path,
+    digest: str,
+    settings: Settings,
+    items: Vocabulary | None,
+    on_event: OnEvent,
+) -> Mapped | None:
+    """The histories of a Parquet file that `prepare` wrote, where all its rows are asked for.
+
+    None where rows may have to be looked at one by one: the settings filter them, or the items are
+    those of another data set.
+    """
+    warnings = files.recorded_warnings(path, digest) if is_parquet(path) else None
+    if warnings is None or not keeps_all(settings):
+        return None
+    fields = {settings.USER_ID_FIELD: USER, settings.ITEM_ID_FIELD: ITEM}
+    if (time := time_field(path, read_header(path), settings)) is None:
+        return None
+    try:
+        mapped = map_histories(path, digest, {**fields, time: TIME})
+    except KgrecError as error:
+        on_event(Warn(f"{error}; so the interactions are read into memory"))
+        return None
+    if mapped is None or (items is not None and items.tokens != mapped.items.tokens):
+        return None
+    for line in warnings:
+        on_event(Warn(line))
+    return mapped
 
 
 def _check_parquet(paths: Sequence[Path], digests: Sequence[str]) -> None:
@@ -213,6 +266,10 @@ def _build_histories(table: pl.DataFrame) -> tuple[Histories, Split]:
 def _read_interactions(path: Path, settings: Settings, on_event: OnEvent) -> pl.DataFrame:
     """Columns user_id, item_id (Categorical), timestamp, and the fields that val_interval names."""
     header = read_header(path, settings.field_separator)
+    if is_parquet(path):
+        n_rows = count_rows(path)
+        what = f"{path}: {n_rows:,} interactions, read whole (docs/scaling.md says when)"
+        check_memory(ROW_BYTES * n_rows, what)
     fields = {settings.USER_ID_FIELD: USER, settings.ITEM_ID_FIELD: ITEM}
     if (time := time_field(path, header, settings)) is not None:
         fields[time] = TIME

@@ -29,6 +29,12 @@ def read_names(path: Path) -> list[str]:
         raise _damaged(path, error) from error
 
 
+def count_rows(path: Path) -> int:
+    """The number of rows; the file is one that `read_names` reads."""
+    n_rows: int = pl.scan_parquet(path, glob=False).select(pl.len()).collect().item()
+    return n_rows
+
+
 def read_parts(path: Path, types: Mapping[str, str]) -> Iterator[pl.DataFrame]:
     """Some columns, `PART_ROWS` rows at a time; see `atomic.read_parts`.
 
@@ -45,8 +51,7 @@ def read_parts(path: Path, types: Mapping[str, str]) -> Iterator[pl.DataFrame]:
         columns = [
             _as_typed(path, name, kind, schema[f"{name}:{kind}"]) for name, kind in types.items()
         ]
-        n_rows = frame.select(pl.len()).collect().item()
-        for start in range(0, max(n_rows, 1), PART_ROWS):
+        for start in range(0, max(count_rows(path), 1), PART_ROWS):
             part = frame.slice(start, PART_ROWS).select(columns).collect(engine="streaming")
             for name, kind in types.items():
                 if kind == "float" and part[name].dtype == pl.Float64:

@@ -80,8 +80,8 @@ def new_run(
     table = pl.DataFrame(rows, dict.fromkeys(ITEM_TYPES, pl.String), orient="row")
     origin = {
         "inter_sha256": dataset.inter_sha256,
-        "n_users": len(dataset.users) - 1,
-        "n_interactions": len(dataset.histories.items),
+        "n_users": dataset.n_users,
+        "n_interactions": dataset.n_interactions,
         **origin,
     }
     remove_leftovers(saved_dir)

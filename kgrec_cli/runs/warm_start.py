@@ -165,8 +165,8 @@ def _tell(warm: WarmStart, dataset: Dataset, n_known: int, on_event: OnEvent) ->
     if n_before > n_known:
         text += f", {n_before - n_known:,} are gone"
     counts: Mapping[str, tuple[int | None, int]] = {
-        "users": (warm.environment.n_users, len(dataset.users) - 1),
-        "interactions": (warm.environment.n_interactions, len(dataset.histories.items)),
+        "users": (warm.environment.n_users, dataset.n_users),
+        "interactions": (warm.environment.n_interactions, dataset.n_interactions),
     }
     for what, (before, now) in counts.items():
         text += f"; {now:,} {what}" + ("" if before is None else f" ({now - before:+,})")

@@ -27,6 +27,7 @@ from kgrec_cli.core.kg.methods import (
     scorers,
 )
 from kgrec_cli.core.memory import check_memory
+from kgrec_cli.core.pace import Forecasting
 from kgrec_cli.core.vectors import find_fault
 from kgrec_cli.dataset.files import atomic_path, check_kg, read_kg, read_links
 from kgrec_cli.errors import KgrecError, Stopped
@@ -37,7 +38,7 @@ from kgrec_cli.formats.locks import only_writer
 from kgrec_cli.formats.raw.knowledge_graph import read_raw_triples
 from kgrec_cli.runs import run_files
 from kgrec_cli.runs.run_dir import choose_device, set_up_cpu
-from kgrec_cli.settings import Settings
+from kgrec_cli.settings import PretrainKGSettings, Settings
 
 HELD_OUT_SHARE, HELD_OUT_AT_MOST = 0.05, 2000
 MEASUREMENTS, MEASURED_AT_MOST = 10, 2000  # during a training: how often, of how many triples
@@ -106,23 +107,11 @@ def _pretrain(
     with_relations: bool, resume: bool, save_every_s: float, on_event: OnEvent,
 ) -> Pretrained:  # fmt: skip
     began = time.perf_counter()
-    width = settings.pretrain_kg.embedding_size or settings.embedding_size
-    method = check_method(settings.pretrain_kg.method, width)
-    kg_settings = settings.pretrain_kg.model_copy(
-        update={"method": method, "embedding_size": width}
-    )
-    set_up_cpu(settings)
-    device = choose_device(settings.device)
+    kg_settings, width, (entities, relations, triples) = read_graph(settings, folder)
+    method, device = kg_settings.method, choose_device(settings.device)
+    on_event = Forecasting(on_event, kg_settings.epochs, task=method)
     kg_path = atomic_path(settings, folder, "kg")
-    table = read_kg(settings, folder)
-    check_kg(settings, folder, table)
-    if table.is_empty():
-        cure = "give a graph to `kgrec prepare NAME --kg FILE --links FILE`"
-        raise KgrecError(f"{kg_path}: no triples; {cure}")
-    entities, relations, triples = encode_triples(table)
     n_entities, n_relations = len(entities) - 1, len(relations) - 1
-    # The vectors, their gradients and Adam's two moments.
-    check_memory(4 * 4 * n_entities * width, f"{n_entities:,} entity vectors of width {width:,}")
     _note_links(settings, folder, entities, on_event)
     if device.type == "cpu":
         warn_of_busy_cores(on_event)
@@ -254,6 +243,30 @@ def _pretrain(
         best_epoch=max(scores, key=lambda epoch: scores[epoch], default=len(losses)),
         elapsed_s=time.perf_counter() - began,
     )
+
+
+def read_graph(
+    settings: Settings, folder: Path
+) -> tuple[PretrainKGSettings, int, tuple[Vocabulary, Vocabulary, Ints]]:
+    """What is trained with, the width of the vectors, and entities, relations and triples.
+
+    Raises:
+        KgrecError: A missing or malformed `.kg`, a method that cannot be used, too little memory.
+    """
+    width = settings.pretrain_kg.embedding_size or settings.embedding_size
+    method = check_method(settings.pretrain_kg.method, width)
+    update = {"method": method, "embedding_size": width}
+    set_up_cpu(settings)
+    table = read_kg(settings, folder)
+    check_kg(settings, folder, table)
+    if table.is_empty():
+        cure = "give a graph to `kgrec prepare NAME --kg FILE --links FILE`"
+        raise KgrecError(f"{atomic_path(settings, folder, 'kg')}: no triples; {cure}")
+    encoded = encode_triples(table)
+    n_entities = len(encoded[0]) - 1
+    # The vectors, their gradients and Adam's two moments.
+    check_memory(4 * 4 * n_entities * width, f"{n_entities:,} entity vectors of width {width:,}")
+    return settings.pretrain_kg.model_copy(update=update), width, encoded
 
 
 def encode_triples(table: pl.DataFrame) -> tuple[Vocabulary, Vocabulary, Ints]:

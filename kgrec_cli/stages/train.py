@@ -1,18 +1,21 @@
 """`kgrec train`: atomic files and entity vectors in, a run folder out."""
 
+import hashlib
 import os
 import shutil
 import time
 from contextlib import nullcontext, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from kgrec_cli.config import choose_dataset, flatten, narrow, resolve_settings
+from kgrec_cli.config import flatten, narrow
 from kgrec_cli.core.cores import warn_of_busy_cores
+from kgrec_cli.core.data.histories import vocabulary_of
 from kgrec_cli.core.data.splits import Split, check_targets, split_all
 from kgrec_cli.core.evaluation.measure import MeasureSettings, measure_model, merge_parts
 from kgrec_cli.core.model.gru4reckg import GRU4RecKG, ModelSettings, build_model
+from kgrec_cli.core.pace import Forecasting
 from kgrec_cli.core.training.epoch import TrainingSettings
 from kgrec_cli.core.training.fit import (
     TrainingState,
@@ -21,11 +24,11 @@ from kgrec_cli.core.training.fit import (
     pack_state,
     unpack_state,
 )
-from kgrec_cli.core.workers import Workers, is_restart, join_workers
+from kgrec_cli.core.workers import ALONE, Workers, is_restart
 from kgrec_cli.dataset.features import FeatureTables, load_feature_tables, warn_of_broken_links
 from kgrec_cli.dataset.load import Dataset, load_dataset, split_dataset
 from kgrec_cli.errors import KgrecError, Stopped
-from kgrec_cli.events import EpochDone, Note, OnEvent, RunDone, RunStarted, Warn, ignore_event
+from kgrec_cli.events import EpochDone, Note, OnEvent, RunDone, RunStarted, ignore_event
 from kgrec_cli.formats.files import CannotWrite
 from kgrec_cli.formats.locks import only_writer
 from kgrec_cli.runs import run_dir as runs
@@ -33,10 +36,10 @@ from kgrec_cli.runs.model_fit import check_model_size, check_negatives_size, wid
 from kgrec_cli.runs.run_dir import choose_device, set_up_cpu
 from kgrec_cli.runs.run_files import (
     CHECKPOINT,
+    Environment,
     naming_the_cure,
     read_checkpoint,
     read_environment,
-    read_metrics,
     read_run_settings,
     write_history,
     write_tensors,
@@ -77,19 +80,21 @@ def run_train(
     on_all_data: bool = False,
     warm_start: Path | None = None,
     on_event: OnEvent,
+    workers: Workers = ALONE,
 ) -> list[TrainedRun]:
     """Trains one run, or one for each of `n_seeds` seeds from `settings.seed` on.
 
     `name` is that of the run's folder; None for one of data set, model and time.
     With `on_all_data` (a final fit) nothing is held out, and all of `settings.epochs` are trained.
-    `warm_start` is a finished run of the same settings to take the first weights from.
+    `warm_start` is a finished run of the same settings to take the first weights from. Of several
+    `workers` the first one alone needs the folder of the runs.
 
     Raises:
         KgrecError: A missing or malformed file, an empty split.
         Stopped: Ctrl-C; the line says how to resume.
     """
     began = time.perf_counter()
-    workers = join_workers(device := choose_device(settings.device))
+    workers.check_device(device := choose_device(settings.device))
     if workers.number:
         on_event = ignore_event
     of_run = None if warm_start is None else os.path.relpath(warm_start, folder)
@@ -98,11 +103,13 @@ def run_train(
             f"torchrun began {n_seeds} seeds again, and which of them are trained is not known: "
             "`kgrec train --resume latest` resumes the last one, --seed N --seeds M begins others"
         )
-    if is_restart() and (stopped := _stopped_run(settings, folder, on_all_data, of_run)):
-        return [resume_train(stopped, folder, on_event=on_event)]
-    if name is not None:
+    if is_restart() and (
+        stopped := workers.first(lambda: _stopped_run(settings, folder, on_all_data, of_run))
+    ):
+        return [resume_train(stopped, folder, on_event=on_event, workers=workers)]
+    if name is not None and workers.number == 0:
         runs.check_new_name(folder / settings.checkpoint_dir, name)
-    ready = get_ready(settings, folder, on_all_data, warm_start, on_event)
+    ready = get_ready(settings, folder, on_all_data, warm_start, on_event, workers)
     results = []
     for number in range(n_seeds):
         seeded = settings.model_copy(update={"seed": settings.seed + number})
@@ -124,7 +131,7 @@ def run_train(
                 shutil.rmtree(run_dir, ignore_errors=True)
                 raise
             try:
-                result = _train(run_dir, seeded, ready, None, on_all_data, began, on_event, workers)
+                result = _train(run_dir, seeded, ready, None, on_all_data, began, on_event)
             except Stopped as error:
                 if workers.number or (run_dir / CHECKPOINT).is_file():
                     raise
@@ -143,6 +150,7 @@ class Ready:
     split: Split
     tables: FeatureTables
     warm: WarmStart | None
+    workers: Workers
 
     def make_model(self, settings: Settings, on_event: OnEvent) -> GRU4RecKG:
         """A model with its first weights; `settings` are those that this was got ready for."""
@@ -154,7 +162,12 @@ class Ready:
 
 
 def get_ready(
-    settings: Settings, folder: Path, on_all_data: bool, warm_start: Path | None, on_event: OnEvent
+    settings: Settings,
+    folder: Path,
+    on_all_data: bool,
+    warm_start: Path | None,
+    on_event: OnEvent,
+    workers: Workers = ALONE,
 ) -> Ready:
     """Loads what a training needs, and checks that it can be trained; as `run_train` does.
 
@@ -162,98 +175,32 @@ def get_ready(
         KgrecError: A missing or malformed file, an empty split, too little memory.
     """
     set_up_cpu(settings)
-    warm = None if warm_start is None else read_warm_start(warm_start, settings)
+    warm = None
+    if warm_start is not None:
+        warm = workers.first(lambda: read_warm_start(warm_start, settings))
     dataset = load_dataset(settings, folder, on_event)
     split = _split(settings, dataset, on_all_data)
     check_targets(dataset.histories, split, validate=not on_all_data)
+    dataset, split, workers = share_out(dataset, split, workers)
     tables = load_feature_tables(settings, dataset, folder, on_event)
     if warm is not None:
         check_fits(warm, settings, dataset, widths_of(tables))
-        if not on_all_data:
+        if not on_all_data and workers.number == 0:
             warn_of_leaks(warm, settings, folder, on_event)
     of_model, widths = narrow(settings, ModelSettings), widths_of(tables)
     check_model_size(of_model, len(dataset.items), widths, settings.learner)
-    check_negatives_size(settings, len(dataset.histories.items))
+    check_negatives_size(settings, dataset.n_interactions)
     warn_of_broken_links(settings, dataset, folder, on_event)
-    return Ready(dataset, split, tables, warm)
-
-
-def base_settings(
-    folder: Path,
-    warm_start: Path | None,
-    like: str | Path | None,
-    dataset: str | None,
-    on_event: OnEvent,
-    *,
-    on_all_data: bool,
-    epochs: int | None,
-) -> dict[str, Any] | None:
-    """The settings that a warm start or a final fit begins with, those of a run; None for others.
-
-    Raises:
-        KgrecError: As `final_fit_settings`; or a warm start on all data without `epochs`: those of
-            a training from scratch are too many.
-    """
-    if warm_start is None or like is not None:
-        return final_fit_settings(folder, like, dataset, on_event) if on_all_data else None
-    if on_all_data and epochs is None:
-        raise KgrecError(
-            "--from with --on-all-data: nothing is held out to stop by, so give --epochs N: the "
-            "best epoch of a warm start that holds data out (`kgrec train --from RUN`)"
-        )
-    return read_run_settings(warm_start).model_dump(mode="json")
-
-
-def final_fit_settings(
-    folder: Path, like: str | Path | None, dataset: str | None, on_event: OnEvent
-) -> dict[str, Any]:
-    """The settings of a finished run, as a mapping, `epochs` being its best epoch.
-
-    Without `like` it is the newest run that held data out, of `dataset` (or of the folder's
-    settings) if that is set. Damaged runs are passed over, with a warning.
-
-    Raises:
-        KgrecError: No such run, or one that was itself trained on all data.
-    """
-    local = resolve_settings(folder=folder, options={"dataset": dataset})
-    saved_dir = folder / local.checkpoint_dir
-    if dataset := local.dataset:  # a folder may be named
-        dataset = choose_dataset(local, folder).dataset
-    if like is None:
-        candidates = [
-            run
-            for run in runs.list_runs(saved_dir)
-            if runs.is_finished(run) and _held_out(run, dataset, on_event)
-        ]
-        if not candidates:
-            raise KgrecError(
-                f"no finished run under {saved_dir.name}/ to take the epochs from: "
-                "`kgrec train` first, then `kgrec train --on-all-data`"
-            )
-        run_dir = candidates[-1]
-    else:
-        run_dir = runs.find_run(folder, like)
-    training = read_metrics(run_dir).training
-    if training.on_all_data:
-        raise KgrecError(f"{run_dir}: trained on all data itself; name a run that held data out")
-    settings = read_run_settings(run_dir).model_dump(mode="json")
-    return {**settings, "epochs": training.best_epoch}
-
-
-def _held_out(run_dir: Path, dataset: str | None, on_event: OnEvent) -> bool:
-    """Whether a run held data out, and is of the data set if one is named."""
-    try:
-        return bool(read_metrics(run_dir).test) and dataset in (
-            None,
-            read_run_settings(run_dir).dataset,
-        )
-    except KgrecError as error:
-        on_event(Warn(f"passed over: {error}"))
-        return False
+    return Ready(dataset, split, tables, warm, workers)
 
 
 def resume_train(
-    run_dir: Path, folder: Path, *, threads: int | None = None, on_event: OnEvent
+    run_dir: Path,
+    folder: Path,
+    *,
+    threads: int | None = None,
+    on_event: OnEvent,
+    workers: Workers = ALONE,
 ) -> TrainedRun:
     """Resumes a stopped run, to the same result as an uninterrupted one.
 
@@ -261,7 +208,6 @@ def resume_train(
         KgrecError: The run is finished, another process trains it, or its data set has changed.
         Stopped: Ctrl-C; the line says how to resume.
     """
-    workers = join_workers(choose_device(read_run_settings(run_dir).device))
     if workers.number:
         on_event = ignore_event
     with only_writer(run_dir) if workers.number == 0 else nullcontext():
@@ -285,31 +231,56 @@ def _resume(
     run_dir: Path, folder: Path, threads: int | None, on_event: OnEvent, workers: Workers
 ) -> TrainedRun:
     began = time.perf_counter()
-    if runs.is_finished(run_dir):
-        raise KgrecError(f"{run_dir}: this run is finished; there is nothing to resume")
-    settings = read_run_settings(run_dir)
+    settings, environment, state = workers.first(lambda: _read_stopped(run_dir))
+    workers.check_device(choose_device(settings.device))
     if threads is not None:
         settings = settings.model_copy(update={"threads": threads})
     set_up_cpu(settings)
     dataset = load_dataset(settings, folder, on_event)
-    environment = read_environment(run_dir)
     if not dataset.matches(environment.inter_sha256, on_event):
         raise KgrecError(f"{run_dir}: its data set {dataset.name} has changed since; train anew")
+    on_all_data = environment.on_all_data
+    dataset, split, workers = share_out(dataset, _split(settings, dataset, on_all_data), workers)
     tables = load_feature_tables(settings, dataset, folder, on_event)
-    state = warm = None
-    if (run_dir / CHECKPOINT).is_file():
-        state = unpack_state(*read_checkpoint(run_dir))
+    warm = None
+    if state is not None:
         if workers.number == 0:
             write_history(run_dir, state.history)  # a kill may have come between the two files
         on_event(Note(f"resuming {run_dir.name} after epoch {state.epoch}"))
     else:
         on_event(Note(f"{run_dir.name} was stopped within its first epoch: it starts again"))
-        if environment.warm_start is not None:
-            warm = read_warm_start(folder / environment.warm_start, settings)
-    on_all_data = environment.on_all_data
+        if (of_run := environment.warm_start) is not None:
+            warm = workers.first(lambda: read_warm_start(folder / of_run, settings))
     on_event(_run_started(run_dir, settings, dataset, state.epoch if state else 0))
-    ready = Ready(dataset, _split(settings, dataset, on_all_data), tables, warm)
-    return _train(run_dir, settings, ready, state, on_all_data, began, on_event, workers)
+    ready = Ready(dataset, split, tables, warm, workers)
+    return _train(run_dir, settings, ready, state, on_all_data, began, on_event)
+
+
+def _read_stopped(run_dir: Path) -> tuple[Settings, Environment, TrainingState | None]:
+    """What a stopped run holds; no state if it was stopped within its first epoch."""
+    if runs.is_finished(run_dir):
+        raise KgrecError(f"{run_dir}: this run is finished; there is nothing to resume")
+    has_state = (run_dir / CHECKPOINT).is_file()
+    state = unpack_state(*read_checkpoint(run_dir)) if has_state else None
+    return read_run_settings(run_dir), read_environment(run_dir), state
+
+
+def share_out(dataset: Dataset, split: Split, workers: Workers) -> tuple[Dataset, Split, Workers]:
+    """The data set with the histories of this process's users alone, and no tokens of users."""
+    if workers.count == 1:
+        return dataset, split, workers
+    workers.check_same(f"{dataset.name}.inter", dataset.inter_sha256)
+    histories, split, workers = workers.share_out(dataset.histories, split)
+    dataset = replace(dataset, histories=histories, users=vocabulary_of([]), split=None)
+    return dataset, split, workers
+
+
+def _digest(model: GRU4RecKG) -> str:
+    """The SHA-256 of all weights."""
+    digest = hashlib.sha256()
+    for weight in model.state_dict().values():
+        digest.update(weight.numpy().data)
+    return digest.hexdigest()
 
 
 def _run_started(run_dir: Path, settings: Settings, dataset: Dataset, epoch: int = 0) -> RunStarted:
@@ -324,9 +295,8 @@ def _train(
     on_all_data: bool,
     began: float,
     on_event: OnEvent,
-    workers: Workers,
 ) -> TrainedRun:
-    histories, split = ready.dataset.histories, ready.split
+    histories, split, workers = ready.dataset.histories, ready.split, ready.workers
     device = choose_device(settings.device)
     if workers.count == 1 and device.type == "cpu":
         warn_of_busy_cores(on_event)
@@ -336,6 +306,9 @@ def _train(
             misfit = find_state_misfit(state, model, has_average=settings.ema_decay > 0)
             if misfit:
                 raise KgrecError(f"{run_dir / CHECKPOINT}: {misfit}")
+    if workers.count > 1:
+        workers.check_same("the first weights (vectors, links, versions)", _digest(model))
+    on_event = Forecasting(on_event, settings.epochs - (state.epoch if state else 0))
 
     def save(state: TrainingState, event: EpochDone) -> None:
         if workers.number:

@@ -6,6 +6,7 @@ The data is loaded once. Each trial is a training; its weights are not saved.
 import os
 import secrets
 import socket
+from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from kgrec_cli.config import build_settings, format_config, merge, narrow
 from kgrec_cli.core.data.splits import Split
 from kgrec_cli.core.evaluation.measure import MeasureSettings, measure_model
 from kgrec_cli.core.model.gru4reckg import GRU4RecKG, ModelSettings, build_model
+from kgrec_cli.core.pace import Forecasting
 from kgrec_cli.core.training.epoch import TrainingSettings
 from kgrec_cli.core.training.fit import TrainingState, fit
 from kgrec_cli.core.training.trial_pool import Trial, TrialPool, why_alone
@@ -29,7 +31,7 @@ from kgrec_cli.core.tuning.report import (
     build_leaderboard,
     write_result_text,
 )
-from kgrec_cli.core.tuning.search import run_search
+from kgrec_cli.core.tuning.search import count_trials, run_search
 from kgrec_cli.core.tuning.space import Choice
 from kgrec_cli.dataset.features import FeatureTables, load_feature_tables, warn_of_broken_links
 from kgrec_cli.dataset.files import find_features
@@ -97,7 +99,7 @@ def run_tune(
             another space, other settings or other data.
         Stopped: Ctrl-C; finished trials are saved.
     """
-    _check_executor(executor, jobs, address)
+    check_executor(executor, jobs, address)
     space = read_space(settings, space_path, on_event)
     set_up_cpu(settings)
     dataset = load_dataset(settings, folder, on_event)
@@ -114,11 +116,14 @@ def run_tune(
         study_dir.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise cannot_write(study_dir, error) from error
+    n_trials = count_trials(space.ranges, search, max_trials)
     worker = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
+    run_trials = _choose_executor(settings, dataset, folder, executor, jobs, address, on_event)
+    forecast = Forecasting(on_event, settings.epochs, n_trials, "trials")
     with in_use(_mark_of(worker, study_dir)):
         result = run_search(
             space.ranges,
-            _choose_executor(settings, dataset, folder, executor, jobs, address, on_event),
+            _forecasting(run_trials, forecast),
             storage_url=storage or f"sqlite:///{study_dir / 'study.db'}",
             study_name=study_dir.name,
             search=search,
@@ -179,7 +184,8 @@ def _with_point(settings: Settings, point: Mapping[str, Any], where: str) -> Set
     return build_settings(merge(settings.model_dump(mode="json"), point), where)
 
 
-def _check_executor(executor: str | None, jobs: int | None, address: str | None) -> None:
+def check_executor(executor: str | None, jobs: int | None, address: str | None) -> None:
+    """Raises UsageError for an unknown executor, or one that takes no `jobs` or `address`."""
     if executor is not None and executor not in EXECUTORS:
         raise UsageError(unknown_name("executor", executor, EXECUTORS))
     if executor == "serial" and jobs not in (None, 1):
@@ -203,13 +209,13 @@ def _choose_executor(
     match executor or ("processes" if jobs and jobs > 1 else "serial"):
         case "processes":
             jobs = jobs or n_cpus
-            make = partial(_load_objective, settings, folder, max(1, n_cpus // jobs))
+            make = partial(load_objective, settings, folder, max(1, n_cpus // jobs))
             return partial(executors.run_in_processes, make, jobs, on_event=on_event)
         case "ray":
             from kgrec_cli.core.tuning.ray_tasks import run_on_ray
 
             n_threads = settings.threads or 1
-            make = partial(_load_objective, settings, folder.resolve(), n_threads)
+            make = partial(load_objective, settings, folder.resolve(), n_threads)
             return partial(
                 run_on_ray, make, jobs, address,
                 n_threads=n_threads, n_gpus=int(device.type == "cuda"),
@@ -220,7 +226,23 @@ def _choose_executor(
     return partial(executors.run_serially, Trials(settings, dataset, folder, on_event))
 
 
-def _load_objective(settings: Settings, folder: Path, n_threads: int) -> executors.Objective:
+def _forecasting(run_trials: executors.RunTrials, forecast: Forecasting) -> executors.RunTrials:
+    """The same executor; its trials are counted by epochs for a forecast, those at a time too."""
+    last: Counter[int] = Counter()
+
+    def run(points: executors.Points, should_prune: executors.ShouldPrune) -> executors.Outcomes:
+        def after_epoch(number: int, step: int, score: float) -> bool:
+            last[number] = step
+            most = forecast.epochs * forecast.runs
+            forecast.listen(Progress("trials", last.total(), most, "epochs"))
+            return should_prune(number, step, score)
+
+        return run_trials(points, after_epoch)
+
+    return run
+
+
+def load_objective(settings: Settings, folder: Path, n_threads: int) -> "Trials":
     """The objective of a worker process, which loads the data itself."""
     if settings.threads is None:
         settings = settings.model_copy(update={"threads": n_threads})

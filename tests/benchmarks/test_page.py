@@ -46,6 +46,7 @@ def row(name: str, masked: float, plain: float, seeds: list[int], remark: str = 
         },
         intervals={MASKED: [masked - 0.01, masked + 0.02], ALL: [0.0, 9.0]},
         by_seed={MASKED: [masked], ALL: [plain]},
+        slices={"tied": {"n_targets": 1234, "ndcg@10": masked / 2}},
         commit="abc1234",
         date="2026-01-02",
         threads=1,
@@ -100,6 +101,10 @@ def test_every_cell_is_the_figure_of_the_json_and_the_masked_one_comes_first(
     (cells,) = table_rows(files[PAGE], "difference in NDCG@10")
     interval = "+0.0321 (+0.0221 to +0.0421)"
     assert cells == ["gain", BEST, f"{GRU4REC}, not masked", interval, "0.04", "5 and none"]
+    assert dict(table_rows(files[PAGE], "NDCG@10 masked | tied (1,234)")) == {
+        EASE: "0.1050",
+        GRU4REC: "0.1728",
+    }
     readme = {name: cells for name, *cells in table_rows(files[README], "NDCG@10 on ml-100k")}
     assert readme == {
         EASE: ["0.2100 (0.2000 to 0.2300)", "0.1100", "none drawn"],

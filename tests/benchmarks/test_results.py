@@ -25,7 +25,8 @@ def seeds(masked: list[list[float]], plain: list[list[float]] | None = None) -> 
     ]
     n_users = len(masked[0])
     users = [f"u{number}" for number in range(n_users)]
-    return Seeds(metrics, values, np.ones(n_users, dtype=np.int64), users)
+    slices = [{"tied": {"n_targets": 2, "ndcg@10": float(seed)}} for seed in range(len(masked))]
+    return Seeds(metrics, values, np.ones(n_users, dtype=np.int64), users, slices)
 
 
 def test_a_row_is_the_mean_of_its_seeds_masked_first() -> None:
@@ -39,6 +40,7 @@ def test_a_row_is_the_mean_of_its_seeds_masked_first() -> None:
     # one seed twice and one user twice: 0.2 at least, 0.8 at most
     assert row.intervals[MASKED] == pytest.approx([0.2, 0.8])
     assert row.intervals[ALL] == pytest.approx([0.1, 0.3])
+    assert row.slices == {"tied": {"n_targets": 2, "ndcg@10": 0.5}}
 
 
 def test_differences_by_hand() -> None:
@@ -70,7 +72,10 @@ def test_seeds_of_other_targets_are_refused() -> None:
 
 def test_users_are_in_the_order_of_their_tokens() -> None:
     histories = SimpleNamespace(
-        owners=np.array([0, 0, 1, 1, 1]), user_ids=np.array([2, 1], dtype=np.int32)
+        owners=np.array([0, 0, 1, 1, 1]),
+        user_ids=np.array([2, 1], dtype=np.int32),
+        offsets=np.array([0, 2, 5]),
+        times=np.array([1, 2, 1, 2, 2]),
     )
     dataset = SimpleNamespace(
         histories=histories, users=SimpleNamespace(tokens=["[PAD]", "a", "b"])
@@ -81,6 +86,12 @@ def test_users_are_in_the_order_of_their_tokens() -> None:
     assert found.users == ["a", "b"]
     assert found.n_targets.tolist() == [2, 1]
     assert found.values[MASKED].tolist() == [[0.25, 1.0]]  # "a": (0 + 1 / log2(4)) / 2
+    assert found.slices == [
+        {
+            "tied in time": {"n_targets": 2, "ndcg@10": 0.25},
+            "not tied": {"n_targets": 1, "ndcg@10": 1},
+        }
+    ]
 
 
 def test_every_difference_is_of_rows_of_its_plan() -> None:

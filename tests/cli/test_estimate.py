@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from kgrec_cli.core import memory
-from kgrec_cli.stages import estimate
+from kgrec_cli.stages import estimate, train
 from tests.conftest import QUICK, RunCli
 
 
@@ -51,8 +51,46 @@ def test_what_does_not_fit_is_one_line(
     monkeypatch.setattr(memory, "MEMINFO", meminfo)
     result = run_cli("estimate", *QUICK)
     assert result.exit_code == 1
-    assert result.error.endswith("GB of memory, there are 0.0 GB free")
-    assert "does not fit: about " in result.error
+    assert result.error.startswith("error: does not fit: about 0.")
+    assert "GB of memory, and 0.0 GB are free" in result.error
+
+
+def test_a_search_is_its_trials_times_epochs(run_cli: RunCli, small_folder: Path) -> None:
+    (small_folder / "hyper.test").write_text("learning_rate choice [0.1, 0.2, 0.3, 0.4, 0.5]\n")
+    before = files_of(small_folder)
+    line = ("estimate", "tune", "hyper.test", "--set=epochs=50", *QUICK, "--json")
+    found = json.loads(run_cli(*line).stdout)
+    assert (found["runs"], found["at_once"], found["epochs"]) == (5, 1, 50)
+    two = json.loads(run_cli(*line, "-j", "2", "--max-trials", "3").stdout)
+    assert (two["runs"], two["at_once"]) == (3, 2)
+    rounds = 2 * (50 * two["epoch_s"] + two["after_s"])  # three trials, two at a time
+    assert two["total_s"] == pytest.approx(two["before_s"] + rounds)
+    assert two["memory"] > 2 * found["memory"]
+    assert files_of(small_folder) == before
+
+
+def test_entity_vectors(run_cli: RunCli, small_folder: Path) -> None:
+    before = files_of(small_folder)
+    line = ("estimate", "pretrain-kg", "-e", "40", "--validate", "--threads=1", "--json")
+    found = json.loads(run_cli(*line).stdout)
+    assert (found["runs"], found["epochs"], found["can_stop_early"]) == (2, 40, False)
+    assert found["total_s"] == pytest.approx(found["before_s"] + 80 * found["epoch_s"])
+    assert files_of(small_folder) == before
+
+
+@pytest.mark.parametrize(
+    "error", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory: 9 bytes")]
+)
+def test_a_lack_of_memory_is_one_line(
+    run_cli: RunCli, small_folder: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(train, "load_dataset", fail)
+    result = run_cli("train", *QUICK)
+    assert result.exit_code == 1
+    assert result.error.startswith("error: not enough memory (")
 
 
 def test_mistakes_are_those_of_the_command(run_cli: RunCli, small_folder: Path) -> None:

@@ -3,7 +3,13 @@
 import json
 import os
 import shutil
+import signal
 import socket
+import sqlite3
+import subprocess
+import sys
+import time
+from contextlib import closing, suppress
 from pathlib import Path
 
 import polars as pl
@@ -204,6 +210,42 @@ def test_the_leaderboard_says_which_process_ran_a_trial(run_cli: RunCli, folder:
     board = json.loads(run_cli("tune", "hyper.test", "--json", *ONE_EPOCH).stdout)["leaderboard"]
     (worker,) = {row["worker"] for row in board}
     assert worker.startswith(f"{socket.gethostname()}-{os.getpid()}-")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no SIGKILL on Windows")
+@pytest.mark.parametrize("executor", ["serial", "processes", "batched"])
+def test_the_trials_of_a_killed_command_are_run_again(
+    run_cli: RunCli, folder: Path, executor: str
+) -> None:
+    long = ("--set=epochs=200", "--set=stopping_step=200", *QUICK)
+    command = ["tune", "hyper.test", "--json", "--executor", executor, *long]
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    kgrec = [sys.executable, "-m", "kgrec_cli", *command]
+    with subprocess.Popen(kgrec, cwd=folder, **quiet) as killed:
+        while not states(folder, "RUNNING"):
+            assert killed.poll() is None
+            time.sleep(0.05)
+        killed.kill()
+    n_done = states(folder, "COMPLETE")
+    result = run_cli(*command)
+    assert result.exit_code == 0, result.stderr
+    told = json.loads(result.stdout)
+    points = {(row["learning_rate"], row["num_layers"]) for row in told["leaderboard"]}
+    assert len(points) == len(told["leaderboard"]) == 4
+    assert told["n_new"] == 4 - n_done
+    assert states(folder, "RUNNING") == 0
+    assert states(folder, "FAIL") > 0
+    assert list((folder / STUDY).glob(".*")) == []
+
+
+def states(folder: Path, state: str) -> int:
+    """How many trials of the study are in a state; 0 while it has no tables."""
+    path = folder / STUDY / "study.db"
+    with suppress(sqlite3.OperationalError), closing(sqlite3.connect(path)) as database:
+        found = database.execute("SELECT count(*) FROM trials WHERE state = ?", (state,))
+        return int(found.fetchone()[0])
+    return 0
 
 
 def test_a_killed_command_is_known_by_its_mark(folder: Path) -> None:

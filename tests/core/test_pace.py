@@ -5,8 +5,8 @@ import itertools
 import pytest
 
 from kgrec_cli.core import pace
-from kgrec_cli.core.pace import Enough, Pace
-from kgrec_cli.events import Note, Progress
+from kgrec_cli.core.pace import Enough, Forecasting, Pace
+from kgrec_cli.events import EpochDone, Event, Forecast, Note, Progress
 
 
 @pytest.fixture
@@ -36,3 +36,37 @@ def test_enough_comes_after_the_time_but_not_before_two_reports(seconds: list[fl
     assert watched.unit_s is None
     with pytest.raises(Enough):
         watched(Progress("epoch 1", 2, 2))
+
+
+@pytest.mark.parametrize(
+    ("epochs", "first", "is_told"),
+    [
+        (30, Note("loaded"), True),
+        (5, Note("loaded"), False),  # 50 seconds: not worth a line
+        (30, EpochDone(1, 30, 1.0, 1.0, 1.0, 29.0), False),  # the table of epochs says it
+    ],
+)
+def test_a_long_training_says_once_what_is_ahead(
+    seconds: list[float], epochs: int, first: Event, is_told: bool
+) -> None:
+    seconds += [0, 1, 6, 7]
+    heard: list[Event] = []
+    listen = Forecasting(heard.append, epochs)
+    told: list[Event] = [first, *(Progress("epoch 1", done, 100) for done in (10, 60, 70))]
+    for event in told:
+        listen(event)
+    forecasts = [event for event in heard if isinstance(event, Forecast)]
+    assert [event for event in heard if event not in forecasts] == told
+    assert [(f.epoch_s, f.epochs, f.runs) for f in forecasts] == [(10.0, epochs, 1)] * is_told
+
+
+def test_a_search_counts_epochs_of_all_its_trials(seconds: list[float]) -> None:
+    seconds += [0, 1, 6]
+    heard: list[Event] = []
+    listen = Forecasting(heard.append, 30, 90, "trials")
+    for done in (1, 11):
+        listen.listen(Progress("trials", done, 2700, "epochs"))
+    assert [(f.epoch_s, f.epochs, f.runs) for f in heard if isinstance(f, Forecast)] == [
+        (0.5, 30, 90)
+    ]
+    assert len(heard) == 1  # nothing else is passed on

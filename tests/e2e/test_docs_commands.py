@@ -65,6 +65,9 @@ def unknown_in(command: str) -> list[str]:
         if name not in group.commands:
             return [name]
         group = group.commands[name]
+        if name == "estimate":  # its options are those of the command behind it
+            named = words if words and not words[0].startswith("-") else ["train", *words]
+            return unknown_in(shlex.join(["kgrec", *named]))
     known = {option for param in group.params for option in (*param.opts, *param.secondary_opts)}
     options = (re.match(r"--[a-z][\w-]*", word) for word in words)
     return [found[0] for found in options if found and found[0] not in {*known, "--help"}]
@@ -76,6 +79,8 @@ def test_what_is_unknown() -> None:
     assert unknown_in("kgrec train --epoch 3 --set=a=1") == ["--epoch"]
     assert unknown_in("kgrec runs shows RUN") == ["shows"]
     assert unknown_in("kgrec trian") == ["trian"]
+    assert unknown_in("kgrec estimate --epochs 3") == []
+    assert unknown_in("kgrec estimate tune hyper.test --epochs 3") == ["--epochs"]
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -149,7 +154,7 @@ def test_the_weights_of_the_page_for_those_from_recbole(run_cli: RunCli, sample:
 
 
 @pytest.mark.slow
-def test_the_page_of_scaling(sample: Path) -> None:
+def test_the_page_of_scaling(run_cli: RunCli, sample: Path) -> None:
     (line,) = re.findall(r"^torchrun (.*)$", PAGES["docs/scaling.md"], re.MULTILINE)
     (sample / "kgrec.yaml").write_text("dataset: sample\nepochs: 1\nhidden_size: 16\n")
     n_before = len(list((sample / "saved").iterdir()))
@@ -160,6 +165,9 @@ def test_the_page_of_scaling(sample: Path) -> None:
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert len(list((sample / "saved").iterdir())) == n_before + 1
+    (sample / "hyper.test").write_text("learning_rate choice [0.01]\n")
+    page = re.findall(r"^kgrec (estimate.*)$", PAGES["docs/scaling.md"], re.MULTILINE)
+    assert [run_cli(*shlex.split(line, comments=True)).exit_code for line in page] == [0, 0, 0]
 
 
 ISBNS = {"9780306406157": "978-0-306-40615-7", "9780198534532": "978-0-19-853453-2"}

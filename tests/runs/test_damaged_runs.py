@@ -31,9 +31,10 @@ from kgrec_cli.runs.run_files import (
     read_tensors,
     write_tensors,
 )
+from kgrec_cli.stages.base_settings import final_fit_settings
 from kgrec_cli.stages.evaluate import run_evaluate
 from kgrec_cli.stages.export.recbole import run_export
-from kgrec_cli.stages.train import final_fit_settings, resume_train, run_train
+from kgrec_cli.stages.train import resume_train, run_train
 from tests.conftest import write_small_dataset
 
 Use = Callable[[Path, Path], object]

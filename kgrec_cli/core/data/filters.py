@@ -5,7 +5,7 @@ Tables in, tables out, in the order they came. Every rule says how many rows it 
 ratings, then counts.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -14,6 +14,7 @@ import polars as pl
 from kgrec_cli.intervals import Interval
 
 Keep = Literal["first", "last", "all"]
+_IDS = ("user_id", "item_id")
 
 
 class Filtered(NamedTuple):
@@ -24,11 +25,25 @@ class Filtered(NamedTuple):
 
 
 class Core(NamedTuple):
-    """What `k_core` leaves, and the rows dropped because their user, or item, had too few."""
+    """What `k_core` leaves, and the rows dropped because their user, or item, had too few.
 
-    table: pl.DataFrame
+    `users` and `items` are bool, True for the number of a category that stays.
+    """
+
+    users: np.ndarray
+    items: np.ndarray
     n_dropped_by_user: int
     n_dropped_by_item: int
+
+    def keep(self, table: pl.DataFrame) -> pl.DataFrame:
+        """The rows of a table that stay."""
+        return table.filter(self.alive(table))
+
+    def alive(self, table: pl.DataFrame) -> np.ndarray:
+        """Bool, True for the rows of a table that stay."""
+        alive: np.ndarray = self.users[_codes(table["user_id"])]
+        alive &= self.items[_codes(table["item_id"])]
+        return alive
 
 
 def count_repeats(table: pl.DataFrame) -> int:
@@ -66,31 +81,36 @@ def keep_min_rating(table: pl.DataFrame, min_rating: float) -> Filtered:
     return Filtered(rest, table.height - rest.height)
 
 
-def k_core(table: pl.DataFrame, min_user_inter: int = 0, min_item_inter: int = 0) -> Core:
-    """The largest part of `table` in which every user and every item has enough rows.
+def k_core(
+    tables: Callable[[], Iterable[pl.DataFrame]], min_user_inter: int = 0, min_item_inter: int = 0
+) -> Core:
+    """The largest part of some rows in which every user and every item has enough of them.
 
     Dropping a user can leave an item with too few rows and the other way round, so both rules are
     applied in turn until neither drops anything. The rows left do not depend on which comes first;
     the two counts do (users come first).
 
     Args:
-        table: Columns user_id, item_id (String or Categorical).
+        tables: Gives all rows in parts, whenever it is called: user_id, item_id (Categorical).
+            That is once for each rule and turn; in between, users and items alone are remembered.
         min_user_inter: Fewest rows of a user.
         min_item_inter: Fewest rows of an item.
     """
-    users, items = _codes(table["user_id"]), _codes(table["item_id"])
-    alive = np.arange(table.height)
-    dropped_by_user = dropped_by_item = 0
+    largest = max(
+        (int(_codes(table[name]).max()) for table in tables() if table.height for name in _IDS),
+        default=0,
+    )
+    is_known = np.ones(largest + 1, dtype=np.bool_)
+    core = Core(is_known, is_known, 0, 0)
+    if max(min_user_inter, min_item_inter) <= 1:
+        return core
     while True:
-        after_users = _frequent(alive, users, min_user_inter)
-        after_items = _frequent(after_users, items, min_item_inter)
-        dropped_by_user += len(alive) - len(after_users)
-        dropped_by_item += len(after_users) - len(after_items)
-        if len(after_items) == len(alive):
-            break
-        alive = after_items
-    rest = table if len(alive) == table.height else table[alive]
-    return Core(rest, dropped_by_user, dropped_by_item)
+        by_user, users = _too_few(tables, core, "user_id", min_user_inter)
+        core = core._replace(users=users, n_dropped_by_user=core.n_dropped_by_user + by_user)
+        by_item, items = _too_few(tables, core, "item_id", min_item_inter)
+        core = core._replace(items=items, n_dropped_by_item=core.n_dropped_by_item + by_item)
+        if not by_user + by_item:
+            return core
 
 
 def keep_counts_in_intervals(
@@ -116,13 +136,19 @@ def keep_counts_in_intervals(
         rest = fewer
 
 
-def _frequent(rows: np.ndarray, codes: np.ndarray, least: int) -> np.ndarray:
-    """Those of `rows` whose code occurs at least `least` times among them."""
-    if least <= 1 or not len(rows):
-        return rows
-    counts = np.bincount(codes[rows])
-    frequent: np.ndarray = rows[counts[codes[rows]] >= least]
-    return frequent
+def _too_few(
+    tables: Callable[[], Iterable[pl.DataFrame]], core: Core, column: str, least: int
+) -> tuple[int, np.ndarray]:
+    """The rows of `core` whose user (or item) has fewer than `least`, and who has enough."""
+    stays = core.users if column == "user_id" else core.items
+    if least <= 1:
+        return 0, stays
+    counts = np.zeros(len(stays), dtype=np.int64)
+    for table in tables():
+        codes = _codes(table[column])[core.alive(table)]
+        counts += np.bincount(codes, minlength=len(stays))
+    enough = counts >= least
+    return int(counts[~enough].sum()), enough
 
 
 def _codes(tokens: pl.Series) -> np.ndarray:

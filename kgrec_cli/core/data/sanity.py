@@ -4,6 +4,8 @@ Time order, ids that stand for a missing value, one user or item with most of th
 checks what it writes, `dataset/load.py` the files of others.
 """
 
+from collections.abc import Mapping
+
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
@@ -34,6 +36,15 @@ _EPOCH_S = (1e8, 4.2e9)
 def sanity_warnings(table: pl.DataFrame, *, has_times: bool = True) -> list[str]:
     """Lines on what is doubtful about interactions; none for most data sets.
 
+    The table is that of `order_warnings`.
+    """
+    counts = {role: table.group_by(f"{role}_id").agg(n=pl.len()) for role in ("user", "item")}
+    return order_warnings(table, has_times=has_times) + concentration_warnings(counts)
+
+
+def order_warnings(table: pl.DataFrame, *, has_times: bool = True) -> list[str]:
+    """Lines on an order in time that may be none.
+
     Args:
         table: Columns user_id, item_id (Categorical or String), timestamp (Int64 or Float64),
             rating (optional). The rows' order decides between equal times.
@@ -55,8 +66,8 @@ def sanity_warnings(table: pl.DataFrame, *, has_times: bool = True) -> list[str]
         )
     if has_times:
         warnings += _units(table["timestamp"])
-    warnings += _sorting(table, within_times=are_tied, is_files_order=are_tied or not has_times)
-    return warnings + _concentration(table)
+    are_unordered = are_tied or not has_times
+    return warnings + _sorting(table, within_times=are_tied, is_files_order=are_unordered)
 
 
 def unit_of_times(times: NDArray[np.int64] | NDArray[np.float64]) -> float | None:
@@ -217,15 +228,17 @@ def _sorted(owners: NDArray[np.int64], values: NDArray[np.generic], share: float
     return None
 
 
-def _concentration(table: pl.DataFrame) -> list[str]:
-    """Lines on a user or an item with more than half of all events."""
+def concentration_warnings(counts: Mapping[str, pl.DataFrame]) -> list[str]:
+    """Lines on a user or an item with more than half of all events.
+
+    `counts` has a table for "user" and one for "item": the token, and its number of events.
+    """
     warnings = []
-    for role in ("user", "item"):
-        counts = table.group_by(f"{role}_id").len().sort("len", descending=True)
-        token, count = counts.row(0)
-        if 2 * count > table.height >= MIN_EVENTS:
+    for role, by_token in counts.items():
+        (token, count), total = by_token.sort("n", descending=True).row(0), by_token["n"].sum()
+        if 2 * count > total >= MIN_EVENTS:
             warnings.append(
-                f"{role} '{shorten(token)}' has {count:,} of {table.height:,} "
-                f"interactions ({count / table.height:.0%}): is its column that of the {role}s?"
+                f"{role} '{shorten(token)}' has {count:,} of {total:,} "
+                f"interactions ({count / total:.0%}): is its column that of the {role}s?"
             )
     return warnings

@@ -3,13 +3,18 @@
 A target is an index into `Histories.items`; the events before it are its history.
 """
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from kgrec_cli.core.data.histories import Histories, Ints, first_events
 from kgrec_cli.errors import KgrecError
+
+BLOCK = 2**15
+"""Histories that are looked at together, where all at once would take too much memory."""
 
 
 @dataclass(frozen=True)
@@ -145,10 +150,34 @@ def item_popularity(
     With `targets_only` a user's first event does not count, as in RecBole, which counts training
     samples.
     """
-    in_training = training_events(histories, split)
-    if targets_only:
-        in_training[histories.offsets[:-1]] = False
-    return np.bincount(histories.items[in_training], minlength=n_items)
+    counts = np.zeros(n_items, dtype=np.int64)
+    for of_block, split_of_block in _blocks(histories, split):
+        in_training = training_events(of_block, split_of_block)
+        if targets_only:
+            in_training[of_block.offsets[:-1]] = False
+        counts += np.bincount(of_block.items[in_training], minlength=n_items)
+    return counts
+
+
+def _blocks(histories: Histories, split: Split) -> Iterator[tuple[Histories, Split]]:
+    """Some histories after others, each block with its split: an event takes 8 bytes and more."""
+    for begin in range(0, len(histories), BLOCK):
+        offsets = histories.offsets[begin : begin + BLOCK + 1]
+        first, users = offsets[0], slice(begin, begin + BLOCK)
+        events = slice(first, offsets[-1])
+        yield (
+            Histories(
+                histories.items[events],
+                offsets - first,
+                histories.times[events],
+                histories.user_ids[users],
+            ),
+            replace(
+                split,
+                train_end=split.train_end[users] - first,
+                valid_end=split.valid_end[users] - first,
+            ),
+        )
 
 
 def targets_between(histories: Histories, split: Split, first: Ints, last: Ints) -> Ints:
@@ -181,41 +210,68 @@ def test_targets(histories: Histories, split: Split) -> Ints:
 test_targets.__test__ = False  # type: ignore[attr-defined]  # no test, whatever pytest thinks
 
 
+def n_train_targets(histories: Histories, split: Split) -> int:
+    """The number of training targets, which are not made for that: they take 8 bytes each."""
+    return _count_between(histories, split, histories.offsets[:-1], split.train_end)
+
+
+def _count_between(histories: Histories, split: Split, first: Ints, last: Ints) -> int:
+    """The number of `targets_between`."""
+    return int(np.maximum(last - np.maximum(first, earliest_targets(histories, split)), 0).sum())
+
+
 def check_targets(histories: Histories, split: Split, *, validate: bool) -> None:
     """Checks that there is something to train on and, with `validate`, something to stop by.
 
     Raises:
         KgrecError: The training or the validation part is empty.
     """
-    if len(train_targets(histories, split)) == 0:
+    if not n_train_targets(histories, split):
         raise KgrecError("the training part is empty: no user has two interactions in it")
-    if validate and len(valid_targets(histories, split)) == 0:
+    if validate and not _count_between(histories, split, split.train_end, split.valid_end):
         raise KgrecError(
             "the validation part is empty, so nothing can stop the training: a user needs four "
             "interactions to give one under LS: valid_and_test; more data or another eval_args"
         )
 
 
-def repeat_log_ratio(histories: Histories, split: Split, n_items: int) -> float:
+def repeat_log_ratio(
+    histories: Histories, split: Split, n_items: int, total: Callable[[Any], Any] = lambda own: own
+) -> float:
     """The log ratio of repeated training targets to those expected by chance.
 
     Chance is the share of the training events that the items seen before have. One is added to both
-    counts, so that data without any repetition give a finite number.
+    counts, so that data without any repetition give a finite number. `total` sums an array over the
+    shards, if the histories are one.
     """
     first, targets = first_events(histories, n_items), train_targets(histories, split)
-    counts = np.bincount(histories.items[training_events(histories, split)], minlength=n_items)
+    counts = total(item_popularity(histories, split, n_items))
     shares = counts / max(counts.sum(), 1)
     before = np.concatenate([[0.0], np.cumsum(shares[histories.items] * first)])
     by_chance = before[targets] - before[histories.offsets[histories.owners[targets]]]
-    n_repeated = np.count_nonzero(~first[targets])
-    return float(np.log((n_repeated + 1) / (by_chance.sum() + 1)))
+    n_repeated, expected = total(np.array([np.count_nonzero(~first[targets]), by_chance.sum()]))
+    return float(np.log((n_repeated + 1) / (expected + 1)))
 
 
-def shuffle_ties(histories: Histories, split: Split, rng: np.random.Generator) -> Histories:
-    """The same histories, each user's training events of equal time in a new order."""
+def shuffle_ties(
+    histories: Histories,
+    split: Split,
+    rng: np.random.Generator,
+    first_event: int = 0,
+    n_events: int | None = None,
+) -> Histories:
+    """The same histories, each user's training events of equal time in a new order.
+
+    A shard that begins with event `first_event` of `n_events` takes its numbers of those drawn for
+    the whole.
+    """
+    rng.bit_generator.advance(first_event)  # type: ignore[attr-defined]  # a number an event
+    drawn = rng.random(len(histories.items))
+    if n_events is not None:
+        rng.bit_generator.advance(n_events - first_event - len(drawn))  # type: ignore[attr-defined]
     owners = histories.owners
     training = np.arange(len(owners)) < split.train_end[owners]
     new = np.ones(len(owners), dtype=np.bool_)
     new[1:] = (np.diff(histories.times) != 0) | (np.diff(owners) != 0) | ~training[1:]
-    order = np.argsort(np.cumsum(new) + rng.random(len(owners)))
+    order = np.argsort(np.cumsum(new) + drawn)
     return replace(histories, items=histories.items[order])

@@ -46,8 +46,8 @@ class Measured:
     """One part of the data, ranked.
 
     Attributes:
-        targets: int64 (n,) indices into `Histories.items`.
-        ranking: Where each target stands.
+        targets: int64 (n,) indices into `Histories.items`; of a shard its own alone.
+        ranking: Where each target stands, those of the other shards too.
         metrics: Values by view: "test" and "test_masked", for instance.
     """
 
@@ -88,7 +88,7 @@ def measure(
         settings: Metrics, cutoffs, candidates.
         popularity: int64 (N,), training interactions of each item.
         on_event: Hears how many targets are ranked.
-        workers: The processes that share the ranking.
+        workers: The processes with a shard each.
     """
     targets = part_targets(histories, split, part)
     ranking = rank_targets(
@@ -99,14 +99,19 @@ def measure(
         topk=max(settings.topk),
         eval_batch_size=settings.eval_batch_size,
         candidates=draw_candidates(
-            settings.eval_args.mode_of(part), histories, targets, len(popularity), settings.seed
+            settings.eval_args.mode_of(part),
+            histories,
+            targets,
+            len(popularity),
+            settings.seed,
+            workers,
         ),
         on_chunk=lambda n_done: on_event(
             Progress(f"{part} targets", n_done, len(targets), "ranked", passing=True)
         ),
         workers=workers,
     )
-    if len(targets) == 0:
+    if len(ranking.ranks) == 0:
         return Measured(targets, ranking, {})
     return Measured(
         targets,
@@ -139,12 +144,12 @@ def measure_model(
         settings: Metrics, cutoffs, candidates, the length that the model reads.
         parts: "valid", "test".
         on_event: Hears the progress, and is warned of a part without targets.
-        workers: The processes that share the ranking; all get the whole.
+        workers: The processes with a shard each; all get the metrics of the whole.
     """
     model.eval()
     item_vectors = model.item_embedding.weight
-    popularity = item_popularity(
-        histories, split, len(item_vectors), targets_only=settings.recbole_compat
+    popularity = workers.total(
+        item_popularity(histories, split, len(item_vectors), targets_only=settings.recbole_compat)
     )
     score = score_by(
         model, histories, max_length=settings.MAX_ITEM_LIST_LENGTH, device=item_vectors.device

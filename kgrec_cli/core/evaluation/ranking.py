@@ -93,7 +93,7 @@ def rank_targets(
 
     Args:
         score: Gives the scores of a chunk.
-        histories: All histories.
+        histories: All histories, or this process's shard of them.
         targets: int64 (n,) indices into `histories.items`.
         n_items: N.
         topk: K, items of the top lists; 0 for no lists.
@@ -101,7 +101,7 @@ def rank_targets(
         candidates: int64 (n, M), the items beside the target to rank it among; an item that stands
             twice counts once. None for all items.
         on_chunk: Called after each chunk with the number of targets that are ranked.
-        workers: The processes that share the targets; all get the whole.
+        workers: The processes with a shard each; all get the ranking of all targets.
 
     Raises:
         KgrecError: A score that is no finite number, or lists that do not fit into the memory.
@@ -110,8 +110,6 @@ def rank_targets(
     check_memory(
         2 * 4 * len(targets) * topk, f"lists of {topk:,} items for {len(targets):,} targets"
     )
-    n_targets, targets = len(targets), targets[workers.share]
-    candidates = None if candidates is None else candidates[workers.share]
     rows = chunk_size(n_items, eval_batch_size)
     chunks: list[Ranking] = []
     for begin in range(0, len(targets), rows):
@@ -138,13 +136,13 @@ def rank_targets(
                 top_masked.cpu().numpy().astype(np.int32),
             )
         )
-        on_chunk((begin + len(chosen)) * workers.count)
+        on_chunk(begin + len(chosen))
     if not chunks:
         empty, no_lists = np.zeros(0, np.int64), np.zeros((0, topk), np.int32)
         chunks = [Ranking(empty, empty, no_lists, no_lists)]
     names = ("ranks", "ranks_masked", "top_items", "top_items_masked")
     own = (np.concatenate([getattr(chunk, name) for chunk in chunks]) for name in names)
-    return Ranking(*(workers.interleave(values, n_targets) for values in own))
+    return Ranking(*(np.concatenate(workers.parts(values)) for values in own))
 
 
 def check_finite(scores: Tensor) -> None:
@@ -163,7 +161,12 @@ def check_finite(scores: Tensor) -> None:
 
 
 def draw_candidates(
-    mode: str, histories: Histories, targets: Ints, n_items: int, seed: int
+    mode: str,
+    histories: Histories,
+    targets: Ints,
+    n_items: int,
+    seed: int,
+    workers: Workers = ALONE,
 ) -> Tensor | None:
     """The items that an `eval_args` mode ranks each target among, the same for the same seed.
 
@@ -175,6 +178,7 @@ def draw_candidates(
         targets: int64 (n,) indices into `histories.items`.
         n_items: N, padding included.
         seed: Seed of the draw.
+        workers: The processes with a shard each: every one draws for all, and keeps its own.
 
     Returns:
         int64 (n, N), or None for full.
@@ -184,15 +188,19 @@ def draw_candidates(
     """
     if mode == "full":
         return None
-    check_memory(8 * len(targets) * int(mode[3:]), f"eval_args: mode {mode}")
+    parts = workers.parts(histories.items[targets].astype(np.int64))
+    begin, n_targets = sum(map(len, parts[: workers.number])), sum(map(len, parts))
+    check_memory(8 * n_targets * int(mode[3:]), f"eval_args: mode {mode}")
     from kgrec_cli.core.data.negatives import sample_negatives
 
     popularity = None
     if mode.startswith("pop"):
-        popularity = torch.from_numpy(np.bincount(histories.items, minlength=n_items)).float()
-    wanted = torch.from_numpy(histories.items[targets].astype(np.int64))
+        counts = workers.total(np.bincount(histories.items, minlength=n_items))
+        popularity = torch.from_numpy(counts).float()
+    wanted = torch.from_numpy(np.concatenate(parts))
     generator = torch.Generator().manual_seed(seed)
-    return sample_negatives(wanted, popularity, n_items, int(mode[3:]), generator)
+    drawn = sample_negatives(wanted, popularity, n_items, int(mode[3:]), generator)
+    return drawn[begin : begin + len(targets)]
 
 
 def _top_items(scores: Tensor, topk: int) -> Tensor:

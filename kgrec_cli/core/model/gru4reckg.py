@@ -23,7 +23,7 @@ from kgrec_cli.core.model import gru, gru_cpu
 from kgrec_cli.core.model.gru import PackedRows, pack
 from kgrec_cli.core.model.gru_dense import Block, DenseRows, look_up_items, run_blocks, side_by_side
 
-ROWS_AT_ONCE = 256
+ROWS_AT_ONCE = 512
 """Histories encoded at once: what they need stays in the processor's cache."""
 
 ITEM_EMBEDDING_SCALE = 0.1
@@ -226,7 +226,7 @@ class GRU4RecKG(nn.Module):
         inputs = None
         if self._pays_by_item(int(lengths.sum())):
             pairs = zip(self.branches, self._grus, strict=True)
-            inputs = [self._table(name) @ layers.all_weights[0][0].T for name, layers in pairs]
+            inputs = [gru_cpu.inputs_by_item(layers, self._table(name)) for name, layers in pairs]
         states = []
         for chosen in torch.split(order, ROWS_AT_ONCE):
             rows = pack(items[chosen], lengths[chosen])

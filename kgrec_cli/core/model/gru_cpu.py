@@ -6,14 +6,16 @@ are written out, each intermediate is stored once, and the gradients are written
 Letters as in `gru`.
 """
 
-from collections.abc import Sequence
-from functools import partial
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from kgrec_cli.core.model.gru import PackedRows, last_positions
+
+BLOCK_STEPS = 4
+"""Steps whose gradients are made ready at once: enough to share out, few enough for the cache."""
 
 
 def run_grus(
@@ -29,7 +31,7 @@ def run_grus(
         before = None if start is None else start[layer]
         states: Tensor = _Layer.apply(sizes, before, *outputs, *weights)  # type: ignore[no-untyped-call]
         outputs = states.unbind()
-    return torch.cat(outputs, dim=-1)
+    return states.transpose(0, 1).flatten(1)
 
 
 @torch.no_grad()
@@ -46,6 +48,18 @@ def last_states(grus: Sequence[nn.GRU], inputs: Sequence[Tensor], sizes: tuple[i
 
 
 @torch.no_grad()
+def inputs_by_item(gru: nn.GRU, vectors: Tensor) -> Tensor:
+    """What a GRU's first layer adds for each item, float (N, 4H), from vectors (N, D).
+
+    Of the reset and the update gate, zeros for the candidate's recurrent part, twice the
+    candidate's.
+    """
+    products = vectors @ gru.all_weights[0][0].T
+    reset, update, candidate = products.chunk(3, dim=-1)
+    return torch.cat([reset, update, torch.zeros_like(reset), 2 * candidate], dim=-1)
+
+
+@torch.no_grad()
 def last_states_by_item(
     grus: Sequence[nn.GRU], inputs: Sequence[Tensor], rows: PackedRows
 ) -> Tensor:
@@ -55,7 +69,7 @@ def last_states_by_item(
 
     Args:
         grus: G GRUs of one layer.
-        inputs: For each a float (N, 3H), every item's vector times its `weight_ih_l0`.
+        inputs: For each a float (N, 4H), what `inputs_by_item` makes of every item's vector.
         rows: Rows of items.
 
     Returns:
@@ -63,17 +77,18 @@ def last_states_by_item(
     """
     hidden, n_rows = grus[0].hidden_size, rows.sizes[0]
     states = inputs[0].new_zeros(len(grus), n_rows, hidden)
-    from_item, from_state = (inputs[0].new_empty(n_rows, 3 * hidden) for _ in range(2))
+    room, minus_one = inputs[0].new_empty(n_rows, 4 * hidden), inputs[0].new_tensor(-1.0)
     for gru, of_items, state in zip(grus, inputs, states, strict=True):
         weight = gru.all_weights[0][1].t().contiguous()
         for items in torch.split(rows.items, list(rows.sizes)):
-            n = len(items)
-            before, gates, recurrent = state[:n], from_item[:n], from_state[:n]
+            gates, before = room[: len(items)], state[: len(items)]
             torch.index_select(of_items, 0, items, out=gates)
-            torch.mm(before, weight, out=recurrent)
-            gates[:, : 2 * hidden].add_(recurrent[:, : 2 * hidden]).sigmoid_()
-            reset, update, candidate = gates.chunk(3, dim=-1)
-            candidate.addcmul_(reset, recurrent[:, 2 * hidden :]).tanh_()
+            gates[:, : 3 * hidden].addmm_(before, weight)
+            gates[:, : 2 * hidden].sigmoid_()
+            reset, update, recurrent, candidate = gates.chunk(4, dim=-1)
+            # As in `_Layer`: tanh by a sigmoid.
+            candidate.addcmul_(reset, recurrent, value=2).sigmoid_()
+            torch.add(minus_one, candidate, alpha=2, out=candidate)
             torch.lerp(candidate, before, update, out=before)
     return states[None]
 
@@ -99,16 +114,16 @@ class _Layer(torch.autograd.Function):
             to_gates, to_candidate = torch.split(w_ih[branch], [2 * hidden, hidden])
             torch.mm(inputs[branch], to_gates.t(), out=gates[branch, :, : 2 * hidden])
             torch.mm(inputs[branch], (2 * to_candidate).t(), out=candidate[branch])
-        from_states = torch.stack([weight.t() for weight in w_hh])
+        from_states = torch.stack(w_hh).mT
         first = new(n, sizes[0], hidden).zero_() if start is None else start
         before, minus_one = first, inputs[0].new_tensor(-1.0)
-        cut = partial(torch.split, split_size_or_sections=list(sizes), dim=1)
-        steps = zip(*map(cut, (gates, gates[..., : 2 * hidden], candidate, states)), strict=True)
-        for gate, switches, new_state, state in steps:
-            before = before[:, : gate.shape[1]]
+        parts = gates, gates[..., : 2 * hidden], *gates.chunk(3, dim=-1), candidate, states
+        steps = _steps(sizes, *parts)
+        for gate, switches, reset, update, recurrent, new_state, state in steps:
+            if before.shape[1] != gate.shape[1]:
+                before = before[:, : gate.shape[1]]
             gate.baddbmm_(before, from_states)
             switches.sigmoid_()
-            reset, update, recurrent = gate.chunk(3, dim=-1)
             # tanh(x) = 2 sigmoid(2 x) - 1, which takes half the time of torch.tanh.
             new_state.addcmul_(reset, recurrent, value=2).sigmoid_()
             torch.add(minus_one, new_state, alpha=2, out=new_state)
@@ -126,31 +141,23 @@ class _Layer(torch.autograd.Function):
         grad = grad.clone(memory_format=torch.contiguous_format)
         # Gradients before the non-linearities: reset, update, recurrent part; candidate.
         slopes, for_candidate = torch.empty_like(gates), torch.empty_like(candidate)
-        room = torch.empty_like(first)
-        cut = partial(torch.split, split_size_or_sections=list(sizes), dim=1)
-        steps = list(
-            zip(*map(cut, (grad, gates, candidate, states, slopes, for_candidate)), strict=True)
-        )
-        for number in range(len(sizes) - 1, -1, -1):
-            of_step, gate, new_state, state, slope, for_new = steps[number]
-            reset, update, recurrent = gate.chunk(3, dim=-1)
-            for_reset, for_update, for_recurrent = slope.chunk(3, dim=-1)
-            scratch = room[:, : of_step.shape[1]]
-            for_both = torch.addcmul(
-                of_step, of_step, update, value=-1
-            )  # of the candidate: grad (1 - z)
-            torch.mul(for_both, new_state, out=scratch)
-            torch.addcmul(for_both, scratch, new_state, value=-1, out=for_new)  # (1 - n^2)
-            torch.mul(for_new, reset, out=for_recurrent)
-            torch.mul(for_recurrent, recurrent, out=scratch)
-            torch.addcmul(scratch, scratch, reset, value=-1, out=for_reset)  # r (1 - r)
-            torch.sub(state, new_state, out=scratch)  # z (before - n)
-            torch.mul(for_both, scratch, out=for_update)
-            if number:
-                earlier = steps[number - 1][0][:, : of_step.shape[1]]
-                earlier.addcmul_(of_step, update).baddbmm_(slope, w_hh)
-        before = [step[3][:, : sizes[number + 1]] for number, step in enumerate(steps[:-1])]
-        states_read = torch.cat([first, *before], dim=1)
+        factors = slopes.view(n, -1, 3, hidden)
+        update = gates[..., hidden : 2 * hidden]
+        steps = list(_steps(sizes, grad, grad[:, :, None], slopes, factors, update))
+        for begin in reversed(range(0, len(sizes), BLOCK_STEPS)):
+            end = min(begin + BLOCK_STEPS, len(sizes))
+            span = slice(sum(sizes[:begin]), sum(sizes[:end]))
+            block = slopes[:, span], for_candidate[:, span]
+            _set_factors(gates[:, span], candidate[:, span], states[:, span], *block)
+            for number in range(end - 1, begin - 1, -1):
+                of_step, of_gates, slope, factor, share = steps[number]
+                factor.mul_(of_gates)
+                if number:
+                    earlier = steps[number - 1][0][:, : sizes[number]]
+                    earlier.addcmul_(of_step, share).baddbmm_(slope, w_hh)
+            block[1].mul_(grad[:, span])
+        before = zip(torch.split(states, list(sizes), dim=1), sizes[1:], strict=False)
+        states_read = torch.cat([first, *(part[:, :size] for part, size in before)], dim=1)
         grad_inputs: list[Tensor | None] = []
         grad_ih = []
         for branch in range(n):
@@ -165,5 +172,33 @@ class _Layer(torch.autograd.Function):
                 wanted = of_gates @ w_ih[branch][: 2 * hidden]
                 wanted.addmm_(of_candidate, w_ih[branch][2 * hidden :])
             grad_inputs.append(wanted)
-        grad_hh = [slopes[branch].t() @ states_read[branch] for branch in range(n)]
+        grad_hh = slopes.mT @ states_read
         return (None, None, *grad_inputs, *grad_ih, *grad_hh)
+
+
+def _steps(sizes: tuple[int, ...], *parts: Tensor) -> Iterator[tuple[Tensor, ...]]:
+    """What each step has of tensors whose second dimension is P."""
+    return zip(*(torch.split(part, list(sizes), dim=1) for part in parts), strict=True)
+
+
+def _set_factors(
+    gates: Tensor, candidate: Tensor, states: Tensor, slopes: Tensor, for_candidate: Tensor
+) -> None:
+    """Writes what the gradient of a state is multiplied by to become those before non-linearities.
+
+    Args:
+        gates: float (G, P, 3H): r, z, the candidate's recurrent part a.
+        candidate: float (G, P, H), n.
+        states: float (G, P, H), (1 - z) n + z (the state before).
+        slopes: float (G, P, 3H), written: for r, z and a.
+        for_candidate: float (G, P, H), written: for n.
+    """
+    reset, update, recurrent = gates.chunk(3, dim=-1)
+    for_reset, for_update, for_recurrent = slopes.chunk(3, dim=-1)
+    kept = 1 - update
+    torch.sub(states, candidate, out=for_update).mul_(kept)  # states - n is z (before - n)
+    torch.mul(candidate, candidate, out=for_candidate)
+    torch.addcmul(kept, kept, for_candidate, value=-1, out=for_candidate)  # (1 - z)(1 - n^2)
+    torch.mul(for_candidate, reset, out=for_recurrent)
+    torch.addcmul(recurrent, recurrent, reset, value=-1, out=for_reset)  # a (1 - r)
+    for_reset.mul_(for_recurrent)

@@ -16,9 +16,9 @@ import torch
 from numpy.typing import NDArray
 
 from kgrec_cli.core.data.histories import Histories, Ints, Items, prefix_starts
+from kgrec_cli.core.data.shards import Borders
 from kgrec_cli.core.data.splits import Split, earliest_targets, train_targets
 from kgrec_cli.core.model.gru import PackedRows, last_positions
-from kgrec_cli.core.workers import ALONE, Workers
 
 
 def pack_slices(items: Items, starts: Ints, ends: Ints) -> tuple[PackedRows, Ints]:
@@ -74,17 +74,19 @@ def prefix_batches(
     max_length: int,
     batch_size: int,
     rng: np.random.Generator,
-    workers: Workers = ALONE,
+    borders: Borders | None = None,
 ) -> Iterator[Batch]:
     """RecBole's way: one row per target, its prefix of at most `max_length` items.
 
-    Each training target appears once, in random order.
+    Each training target appears once, in random order. With `borders` the histories are a shard,
+    and steps those of all users with the rows of the shard alone.
     """
-    targets = rng.permutation(train_targets(histories, split))
+    borders = borders or Borders(histories, split, 0)
+    targets = rng.permutation(train_targets(borders.histories, borders.split))
     for begin in range(0, len(targets), batch_size):
         chosen = targets[begin : begin + batch_size]
         n_targets = len(chosen)
-        chosen = own_share(histories, chosen, chosen, workers)
+        _, chosen = borders.own(chosen, len(histories.items))
         starts = prefix_starts(histories, chosen, max_length)
         order = np.argsort(starts - chosen, kind="stable")
         n_chunks = -(-int((chosen - starts).sum()) // CHUNK_POSITIONS)
@@ -95,22 +97,6 @@ def prefix_batches(
             wanted[last_positions(rows.sizes).numpy()] = histories.items[chosen[members]]
             chunks.append(Chunk(rows, places, wanted, None, members[:0]))
         yield Batch(chunks, n_targets)
-
-
-def own_share(histories: Histories, rows: Ints, targets: Ints, workers: Workers) -> Ints:
-    """Those of some rows that are of this process's users.
-
-    Args:
-        histories: All histories; of every `workers.count` one is this process's.
-        rows: int64 (R,).
-        targets: int64 (R,), an event of each row's user.
-        workers: This process.
-    """
-    if workers.count == 1:
-        return rows
-    owners = np.searchsorted(histories.offsets, targets, side="right") - 1
-    own: Ints = rows[owners % workers.count == workers.number]
-    return own
 
 
 @dataclass(frozen=True)
@@ -165,21 +151,28 @@ def sequence_batches(
     batch_size: int,
     context: int,
     rng: np.random.Generator,
-    workers: Workers = ALONE,
+    borders: Borders | None = None,
 ) -> Iterator[Batch]:
     """Whole-sequence batches: a prediction at every position of a window.
 
     Windows come in random order and are packed into steps of about `batch_size` targets, so that an
     epoch makes as many optimiser steps as prefix batching does. What a window reads before its
-    first target only sets the states it begins with.
+    first target only sets the states it begins with. With `borders` the histories are a shard, and
+    steps those of all users with the windows of the shard alone.
     """
-    windows = cut_windows(histories, split, max_length=max_length, context=context, rng=rng)
-    order, borders = order_windows(windows, batch_size, rng)
+    borders = borders or Borders(histories, split, 0)
+    windows = cut_windows(
+        borders.histories, borders.split, max_length=max_length, context=context, rng=rng
+    )
+    order, ends_of_steps = order_windows(windows, batch_size, rng)
     n_targets = windows.ends - windows.first_targets
-    for begin, end in pairwise(borders):
+    for begin, end in pairwise(ends_of_steps):
         of_step = order[begin:end]
-        chosen = own_share(histories, of_step, windows.first_targets[of_step], workers)
-        chunks = [_window_chunk(histories.items, windows, chosen)] if len(chosen) else []
+        places, first_targets = borders.own(windows.first_targets[of_step], len(histories.items))
+        chosen = of_step[places]
+        shift = borders.first_event
+        own = Windows(windows.starts[chosen] - shift, first_targets, windows.ends[chosen] - shift)
+        chunks = [_window_chunk(histories.items, own)] if len(chosen) else []
         yield Batch(chunks, int(n_targets[of_step].sum()))
 
 
@@ -197,16 +190,15 @@ def order_windows(windows: Windows, batch_size: int, rng: np.random.Generator) -
     return order, np.unique(np.concatenate([[0], inner, [len(order)]]))
 
 
-def _window_chunk(items: Items, windows: Windows, chosen: Ints) -> Chunk:
-    """Some windows as rows; a window's inputs begin one item before its first target."""
-    lengths = windows.ends[chosen] - windows.first_targets[chosen]
-    chosen = chosen[np.argsort(-lengths, kind="stable")]
-    begin = windows.first_targets[chosen] - 1
-    rows, places = pack_slices(items, begin, windows.ends[chosen] - 1)
-    context_lengths = begin - windows.starts[chosen]
+def _window_chunk(items: Items, windows: Windows) -> Chunk:
+    """Windows as rows; a window's inputs begin one item before its first target."""
+    order = np.argsort(windows.first_targets - windows.ends, kind="stable")
+    begin, starts = windows.first_targets[order] - 1, windows.starts[order]
+    rows, places = pack_slices(items, begin, windows.ends[order] - 1)
+    context_lengths = begin - starts
     context_of = np.argsort(-context_lengths, kind="stable")
     context_of = context_of[context_lengths[context_of] > 0]
     context = None
     if len(context_of):
-        context, _ = pack_slices(items, windows.starts[chosen][context_of], begin[context_of])
+        context, _ = pack_slices(items, starts[context_of], begin[context_of])
     return Chunk(rows, places, items[places + 1], context, context_of)

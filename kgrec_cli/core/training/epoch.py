@@ -13,6 +13,7 @@ from torch import Tensor
 from kgrec_cli.core.data import histories as events
 from kgrec_cli.core.data import splits
 from kgrec_cli.core.data.histories import Histories, Ints
+from kgrec_cli.core.data.shards import Borders
 from kgrec_cli.core.data.splits import Split
 from kgrec_cli.core.evaluation.measure import MeasureSettings
 from kgrec_cli.core.model.gru4reckg import GRU4RecKG, SeenItems
@@ -69,7 +70,7 @@ class EpochRunner:
     Args:
         model: On `device`.
         optimizer: Of the model's weights.
-        histories: All histories.
+        histories: All histories, or this process's shard of them.
         split: Which of their events train.
         settings: Batches, loss, negatives and seed.
         device: Where to train.
@@ -93,6 +94,7 @@ class EpochRunner:
         self.unshuffled = self.histories = histories  # the second one is the epoch's
         self.is_first = np.zeros(0, dtype=np.bool_)
         self.split = split
+        self.borders = workers.borders or Borders(histories, split, 0)
         self.settings = settings
         self.device = device
         self.after_step = after_step
@@ -107,7 +109,7 @@ class EpochRunner:
 
         negatives = self.settings.negatives
         counts = splits.item_popularity(self.histories, self.split, self.n_items)
-        popularity = torch.from_numpy(counts)
+        popularity = torch.from_numpy(self.workers.total(counts))
         is_uniform = negatives.distribution == "uniform"
         weights = None if is_uniform else popularity.float() ** negatives.alpha
         self.sample_negatives = partial(
@@ -137,7 +139,13 @@ class EpochRunner:
         generator = torch.Generator().manual_seed((int(torch_seed) if is_shared else own_seed) + 1)
         rng = np.random.default_rng(order_seed)
         if self.settings.shuffle_ties:
-            self.histories = splits.shuffle_ties(self.unshuffled, self.split, rng)
+            self.histories = splits.shuffle_ties(
+                self.unshuffled,
+                self.split,
+                rng,
+                self.borders.first_event,
+                int(self.borders.histories.offsets[-1]),
+            )
         total = torch.zeros((), dtype=torch.float64, device=self.device)
         n_done, shown_at = 0, time.perf_counter()
         for n_new in self.steps(rng, generator, total):
@@ -199,11 +207,11 @@ class EpochRunner:
         if self.settings.train_batching == "prefix":
             return batches.prefix_batches(
                 self.histories, self.split, max_length=length, batch_size=size, rng=rng,
-                workers=self.workers,
+                borders=self.borders,
             )  # fmt: skip
         return batches.sequence_batches(
             self.histories, self.split, max_length=length, batch_size=size, context=length, rng=rng,
-            workers=self.workers,
+            borders=self.borders,
         )  # fmt: skip
 
     def start(self, chunk: Chunk) -> Tensor | None:

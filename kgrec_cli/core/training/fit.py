@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, cast
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel
@@ -17,6 +18,7 @@ from torch.optim.swa_utils import AveragedModel
 from kgrec_cli.core.adam_state import pack_optimizer, unpack_optimizer
 from kgrec_cli.core.data import splits
 from kgrec_cli.core.data.histories import Histories, Ints
+from kgrec_cli.core.data.shards import Borders
 from kgrec_cli.core.data.splits import Split
 from kgrec_cli.core.evaluation.measure import rank_metrics
 from kgrec_cli.core.evaluation.ranking import draw_candidates, rank_targets, score_by
@@ -89,7 +91,7 @@ def fit(
     Args:
         model: On `device`; its weights are the initial ones unless `state` is given. A `seen_bias`
             of 0 starts from what the training events say of repeats.
-        histories: All histories.
+        histories: All histories, or this process's shard of them (`workers.share_out`).
         split: Which events train and which validate.
         settings: Everything else.
         device: Where to train.
@@ -107,17 +109,20 @@ def fit(
         KgrecError: No training target, or no validation target to stop by, or losses, weights or
             scores that are not finite. `on_epoch` has not seen that epoch.
     """
-    targets = splits.train_targets(histories, split)
-    valid = splits.valid_targets(histories, split) if validate else targets[:0]
-    splits.check_targets(histories, split, validate=validate)
+    whole = workers.borders or Borders(histories, split, 0)
+    n_targets = splits.n_train_targets(whole.histories, whole.split)
+    valid = splits.valid_targets(histories, split) if validate else np.zeros(0, dtype=np.int64)
+    splits.check_targets(whole.histories, whole.split, validate=validate)
     optimizer = build_optimizer(model, settings, device, workers)
     state = state or TrainingState()
     if state.epoch == 0 and model.seen_bias is not None and not model.seen_bias.any():
         n_items = model.item_embedding.num_embeddings
         with torch.no_grad():
-            model.seen_bias.fill_(splits.repeat_log_ratio(histories, split, n_items))
+            ratio = splits.repeat_log_ratio(histories, split, n_items, workers.total)
+            model.seen_bias.fill_(ratio)
     if state.epoch:
         model.load_state_dict(state.model)
+        state.model = model.state_dict()  # those of the checkpoint are not kept beside them
         groups = optimizer.state_dict()["param_groups"]
         optimizer.load_state_dict({**state.optimizer, "param_groups": groups})
     averaged = average_weights(model, settings.ema_decay) if settings.ema_decay else None
@@ -130,7 +135,7 @@ def fit(
     while not state.is_finished(settings):
         began = time.perf_counter()
         epoch = state.epoch + 1
-        loss = runner.run(epoch, len(targets), on_event)
+        loss = runner.run(epoch, n_targets, on_event)
         _check_weights(model, epoch, settings.learning_rate)
         trained_s = time.perf_counter() - began
         metrics: dict[str, float] = {}
@@ -148,7 +153,7 @@ def fit(
             epoch=state.epoch,
             epochs=settings.epochs,
             loss=loss,
-            targets_per_s=len(targets) / trained_s,
+            targets_per_s=n_targets / trained_s,
             elapsed_s=elapsed_s,
             remaining_s=elapsed_s * (settings.epochs - state.epoch),
             best=is_best,
@@ -223,6 +228,7 @@ def update_best(
     if not validate or (score is not None and score >= state.best_score):
         state.best_score = 0.0 if score is None else score
         state.best_epoch = state.epoch
+        state.best_model = {}  # first, so that the memory never holds two
         state.best_model = {name: value.clone() for name, value in weights().items()}
         state.n_not_better = 0
         return validate
@@ -249,7 +255,7 @@ def validation_metrics(
         n_items=n_items,
         eval_batch_size=settings.eval_batch_size,
         candidates=draw_candidates(
-            settings.eval_args.mode_of("valid"), histories, targets, n_items, settings.seed
+            settings.eval_args.mode_of("valid"), histories, targets, n_items, settings.seed, workers
         ),
         on_chunk=lambda n_done: on_event(
             Progress("validation", n_done, len(targets), "ranked", passing=True)

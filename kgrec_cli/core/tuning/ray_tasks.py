@@ -112,10 +112,12 @@ def run_on_ray(
             address=address or "local", include_dashboard=None if address else False,
             log_to_driver=False, logging_level=logging.ERROR, ignore_reinit_error=True,
         )  # fmt: skip
-    except (OSError, ValueError, RuntimeError) as error:
+    except Exception as error:  # what Ray raises when its processes do not start in time
+        reason = str(error).strip().partition("\n")[0]
+        if address is None:
+            raise KgrecError(f"Ray did not start on this machine ({reason})") from error
         raise KgrecError(
-            f"--address {address}: no Ray cluster there ({str(error).partition(chr(10))[0]}); "
-            "start one with ray start --head"
+            f"--address {address}: no Ray cluster there ({reason}); start one with ray start --head"
         ) from error
     try:
         here = ray.cluster_resources()

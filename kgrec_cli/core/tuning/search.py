@@ -123,8 +123,7 @@ def run_search(
     """
     _check_arguments(space, search, pruner, max_trials, early_stop)
     limit = max_trials or (None if search == "exhaustive" else DEFAULT_MAX_TRIALS)
-    n_points = count_points(space)
-    total = min(n for n in (limit, n_points) if n is not None)
+    n_points, total = count_points(space), count_trials(space, search, max_trials)
     made_with = {
         "space": {name: str(range_) for name, range_ in space.items()},
         "settings": {**(settings or {}), "direction": "maximize"},
@@ -180,7 +179,15 @@ def run_search(
         tell_progress()
         at_once, n_new, is_waiting = 1, 0, False
         try:
-            while True:
+            while (stopped := stop_reason()) is None or shared.n_elsewhere:
+                if stopped is not None:
+                    if not is_waiting:
+                        on_event(Note("no point is left: waiting for trials of other processes"))
+                        is_waiting = True
+                    time.sleep(POLL_S)
+                    shared.read()
+                    tell_progress()
+                    continue
                 with closing(run_trials(points(), should_prune)) as outcomes:
                     for number, outcome in outcomes:
                         at_once = max(at_once, len(running) + shared.n_elsewhere)
@@ -199,15 +206,6 @@ def run_search(
                             raise KgrecError(line)
                         tell_progress()
                 shared.read()
-                if (stopped := stop_reason()) is None:  # a last trial undid an early stop
-                    continue
-                if not shared.n_elsewhere:
-                    break
-                if not is_waiting:
-                    on_event(Note("no point is left: waiting for the trials of other processes"))
-                    is_waiting = True
-                time.sleep(POLL_S)
-                tell_progress()
         except KeyboardInterrupt:
             stopped = "interrupted"
         finally:
@@ -215,6 +213,17 @@ def run_search(
                 shared.give_up(trial._trial_id)
     best = best_trial(shared.finished)
     return SearchResult(tuple(shared.finished), best, n_new, stopped)
+
+
+def count_trials(space: Space, search: str, max_trials: int | None) -> int:
+    """The most trials that a search can have; the arguments are those of `run_search`.
+
+    Raises:
+        KgrecError: As `run_search`.
+    """
+    _check_arguments(space, search, "none", max_trials, None)
+    limit = max_trials or (None if search == "exhaustive" else DEFAULT_MAX_TRIALS)
+    return min(n for n in (limit, count_points(space)) if n is not None)
 
 
 def propose(trials: Sequence[FrozenTrial], space: Space, search: str, seed: str) -> Params:

@@ -5,14 +5,16 @@
 `times` reads the times, `missing_ids` finds ids such as "NA".
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
 import polars as pl
 
 from kgrec_cli.core.data.sanity import LARGEST_FLOAT_TIME
+from kgrec_cli.core.memory import check_memory
 from kgrec_cli.errors import KgrecError, shorten
 from kgrec_cli.events import Note, OnEvent, ignore_event
 from kgrec_cli.formats.raw.choice import KINDS, ColumnChoice, choose_columns, time_like_columns
@@ -20,12 +22,21 @@ from kgrec_cli.formats.raw.columns import plain_name
 from kgrec_cli.formats.raw.layout import detect_table
 from kgrec_cli.formats.raw.logs import find_log
 from kgrec_cli.formats.raw.missing_ids import OnMissingId, ask_for_other_column, settle_missing_ids
-from kgrec_cli.formats.raw.tables import BAD_ROW_SCHEMA, RawTable, find_lines, read_columns
+from kgrec_cli.formats.raw.rows import Rows, rows_of, write_rows
+from kgrec_cli.formats.raw.tables import (
+    BAD_ROW_SCHEMA,
+    RawTable,
+    chunks,
+    find_lines,
+    read_columns,
+)
 from kgrec_cli.formats.raw.times import FORMAT_HINT, add_offsets, parse_times
-from kgrec_cli.formats.raw.typed import EXTRA
+from kgrec_cli.formats.raw.typed import EXTRA, count_rows
 
 OnBadRow = Literal["error", "skip"]
 
+ROW_BYTES = 100
+"""What a row of a log takes at most while it is parsed."""
 CHECK_COLUMNS = ", so check which column is which"
 
 
@@ -42,6 +53,7 @@ class RawInteractions:
         columns: user_id, item_id, rating, timestamp, offset -> what the file calls that column.
         n_missing: Rows dropped because an id stands for a missing value.
         time_like: Columns that look like times and are not read.
+        stored: The good rows of a large log, in files; `table` is then empty.
     """
 
     table: pl.DataFrame
@@ -50,6 +62,12 @@ class RawInteractions:
     columns: dict[str, str]
     n_missing: int = 0
     time_like: tuple[str, ...] = ()
+    stored: Rows | None = None
+
+    @property
+    def rows(self) -> Rows:
+        """The good rows, wherever they are."""
+        return rows_of(self.table) if self.stored is None else self.stored
 
 
 def read_raw_interactions(
@@ -58,11 +76,14 @@ def read_raw_interactions(
     *,
     on_bad_row: OnBadRow = "error",
     on_missing_id: OnMissingId = "error",
+    new_folder: Callable[[], Path] | None = None,
     on_event: OnEvent = ignore_event,
 ) -> RawInteractions:
     """The interactions in a table; see `parse_interactions`.
 
-    `path` is the file, or a folder, zip or pattern, see `logs.find_log`.
+    `path` is the file, or a folder, zip or pattern, see `logs.find_log`. `new_folder` makes the
+    folder in which the rows of a large log (`tables.chunks`) may be kept; they are parsed a chunk
+    at a time.
 
     Raises:
         KgrecError: The file cannot be read, is empty, has no columns that could be users and items,
@@ -77,13 +98,48 @@ def read_raw_interactions(
             f"{file.where}, line {table.first.number}: found '{shorten(table.first.text)}', "
             "expected columns separated by tab, comma, semicolon, '|' or '::'"
         )
-    return parse_interactions(
-        table,
-        choose_columns(table, choice, on_event),
+    columns = choose_columns(table, choice, on_event)
+    parse = partial(
+        parse_interactions,
+        columns=columns,
         on_bad_row=on_bad_row,
         on_missing_id=on_missing_id,
         time_format=choice.time_format,
         on_event=on_event,
+    )
+    if new_folder and choice.time_format is None and (found := chunks(table, columns)):
+        return _store(found, parse, new_folder())
+    if table.kind == "Parquet":
+        n_rows = sum(count_rows(part.file) for part in (table, *table.parts))
+        what = f"{file.where}: {n_rows:,} rows, read whole (docs/scaling.md says when)"
+        check_memory(ROW_BYTES * n_rows, what)
+    return parse(table)
+
+
+def _store(
+    parts: Sequence[RawTable], parse: Callable[[RawTable], RawInteractions], folder: Path
+) -> RawInteractions:
+    """The interactions of all chunks of a log, stored in a folder."""
+    read: list[RawInteractions] = []
+    paths: list[Path] = []
+    n_rows = 0
+    for number, part in enumerate(parts):
+        chunk = parse(part)
+        table = chunk.table
+        if "timestamp" not in chunk.columns:
+            table = table.with_columns(pl.col("timestamp") + n_rows)
+        n_rows += table.height
+        paths.append(write_rows(folder / f"{number}.parquet", table))
+        read.append(replace(chunk, table=table.clear()))
+    kinds = pl.concat([chunk.table for chunk in read], how="vertical_relaxed")
+    return RawInteractions(
+        table=kinds,
+        bad_rows=pl.concat([chunk.bad_rows for chunk in read]),
+        n_rows=sum(chunk.n_rows for chunk in read),
+        columns=read[0].columns,
+        n_missing=sum(chunk.n_missing for chunk in read),
+        time_like=read[0].time_like,
+        stored=Rows(tuple(paths), n_rows, kinds),
     )
 
 

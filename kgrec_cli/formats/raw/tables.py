@@ -17,7 +17,15 @@ import polars as pl
 from kgrec_cli.errors import KgrecError, reason, shorten
 from kgrec_cli.events import Note, OnEvent, ignore_event
 from kgrec_cli.formats.raw.files import RawFile, content, first_lines, is_parquet, to_text
-from kgrec_cli.formats.raw.typed import EXTRA, as_text, is_json_object, json_texts, read_parquet
+from kgrec_cli.formats.raw.typed import (
+    EXTRA,
+    as_text,
+    count_rows,
+    is_json_object,
+    json_texts,
+    read_parquet,
+    scan,
+)
 
 BAD_ROW_SCHEMA = {
     "file": pl.String,
@@ -28,6 +36,7 @@ BAD_ROW_SCHEMA = {
     "row": pl.String,
 }
 SAMPLE_LINES = 200
+CHUNK_ROWS = 2**21
 ENCLOSED = r'(?s)^"((?:[^"]|"")*)"$'
 Quotes = Literal["none", "enclose", "text"]
 _SHOWN = {"\t": "TAB", " ": "a space", "\\t": "a backslash and a t", "||": "'||'"}
@@ -66,6 +75,7 @@ class RawTable:
         first: The first line that is not blank, as text has one.
         sample: The fields of the first rows that have one for each column.
         parts: The files that go on where `file` ends, each with its own layout, the same columns.
+        rows: Of a chunk of a Parquet file, its first row and how many it has.
     """
 
     file: RawFile
@@ -78,6 +88,7 @@ class RawTable:
     sample: Sequence[Sequence[str]] = field(default=(), repr=False)
     is_sure: bool = True
     parts: tuple["RawTable", ...] = ()
+    rows: tuple[int, int] | None = None
 
     @property
     def kind(self) -> str:
@@ -85,6 +96,41 @@ class RawTable:
         if self.separator is not None:
             return ""
         return "Parquet" if is_parquet(self.file) else "JSON lines"
+
+
+def chunks(table: RawTable, columns: Mapping[str, int]) -> list[RawTable]:
+    """A large table of Parquet files in chunks of `CHUNK_ROWS`; none of any other table.
+
+    Only of columns whose type says what they hold: ids that are whole numbers or text, `rating` and
+    `timestamp` that are numbers, dates or times. What other texts mean shows in all of them only.
+    """
+    parts = (table, *table.parts)
+    if not all(is_parquet(part.file) for part in parts):
+        return []
+    found: list[RawTable] = []
+    for part in parts:
+        source = content(part.file)
+        if not isinstance(source, Path):
+            return []
+        schema = scan(source).collect_schema()
+        for name, number in columns.items():
+            kind = schema[table.names[number]]
+            is_text = kind in (pl.String, pl.Categorical, pl.Enum) and name in (
+                "user_id",
+                "item_id",
+            )
+            is_number = kind.is_numeric() if name == "rating" else kind.is_integer()
+            is_time = name == "timestamp" and (kind.is_float() or kind in (pl.Date, pl.Datetime))
+            if name == "offset" or not (is_text or is_number or is_time):
+                return []
+        n_rows = count_rows(part.file)
+        part = replace(part, parts=())
+        found += [
+            replace(part, rows=(start, min(CHUNK_ROWS, n_rows - start)))
+            for start in range(0, n_rows, CHUNK_ROWS)
+        ]
+    n_rows = sum(n_rows for part in found if part.rows for n_rows in part.rows[1:])
+    return found if n_rows > CHUNK_ROWS else []
 
 
 def read_columns(
@@ -118,7 +164,7 @@ def read_columns(
     """
     parts = [_read_part(part, columns, times, lists, on_event) for part in (table, *table.parts)]
     rows = parts[0] if len(parts) == 1 else pl.concat(parts)
-    for name in ids:
+    for name in ids if table.rows is None else ():
         texts = rows[name] if name in columns else pl.Series([""])
         is_whole = texts.str.contains(_WHOLE)
         if is_whole.any() and (is_whole | (texts == "")).all():
@@ -144,7 +190,8 @@ def _read_part(
         if not is_parquet(table.file):
             lines = read_lines(table.file)
             return pl.concat(json_texts(lines, wanted, where, lists=lists))
-        values = read_parquet(table.file, columns=[*wanted.values()])
+        start, n_rows = table.rows or (0, None)
+        values = read_parquet(table.file, columns=[*wanted.values()], start=start, n_rows=n_rows)
         texts = [
             as_text(values[column], where, is_time=name in times, may_be_list=name in lists)
             .str.strip_chars()
@@ -229,17 +276,18 @@ def find_lines(table: RawTable, rows: Sequence[int]) -> list[Line]:
             lines += [line._replace(where=part.file.where) for line in find_lines(part, inside)]
             start += n_rows
         return lines
-    n_columns = len(table.names)
+    n_columns, first = len(table.names), 0
     if table.separator is None:
         if is_parquet(table.file):
-            values = read_parquet(table.file)[list(rows)].rows()
+            first = table.rows[0] if table.rows else 0
+            values = read_parquet(table.file, start=first)[list(rows)].rows()
             texts = ["\t".join("" if v is None else str(v) for v in row) for row in values]
             widths = [n_columns] * len(texts)
         else:
             texts = read_lines(table.file)[list(rows)].to_list()
             widths = [n_columns if is_json_object(text) else 1 for text in texts]
         found = zip(rows, texts, widths, strict=True)
-        return [Line(row + 1, text, width) for row, text, width in found]
+        return [Line(first + row + 1, text, width) for row, text, width in found]
     source = content(table.file)
     stream: io.BufferedIOBase = (
         source.open("rb") if isinstance(source, Path) else io.BytesIO(source)

@@ -4,6 +4,7 @@ A damaged Parquet file can end the process that reads it (Rust code that panics,
 memory than there is), so `check_parquet` has another process read it first.
 """
 
+import io
 import json
 import os
 import subprocess
@@ -99,19 +100,34 @@ def _try_parquet(files: Mapping[str, RawFile], raw: bytes, n_bytes: int) -> None
 
 
 def read_parquet(
-    file: RawFile, *, columns: list[str] | None = None, n_rows: int | None = None
+    file: RawFile,
+    *,
+    columns: list[str] | None = None,
+    start: int = 0,
+    n_rows: int | None = None,
 ) -> pl.DataFrame:
-    """Columns of a Parquet file, as they are typed.
+    """Columns of a Parquet file, as they are typed: `n_rows` from row `start` on.
 
     Raises:
         KgrecError: It cannot be read.
     """
     source = content(file)
     try:
-        return pl.read_parquet(source, columns=columns, n_rows=n_rows, glob=False)
+        return scan(source).select(columns or pl.all()).slice(start, n_rows).collect()
     except (pl.exceptions.PolarsError, OSError) as error:
         problem = KgrecError(f"not a whole Parquet file: {reason(error)}")
         raise cannot_read(file.where, problem) from error
+
+
+def scan(source: Path | bytes) -> pl.LazyFrame:
+    """A Parquet file that polars has yet to read."""
+    return pl.scan_parquet(io.BytesIO(source) if isinstance(source, bytes) else source, glob=False)
+
+
+def count_rows(file: RawFile) -> int:
+    """The rows of a Parquet file."""
+    n_rows: int = scan(content(file)).select(pl.len()).collect().item()
+    return n_rows
 
 
 def is_json_object(line: str) -> bool:

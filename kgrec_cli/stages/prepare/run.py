@@ -5,17 +5,18 @@ the end, so an error leaves an older data set as it was.
 """
 
 import re
+from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import polars as pl
-
 from kgrec_cli import __version__
 from kgrec_cli.core.data import filters
 from kgrec_cli.errors import KgrecError, UsageError, shorten, unknown_name
 from kgrec_cli.events import Event, Note, OnEvent, Warn
+from kgrec_cli.formats.files import staging
 from kgrec_cli.formats.locks import only_writer
 from kgrec_cli.formats.raw.choice import ColumnChoice
 from kgrec_cli.formats.raw.external_ids import LINKS_NAMES, IdTables
@@ -33,7 +34,7 @@ from kgrec_cli.stages.prepare.load import load_graph
 from kgrec_cli.stages.prepare.metadata import read_metadata
 from kgrec_cli.stages.prepare.order import check_order
 from kgrec_cli.stages.prepare.starter_files import StarterFiles, leave_starter_files
-from kgrec_cli.stages.prepare.write import InterFormat, all_items, has_vectors, write_dataset
+from kgrec_cli.stages.prepare.write import InterFormat, Kept, all_items, has_vectors, write_dataset
 
 REPORTED_OPTIONS = (
     "min_rating",
@@ -104,11 +105,20 @@ def run_prepare(request: PrepareRequest, *, on_event: OnEvent) -> PrepareResult:
     """
     check_name(request)
     check_kg(request.kg, request.name)
-    with only_writer(request.folder / request.data_path / request.name):
-        return _prepare(request, on_event)
+    dataset_dir = request.folder / request.data_path / request.name
+    with only_writer(dataset_dir), ExitStack() as stack:
+
+        def new_folder() -> Path:
+            rows_dir = dataset_dir.with_name(f"{request.name}.rows")
+            stack.enter_context(only_writer(rows_dir))
+            return stack.enter_context(staging(rows_dir))
+
+        return _prepare(request, new_folder, on_event)
 
 
-def _prepare(request: PrepareRequest, on_event: OnEvent) -> PrepareResult:
+def _prepare(
+    request: PrepareRequest, new_folder: Callable[[], Path], on_event: OnEvent
+) -> PrepareResult:
     warnings: list[Warn] = []
 
     def tell(event: Event) -> None:
@@ -120,14 +130,13 @@ def _prepare(request: PrepareRequest, on_event: OnEvent) -> PrepareResult:
     plan = plan_kg(request.kg, request.name, on_event=tell, cache_dir=request.cache_dir)
     plan_further = partial(plan_kg, on_event=tell, cache_dir=request.cache_dir, is_further=True)
     plans = [plan_further(other, request.name) for other in request.kg.further]
-    raw, columns = _read_raw(request, raw_path, plan, tell)
+    raw, columns = _read_raw(request, raw_path, plan, new_folder, tell)
     if raw.items is None and plan.note and plan.link_by == "title":
         plan = KGPlan("metadata")  # "auto" takes no graph whose links need titles
-    table, inter_report = _filter(raw, request)
-    time_report = check_order(raw, table, request.columns, tell)
-    items = all_items(raw, table)
-    counts = table.group_by("item_id", maintain_order=True).agg(pl.len().alias("n"))
-    n_interactions = counts.with_columns(pl.col("item_id").cast(pl.String))
+    kept, inter_report = _filter(raw, request)
+    time_report = check_order(raw, kept, request.columns, tell)
+    n_interactions = kept.items
+    items = all_items(raw, n_interactions.select("item_id"))
     metadata = read_metadata(raw, request.kg, tell)
     load = partial(
         load_graph, request.kg, metadata, _id_tables(request, raw_path, raw, columns),
@@ -182,7 +191,7 @@ def _prepare(request: PrepareRequest, on_event: OnEvent) -> PrepareResult:
     if request.dry_run:
         return PrepareResult(dataset_dir, report)
     bad_rows_path = write_dataset(
-        dataset_dir, request.name, raw, table, items, linked, kg.labels, report,
+        dataset_dir, request.name, raw, kept, items, linked, kg.labels, report,
         request.inter_format,
     )  # fmt: skip
     starter_files = leave_starter_files(request.folder, request.name, request.data_path)
@@ -237,7 +246,11 @@ def _locate_raw(request: PrepareRequest, on_event: OnEvent) -> Path:
 
 
 def _read_raw(
-    request: PrepareRequest, path: Path, plan: KGPlan, on_event: OnEvent
+    request: PrepareRequest,
+    path: Path,
+    plan: KGPlan,
+    new_folder: Callable[[], Path],
+    on_event: OnEvent,
 ) -> tuple[RawData, dict[str, str]]:
     """The raw data, and the names of the columns when it is a table."""
     movielens = None if request.columns else find_movielens(path)
@@ -265,6 +278,7 @@ def _read_raw(
         request.columns,
         on_bad_row=request.on_bad_row,
         on_missing_id=request.on_missing_id,
+        new_folder=new_folder,
         on_event=on_event,
     )
     shown = ", ".join(f"{role} = {name}" for role, name in rows.columns.items())
@@ -291,23 +305,32 @@ def _check_list_columns(request: PrepareRequest, has_list: bool) -> None:
         )
 
 
-def _filter(raw: RawData, request: PrepareRequest) -> tuple[pl.DataFrame, dict[str, Any]]:
+def _filter(raw: RawData, request: PrepareRequest) -> tuple[Kept, dict[str, Any]]:
     """The interactions that pass all rules, and the account of those that do not."""
-    table = raw.rows.table
-    if request.min_rating is not None and "rating" not in table.columns:
+    rows = raw.rows.rows
+    n_rows = rows.height
+    if request.min_rating is not None and "rating" not in rows.kinds.columns:
         raise UsageError("--min-rating: the data has no ratings; leave it out or name --rating-col")
-    repeated = filters.count_repeats(table)
-    table, by_duplicates = filters.drop_duplicates(table, request.duplicates)
+    repeated = sum(map(filters.count_repeats, rows.shares("user_id", "item_id")))
+    rows = rows.drop_duplicates(request.duplicates)
+    by_duplicates = n_rows - rows.height
     by_rating = 0
     if request.min_rating is not None:
-        table, by_rating = filters.keep_min_rating(table, request.min_rating)
-    core = filters.k_core(table, request.min_user_inter, request.min_item_inter)
-    if core.table.is_empty():
+        least, n_rows = request.min_rating, rows.height
+        rows = rows.filter(lambda table: filters.keep_min_rating(table, least).table)
+        by_rating = n_rows - rows.height
+    core = filters.k_core(
+        lambda: rows.tables("user_id", "item_id"), request.min_user_inter, request.min_item_inter
+    )
+    if core.n_dropped_by_user + core.n_dropped_by_item:
+        rows = rows.filter(core.keep)
+    if not rows.height:
         raise KgrecError(
             f"no interaction is left of {raw.rows.n_rows:,}: {by_duplicates:,} dropped by "
             f"--duplicates, {by_rating:,} by --min-rating, {core.n_dropped_by_user:,} by "
             f"--min-user-inter, {core.n_dropped_by_item:,} by --min-item-inter; lower them"
         )
+    kept = Kept(rows, rows.counts("user_id"), rows.counts("item_id"))
     report = {
         "read": raw.rows.n_rows,
         "bad": raw.rows.bad_rows.height,
@@ -320,8 +343,8 @@ def _filter(raw: RawData, request: PrepareRequest) -> tuple[pl.DataFrame, dict[s
             "min_user_inter": core.n_dropped_by_user,
             "min_item_inter": core.n_dropped_by_item,
         },
-        "kept": core.table.height,
-        "users": core.table["user_id"].n_unique(),
-        "items": core.table["item_id"].n_unique(),
+        "kept": rows.height,
+        "users": kept.users.height,
+        "items": kept.items.height,
     }
-    return core.table, report
+    return kept, report

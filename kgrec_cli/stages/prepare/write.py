@@ -1,8 +1,9 @@
 """The files of a prepared data set, put in place together, and `prepare.json` beside them."""
 
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import polars as pl
 
@@ -13,6 +14,7 @@ from kgrec_cli.formats.atomic_parquet import SUFFIX
 from kgrec_cli.formats.files import WriteFile, read_json, sha256_of, write_json, write_together
 from kgrec_cli.formats.locks import remove_leftovers
 from kgrec_cli.formats.raw.movielens import RawData
+from kgrec_cli.formats.raw.rows import Rows
 
 InterFormat = Literal["atomic", "parquet"]
 INTER_TYPES = {"user_id": "token", "item_id": "token", "rating": "float", "timestamp": "float"}
@@ -33,9 +35,16 @@ def inter_suffixes(inter_format: InterFormat) -> tuple[str, str]:
     return suffixes if inter_format == "atomic" else suffixes[::-1]
 
 
-def all_items(raw: RawData, table: pl.DataFrame) -> pl.DataFrame:
-    """The raw catalogue, else the items of the interactions; then those that it lacks."""
-    seen = table.select(pl.col("item_id").unique(maintain_order=True).cast(pl.String))
+class Kept(NamedTuple):
+    """The interactions of a data set; its users and its items (`Rows.counts`)."""
+
+    rows: Rows
+    users: pl.DataFrame
+    items: pl.DataFrame
+
+
+def all_items(raw: RawData, seen: pl.DataFrame) -> pl.DataFrame:
+    """The raw catalogue, else the items of the interactions (item_id); then those that it lacks."""
     if raw.items is None:
         return seen
     if "movie_title" in raw.items.columns:
@@ -52,7 +61,7 @@ def write_dataset(
     dataset_dir: Path,
     name: str,
     raw: RawData,
-    table: pl.DataFrame,
+    kept: Kept,
     items: pl.DataFrame,
     linked: ItemLinks,
     labels: pl.DataFrame | None,
@@ -74,10 +83,13 @@ def write_dataset(
         labels = labels.filter(pl.col("token").is_in(tokens.unique().implode()))
     users = raw.users
     if users is None:
-        users = table.select(pl.col("user_id").unique(maintain_order=True).cast(pl.String))
+        users = kept.users.select("user_id")
     inter, other = inter_suffixes(inter_format)
-    tables = {
-        inter: (table, {key: kind for key, kind in INTER_TYPES.items() if key in table.columns}),
+    tables: dict[str, tuple[pl.DataFrame | Iterable[pl.DataFrame], dict[str, str]]] = {
+        inter: (
+            kept.rows.tables(),
+            {key: kind for key, kind in INTER_TYPES.items() if key in kept.rows.kinds.columns},
+        ),
         "item": (items, {key: kind for key, kind in ITEM_TYPES.items() if key in items.columns}),
         "user": (users, dict.fromkeys(users.columns, "token")),
         "kg": (linked.triples, KG_TYPES),

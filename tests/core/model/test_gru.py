@@ -107,6 +107,6 @@ def test_states_by_item_are_those_of_the_plain_way() -> None:
     tables = [torch.randn(9, width).double() for width in WIDTHS]
     items = torch.randint(0, 9, (sum(LENGTHS),))
     expected = gru.last_states(grus, [table[items] for table in tables], SIZES)
-    products = [table @ layers.weight_ih_l0.T for table, layers in zip(tables, grus, strict=True)]
-    found = gru_cpu.last_states_by_item(grus, products, gru.PackedRows(items, SIZES))
+    of_items = [gru_cpu.inputs_by_item(*pair) for pair in zip(grus, tables, strict=True)]
+    found = gru_cpu.last_states_by_item(grus, of_items, gru.PackedRows(items, SIZES))
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)

@@ -34,6 +34,7 @@ def train(settings: Settings, workers: Workers) -> dict[str, Any]:
     split = split_leave_one_out(histories)
     vectors = np.random.default_rng(0).normal(size=(N_ITEMS, 6)).astype(np.float32)
     model = build_model(settings, N_ITEMS, {"entity": vectors}, CPU).double()
+    histories, split, workers = workers.share_out(histories, split)
     state = fit(model, histories, split, settings, device=CPU, workers=workers)
     measured = measure_model(model, histories, split, settings, workers=workers)
     return {

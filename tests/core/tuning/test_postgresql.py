@@ -56,9 +56,10 @@ def test_three_processes_begin_at_once_in_an_empty_database(tmp_path: Path) -> N
 
 
 TUNE = [
-    "tune", "hyper.test", "--json", "--model", "GRU4Rec", "--device", "cpu", "--threads", "1",
+    "tune", "hyper.test", "--model", "GRU4Rec", "--device", "cpu", "--threads", "1",
     "--set", "epochs=20", "--set", "stopping_step=20",
 ]  # fmt: skip
+JSON = (["--json"], ["--json"], [])  # the last one says what it does
 
 
 def test_three_commands_on_two_hosts_and_one_is_killed(tmp_path: Path) -> None:
@@ -75,11 +76,16 @@ def test_three_commands_on_two_hosts_and_one_is_killed(tmp_path: Path) -> None:
         )
     with two_hosts() as hosts, postgresql(hosts[0]) as url:
         places = [(hosts[0], folders[0]), (hosts[0], folders[0]), (hosts[1], folders[1])]
-        begun = [start(*place, url) for place in places]
-        read_until(begun[2], r"trial \d+: ")
-        begun[2].kill()
-        reports = [report_of(process) for process in begun[:2]]
-        reports.append(report_of(start(*places[2], url)))  # the host is back: all is done
+        begun = [start(*place, url, *more) for place, more in zip(places, JSON, strict=True)]
+        try:
+            read_until(begun[2], r"trial \d+: ")
+            begun[2].kill()
+            reports = [report_of(process) for process in begun[:2]]
+        finally:
+            for process in begun:
+                process.kill()
+                process.communicate()
+        reports.append(report_of(start(*places[2], url, "--json")))  # the host is back: all is done
     rows = reports[0]["leaderboard"]
     points = {(row["learning_rate"], row["hidden_size"]) for row in rows}
     assert len(points) == len(rows) == 12
@@ -98,8 +104,8 @@ def report_of(process: subprocess.Popen[str]) -> dict[str, Any]:
     return json.loads(out)
 
 
-def start(host: Host, folder: Path, url: str) -> subprocess.Popen[str]:
-    command = [*host.prefix, sys.executable, "-m", "kgrec_cli", *TUNE, "--storage", url]
+def start(host: Host, folder: Path, url: str, *more: str) -> subprocess.Popen[str]:
+    command = [*host.prefix, sys.executable, "-m", "kgrec_cli", *TUNE, "--storage", url, *more]
     return subprocess.Popen(
         command, cwd=folder, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )

@@ -10,6 +10,7 @@ import pytest
 from kgrec_cli.core.tuning import search as search_module
 from kgrec_cli.core.tuning import study as study_module
 from kgrec_cli.core.tuning.executors import Pruned
+from kgrec_cli.core.tuning.search import run_search
 from kgrec_cli.core.tuning.space import Choice
 from kgrec_cli.core.tuning.study import open_study
 from kgrec_cli.events import Note, Warn
@@ -139,11 +140,18 @@ def test_a_search_waits_for_the_trials_of_others(
             if len(naps) == 4:
                 other.give_up(trials[1]._trial_id)
 
+        def run_trials(points, judge):
+            starts.append(len(naps))
+            for number, point in points:
+                yield number, score(point["a"])
+
+        starts: list[int] = []
         monkeypatch.setattr(search_module.time, "sleep", nap)
-        result = search(
-            SPACE, lambda point, report: score(point["a"]), storage_url=file_url(tmp_path),
+        result = run_search(
+            SPACE, run_trials, storage_url=file_url(tmp_path), study_name="s",
             worker="one", has_ended=unknown, on_event=told.append,
         )  # fmt: skip
+    assert starts == [0, 4]  # an executor may be dear to start: none while there is no point
     assert sorted(trial.score for trial in result.trials) == [2, 3, 7]
     assert (len(naps), result.n_new, result.stopped) == (4, 2, "exhausted")
     assert sum("waiting for" in event.text for event in told if isinstance(event, Note)) == 1

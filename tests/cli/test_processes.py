@@ -1,0 +1,55 @@
+"""What torchrun sets, where it makes no sense; the commands that it is not for."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import RunCli
+
+
+@pytest.fixture
+def torchrun(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """The environment of the first of two processes."""
+    for name, value in {"RUN_ID": "x", "RESTART_COUNT": "0"}.items():
+        monkeypatch.setenv(f"TORCHELASTIC_{name}", value)
+    for name, value in {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "2"}.items():
+        monkeypatch.setenv(name, value)
+    return monkeypatch
+
+
+@pytest.mark.parametrize("line", ["evaluate", "tune hyper.test", "recommend"])
+def test_torchrun_is_for_train_alone(
+    run_cli: RunCli, torchrun: pytest.MonkeyPatch, line: str
+) -> None:
+    command, *more = line.split()
+    found = run_cli(command, *more)
+    assert found.exit_code == 2
+    assert found.error.startswith(f"error: kgrec {command}: takes one process")
+    torchrun.setenv("LOCAL_RANK", "1")
+    found = run_cli(command, *more)
+    assert (found.exit_code, found.stderr) == (2, "")  # the first one has said it
+
+
+@pytest.mark.parametrize(
+    ("rank", "size"), [("2", "2"), ("0", "two"), ("", "2"), ("0", "-1"), ("0", "0")]
+)
+def test_a_wrong_world_size(
+    run_cli: RunCli, torchrun: pytest.MonkeyPatch, rank: str, size: str
+) -> None:
+    torchrun.setenv("RANK", rank)
+    torchrun.setenv("WORLD_SIZE", size)
+    found = run_cli("train", "shop")
+    assert found.exit_code == 1
+    assert found.error.startswith(f"error: RANK={rank} WORLD_SIZE={size}: expected numbers")
+
+
+def test_processes_that_do_not_come(
+    run_cli: RunCli, torchrun: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    torchrun.setattr("kgrec_cli.core.workers.MEET_S", 1)
+    torchrun.setenv("MASTER_ADDR", "127.0.0.1")
+    torchrun.setenv("MASTER_PORT", "0")
+    found = run_cli("train", "shop")
+    assert found.exit_code == 1
+    assert "of 2 processes (WORLD_SIZE) came within 1 s" in found.error
+    assert not (tmp_path / "saved").exists()
