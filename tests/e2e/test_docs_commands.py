@@ -42,6 +42,7 @@ RUN_BY = {
     "docs/serve.md": "test_serve_docs.py", "docs/python.md": "test_python_api.py",
     "docs/shop.md": "test_shop_page.py", "docs/notebook.md": "test_shop_page.py",
     "docs/index.md": "test_demo.py", "docs/scaling.md": __file__,
+    "docs/formats.md": __file__,
     "docs/explanations.md": __file__, "docs/recbole.md": __file__, "docs/wikidata.md": __file__,
 }  # fmt: skip
 
@@ -151,6 +152,26 @@ def test_the_weights_of_the_page_for_those_from_recbole(run_cli: RunCli, sample:
         patch.chdir(sample)
         exec(code[1], {"model": Model(), "torch": torch})
     assert "item_embedding.weight" in asked
+
+
+@pytest.mark.slow
+def test_the_page_of_formats(run_cli: RunCli, tmp_path: Path) -> None:
+    prepare, convert = (
+        shlex.split(command.line, comments=True)[1:]
+        for command in page_commands(PAGES["docs/formats.md"])
+    )
+    sample = REPO_DIR / "sample_data"
+    raw = ("--raw", sample, "--kg", sample / "kg.tsv", "--links", sample / "links.tsv")
+    assert run_cli(*prepare[:2], *raw).exit_code == 0
+    events = (tmp_path / "dataset/ml-100k/ml-100k.inter").read_bytes()
+    assert run_cli(*convert).exit_code == 0
+    files = {path.name for path in (tmp_path / "dataset/ml-100k").glob("*.inter*")}
+    assert files == {"ml-100k.inter.parquet"}
+    assert run_cli(*convert[:-1], "atomic").exit_code == 0
+    assert (tmp_path / "dataset/ml-100k/ml-100k.inter").read_bytes() == events
+    assert run_cli(*prepare, *raw).exit_code == 0
+    files = {path.name for path in (tmp_path / "dataset/ml-100k").glob("*.inter*")}
+    assert files == {"ml-100k.inter.parquet"}
 
 
 @pytest.mark.slow
