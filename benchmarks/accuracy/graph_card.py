@@ -144,7 +144,7 @@ def link_counts(data: Path) -> list[dict[str, Any]]:
     named = names.select(item_id="entity_id", title="name", release_year=pl.lit(None, pl.String))
     by_id = mapped.filter(pl.col("entity_id").is_in(triples["head_id"].unique().implode()))
     right = by_id.select("item_id", right="entity_id")
-    # Freebase's entities have no names here: both sides are the ids of two catalogues in KB4Rec's list.
+    # Freebase's entities have no names here: two catalogues' ids in KB4Rec's list are compared.
     freebase = read_raw_links(data / "freebase" / "ml2fb.txt")
     entities = dict(freebase.select("item_id", "entity_id").iter_rows())
     by_small = small.select(columns).with_columns(
