@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 from kgrec_cli.config import narrow
-from kgrec_cli.core.cores import free_cores
+from kgrec_cli.core.cores import free_cores, usable_cores
 from kgrec_cli.core.data import splits
 from kgrec_cli.core.data.histories import Histories
 from kgrec_cli.core.data.splits import Split
@@ -93,8 +93,8 @@ class Estimate:
         self.free_disk = shutil.disk_usage(self.folder).free
         n_free, n_threads = free_cores(), torch.get_num_threads()
         if n_free is not None and n_free < n_threads - 0.5:
-            text = f"other programs hold the cores: {n_free:.1f} are free for {n_threads} threads"
-            on_event(Warn(f"{text}, so the seconds are those of a busy machine"))
+            text = f"other programs leave {n_free:.1f} of {usable_cores():g} cores"
+            on_event(Warn(f"{text}: the seconds are those of a busy machine"))
         on_event(Note(f"training for {PROBE_S:g} seconds; nothing is written"))
 
     def check_room(self) -> None:
