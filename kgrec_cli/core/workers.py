@@ -5,11 +5,13 @@ What it died of it leaves in torchrun's store; on each machine one process says 
 """
 
 import os
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any, TypeVar
+from uuid import uuid4
 
 import torch
 import torch.distributed as dist
@@ -38,12 +40,14 @@ class Workers:
         count: 1 without torchrun.
         borders: Where all users' events lie, once the histories are shared out.
         store: Where a process says what it died of.
+        is_restart: Whether torchrun has started this training again, after a process of it ended.
     """
 
     number: int = 0
     count: int = 1
     borders: Borders | None = None
     store: Any = None
+    is_restart: bool = False
 
     def share_out(self, histories: Histories, split: Split) -> tuple[Histories, Split, "Workers"]:
         """This process's shard of the users, and the workers that know of the others'.
@@ -154,13 +158,13 @@ def join_workers() -> Iterator[Workers]:
     """
     count = count_processes()
     if count == 1:
-        yield ALONE
+        yield Workers(is_restart=_is_restart())
         return
-    store, number = _meet(count)
+    store, number, is_restart = _meet(count)
     dist.init_process_group("gloo", store=store, rank=number, world_size=count)
     machine = os.environ.get("GROUP_RANK", "0")
     try:
-        yield Workers(number, count, store=store)
+        yield Workers(number, count, store=store, is_restart=is_restart)
     except KgrecError as error:
         with suppress(RuntimeError):
             store.compare_set(ERROR, "", f"process {number} on machine {machine}: {error}")
@@ -188,26 +192,42 @@ def count_processes() -> int:
     return int(size)
 
 
-def _meet(count: int) -> tuple[Any, int]:
-    """The store of all processes, and this one's number, when all have come."""
-    attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
-    n_here = 0
+def _meet(count: int) -> tuple[Any, int, bool]:
+    """The store of all processes, this one's number, and whether they have met before.
+
+    torchrun's store outlives a restart, and its count of restarts differs between machines: the one
+    whose process died counts it, the others do not. So the first process names a meeting, the
+    others say that they are there, and it closes with the list of those who came. What processes
+    that ended have written is under other names.
+    """
+    own, until = uuid4().hex, time.monotonic() + MEET_S
+    came: list[bytes] = []
     try:
         found, number, _ = next(rendezvous("env://", timeout=timedelta(seconds=MEET_S)))
-        # torchrun's store outlives a restart: what the ended processes wrote must not be read.
-        store = PrefixStore(attempt, found)
-        n_here = store.add("here", 1)
-        if n_here == count:
-            store.set("all here", "")
-        store.wait(["all here"], timedelta(seconds=MEET_S))
+        if number == 0:
+            n_meetings = found.add("meetings", 1)
+            found.set("meeting", own)
+            for other in range(1, count):
+                found.wait([f"{own} {other}"], timedelta(seconds=max(until - time.monotonic(), 1)))
+                came.append(found.get(f"{own} {other}"))
+            found.set(f"{own} closed", b" ".join([str(n_meetings).encode(), *came]))
+            return PrefixStore(own, found), number, n_meetings > 1
+        while time.monotonic() < until:
+            meeting = found.get("meeting").decode()
+            found.set(f"{meeting} {number}", own)
+            if found.check([f"{meeting} closed"]):
+                n_meetings, *came = found.get(f"{meeting} closed").split()
+                if own.encode() in came:
+                    return PrefixStore(meeting, found), number, int(n_meetings) > 1
+            time.sleep(0.05)
+        raise RuntimeError("no meeting")
     except (RuntimeError, ValueError) as error:
         raise KgrecError(
-            f"only {n_here} of {count} processes (WORLD_SIZE) came within {MEET_S} s: start them "
-            "by torchrun, on every machine with the same --nnodes and --rdzv-endpoint"
+            f"not all of {count} processes (WORLD_SIZE) came within {MEET_S} s: start them by "
+            "torchrun, on every machine with the same --nnodes and --rdzv-endpoint"
         ) from error
-    return store, number
 
 
-def is_restart() -> bool:
-    """Whether torchrun has started this training again, after a process of it ended."""
+def _is_restart() -> bool:
+    """Whether torchrun has started this only process again, after it ended."""
     return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0

@@ -24,7 +24,7 @@ from kgrec_cli.core.training.fit import (
     pack_state,
     unpack_state,
 )
-from kgrec_cli.core.workers import ALONE, Workers, is_restart
+from kgrec_cli.core.workers import ALONE, Workers
 from kgrec_cli.dataset.features import FeatureTables, load_feature_tables, warn_of_broken_links
 from kgrec_cli.dataset.load import Dataset, load_dataset, split_dataset
 from kgrec_cli.errors import KgrecError, Stopped
@@ -98,12 +98,12 @@ def run_train(
     if workers.number:
         on_event = ignore_event
     of_run = None if warm_start is None else os.path.relpath(warm_start, folder)
-    if is_restart() and n_seeds > 1:
+    if workers.is_restart and n_seeds > 1:
         raise KgrecError(
             f"torchrun began {n_seeds} seeds again, and which of them are trained is not known: "
             "`kgrec train --resume latest` resumes the last one, --seed N --seeds M begins others"
         )
-    if is_restart() and (
+    if workers.is_restart and (
         stopped := workers.first(lambda: _stopped_run(settings, folder, on_all_data, of_run))
     ):
         return [resume_train(stopped, folder, on_event=on_event, workers=workers)]

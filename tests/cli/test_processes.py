@@ -51,5 +51,5 @@ def test_processes_that_do_not_come(
     torchrun.setenv("MASTER_PORT", "0")
     found = run_cli("train", "shop")
     assert found.exit_code == 1
-    assert "of 2 processes (WORLD_SIZE) came within 1 s" in found.error
+    assert "not all of 2 processes (WORLD_SIZE) came within 1 s" in found.error
     assert not (tmp_path / "saved").exists()
