@@ -43,7 +43,7 @@ from kgrec_cli.settings import Settings
 
 PART = "part"
 ROW_BYTES = 64
-"""What an interaction takes at most while it is read, measured."""
+"""What an interaction is taken to need at most while it is read: an estimate."""
 ReadRows = Callable[[Path, Settings, OnEvent], pl.DataFrame]
 BuildHistories = Callable[[pl.DataFrame], tuple[Histories, Split]]
 
