@@ -73,7 +73,7 @@ def kill(*options: str) -> str:
 
 
 def test_a_sample_of_kills() -> None:
-    assert "3 kills     0 faults" in kill("--commands", "prepare", "--every", "43")
+    assert "4 kills     0 faults" in kill("--commands", "prepare", "--every", "43")
 
 
 @pytest.mark.slow
