@@ -130,7 +130,7 @@ def test_both_formats_are_one_line(folder: Path) -> None:
 
 
 def test_nothing_to_convert(folder: Path) -> None:
-    with pytest.raises(KgrecError, match=r"toy: holds no toy.inter.parquet to convert"):
+    with pytest.raises(KgrecError, match=r"toy.inter.parquet to convert; --format parquet conv"):
         convert(folder, "atomic")
 
 

@@ -43,7 +43,11 @@ def run_convert(settings: Settings, folder: Path, inter_format: InterFormat) -> 
             for path in sorted(dataset_dir.glob(f"{settings.dataset}.*{other}"))
         ]
         if not old:
-            raise KgrecError(f"{dataset_dir}: holds no {settings.dataset}.{other} to convert")
+            back = "parquet" if inter_format == "atomic" else "atomic"
+            raise KgrecError(
+                f"{dataset_dir}: holds no {settings.dataset}.{other} to convert; "
+                f"--format {back} converts the other way"
+            )
         files: dict[str, WriteFile] = {}
         for path in old:
             new_name = path.name.removesuffix(other) + suffix
