@@ -8,6 +8,7 @@ import that is interrupted, or an interpreter on its way out, would make a trace
 import os
 import signal
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -50,10 +51,18 @@ def _on_signal(number: int, frame: FrameType | None) -> None:
 
 
 def _on_unraisable(unraisable: Any) -> None:
-    """Where Python can only print a KeyboardInterrupt and go on, in a destructor for instance."""
-    if _received is not None and unraisable.exc_type is KeyboardInterrupt:
+    """Where Python can only print a KeyboardInterrupt and go on, in a destructor for instance.
+
+    There the signal comes again a moment later, so that the stage can tidy up.
+    """
+    global _received
+    if _received is None or unraisable.exc_type is not KeyboardInterrupt:
+        sys.__unraisablehook__(unraisable)
+    elif _is_working:
+        number, _received = _received, None
+        threading.Timer(0.01, os.kill, (os.getpid(), number)).start()
+    else:
         _end(_received)
-    sys.__unraisablehook__(unraisable)
 
 
 def _end(number: int) -> None:

@@ -78,3 +78,27 @@ def test_a_signal_at_any_moment(small_folder: Path, number: signal.Signals) -> N
     for arguments in (("pretrain-kg", "--epochs", "9999"), ("tune", "hyper.test", *LONG[3:])):
         for _ in range(4):
             check(small_folder, number, moments.uniform(0, 6), *arguments, "--set=epochs=9999")
+
+
+DESTRUCTOR = """
+import signal, time
+from kgrec_cli import stopping
+
+class Interrupted:
+    def __del__(self):
+        signal.raise_signal(signal.SIGINT)
+
+stopping.install()
+with stopping.working():
+    try:
+        Interrupted()
+        time.sleep(60)
+    finally:
+        print("tidied up")
+"""
+
+
+def test_a_signal_in_a_destructor_comes_again() -> None:
+    command = [sys.executable, "-c", DESTRUCTOR]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=50)
+    assert done.stdout == "tidied up\n", done.stderr

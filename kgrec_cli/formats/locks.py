@@ -40,9 +40,21 @@ def only_writer(folder: Path) -> Iterator[None]:
         KgrecError: The folder above cannot be written to.
     """
     path = _lock_path(folder)
+    lock = FileLock(path)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(path)
+        _acquire(lock, folder)
+        yield
+    finally:
+        if lock.is_locked:
+            with suppress(OSError):
+                path.unlink()
+                path.parent.rmdir()  # only when nothing was written into it
+            lock.release()
+
+
+def _acquire(lock: FileLock, folder: Path) -> None:
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
         lock.acquire(blocking=False)
     except Timeout as error:
         raise InUse(
@@ -51,13 +63,6 @@ def only_writer(folder: Path) -> Iterator[None]:
     except OSError as error:
         reason = error.strerror or str(error)
         raise KgrecError(f"{folder}: cannot write ({reason}); nothing has changed") from error
-    try:
-        yield
-    finally:
-        with suppress(OSError):
-            path.unlink()
-            path.parent.rmdir()  # only when nothing was written into it
-        lock.release()
 
 
 @contextmanager
@@ -66,11 +71,11 @@ def in_use(path: Path) -> Iterator[None]:
     if not has_fcntl:
         yield
         return
-    with FileLock(path):
-        try:
+    try:
+        with FileLock(path):
             yield
-        finally:
-            path.unlink(missing_ok=True)
+    finally:  # around the lock: a signal may come when its file has just been made
+        path.unlink(missing_ok=True)
 
 
 def is_in_use(path: Path) -> bool:

@@ -7,6 +7,8 @@ users by shares, so no step has more than `SHARE_ROWS` rows in memory, and a bit
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import cast
 
 import numpy as np
 import polars as pl
@@ -42,14 +44,27 @@ class Rows:
         for part in self.parts:
             yield self._scan(part).select(columns or pl.all()).collect()
 
-    def shares(self, *columns: str) -> Iterator[pl.DataFrame]:
-        """All rows of some users, then of others; with a column `row`, the row's number."""
-        everything = pl.concat(map(self._scan, self.parts)).with_row_index(ROW)
-        everything = everything.select(*columns, ROW) if columns else everything
-        for number in range(self.n_shares):
-            of_share = pl.col("user_id").to_physical() % self.n_shares == number
-            share = everything if self.n_shares == 1 else everything.filter(of_share)
-            yield share.collect(engine="streaming")
+    def shares(self) -> Iterator[pl.DataFrame]:
+        """All rows of some users, then of others; with a column `row`, the row's number.
+
+        Files are read once: each is cut into its shares, and the cuttings are put together.
+        """
+        if self.n_shares == 1:
+            yield pl.concat(self.tables()).with_row_index(ROW)
+            return
+        share = pl.col("user_id").to_physical() % self.n_shares
+        cuttings: list[list[Path]] = [[] for _ in range(self.n_shares)]
+        with TemporaryDirectory(dir=cast(Path, self.parts[0]).parent) as folder:
+            n_rows = 0
+            for table in self.tables():
+                for (number,), cutting in table.with_row_index(ROW, n_rows).group_by(share):
+                    path = Path(folder) / f"{number}-{n_rows}.parquet"
+                    cuttings[number].append(write_rows(path, cutting))
+                n_rows += table.height
+            for paths in cuttings:
+                yield pl.concat(map(self._scan, paths)).collect()
+                for path in paths:
+                    path.unlink()
 
     def filter(self, keep: Callable[[pl.DataFrame], pl.DataFrame]) -> "Rows":
         """The rows that `keep` leaves of each part, in turn; files are written anew."""
@@ -66,7 +81,7 @@ class Rows:
         if keep == "all":
             return self
         kept = np.zeros(self.height, dtype=np.bool_)
-        for share in self.shares(*_IDS, "timestamp"):
+        for share in self.shares():
             kept[drop_duplicates(share, keep).table[ROW].to_numpy()] = True
         start = 0
 

@@ -27,10 +27,9 @@ def check_order(
     """
     rows, where = raw.rows, raw.files[0].where
     has_times = raw.layout != "table" or "timestamp" in rows.columns
-    table, n_shares = next(kept.rows.shares()), kept.rows.n_shares
-    n_ties = None
-    if has_times:
-        n_ties = sum(map(count_ties, kept.rows.shares("user_id", "timestamp")))
+    shares, n_shares = kept.rows.shares(), kept.rows.n_shares
+    table = next(shares)
+    n_ties = count_ties(table) + sum(map(count_ties, shares)) if has_times else None
     lines = order_warnings(table, has_times=has_times)
     if n_shares > 1:
         lines = [f"{line} (one of {n_shares} users was looked at)" for line in lines]

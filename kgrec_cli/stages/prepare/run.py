@@ -311,7 +311,7 @@ def _filter(raw: RawData, request: PrepareRequest) -> tuple[Kept, dict[str, Any]
     n_rows = rows.height
     if request.min_rating is not None and "rating" not in rows.kinds.columns:
         raise UsageError("--min-rating: the data has no ratings; leave it out or name --rating-col")
-    repeated = sum(map(filters.count_repeats, rows.shares("user_id", "item_id")))
+    repeated = sum(map(filters.count_repeats, rows.shares()))
     rows = rows.drop_duplicates(request.duplicates)
     by_duplicates = n_rows - rows.height
     by_rating = 0
