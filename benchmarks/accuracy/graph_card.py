@@ -75,12 +75,10 @@ def slug(dataset: str, relation: str) -> str:
     return f"{dataset}-only-{re.sub(r'[^A-Za-z0-9]+', '_', relation).strip('_')}"
 
 
-def read_card(folder: Path, dataset: str, data: Path) -> dict[str, Any]:
-    """The card of a set with all relations; the set is prepared unless it is there."""
+def prepare_whole(folder: Path, dataset: str, data: Path) -> None:
+    """Makes the data set with all relations unless it is there."""
     if not (folder / "dataset" / dataset / "prepare.json").is_file():
         kgrec(folder, "prepare", dataset, *raw_options(dataset, data))
-    card: dict[str, Any] = json.loads(kgrec(folder, "graph", dataset, "--json"))
-    return card
 
 
 def relations_of(dataset: str, card: dict[str, Any]) -> list[str]:
@@ -302,8 +300,9 @@ def main() -> None:
     if not options.table:
         record["links"] = record["links"] or link_counts(data)
         for dataset in options.sets or SETS:
+            prepare_whole(folder, dataset, data)
             if dataset not in record["cards"]:
-                record["cards"][dataset] = read_card(folder, dataset, data)
+                record["cards"][dataset] = json.loads(kgrec(folder, "graph", dataset, "--json"))
                 keep()
         run_missing(record, folder, data, options, keep)
     print(summary(record, options.seeds))
