@@ -2,6 +2,7 @@
 
     .venv/bin/python -m benchmarks.accuracy.kge --data DATA [--out FILE]
         [--sets "fb15k-237 wn18rr"] [--methods "TransE DistMult"] [--epochs 30] [--size 64]
+        [--negatives 512] [--batch-size 2048] [--learning-rate 0.01]
 
 DATA holds a folder for each set with {train,valid,test}.tsv.gz. Each method is trained as
 `kgrec pretrain-kg` does by default, one thread, on train alone; all entities of the three files are
@@ -30,6 +31,7 @@ from kgrec_cli.settings import PretrainKGSettings
 SETS = ("fb15k-237", "wn18rr")
 METHODS = ("TransE", "ComplEx", "DistMult", "RotatE", "TransH")
 PARTS = ("train", "valid", "test")
+FURTHER = ("learning_rate", "negatives", "batch_size")
 CPU = torch.device("cpu")
 N_VALID = 2000
 # The best of LibKGE (github.com/uma-pi1/kge, its table of results), with its own search of settings
@@ -49,6 +51,8 @@ class KGERow:
     embedding_size: int
     epochs: int
     learning_rate: float
+    negatives: int | None
+    batch_size: int
     test: dict[str, float]
     valid_mrr: float
     train_cpu_s: float
@@ -105,6 +109,8 @@ def measure(folder: Path, dataset: str, settings: PretrainKGSettings, size: int)
         embedding_size=size,
         epochs=settings.epochs,
         learning_rate=settings.learning_rate,
+        negatives=settings.negatives,
+        batch_size=settings.batch_size,
         test=rank(model, parts["test"], known),
         valid_mrr=rank(model, parts["valid"][chosen], known)["mrr"],
         train_cpu_s=round(elapsed, 1),
@@ -121,18 +127,20 @@ def main() -> None:
     parser.add_argument("--sets", default=" ".join(SETS))
     parser.add_argument("--methods", default=" ".join(METHODS))
     parser.add_argument("--epochs", type=int, default=30)
-    parser.add_argument("--learning-rate", type=float)
     parser.add_argument("--size", type=int, default=64)
+    for name in FURTHER:
+        kind = float if name == "learning_rate" else int
+        parser.add_argument(f"--{name.replace('_', '-')}", type=kind)
     options = parser.parse_args()
     torch.set_num_threads(1)
     rows = read_json(options.out)["rows"] if options.out.is_file() else []
-    rate = {} if options.learning_rate is None else {"learning_rate": options.learning_rate}
+    further = {name: value for name in FURTHER if (value := getattr(options, name)) is not None}
     for dataset in options.sets.split():
         for method in options.methods.split():
-            settings = PretrainKGSettings(method=method, epochs=options.epochs, **rate)
-            key = [dataset, method, options.size, options.epochs, settings.learning_rate]
-            names = ("dataset", "method", "embedding_size", "epochs", "learning_rate")
-            if key in ([row[name] for name in names] for row in rows):
+            settings = PretrainKGSettings(method=method, epochs=options.epochs, **further)
+            key = {"dataset": dataset, "embedding_size": options.size}
+            key |= settings.model_dump(include={"method", "epochs", *FURTHER})
+            if any(key.items() <= row.items() for row in rows):
                 continue
             rows.append(asdict(measure(options.data, dataset, settings, options.size)))
             print(json.dumps(rows[-1]), flush=True)
