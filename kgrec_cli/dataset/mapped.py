@@ -23,6 +23,7 @@ from kgrec_cli.formats.atomic import read_parts
 from kgrec_cli.formats.files import staging, write_table
 from kgrec_cli.formats.locks import InUse, only_writer, remove_leftovers
 
+FOLDER = "mapped"
 VERSION = 1  # of what the files hold: those of another version are not read
 BLOCK_EVENTS = 2**22
 WAIT_S = 0.5
@@ -52,7 +53,7 @@ def map_histories(path: Path, digest: str, fields: Mapping[str, str]) -> Mapped 
         KgrecError: The folder cannot be written to, or the disk is full; the file is damaged.
     """
     key = hashlib.sha256("\n".join([str(VERSION), digest, *fields]).encode()).hexdigest()[:16]
-    mapped_dir = path.parent / "mapped" / key
+    mapped_dir = path.parent / FOLDER / key
     remove_leftovers(mapped_dir.parent)
     while not mapped_dir.is_dir():
         try:
@@ -74,6 +75,11 @@ def map_histories(path: Path, digest: str, fields: Mapping[str, str]) -> Mapped 
     )
     user_ids = np.arange(1, len(users), dtype=np.int32)
     return Mapped(users, tokens, Histories(item_ids, offsets, times, user_ids))
+
+
+def remove_mapped(dataset_dir: Path) -> None:
+    """Removes what `map_histories` kept of a data set, for one whose interactions are text now."""
+    shutil.rmtree(dataset_dir / FOLDER, ignore_errors=True)
 
 
 class _Numbering:

@@ -78,7 +78,9 @@ def test_the_data_set_is_that_of_the_text(folder: Path) -> None:
     assert as_parquet.users.tokens == as_text.users.tokens
     assert as_parquet.histories.times.tolist() == as_text.histories.times.tolist()
     assert as_parquet.inter_sha256 == as_text.inter_sha256  # a run goes on with the other format
+    (folder / "dataset" / "toy" / "mapped").mkdir()
     assert convert(folder, "atomic") == ["toy.inter"]
+    assert not (folder / "dataset" / "toy" / "mapped").exists()
     assert (folder / "dataset" / "toy" / "toy.inter").read_bytes() == text
     assert load(folder)[0].inter_sha256 == as_text.inter_sha256
 

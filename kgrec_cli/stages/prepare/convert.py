@@ -8,6 +8,7 @@ import polars as pl
 
 from kgrec_cli.config import choose_dataset
 from kgrec_cli.dataset.files import REPORT_NAME, atomic_path, read_report
+from kgrec_cli.dataset.mapped import remove_mapped
 from kgrec_cli.errors import KgrecError
 from kgrec_cli.formats.atomic import is_parquet, read_header, read_parts, write_atomic
 from kgrec_cli.formats.files import (
@@ -71,6 +72,8 @@ def run_convert(settings: Settings, folder: Path, inter_format: InterFormat) -> 
 
         files[REPORT_NAME] = write_report
         write_together(dataset_dir, files, [path.name for path in old], by="prepare")
+        if inter_format == "atomic":
+            remove_mapped(dataset_dir)
     return [dataset_dir / name for name in names]
 
 

@@ -9,6 +9,7 @@ import polars as pl
 
 from kgrec_cli.core.linking.graph import ItemLinks
 from kgrec_cli.dataset.files import DEFAULT_SUFFIX, LABEL_TYPES, REPORT_NAME
+from kgrec_cli.dataset.mapped import remove_mapped
 from kgrec_cli.formats.atomic import write_atomic
 from kgrec_cli.formats.atomic_parquet import SUFFIX
 from kgrec_cli.formats.files import WriteFile, read_json, sha256_of, write_json, write_together
@@ -114,6 +115,8 @@ def write_dataset(
     remove = [name for name in optional if name not in files]
     remove_leftovers(dataset_dir.parent)
     write_together(dataset_dir, files, remove, by="prepare")
+    if inter_format == "atomic":
+        remove_mapped(dataset_dir)
     return dataset_dir / bad_rows_name if raw.bad_rows.height else None
 
 
