@@ -335,7 +335,7 @@ def _named_relation(name: str, relations: pl.Series, labels: pl.DataFrame | None
     """
     if name in relations:
         return name
-    shown = {relation: {short_iri(relation)} for relation in relations}
+    shown: dict[str, set[str]] = {relation: {short_iri(relation)} for relation in relations}
     for token, kind, label in () if labels is None else labels.iter_rows():
         if kind == "relation" and token in shown:
             shown[token].add(label)
