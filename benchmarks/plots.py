@@ -1,16 +1,18 @@
-"""The two plots of docs/results.md as SVG text: differences with intervals, and bars.
+"""The plots of the pages as SVG text: differences with intervals, bars, and curves.
 
 Drawn by hand so that the same figures give the same bytes on every machine; no library of plots is
 needed. Letters: x and y in pixels from the upper left corner.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 from math import ceil, floor, log10
 from typing import NamedTuple
 
 WIDTH, LEFT, RIGHT, ROW, TOP = 820, 300, 30, 26, 44
 INK, GRID, MAIN, OTHER = "#222222", "#d8d8d8", "#1f5fa8", "#e08214"
+COLOURS = (MAIN, OTHER, "#4d9221", "#8073ac")
+CURVES_LEFT, CURVES_WIDTH, CURVES_HEIGHT = 70, 500, 280
 
 
 class Interval(NamedTuple):
@@ -92,3 +94,44 @@ def bar_plot(title: str, unit: str, rows: Sequence[tuple[str, float, str]]) -> s
         parts.append(_text(LEFT + length + 8, y + ROW / 2 + 4, remark))
     parts.append(_text(LEFT, bottom + 20, unit))
     return _svg(bottom + 34, title, parts)
+
+
+def curve_plot(
+    title: str, unit: str, curves: Mapping[str, Sequence[tuple[float, float]]], y_unit: str
+) -> str:
+    """Curves of positive figures on logarithmic axes, at most four, each with its name at its end.
+
+    `unit` says what x counts; there is a mark at each x and at round values of y.
+    """
+    points = [point for curve in curves.values() for point in curve]
+    xs, ys = (sorted({point[axis] for point in points}) for axis in (0, 1))
+    rounds = [
+        m * 10.0**n for n in range(floor(log10(ys[0])), ceil(log10(ys[-1])) + 1) for m in (1, 3)
+    ]
+    below = max((y for y in rounds if y <= ys[0]), default=rounds[0])
+    marks = [y for y in rounds if below <= y <= min(r for r in rounds if r >= ys[-1])]
+    bottom = TOP + CURVES_HEIGHT
+
+    def place(x: float, y: float) -> tuple[float, float]:
+        right = log10(x / xs[0]) / log10(xs[-1] / xs[0]) * CURVES_WIDTH
+        up = log10(y / marks[0]) / log10(marks[-1] / marks[0]) * CURVES_HEIGHT
+        return CURVES_LEFT + right, bottom - up
+
+    parts = []
+    for mark in marks:
+        _, y = place(xs[0], mark)
+        parts.append(_line(CURVES_LEFT, y, CURVES_LEFT + CURVES_WIDTH, y, GRID))
+        parts.append(_text(CURVES_LEFT - 8, y + 4, f"{mark:g}", "end"))
+    for value in xs:
+        x, _ = place(value, marks[0])
+        parts.append(_line(x, TOP, x, bottom, GRID))
+        parts.append(_text(x, bottom + 18, f"{value:g}", "middle"))
+    for colour, (name, curve) in zip(COLOURS, curves.items(), strict=False):
+        placed = [place(*point) for point in curve]
+        path = " ".join(f"{x:.1f},{y:.1f}" for x, y in placed)
+        parts.append(f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2"/>')
+        parts += [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4" fill="{colour}"/>' for x, y in placed]
+        parts.append(_text(placed[-1][0] + 10, placed[-1][1] + 4, name))
+    parts.append(_text(CURVES_LEFT, TOP - 6, y_unit))
+    parts.append(_text(CURVES_LEFT + CURVES_WIDTH / 2, bottom + 40, unit, "middle"))
+    return _svg(bottom + 54, title, parts)

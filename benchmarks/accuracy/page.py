@@ -16,7 +16,7 @@ from typing import Any
 
 from benchmarks import REPO_DIR
 from benchmarks.accuracy.plans import ALL, MASKED, PLANS
-from benchmarks.plots import Interval, bar_plot, interval_plot
+from benchmarks.plots import Interval, bar_plot, curve_plot, interval_plot
 from benchmarks.record import (
     DELETION,
     RESULTS_DIR,
@@ -35,7 +35,11 @@ RULES = "Equal times stand in the file's order; no row reads the target's time."
 RECBOLE_ITEMS = "ml-100k-1598"  # a file of 2026-11-26, before all rows had all items
 DIFFERENCES, SPEED_PLOT = Path("docs/figures/differences.svg"), Path("docs/figures/speed.svg")
 PAGE, README = Path("docs/results.md"), Path("README.md")
-EXPLANATIONS = Path("docs/explanations.md")
+EXPLANATIONS, SCALING = Path("docs/explanations.md"), Path("docs/scaling.md")
+SCALE_TIME, SCALE_MEMORY = (
+    Path("docs/figures/scale-time.svg"),
+    Path("docs/figures/scale-memory.svg"),
+)
 
 
 def rows_of(plan: str, results: Results | None) -> list[tuple[str, Row | None]]:
@@ -209,17 +213,20 @@ def kge_table(path: Path) -> str:
         return f"Entity vectors: {MISSING}."
     found = json.loads(path.read_text(encoding="utf-8"))
     lines = [
-        "| filtered test MRR | width | epochs | CPU seconds | kgrec | LibKGE's best |",
-        "|---|---|---|---|---|---|",
+        "| filtered test MRR | width | epochs | batch, negatives | CPU seconds | kgrec "
+        "| LibKGE's best |",
+        "|---|---|---|---|---|---|---|",
     ]
     for row in found["rows"]:
         published = row["published_mrr"]
         lines.append(
             f"| {row['dataset']}, {row['method']} | {row['embedding_size']} | {row['epochs']} "
+            f"| {row['batch_size']:,}, {row['negatives'] or 'default'} "
             f"| {row['train_cpu_s']:.0f} | {row['test']['mrr']:.4f} "
             f"| {'' if published is None else f'{published:.3f}'} |"
         )
-    words = f"One seed, written by `{found['command']}` ({found['machine']})."
+    machines = "; ".join(dict.fromkeys(row["machine"] for row in found["rows"]))
+    words = f"One seed, written by `{found['command']}` ({machines})."
     return "\n".join([*lines, "", words])
 
 
@@ -276,6 +283,48 @@ def deletion_tables(measured: dict[str, Any]) -> str:
     return "\n\n".join([*parts, f"({'; '.join(made)}.)"])
 
 
+def scale_table(sizes: dict[str, dict[str, float]]) -> str:
+    """What `speed.large` measured, by size, in Markdown."""
+    lines = [
+        "| interactions | users, items | `prepare` with both `--min-*-inter 5` | peak "
+        "| first load | peak | later load | peak after 20 steps |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for size in sizes.values():
+        figures = [
+            f"{size['interactions'] / 1e6:,.0f} million",
+            f"{size['users']:,}, {size['items']:,}",
+            f"{size['prepare_s']:,.0f} s",
+            f"{size['prepare_mb'] / 1e3:.1f} GB",
+            f"{size['first_load_s']:,.0f} s",
+            f"{size['first_load_mb'] / 1e3:.1f} GB",
+            f"{size['again_load_s']:,.1f} s",
+            f"{size['again_mb'] / 1e3:.1f} GB",
+        ]
+        lines.append(f"| {' | '.join(figures)} |")
+    return "\n".join(lines)
+
+
+def scale_plots(sizes: dict[str, dict[str, float]]) -> dict[Path, str]:
+    """The curves of the same figures."""
+
+    def curves(unit: float, **names: str) -> dict[str, list[tuple[float, float]]]:
+        return {
+            key.replace("_", " "): [
+                (s["interactions"] / 1e6, s[name] / unit) for s in sizes.values()
+            ]
+            for key, name in names.items()
+        }
+
+    times = curves(1, prepare="prepare_s", first_load="first_load_s", later_load="again_load_s")
+    peaks = curves(1e3, prepare="prepare_mb", first_load="first_load_mb", training="again_mb")
+    words = "million interactions"
+    return {
+        SCALE_TIME: curve_plot("Interactions: seconds", words, times, "seconds"),
+        SCALE_MEMORY: curve_plot("Interactions: peak memory", words, peaks, "GB"),
+    }
+
+
 def render_all(results_dir: Path = RESULTS_DIR, repo_dir: Path = REPO_DIR) -> dict[Path, str]:
     """Each file that the JSON decides, by its path in the repository, and what it should hold."""
     by_plan = {name: read_results(name, results_dir) for name in (*PLANS, RECBOLE_ITEMS)}
@@ -293,6 +342,10 @@ def render_all(results_dir: Path = RESULTS_DIR, repo_dir: Path = REPO_DIR) -> di
         text = (repo_dir / EXPLANATIONS).read_text(encoding="utf-8")
         tables_of = deletion_tables(json.loads(deletion.read_text()))
         files[EXPLANATIONS] = fill(text, "deletion", tables_of)
+    if (large := results_dir / "large.json").is_file():
+        sizes = json.loads(large.read_text())["sizes"]
+        text = (repo_dir / SCALING).read_text(encoding="utf-8")
+        files |= {SCALING: fill(text, "sizes", scale_table(sizes)), **scale_plots(sizes)}
     if rows := intervals(by_plan[MAIN]):
         files[DIFFERENCES] = interval_plot(
             f"{MAIN}: differences in {SHOWN}, seen items masked",

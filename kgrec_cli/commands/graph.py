@@ -1,6 +1,5 @@
 """`kgrec graph`: a data set named, `run_graph`, its card shown."""
 
-import re
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ def graph(
 ) -> None:
     """Is a data set's knowledge graph worth it? What it reaches, and each relation's lift."""
     from kgrec_cli.config import resolve_settings
+    from kgrec_cli.core.linking.names import short_iri
     from kgrec_cli.stages.graph import run_graph
 
     folder = Path()
@@ -49,7 +49,12 @@ def graph(
     console.table(None, [result.dataset, ""], rows)
     names = ["relation", "items", "values", "lift", "95 %", ""]
     console.table(
-        "relations, by lift", names, [_row(each, result.names) for each in card.relations]
+        "relations, by lift",
+        names,
+        [
+            _row(each, result.names.get(each.relation) or short_iri(each.relation))
+            for each in card.relations
+        ],
     )
     for hub in card.hubs:
         name = result.names.get(hub.entity, hub.entity)
@@ -61,14 +66,8 @@ def graph(
     console.say("lift: common users of items that share a value, over chance (docs/graph.md)")
 
 
-def _row(relation: Any, names: dict[str, str]) -> list[Any]:
+def _row(relation: Any, name: str) -> list[Any]:
     lift = relation.lift
     interval = "" if lift.low is None else f"{lift.low:.2f}-{lift.high:.2f}"
     number = "" if lift.lift is None else f"{lift.lift:.2f}"
-    name = names.get(relation.relation) or short(relation.relation)
     return [name, relation.items, relation.values, number, interval, lift.verdict]
-
-
-def short(relation: str) -> str:
-    """An IRI by its last part, any other token as it is."""
-    return re.sub(r"^https?://.*[/#](?=[^/#]+$)", "", relation)

@@ -143,7 +143,7 @@ def prepare(
     kg_columns: Annotated[
         str | None,
         _kg(
-            help="Columns of the item list to make relations of, for instance "
+            help="Columns of the item list to make relations of, by name or number, such as "
             "brand,category:list,price:bins. Kinds: value, list, bins (quantiles; bins=10), year, "
             "items (ids of other items). Default: all that are of use.",
             show_default=False,
@@ -154,7 +154,11 @@ def prepare(
         _kg(help="Names of entities and relations: a table of token and name, for explanations."),
     ] = None,
     drop_relation: Annotated[
-        list[str] | None, _kg(help="Drop a relation; may be repeated. `kgrec graph` shows them.")
+        list[str] | None,
+        _kg(
+            help="Drop a relation, by its token or the name that `kgrec graph` shows; may be "
+            "repeated."
+        ),
     ] = None,
     kg_min_degree: Annotated[
         int, _kg(min=0, help="Drop entities in fewer triples, unless they are an item's.")

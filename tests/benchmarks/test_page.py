@@ -17,7 +17,7 @@ from benchmarks.accuracy.page import (
     render_all,
 )
 from benchmarks.accuracy.plans import ALL, BEST, EASE, GRU4REC, MASKED, PLANS
-from benchmarks.plots import Interval, bar_plot, interval_plot
+from benchmarks.plots import Interval, bar_plot, curve_plot, interval_plot
 from benchmarks.record import (
     Change,
     Results,
@@ -159,6 +159,22 @@ def test_bars_are_as_long_as_their_figures() -> None:
     root = ET.fromstring(bar_plot("Title", "unit", [("kgrec", 400.0, ""), ("other", 100.0, "")]))
     _, first, second = (float(bar.get("width", "")) for bar in root.iter(f"{SVG}rect"))
     assert first == pytest.approx(4 * second, abs=0.2)
+
+
+def test_a_curve_lies_where_its_axes_say() -> None:
+    """Logarithmic: from 1 to 10 and from 10 to 100 are the same way."""
+    curves = {"seconds": [(1.0, 10.0), (10.0, 100.0), (100.0, 30.0)]}
+    root = ET.fromstring(curve_plot("Title", "millions", curves, "s"))
+    marks = {
+        text.text: float(text.get("y", "")) - 4
+        for text in root.iter(f"{SVG}text")
+        if text.get("text-anchor") == "end"
+    }
+    points = [(float(c.get("cx", "")), float(c.get("cy", ""))) for c in root.iter(f"{SVG}circle")]
+    (x1, y1), (x2, y2), (x3, y3) = points
+    assert x2 - x1 == pytest.approx(x3 - x2, abs=0.2)
+    assert (y1, y2, y3) == pytest.approx((marks["10"], marks["100"], marks["30"]), abs=0.2)
+    assert set(marks) == {"10", "30", "100"}
 
 
 def test_what_is_written_is_read_back(tmp_path: Path) -> None:

@@ -136,7 +136,7 @@ def _around(facts: pl.DataFrame, links: pl.DataFrame) -> pl.DataFrame:
     `value` is a number, unique to relation, direction and entity.
     """
     ends = [
-        links.join(facts, left_on="entity_id", right_on=one).select(
+        links.join(facts, left_on="entity_id", right_on=one, maintain_order="left_right").select(
             "item", "relation_id", pl.lit(outward).alias("outward"), pl.col(other).alias("entity")
         )
         for one, other, outward in (("head_id", "tail_id", True), ("tail_id", "head_id", False))

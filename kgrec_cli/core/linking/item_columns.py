@@ -14,11 +14,15 @@ from typing import Literal, NamedTuple
 import numpy as np
 import polars as pl
 
+from kgrec_cli.core.data.sanity import count_marks, missing_marks
+
 Kind = Literal["value", "list", "bins", "year", "items", "unused"]
 KINDS: tuple[Kind, ...] = ("value", "list", "bins", "year", "items")
 
 BETWEEN_ITEMS = "item."
 """How the relations from an item to another begin."""
+LIST_END = "\x03"
+"""Ends each element of a list, where a file has lists as such."""
 N_BINS = 5
 MAX_CODES = 20
 """Numbers of so few different values are taken for codes, as other values are."""
@@ -47,14 +51,17 @@ class ColumnUse(NamedTuple):
         kind: How its cells were taken; "unused".
         how: How that was done, or why it is of no use; for people.
         facts: String columns item_id, relation_id, tail_id, none twice; empty when unused.
+        missing: Which cells were taken for missing values, for people; "" for none.
     """
 
     column: str
     kind: Kind
     how: str
     facts: pl.DataFrame
+    missing: str = ""
 
 
+EMPTY = "it is empty"
 NO_FACTS = pl.DataFrame(schema=dict.fromkeys(("item_id", "relation_id", "tail_id"), pl.String))
 
 
@@ -72,14 +79,27 @@ def column_facts(
 
     Args:
         column: String columns item_id and text, a row for each item; "" where it has nothing.
+            Texts for a missing value (NULL, nan, ...) are nothing, unless `kind` is "value".
         name: What the column is called.
         items: String; the ids of all items.
         kind: How to take its cells; None guesses.
         n_bins: Quantiles that "bins" makes.
     """
     cells = column.filter(pl.col("text") != "").unique("item_id", keep="first", maintain_order=True)
+    missing = ""
+    if kind != "value" and (marks := missing_marks(cells["text"])):
+        is_missing = pl.col("text").is_in(marks)
+        missing = count_marks(cells.filter(is_missing)["text"], column.height)
+        cells = cells.filter(~is_missing)
+    return _use(cells, name, items, kind, n_bins)._replace(missing=missing)
+
+
+def _use(
+    cells: pl.DataFrame, name: str, items: pl.Series, kind: Kind | None, n_bins: int
+) -> ColumnUse:
+    """As `column_facts`, of the cells that hold something."""
     if cells.is_empty():
-        return ColumnUse(name, "unused", "it is empty", NO_FACTS)
+        return ColumnUse(name, "unused", EMPTY, NO_FACTS)
     how = ""
     if kind is None:
         kind, how = _guess(cells, name, items)
@@ -94,8 +114,9 @@ def column_facts(
     }
     facts, said = makers[kind]()
     if facts.is_empty():
-        expected = {"bins": "a number", "year": "a year", "items": "the id of an item"}
-        how = f"no cell holds {expected.get(kind, 'a value')} (such as '{cells['text'][0][:40]}')"
+        expected = {"bins": "a number", "year": "a year", "items": "the id of another item"}
+        found = cells["text"][0].strip(LIST_END).replace(LIST_END, ", ")[:40]
+        how = f"no cell holds {expected.get(kind, 'a value')} (such as '{found}')"
         return ColumnUse(name, "unused", how, NO_FACTS)
     return ColumnUse(name, kind, said or how, facts)
 
@@ -103,7 +124,7 @@ def column_facts(
 def _guess(cells: pl.DataFrame, name: str, items: pl.Series) -> tuple[Kind, str]:
     """What a column holds, by its name and cells; if it is of no use, the reason."""
     n, texts = cells.height, cells["text"]
-    if texts.str.starts_with("{").mean() > 0.5:  # type: ignore[operator]
+    if texts.str.contains(r"^\[?\s*\{").mean() > 0.5:  # type: ignore[operator]
         return "unused", "it holds objects"
     split, _ = splitter(texts)
     elements = _explode(cells, split)
@@ -142,13 +163,15 @@ Split = Callable[[str], Sequence[str]]
 def splitter(texts: pl.Series) -> tuple[Split | None, str]:
     """How the cells of a column are split into the elements of a list, and that in words.
 
-    JSON lists, Python's lists, or the separator "|", ";" or ",". A comma also stands within names,
-    as a semicolon may: they separate where elements stand in other cells again, so that there are
-    half as many different ones as cells (of a semicolon, no more).
+    Lists of the file, JSON lists, Python's lists, or the separator "|", ";" or ",". A comma also
+    stands within names, as a semicolon may: they separate where elements stand in other cells
+    again, so that there are half as many different ones as cells (of a semicolon, no more).
 
     Returns:
         None and "" when the cells are no lists.
     """
+    if texts.str.ends_with(LIST_END).any():
+        return partial(str.split, sep=LIST_END), "lists"
     is_list = texts.str.contains(r"(?s)^\[.*\]$|^\{\}$")
     if is_list.mean() > 0.5:  # type: ignore[operator]
         return _bracketed, "lists in brackets"
@@ -242,10 +265,14 @@ def _bin_facts(cells: pl.DataFrame, name: str, n_bins: int) -> tuple[pl.DataFram
         for span in spans
     }
     labels = [names[span] for span in rows.select(low=least, high=most).iter_rows()]
-    said = f"{len(names)} quantiles"
-    if rows.height < cells.height:
-        said += f"; {cells.height - rows.height:,} cells hold no number"
+    said = f"{len(names)} quantiles" if len(names) > 1 else "one quantile"
+    said += _but(cells, rows, "number")
     return _facts(rows.with_columns(text=pl.Series(labels)), name, f"{name}:"), said
+
+
+def _but(cells: pl.DataFrame, rows: pl.DataFrame, what: str) -> str:
+    n_others = cells.height - rows.height
+    return f"; {n_others:,} cells hold no {what}" if n_others else ""
 
 
 def _year_facts(cells: pl.DataFrame, name: str) -> tuple[pl.DataFrame, str]:
@@ -253,7 +280,7 @@ def _year_facts(cells: pl.DataFrame, name: str) -> tuple[pl.DataFrame, str]:
     decades = rows.with_columns(text=pl.format("{}0s", pl.col("text").str.slice(0, 3)))
     relation = f"{name}_decade"
     years = [_facts(rows, name, f"{name}:"), _facts(decades, relation, f"{relation}:")]
-    return pl.concat(years), "years and decades"
+    return pl.concat(years), "years and decades" + _but(cells, rows, "year")
 
 
 def _item_facts(cells: pl.DataFrame, name: str, items: pl.Series) -> tuple[pl.DataFrame, str]:
@@ -266,4 +293,4 @@ def _item_facts(cells: pl.DataFrame, name: str, items: pl.Series) -> tuple[pl.Da
         known = rows.filter(is_other)
         if known.height > best.height:
             best, n_ids = _facts(known, f"{BETWEEN_ITEMS}{name}", "item:"), rows.height
-    return best, f"links to other items; {best.height:,} of {n_ids:,} ids are items"
+    return best, f"links to other items; {best.height:,} of {n_ids:,} ids are other items"

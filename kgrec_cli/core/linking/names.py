@@ -78,6 +78,11 @@ def _readable(iri: str) -> str:
     return re.sub(r" \((?:film|movie|book|novel|album|song|[a-z ]+ film)\)$", "", name)
 
 
+def short_iri(token: str) -> str:
+    """An IRI by its last part, any other token as it is."""
+    return re.sub(r"^https?://.*[/#](?=[^/#]+$)", "", token)
+
+
 def entities_of(triples: pl.DataFrame) -> pl.Series:
     """The entities of triples (String columns head_id, tail_id), each once."""
     return pl.concat([triples["head_id"], triples["tail_id"]]).unique()

@@ -7,6 +7,7 @@ original id and the number; an item's number is that of its entity). Numbers bec
 list has them, so that such a graph can be joined with another and its paths can be read.
 """
 
+import re
 from pathlib import Path
 from typing import NamedTuple
 
@@ -43,7 +44,7 @@ def read_id_lists(graph_path: Path) -> IdLists:
     """The lists that lie beside a graph's file.
 
     Raises:
-        KgrecError: A line that is none of a name and a number, or a number twice.
+        KgrecError: A line that is none of a name and a number, a number twice, or a wrong count.
     """
     read, paths = {}, []
     for kind, names in _LISTS.items():
@@ -59,9 +60,15 @@ def read_train2id(file: RawFile, lines: pl.Series, lists: IdLists) -> tuple[pl.D
     Some programs write head, relation, tail: taken so where the list of relations shows it.
 
     Raises:
-        KgrecError: A row that is none of three numbers, or another count than the first line says.
+        KgrecError: A row that is none of three numbers, no count in the first line, or another one.
     """
     filled = pl.DataFrame({"line": lines}).with_row_index("row").filter(pl.col("line") != "")
+    if filled.is_empty() or not re.fullmatch(r"\d+", filled["line"][0]):
+        found = f"found '{shorten(filled['line'][0])}'" if filled.height else "found nothing"
+        raise KgrecError(
+            f"{file.where}, line 1: {found}, expected the count of triples alone, as OpenKE writes "
+            "it; name triples without it otherwise, with head, relation, tail in the first line"
+        )
     count, rows = int(filled["line"][0]), filled[1:]
     parts = rows["line"].str.extract_groups(r"^(\d+)\s+(\d+)\s+(\d+)$").struct.unnest()
     bad = parts["1"].is_null()
@@ -74,6 +81,8 @@ def read_train2id(file: RawFile, lines: pl.Series, lists: IdLists) -> tuple[pl.D
             f"{file.where}: the first line says {count:,} triples, found {rows.height:,}; is the "
             "file cut off?"
         )
+    if rows.is_empty():
+        raise KgrecError(f"{file.where}: holds no triples")
     order = "head, tail, relation"
     names = ["head_id", "tail_id", "relation_id"]
     if lists.relations:
@@ -85,7 +94,7 @@ def read_train2id(file: RawFile, lines: pl.Series, lists: IdLists) -> tuple[pl.D
 
 
 def is_train2id(lines: list[str]) -> bool:
-    """Whether a file begins with a lone number and goes on with rows of three numbers."""
+    """Whether a file begins with a lone number and goes on with a row of three numbers."""
     filled = [line.split() for line in lines if line.strip()]
     begins = len(filled) > 1 and len(filled[0]) == 1 and len(filled[1]) == 3
     return begins and all(each.isdecimal() for row in filled[:2] for each in row)
@@ -145,9 +154,15 @@ def read_kgat_links(path: Path, items: pl.Series, on_event: OnEvent) -> pl.DataF
 def _read_list(path: Path) -> dict[str, str]:
     """Number -> name. A name that two numbers have gets the number, so that they stay apart."""
     names: dict[str, str] = {}
-    lines = [line for line in read_lines(RawFile(path)) if line]
-    has_header = bool(lines) and (len(lines[0].split()) == 1 or lines[0].split()[-1] == "remap_id")
-    for number, line in enumerate(lines[has_header:], start=1 + has_header):
+    lines = [(n, line) for n, line in enumerate(read_lines(RawFile(path)), start=1) if line]
+    first = lines[0][1].split() if lines else [""]
+    has_header = len(first) == 1 or first[-1] == "remap_id"
+    if len(first) == 1 and first[0].isdecimal() and int(first[0]) != len(lines) - 1:
+        raise KgrecError(
+            f"{path}: the first line says {int(first[0]):,} names, found {len(lines) - 1:,}; is "
+            "the file cut off?"
+        )
+    for number, line in lines[has_header:]:
         name, _, token = line.replace("\t", " ").rpartition(" ")
         name = name.strip()
         if not name or not token.isdecimal():

@@ -34,6 +34,7 @@ from kgrec_cli.formats.raw.tables import (
     chunks,
     find_lines,
     read_columns,
+    widths,
 )
 from kgrec_cli.formats.raw.times import FORMAT_HINT, add_offsets, parse_times
 from kgrec_cli.formats.raw.typed import EXTRA, count_rows
@@ -317,19 +318,20 @@ def _describe(
     described = []
     lines = find_lines(source, rows)
     for line, values in zip(lines, fields.iter_rows(named=True), strict=True):
-        problem = _problem(values, line.n_fields, names, len(source.names))
+        problem = _problem(values, line.n_fields, names, source)
         described.append((line.where or source.file.where, line.number, *problem, line.text))
     return pl.DataFrame(described, schema=BAD_ROW_SCHEMA, orient="row")
 
 
 def _problem(
-    values: dict[str, str], n_fields: int, names: dict[str, str], n_columns: int
+    values: dict[str, str], n_fields: int, names: dict[str, str], source: RawTable
 ) -> tuple[str, str, str]:
     """The column, what was found and what was expected of the first thing wrong with a row."""
-    if n_fields != n_columns:
-        return "", _columns(n_fields), _columns(n_columns)
+    n_found, n_expected = widths(source, n_fields)
+    if n_fields != len(source.names):
+        return "", n_found, n_expected
     if values[EXTRA]:
-        return "", f"{_quoted(values[EXTRA])} between two columns", _columns(n_columns)
+        return "", f"{_quoted(values[EXTRA])} between two columns", n_expected
     for name in ("user_id", "item_id"):
         if values[name] == "":
             return names[name], "nothing", f"the {name.removesuffix('_id')}'s id"
@@ -352,10 +354,6 @@ def _problem(
     elif abs(number) < LARGEST_FLOAT_TIME:
         expected = "a date as in the other rows"
     return names["timestamp"], _quoted(text), expected
-
-
-def _columns(number: int) -> str:
-    return "1 column" if number == 1 else f"{number} columns"
 
 
 def _quoted(text: str) -> str:

@@ -11,11 +11,11 @@ from typing import NamedTuple, get_args
 import polars as pl
 
 from kgrec_cli.core.linking.item_columns import KINDS, N_BINS, Kind
-from kgrec_cli.errors import KgrecError, UsageError, unknown_name
+from kgrec_cli.errors import KgrecError, UsageError, shorten, unknown_name
 from kgrec_cli.formats.raw.columns import named_column, plain_name
 from kgrec_cli.formats.raw.files import RawFile, is_parquet
 from kgrec_cli.formats.raw.item_lists import FILMS, ListColumns, find_table
-from kgrec_cli.formats.raw.tables import RawTable, read_columns, read_lines
+from kgrec_cli.formats.raw.tables import RawTable, read_columns, read_lines, whole_numbers
 from kgrec_cli.formats.raw.typed import json_texts
 
 OPTION = "--kg-columns"
@@ -25,18 +25,20 @@ class ItemColumns(NamedTuple):
     """The columns of an item table.
 
     Attributes:
-        table: String column item_id, then a String column for each other column, by its name; ""
-            for nothing.
-        roles: Column -> "title", "year" or "genre", for those that `.item` is made of.
+        names: Of all columns, as in the file; of one without a name its number.
+        texts: Number of a column, from 0 -> its cells, a String for each item, "" for nothing.
+            Columns that hold neither text nor numbers are not there.
+        ids: The number of the column of ids.
+        roles: Number -> "title", "year" or "genre", for those that `.item` is made of.
         of_films: Whether it is a list of films, whose years and genres have relations of their own.
-        unread: Columns that hold neither text nor numbers.
         where: The file.
     """
 
-    table: pl.DataFrame
-    roles: Mapping[str, str]
+    names: tuple[str, ...]
+    texts: Mapping[int, pl.Series]
+    ids: int
+    roles: Mapping[int, str]
     of_films: bool
-    unread: tuple[str, ...]
     where: str
 
 
@@ -83,57 +85,80 @@ def read_item_columns(file: RawFile, named: ListColumns) -> ItemColumns | None:
         return None
     table, columns = found
     id_number = columns.pop("id")
-    names = [plain_name(name) for name in table.names]
-    others = [n for n in range(len(names)) if n != id_number]
-    texts, unread = _read(table, [id_number, *others])
-    named_texts = {names[n]: column for n, column in texts.items() if n != id_number}
-    ids = texts[id_number].alias("item_id")
-    columns_of_items = pl.DataFrame(
-        [ids, *(c.alias(n) for n, c in named_texts.items() if n != "item_id")]
-    )
+    texts = _read(table, id_number)
+    has_id = texts[id_number] != ""
     return ItemColumns(
-        columns_of_items.filter(pl.col("item_id") != ""),
-        {names[number]: role for role, number in columns.items()},
+        tuple(plain_name(name) or str(n) for n, name in enumerate(table.names, start=1)),
+        {number: column.filter(has_id) for number, column in texts.items()},
+        id_number,
+        {number: role for role, number in columns.items()},
         any(map(FILMS.search, table.names)),
-        tuple(names[n] for n in unread),
         file.where,
     )
 
 
-def choose_columns(columns: ItemColumns, wanted: Sequence[WantedColumn]) -> list[WantedColumn]:
+def choose_columns(
+    columns: ItemColumns, wanted: Sequence[WantedColumn]
+) -> list[tuple[int, WantedColumn]]:
     """The columns to make relations of: those that the user named, else all but the titles.
 
+    Returns:
+        The number of each, from 0, and how to take it.
+
     Raises:
-        UsageError: A named column is not there, with the nearest name.
+        UsageError: A named column is not there (with the nearest name), has the ids, or is named
+            twice.
+        KgrecError: Two columns have one name.
     """
-    names = [*columns.table.columns[1:], *columns.unread]
-    chosen = []
-    for each in wanted:
-        number = named_column(each.column, names, where=columns.where, option=OPTION)
-        chosen.append(each._replace(column=names[number]))
-    of_films = ("title", "year", "genre") if columns.of_films else ("title",)
-    return chosen or [
-        WantedColumn(name) for name in names if columns.roles.get(name) not in of_films
+    names, where = columns.names, columns.where
+    chosen = [
+        (named_column(each.column, names, where=where, option=OPTION), each) for each in wanted
     ]
+    if not wanted:
+        not_wanted = ("title", "year", "genre") if columns.of_films else ("title",)
+        chosen = [
+            (number, WantedColumn(name))
+            for number, name in enumerate(names)
+            if number != columns.ids and columns.roles.get(number) not in not_wanted
+        ]
+    seen: dict[str, int] = {}
+    for number, _ in chosen:
+        name = names[number]
+        if number == columns.ids:
+            raise UsageError(f"{OPTION}: '{shorten(name)}' is the column of ids in {where}")
+        if seen.setdefault(name, number) != number:
+            raise KgrecError(
+                f"{where}: columns {seen[name] + 1} and {number + 1} are both called "
+                f"'{shorten(name)}'; rename one, or say which by its number: {OPTION} {number + 1}"
+            )
+    numbers = [number for number, _ in chosen]
+    for number in numbers:
+        if numbers.count(number) > 1:
+            raise UsageError(f"{OPTION}: '{shorten(names[number])}' is named twice")
+    return [(number, each._replace(column=names[number])) for number, each in chosen]
 
 
-def _read(table: RawTable, numbers: Sequence[int]) -> tuple[dict[int, pl.Series], list[int]]:
-    """The columns of those numbers as text, the first one of ids; and those that cannot be read."""
-    if table.separator is None and not is_parquet(table.file):
-        wanted = {str(n): table.names[n] for n in numbers}
-        lines = read_lines(table.file)
-        parts = json_texts(lines, wanted, table.file.where, lists=wanted, may_nest=True)
-        rows = pl.concat(parts)
-        return {n: rows[str(n)] for n in numbers}, []
+def _read(table: RawTable, id_number: int) -> dict[int, pl.Series]:
+    """The columns as text by their numbers, but those that cannot be read.
+
+    Whole numbers are read as such, as ids are: also in a column of ids of other items.
+    """
+    numbers = range(len(table.names))
+    wanted = {str(n): n for n in numbers}
     if table.separator is not None:
-        rows = read_columns(table, {str(n): n for n in numbers}, ids=(str(numbers[0]),))
-        return {n: rows[str(n)] for n in numbers}, []
-    texts, unread = {}, []
+        rows = read_columns(table, wanted, ids=tuple(wanted))
+        return {n: rows[str(n)] for n in numbers}
+    if not is_parquet(table.file):
+        names = {str(n): table.names[n] for n in numbers}
+        lines = read_lines(table.file)
+        parts = json_texts(lines, names, table.file.where, lists=names, may_nest=True)
+        rows = pl.concat(parts)
+        return {n: whole_numbers(rows[str(n)]) for n in numbers}
+    texts = {}
     for n in numbers:
         try:
             texts[n] = read_columns(table, {"0": n}, ids=("0",), lists=("0",))["0"]
-        except KgrecError:  # a column of objects, or of lists of numbers
-            if n == numbers[0]:
+        except KgrecError:  # a column of objects
+            if n == id_number:
                 raise
-            unread.append(n)
-    return texts, unread
+    return texts

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import polars as pl
 
+from kgrec_cli.core.linking.item_columns import LIST_END
 from kgrec_cli.errors import KgrecError, shorten
 from kgrec_cli.events import OnEvent, ignore_event
 from kgrec_cli.formats.raw.columns import guess_columns, named_column, plain_name, show_names
@@ -24,6 +25,7 @@ from kgrec_cli.formats.raw.tables import (
     find_lines,
     read_columns,
     read_lines,
+    widths,
 )
 
 ITEM_SCHEMA = dict.fromkeys(("item_id", "title", "movie_title", "release_year", "genre"), pl.String)
@@ -270,7 +272,7 @@ def list_rows(
     lines = find_lines(table, range(fields.height))
     for line, (*values, extra) in zip(lines, fields.iter_rows(), strict=True):
         if line.n_fields != len(table.names) and (extra or any(values)):
-            yield ListRow(line, problem=(f"{line.n_fields} columns", str(len(table.names))))
+            yield ListRow(line, problem=widths(table, line.n_fields))
         elif any(values):
             yield ListRow(line, values)
 
@@ -337,6 +339,7 @@ def _table_rows(
     for row in list_rows(table, numbers, genres=columns.get("genre"), on_event=on_event):
         fields = dict(zip(columns, row.values, strict=False))
         genres = fields.get("genre", "").replace(" " if is_sequence else "|", "\n")
+        genres = genres.replace(LIST_END, "\n")
         values = (fields.get("id", ""), fields.get("title", ""), fields.get("year", ""), genres)
         yield row._replace(values=values)
 

@@ -102,7 +102,7 @@ def read_raw_triples(
         lines = first_lines(file)
         if is_n_triples(lines):
             return read_n_triples(file)
-        if is_train2id(lines):
+        if is_train2id(lines) or file.name == TRAIN:
             lists = read_id_lists(file.path)
             triples, order = read_train2id(file, read_lines(file), lists)
             on_event(Note(f"{file.where}: OpenKE's numbers, read as {order}"))

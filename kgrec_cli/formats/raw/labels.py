@@ -16,19 +16,21 @@ def read_raw_labels(path: Path) -> pl.DataFrame:
     """The names in a table of token and name, by its header or in that order; the first counts.
 
     Returns:
-        String columns token, label; no token twice.
+        String columns token, label; no token twice, none without a name.
 
     Raises:
-        KgrecError: No such file, or a line without one of the two.
+        KgrecError: No such file, or no line with a token and a name.
     """
     what = "names (token, name)"
-    table = detect_table(RawFile(path), what, ["entity", "title"], if_unsure=False)
+    kinds = ["title", "entity", "relation", "id"]  # a column "label" has names, no relations
+    table = detect_table(RawFile(path), what, kinds, if_unsure=False)
     columns = {"token": 0, "label": 1}
     if table.has_header:
-        known = guess_columns(["entity", "relation", "id", "title"], table.names)
-        token = min((n for kind, n in known.items() if kind != "title"), default=0)
-        label = known.get("title", next((n for n in range(len(table.names)) if n != token), 1))
-        columns = {"token": token, "label": label}
+        known = guess_columns(kinds, table.names)
+        label = known.pop("title", None)
+        others = (n for n in range(len(table.names)) if n != label)
+        token = min(known.values(), default=next(others, 0))
+        columns = {"token": token, "label": label if label is not None else 1 - min(token, 1)}
     if len(table.names) < 2:
         raise KgrecError(
             f"{path}, line {table.first.number}: found '{shorten(table.first.text)}', expected two "

@@ -73,7 +73,8 @@ def detect_table(
         on_event(Warn(text))
     if others:
         table = _join_parts(table, others)
-    if table.has_header and table.separator is not None and is_numbered(table.names):
+    is_guess = not table.is_sure or is_numbered(table.names)
+    if table.has_header and table.separator is not None and is_guess:
         shown = shorten(" ".join(table.names))
         text = f"{table.file.where}, line {table.first.number}: '{shown}' is read as the header"
         on_event(Note(text) if table.is_sure else Warn(f"{text}; or is it the first row?"))

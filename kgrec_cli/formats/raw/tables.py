@@ -155,7 +155,8 @@ def read_columns(
             seconds since 1970.
         ids: Names of columns of ids: where all are like "18.0", which is how pandas writes whole
             numbers beside a gap, they are read as "18", as from Parquet.
-        lists: Names of columns in which Parquet and JSON may have lists, joined by "|".
+        lists: Names of columns in which Parquet and JSON may have lists: each of their elements
+            ends with `LIST_END`.
         on_event: Is told what was guessed of the values.
 
     Returns:
@@ -170,14 +171,21 @@ def read_columns(
     rows = parts[0] if len(parts) == 1 else pl.concat(parts)
     for name in ids if table.rows is None else ():
         texts = rows[name] if name in columns else pl.Series([""])
-        is_whole = texts.str.contains(_WHOLE)
-        if is_whole.any() and (is_whole | (texts == "")).all():
-            rows = rows.with_columns(pl.col(name).str.replace(r"\.0+$", ""))
+        whole = whole_numbers(texts)
+        if (is_changed := whole != texts).any():
+            rows = rows.with_columns(whole)
             shown = table.names[columns[name]]
-            example = texts.filter(is_whole)[0]
+            example = texts.filter(is_changed)[0]
             text = f"{table.file.where}, column {shorten(shown)}: {shorten(example)} is read as "
             on_event(Note(f"{text}{shorten(example.partition('.')[0])}, for all are whole numbers"))
     return rows
+
+
+def whole_numbers(texts: pl.Series) -> pl.Series:
+    """The texts, without ".0" where all of them (but "") are like "18.0"."""
+    is_whole = texts.str.contains(_WHOLE)
+    are_all = is_whole.any() and (is_whole | (texts == "")).all()
+    return texts.str.replace(r"\.0+$", "") if are_all else texts
 
 
 def _read_part(
@@ -332,6 +340,16 @@ def _records(
         yield number, b"".join(consumed), fields
         number += len(consumed)
         consumed.clear()
+
+
+def widths(table: RawTable, n_fields: int) -> tuple[str, str]:
+    """How wide a row is and how wide it should be, in words: found, expected."""
+    if table.separator is None:
+        return "no JSON object", "one in each line"
+    found, expected = (
+        "1 column" if n == 1 else f"{n} columns" for n in (n_fields, len(table.names))
+    )
+    return found, expected
 
 
 def show_separator(separator: str) -> str:

@@ -9,12 +9,13 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
+from kgrec_cli.core.linking.item_columns import LIST_END
 from kgrec_cli.errors import KgrecError, cannot_read, reason, shorten
 from kgrec_cli.formats.raw.files import MAX_RATIO, RawFile, content
 
@@ -151,9 +152,9 @@ def json_texts(
 ) -> Iterator[pl.DataFrame]:
     """The wanted fields of JSON lines as text, some rows at a time; "" where there is none.
 
-    `columns` maps the name to give to that in the objects. Values of `lists` may be lists, which
-    are joined by "|"; with `may_nest` other lists and objects become their JSON, else they are an
-    error.
+    `columns` maps the name to give to that in the objects. Values of `lists` may be lists:
+    `LIST_END` ends each element. With `may_nest` other lists and objects, and lists of objects,
+    become their JSON, else they are an error.
 
     Returns:
         A String column for each name, and `_extra`: the line, where it is no JSON object.
@@ -173,7 +174,10 @@ def json_texts(
             for name, key in columns.items():
                 value = record.get(key)
                 if isinstance(value, list) and name in lists:
-                    value = "|".join(_flat(value))
+                    elements = list(_flat(value))
+                    plain = [each for each in elements if not isinstance(each, dict)]
+                    if not may_nest or len(plain) == len(elements):
+                        value = _ended(map(_as_json_text, plain))
                 if isinstance(value, list | dict) and may_nest:
                     value = json.dumps(value)
                 if isinstance(value, list | dict):
@@ -203,29 +207,34 @@ def _as_json_text(value: str | bool | None) -> str:
     return "" if value is None else value.strip()
 
 
-def _flat(values: list[Any]) -> Iterator[str]:
+def _flat(values: list[Any]) -> Iterator[Any]:
     for value in values:
         if isinstance(value, list):
             yield from _flat(value)
-        elif not isinstance(value, dict):
-            yield _as_json_text(value)
+        else:
+            yield value
+
+
+def _ended(elements: Iterable[str]) -> str:
+    """The text of a list, "" of one without elements."""
+    return "".join(f"{each}{LIST_END}" for each in elements if each)
 
 
 def as_text(column: pl.Series, where: str, *, is_time: bool, may_be_list: bool) -> pl.Series:
     """A typed column as text: a whole number without ".0" (7.0 is 7), nothing for null and nan.
 
     Raises:
-        KgrecError: It is neither text nor numbers (nor a list of texts, where that is allowed).
+        KgrecError: It is neither text nor numbers (nor a list of them, where that is allowed).
     """
-    if may_be_list and column.dtype == pl.List(pl.String):
-        column = column.list.join("|", ignore_nulls=True)
-    if column.dtype == pl.Binary:  # how some writers have text
-        text = column.cast(pl.String, strict=False)
-        column = text if text.null_count() == column.null_count() else column
-    if column.dtype.is_nested() or column.dtype in (pl.Binary, pl.Object):
-        raise KgrecError(
-            f"{where}: column '{column.name}' holds {column.dtype}, expected text or numbers"
-        )
+    name, dtype = column.name, column.dtype
+    if may_be_list and isinstance(dtype, pl.List | pl.Array):
+        lists = column.arr.to_list() if isinstance(dtype, pl.Array) else column
+        lengths = lists.list.len().fill_null(0)
+        elements = lists.filter(lengths > 0).explode()
+        texts = as_text(elements, where, is_time=False, may_be_list=True).to_list()
+        ends = lengths.cum_sum()
+        rows = (texts[end - length : end] for length, end in zip(lengths, ends, strict=True))
+        return pl.Series(name, map(_ended, rows), dtype=pl.String)
     if is_time and column.dtype in (pl.Date, pl.Datetime):
         moments = column.cast(pl.Datetime("us"))
         is_whole = (moments.dt.microsecond() == 0).all()
@@ -235,4 +244,11 @@ def as_text(column: pl.Series, where: str, *, is_time: bool, may_be_list: bool) 
         whole = column.cast(pl.Int64, strict=False)
         if (whole.cast(column.dtype) == column).all() and whole.null_count() == column.null_count():
             column = whole
-    return column.cast(pl.String).fill_null("")
+    try:
+        if dtype.is_nested():
+            raise pl.exceptions.InvalidOperationError
+        return column.cast(pl.String).fill_null("")
+    except pl.exceptions.PolarsError as error:  # lengths of time, bytes that are no text
+        raise KgrecError(
+            f"{where}: column '{name}' holds {dtype}, expected text or numbers"
+        ) from error

@@ -11,7 +11,7 @@ from typing import Any
 import polars as pl
 
 from kgrec_cli.core.linking.graph import ItemLinks, select_links
-from kgrec_cli.core.linking.names import entities_of, entity_names, labels_of, with_names
+from kgrec_cli.core.linking.names import entities_of, entity_names, labels_of, short_iri, with_names
 from kgrec_cli.core.linking.oddities import fit_links, graph_oddities, turned_text
 from kgrec_cli.core.linking.prune import Pruning, prune
 from kgrec_cli.core.linking.titles import MATCHES, match_titles
@@ -283,13 +283,14 @@ def settle_links(
             linked = add_to(linked, metadata, items, n_interactions, on_event)
             name += " and metadata" if linked.triples.height > n_read else ""
     if request.pruning:
-        linked = _prune(request.pruning, linked, items, n_interactions, on_event)
+        linked = _prune(request.pruning, linked, kg.labels, items, n_interactions, on_event)
     return linked._replace(kg_report={"name": name, **linked.kg_report}), verdict
 
 
 def _prune(
     pruning: Pruning,
     linked: ItemLinks,
+    labels: pl.DataFrame | None,
     items: pl.DataFrame,
     n_interactions: pl.DataFrame,
     on_event: OnEvent,
@@ -300,10 +301,14 @@ def _prune(
         UsageError: A relation that the graph does not have.
         KgrecError: Nothing is left.
     """
+    if linked.triples.is_empty():
+        raise KgrecError(
+            "there is no graph to prune; leave out --drop-relation, --kg-min-degree and "
+            "--kg-max-degree"
+        )
     relations = linked.triples["relation_id"].unique()
-    for relation in pruning.drop_relations:
-        if relation not in relations:
-            raise UsageError(f"--drop-relation: {unknown_name('relation', relation, relations)}")
+    dropped = tuple(_named_relation(name, relations, labels) for name in pruning.drop_relations)
+    pruning = pruning._replace(drop_relations=dropped)
     triples, lost = prune(linked.triples, linked.links, pruning)
     n_lost, n_all = lost["triples"], linked.triples.height
     if triples.is_empty():
@@ -320,6 +325,27 @@ def _prune(
     counts = ("self_loops", "triples", "entities", "relations")
     kg_report = linked.kg_report | {name: pruned.kg_report[name] for name in counts}
     return ItemLinks(pruned.links, triples, links_report, kg_report | {"pruned": lost})
+
+
+def _named_relation(name: str, relations: pl.Series, labels: pl.DataFrame | None) -> str:
+    """The relation that `kgrec graph` shows by a name: its token, the end of its IRI, its label.
+
+    Raises:
+        UsageError: None, or several.
+    """
+    if name in relations:
+        return name
+    shown: dict[str, set[str]] = {relation: {short_iri(relation)} for relation in relations}
+    for token, kind, label in () if labels is None else labels.iter_rows():
+        if kind == "relation" and token in shown:
+            shown[token].add(label)
+    found = [relation for relation, names in shown.items() if name in names]
+    if len(found) > 1:
+        raise UsageError(f"--drop-relation {name}: which one? {', '.join(sorted(found))}")
+    if not found:
+        known = [*relations, *(each for names in shown.values() for each in names)]
+        raise UsageError(f"--drop-relation: {unknown_name('relation', name, set(known))}")
+    return found[0]
 
 
 def _why(lost: Mapping[str, Any]) -> str:

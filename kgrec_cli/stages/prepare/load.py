@@ -39,6 +39,8 @@ def load_graph(
     )
     if path is None or names is None:
         return kg
+    if kg.triples.is_empty():
+        raise KgrecError(f"{path}: there is no graph to give names to; leave out --kg-labels")
     labels = labels_of(names, kg.triples)
     if labels.is_empty() and not request.further:
         token, entity = shorten(names["token"][0]), shorten(kg.triples["head_id"][0])

@@ -4,13 +4,14 @@ Films have relations of their own (genres, years, decades, tags); the other colu
 are relations by their names.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import polars as pl
 
 from kgrec_cli.core.linking.graph import ItemLinks, add_metadata, build_metadata_kg, select_links
-from kgrec_cli.core.linking.item_columns import NO_FACTS, column_facts
+from kgrec_cli.core.linking.item_columns import EMPTY, NO_FACTS, ColumnUse, column_facts
 from kgrec_cli.errors import KgrecError, UsageError, shorten
 from kgrec_cli.events import Note, OnEvent, Warn
 from kgrec_cli.formats.raw.item_columns import OPTION, choose_columns
@@ -19,6 +20,7 @@ from kgrec_cli.stages.prepare.graph import KGPlan, KGRequest
 
 _FILM_FACTS = ("item_id", "release_year", "genre")
 MAX_NAMED = 6
+_UNREAD = "it holds neither text nor numbers"
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,7 +57,7 @@ def read_metadata(raw: RawData, request: KGRequest, on_event: OnEvent) -> Metada
 
     Raises:
         UsageError: `--kg-columns` names a column that is not there, or there is no table.
-        KgrecError: None of the named columns is of use.
+        KgrecError: A named column is of no use.
     """
     of_list = metadata_of_list(raw.items, raw.tags)
     table = raw.item_columns
@@ -63,20 +65,22 @@ def read_metadata(raw: RawData, request: KGRequest, on_event: OnEvent) -> Metada
         if request.kg_columns:
             raise UsageError(f"{OPTION} names columns of an item table: give it by --items FILE")
         return of_list
-    ids = table.table["item_id"]
+    ids = table.texts[table.ids].alias("item_id")
     if ids.is_empty():
         raise KgrecError(f"{table.where}: holds no items")
     uses: list[dict[str, Any]] = []
-    facts = [NO_FACTS]
-    chosen = choose_columns(table, request.kg_columns)
-    for column, kind, n_bins in chosen:
-        if column in table.unread:
-            how = "it holds objects, or lists of what is no text"
-            uses.append({"column": column, "kind": "unused", "how": how})
-            continue
-        cells = table.table.select("item_id", text=column)
-        use = column_facts(cells, column, ids, kind, n_bins)
+    facts, missing = [NO_FACTS], []
+    for number, (column, kind, n_bins) in choose_columns(table, request.kg_columns):
+        use = ColumnUse(column, "unused", _UNREAD, NO_FACTS)
+        if number in table.texts:
+            cells = pl.DataFrame([ids, table.texts[number].alias("text")])
+            use = column_facts(cells, column, ids, kind, n_bins)
         facts.append(use.facts)
+        missing += [f"{shorten(column, 30)}: {use.missing}"] if use.missing else []
+        if request.kg_columns and use.kind == "unused":
+            as_it_is = f"; {column}:value takes it as it is"
+            cure = "" if kind or use.how in (EMPTY, _UNREAD) else as_it_is
+            raise KgrecError(f"{table.where}, column {shorten(column)}: {use.how}{cure}")
         counts = {
             "relations": use.facts["relation_id"].unique(maintain_order=True).to_list(),
             "items": use.facts["item_id"].n_unique(),
@@ -84,20 +88,21 @@ def read_metadata(raw: RawData, request: KGRequest, on_event: OnEvent) -> Metada
             "triples": use.facts.height,
         }
         uses.append({"column": column, "kind": use.kind, "how": use.how, **counts})
-    unused = [use for use in uses if use["kind"] == "unused"]
-    if request.kg_columns and unused:
-        named, wanted = unused[0], {each.column: each.kind for each in chosen}
-        column, how = shorten(named["column"]), named["how"]
-        cure = "" if wanted[named["column"]] else f"; {column}:value takes it as it is"
-        raise KgrecError(f"{table.where}, column {column}: {how}{cure}")
+    unused = [f"{shorten(u['column'], 30)}: {u['how']}" for u in uses if u["kind"] == "unused"]
     if unused:
-        shown = "; ".join(f"{shorten(u['column'], 30)}: {u['how']}" for u in unused[:MAX_NAMED])
-        more = f"; and {len(unused) - MAX_NAMED} more" if len(unused) > MAX_NAMED else ""
-        on_event(Note(f"{table.where}: columns of no use as relations: {shown}{more}"))
+        on_event(Note(f"{table.where}: columns of no use as relations: {_listed(unused)}"))
+    if missing:
+        text = f"{table.where}: taken for missing (NAME:value keeps them): {_listed(missing)}"
+        on_event(Note(text))
     has_films = table.of_films and not request.kg_columns
     tags = None if request.kg_columns else raw.tags
     films = of_list.films if has_films else ids.to_frame()
     return Metadata(raw.items, films, tags, pl.concat(facts), tuple(uses), table.where)
+
+
+def _listed(lines: Sequence[str]) -> str:
+    more = f"; and {len(lines) - MAX_NAMED} more" if len(lines) > MAX_NAMED else ""
+    return "; ".join(lines[:MAX_NAMED]) + more
 
 
 def metadata_kg(

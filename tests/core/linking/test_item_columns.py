@@ -43,6 +43,15 @@ def test_lists_become_a_triple_for_each_element(texts: list[str], how: str):
     ]  # fmt: skip
 
 
+def test_what_is_left_out_is_said():
+    years = use("year", ["1990", "in 1991", "new", "?"], "year")
+    assert years.how == "years and decades; 2 cells hold no year"
+    assert use("price", ["5", "5", "x"], "bins").how == "one quantile; 1 cells hold no number"
+    assert use("genres", ['[{"id": 1, "name": "G"}]'] * 4).how == "it holds objects"
+    made = use("next", ["A0", "A1", "A2"], "items")
+    assert made.how == "no cell holds the id of another item (such as 'A0')"
+
+
 def test_a_comma_within_names_separates_nothing():
     names = ["Eco, Umberto", "Levi, Primo", "Eco, Umberto", "Levi, Primo"]
     made = use("author", names)
@@ -61,7 +70,7 @@ def test_quantiles_are_named_by_their_bounds_and_equal_numbers_stay_together():
         ("A0", "price:1"), ("A1", "price:2"), ("A2", "price:2"), ("A3", "price:2"),
         ("A4", "price:7 to 1250.5"), ("A5", "price:7 to 1250.5"),
     ]  # fmt: skip
-    assert made.how == "3 quantiles; 1 cells hold no number"
+    assert (made.how, made.missing) == ("3 quantiles", "'n/a' in 1 of 7 rows (14%)")
 
 
 def test_years_have_their_decade_too():
@@ -77,7 +86,7 @@ def test_years_have_their_decade_too():
 
 def test_ids_of_other_items_link_items():
     made = use("also_bought", ["['A1', 'A9']", "['A0', 'A1']", ""])
-    assert (made.kind, made.how) == ("items", "links to other items; 2 of 4 ids are items")
+    assert (made.kind, made.how) == ("items", "links to other items; 2 of 4 ids are other items")
     assert facts(made) == [
         ("A0", "item.also_bought", "item:A1"), ("A1", "item.also_bought", "item:A0"),
     ]  # fmt: skip

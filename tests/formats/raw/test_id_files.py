@@ -55,6 +55,18 @@ def test_without_lists_numbers_stay(tmp_path: Path):
     ("changes", "message"),
     [
         ({"train2id": "3\n0 1 0\n2 1 1\n"}, "says 3 triples, found 2; is the file cut off"),
+        (
+            {"train2id": "0 1 0\n2 1 1\n"},
+            "line 1: found '0 1 0', expected the count of triples alone",
+        ),
+        ({"train2id": "2\n0,1,0\n2,1,1\n"}, "line 2: found '0,1,0', expected three numbers"),
+        ({"train2id": "0\n"}, "holds no triples"),
+        ({"train2id": ""}, "line 1: found nothing, expected the count of triples"),
+        (
+            {"entity2id": "4\nHeat\t0\nMann\t1\nAli\t2\n"},
+            "first line says 4 names, found 3; is the",
+        ),
+        ({"entity2id": "1\n\nHeat\n"}, "entity2id.txt, line 3: found 'Heat', expected a name and"),
         ({"train2id": "2\n0 1 0\n2 1\n"}, "line 3: found '2 1', expected three numbers"),
         ({"train2id": "1\n0 9 0\n"}, "entity 9 is not in entity2id.txt beside it"),
         ({"entity2id": "1\nHeat\n"}, "entity2id.txt, line 2: found 'Heat', expected a name and"),

@@ -149,7 +149,7 @@ def test_a_folder_and_a_zip_that_hold_one(tmp_path: Path):
         ("hello\n", "found 'hello', expected an item list"),
         ("title,year\nHeat,1995\n", "no column of ids"),
         ("id,year\n1,1995\n", "no column of titles"),
-        ("id,title\n1,Heat\n2\n", "line 3: found 1 columns, expected 2"),
+        ("id,title\n1,Heat\n2\n", "line 3: found 1 column, expected 2 columns"),
         ("id,title\n1,Heat\n1,Ran\n", "line 3: found item '1' again"),
         ("id,title\n,Heat\n", "line 2: found no id"),
         ("1::Heat::Drama\n2::Ran\n", "line 2: found 2 columns, expected 3"),

@@ -58,14 +58,16 @@ def test_a_bad_json_line_is_named(tmp_path: Path):
     rows = read_raw_interactions(path, ColumnChoice(), on_bad_row="skip")
     assert rows.table.rows() == [("u", "i", 0)]
     assert rows.bad_rows.select("line", "column", "found", "row").rows() == [
-        (2, "", "1 column", lines[1]),
-        (3, "", "1 column", lines[2]),
+        (2, "", "no JSON object", lines[1]),
+        (3, "", "no JSON object", lines[2]),
     ]
     nested = write(path, '{"user": {"id": 1}, "item": "i"}\n')
     with pytest.raises(KgrecError, match=r"x\.json, line 1: 'user' holds dicts, expected text"):
         read_raw_interactions(nested, ColumnChoice())
     deep = write(path, '{"user": "u", "item": "i"}\n{"user": ' + "[" * 10**5 + "\n")
-    with pytest.raises(KgrecError, match=r"x\.json, line 2: found 1 column, expected 2 columns"):
+    with pytest.raises(
+        KgrecError, match=r"x\.json, line 2: found no JSON object, expected one in each line"
+    ):
         read_raw_interactions(deep, ColumnChoice())
 
 

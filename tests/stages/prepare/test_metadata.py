@@ -1,5 +1,6 @@
 """`--kg metadata` of any item table, graphs joined and pruned, KGAT's folder: through `prepare`."""
 
+import json
 from collections import Counter
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 
 from kgrec_cli.core.linking.prune import Pruning
 from kgrec_cli.errors import KgrecError, UsageError
-from kgrec_cli.events import Event, Note
+from kgrec_cli.events import Event, Note, Warn
 from kgrec_cli.formats.raw.item_columns import WantedColumn, parse_wanted
 from kgrec_cli.formats.raw.item_lists import ListColumns
 from kgrec_cli.stages.prepare.graph import KGRequest, requests
@@ -72,6 +73,8 @@ def test_named_columns_and_kinds(prepare: Prepare, shop: dict[str, object]):
         ("brnd", UsageError, "--kg-columns: unknown column 'brnd': did you mean 'brand'?"),
         ("about", KgrecError, "column about: it is free text; about:value takes it as it is"),
         ("brand:bins", KgrecError, "column brand: no cell holds a number (such as 'Blue')"),
+        ("brand,3:list", UsageError, "--kg-columns: 'brand' is named twice"),
+        ("item", UsageError, "--kg-columns: 'item' is the column of ids"),
     ],
 )
 def test_columns_that_cannot_be(
@@ -86,6 +89,35 @@ def test_columns_that_cannot_be(
 def test_columns_typed_wrong(text: str):
     with pytest.raises(UsageError, match="--kg-columns"):
         parse_wanted(text)
+
+
+def test_columns_of_one_name_or_none(prepare: Prepare, shop: dict[str, object], tmp_path: Path):
+    """No column takes another one's place; numbers count all columns, as in the file."""
+    rows = [f"A{n},g{n % 2},t{n % 2},z{n % 3},q{n % 2}\n" for n in range(6)]
+    (tmp_path / "items.csv").write_text("asin,item_id,tag,tag,\n" + "".join(rows))
+    shop["list_columns"] = ListColumns(id="asin")
+    with pytest.raises(KgrecError, match=r"csv: columns 3 and 4 are both called 'tag'; .* 4$"):
+        prepare(**shop, kg="metadata")
+    result = prepare(**shop, kg="metadata", kg_columns=parse_wanted("item_id,4,5"))
+    assert relations(result) == {"item_id": 6, "tag": 6, "5": 6}
+    assert "item:A2\ttag\ttag:z2\n" in texts(result)["toy.kg"]
+
+
+def test_texts_for_missing_values_are_no_values(
+    prepare: Prepare, shop: dict[str, object], tmp_path: Path, events: list[Event]
+):
+    items = pl.read_csv(tmp_path / "items.csv")
+    marks = pl.Series(["NULL", "NULL", "x", "x", "y", "nan"])
+    items.with_columns(brand=marks).write_csv(tmp_path / "items.csv")
+    result = prepare(**shop, kg="metadata")
+    assert relations(result) == {"brand": 3, "tags": 12}
+    text = "taken for missing (NAME:value keeps them): brand: 'NULL' in 2 and 'nan' in 1 of 6 rows"
+    assert any(isinstance(e, Note) and text in e.text for e in events)
+    result = prepare(**shop, kg="metadata", kg_columns=parse_wanted("brand:value"))
+    assert relations(result) == {"brand": 6}
+    items.with_columns(brand=pl.lit("NA")).write_csv(tmp_path / "items.csv")
+    with pytest.raises(KgrecError, match=r"column brand: it is empty$"):
+        prepare(**shop, kg="metadata", kg_columns=parse_wanted("brand"))
 
 
 def test_json_lines_and_parquet_give_the_same_graph(
@@ -103,6 +135,60 @@ def test_json_lines_and_parquet_give_the_same_graph(
         assert texts(result)["toy.kg"] == kg
         use = result.report["kg"]["columns"][-1]
         assert (use["column"], use["kind"]) == ("size", "unused")
+
+
+def test_lists_and_ids_are_the_same_in_each_format(
+    prepare: Prepare, shop: dict[str, object], tmp_path: Path
+):
+    """Elements stay whole, numbers are elements, and 2.0 is the item 2: pandas writes it so."""
+    (tmp_path / "log.csv").write_text(LOG.replace(",A", ","))
+    ids = range(6)
+    items = pl.DataFrame(
+        {
+            "item": ids,
+            "tags": [[f"x|{n % 2}", "y, z"] for n in ids],
+            "codes": [[n % 2, 7] for n in ids],
+            "also_bought": [2.0 if n < 2 else None for n in ids],
+            "parts": [[{"name": "a"}] for n in ids],
+        }
+    )
+    items.write_parquet(tmp_path / "items.parquet")
+    items.write_ndjson(tmp_path / "items.jsonl")
+    lists = ("tags", "codes", "parts")
+    as_json = [pl.Series(name, map(json.dumps, items[name].to_list())) for name in lists]
+    items.with_columns(as_json).write_csv(tmp_path / "items.csv")
+    graphs = []
+    for name in ("items.csv", "items.parquet", "items.jsonl"):
+        result = prepare(**{**shop, "items_path": tmp_path / name}, kg="metadata")
+        graphs.append(texts(result)["toy.kg"])
+        assert result.report["kg"]["columns"][-1]["kind"] == "unused"
+    assert graphs == [graphs[0]] * 3
+    assert "item:1\ttags\ttags:x|1\n" in graphs[0]
+    assert "item:1\ttags\ttags:y, z\n" in graphs[0]
+    assert "item:1\tcodes\tcodes:7\n" in graphs[0]
+    assert "item:1\titem.also_bought\titem:2\n" in graphs[0]
+
+
+def test_columns_of_other_types_are_named(
+    prepare: Prepare, shop: dict[str, object], tmp_path: Path, events: list[Event]
+):
+    items = pl.read_csv(tmp_path / "items.csv").with_columns(
+        took=pl.duration(hours=2), raw=pl.lit(b"\xff"), kind=pl.lit("a").cast(pl.Categorical)
+    )
+    items.write_parquet(tmp_path / "items.parquet")
+    prepare(**{**shop, "items_path": tmp_path / "items.parquet"}, kg="metadata")
+    (told,) = (e.text for e in events if isinstance(e, Note) and "of no use" in e.text)
+    assert "took: it holds neither text nor numbers; raw: it holds neither" in told
+
+
+def test_a_first_line_that_may_be_a_row_is_a_warning(
+    prepare: Prepare, shop: dict[str, object], tmp_path: Path, events: list[Event]
+):
+    rows = "".join(f"A{n},Thing,{'Acme' if n % 2 else 'Blue'}\n" for n in range(6))
+    (tmp_path / "items.csv").write_text(rows)
+    prepare(**shop, list_columns=ListColumns(id="1"), kg="metadata")
+    (told,) = (e.text for e in events if isinstance(e, Warn) and "first row" in e.text)
+    assert "items.csv, line 1: 'A0 Thing Blue' is read as the header; or is it" in told
 
 
 def test_a_table_of_films_keeps_its_own_relations_and_gets_more(prepare: Prepare, tmp_path: Path):
