@@ -1,8 +1,10 @@
 """`kgrec estimate` as typed: a short training, what a whole one would take, nothing written."""
 
 import importlib
+import itertools
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -41,7 +43,10 @@ def test_a_probe_that_ends_within_an_epoch_of_one_step(
     run_cli: RunCli, small_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(estimate, "PROBE_S", 0.0)
-    found = json.loads(run_cli("estimate", "--json", *QUICK).stdout)
+    slow = SimpleNamespace(perf_counter=itertools.count().__next__)  # a second a look
+    monkeypatch.setattr("kgrec_cli.core.training.epoch.time", slow)
+    line = ("estimate", "--json", *QUICK, "--set=train_batch_size=2048")
+    found = json.loads(run_cli(*line).stdout)
     assert 0 < found["validation_s"] < found["epoch_s"]
 
 
