@@ -57,6 +57,7 @@ class KGERow:
     valid_mrr: float
     train_cpu_s: float
     published_mrr: float | None
+    machine: str
     date: str
 
 
@@ -115,6 +116,7 @@ def measure(folder: Path, dataset: str, settings: PretrainKGSettings, size: int)
         valid_mrr=rank(model, parts["valid"][chosen], known)["mrr"],
         train_cpu_s=round(elapsed, 1),
         published_mrr=PUBLISHED[dataset].get(settings.method),
+        machine=machine_words(),
         date=time.strftime("%Y-%m-%d"),
     )
 
@@ -145,7 +147,7 @@ def main() -> None:
             rows.append(asdict(measure(options.data, dataset, settings, options.size)))
             print(json.dumps(rows[-1]), flush=True)
             command = "python -m benchmarks.accuracy.kge --data DATA"
-            write_json(options.out, {"command": command, "machine": machine_words(), "rows": rows})
+            write_json(options.out, {"command": command, "rows": rows})
 
 
 if __name__ == "__main__":

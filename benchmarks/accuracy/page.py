@@ -225,7 +225,8 @@ def kge_table(path: Path) -> str:
             f"| {row['train_cpu_s']:.0f} | {row['test']['mrr']:.4f} "
             f"| {'' if published is None else f'{published:.3f}'} |"
         )
-    words = f"One seed, written by `{found['command']}` ({found['machine']})."
+    machines = "; ".join(dict.fromkeys(row["machine"] for row in found["rows"]))
+    words = f"One seed, written by `{found['command']}` ({machines})."
     return "\n".join([*lines, "", words])
 
 
