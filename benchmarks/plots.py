@@ -99,7 +99,7 @@ def bar_plot(title: str, unit: str, rows: Sequence[tuple[str, float, str]]) -> s
 def curve_plot(
     title: str, unit: str, curves: Mapping[str, Sequence[tuple[float, float]]], y_unit: str
 ) -> str:
-    """Curves of positive figures on logarithmic axes, at most four, each with its name at its end.
+    """Curves of positive figures on logarithmic axes, at most four.
 
     `unit` says what x counts; there is a mark at each x and at round values of y.
     """
@@ -126,12 +126,14 @@ def curve_plot(
         x, _ = place(value, marks[0])
         parts.append(_line(x, TOP, x, bottom, GRID))
         parts.append(_text(x, bottom + 18, f"{value:g}", "middle"))
-    for colour, (name, curve) in zip(COLOURS, curves.items(), strict=False):
+    for number, (colour, (name, curve)) in enumerate(zip(COLOURS, curves.items(), strict=False)):
         placed = [place(*point) for point in curve]
         path = " ".join(f"{x:.1f},{y:.1f}" for x, y in placed)
         parts.append(f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2"/>')
         parts += [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4" fill="{colour}"/>' for x, y in placed]
-        parts.append(_text(placed[-1][0] + 10, placed[-1][1] + 4, name))
+        x, y = CURVES_LEFT + CURVES_WIDTH + 20, TOP + ROW * number
+        parts.append(f'<rect x="{x}" y="{y}" width="14" height="4" fill="{colour}"/>')
+        parts.append(_text(x + 22, y + 6, name))
     parts.append(_text(CURVES_LEFT, TOP - 6, y_unit))
     parts.append(_text(CURVES_LEFT + CURVES_WIDTH / 2, bottom + 40, unit, "middle"))
     return _svg(bottom + 54, title, parts)
