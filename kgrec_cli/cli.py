@@ -115,7 +115,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """
     stopping.install()
     os.environ.setdefault("GOMP_SPINCOUNT", SPIN_COUNT)  # read by OpenMP when torch is loaded
-    if int(os.environ.get("RANK", "0")) > 0 and "TORCHELASTIC_RUN_ID" in os.environ:
+    rank = os.environ.get("RANK", "")
+    if "TORCHELASTIC_RUN_ID" in os.environ and rank.isdecimal() and int(rank) > 0:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the first one speaks
     code = run(sys.argv[1:] if arguments is None else list(arguments))
     signal_number = stopping.received()

@@ -108,9 +108,9 @@ KGREC_ONLY = {
     "pretrain_kg.embedding_size": "Size of the entity vectors. Default: the model's.",
     "pretrain_kg.epochs": "Passes over the triples.",
     "pretrain_kg.batch_size": "Triples per batch.",
-    "pretrain_kg.learning_rate": "Learning rate of Adam.",
-    "pretrain_kg.negatives": "Negatives per triple (default 16); with TransE, negatives shared by "
-    "a batch (default 512).",
+    "pretrain_kg.learning_rate": "Learning rate of Adam in the first epoch; it falls to zero.",
+    "pretrain_kg.negatives": "Negatives per triple (default 16); with TransE, DistMult and "
+    "ComplEx, negatives shared by a batch (default 512).",
     "pretrain_kg.seed": "Random seed.",
 }
 """Settings that RecBole does not have."""

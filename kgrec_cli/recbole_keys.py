@@ -17,7 +17,9 @@ IGNORED = {
     "encoding": "atomic files are UTF-8; raw files may be latin-1 too",
     "reproducibility": "the same seed and machine always give the same numbers",
     "worker": "batches are made in the training process, without copies",
-    **dict.fromkeys(("nproc", "world_size", "offset", "ip", "port"), "one process trains"),
+    **dict.fromkeys(
+        ("nproc", "world_size", "offset", "ip", "port"), "torchrun starts several processes"
+    ),
     "save_dataset": "atomic files are read in a moment, so nothing is cached",
     "dataset_save_path": "atomic files are read in a moment, so nothing is cached",
     "save_dataloaders": "atomic files are read in a moment, so nothing is cached",

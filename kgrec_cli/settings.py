@@ -372,10 +372,13 @@ class Settings(_Strict):
                 f"seen_bias is learned by loss_type CE, found {self.loss_type}; "
                 "set seen_bias: false or loss_type: CE"
             )
-        of_all_items = self.loss_type != "SSM" or self.kg_items or self.weight_decay
-        if self.learner == "sparse_adam" and (of_all_items or self.clip_grad_norm):
+        unfit = [
+            name for name in ("kg_items", "weight_decay", "clip_grad_norm") if getattr(self, name)
+        ]
+        unfit += [] if self.loss_type == "SSM" else [f"loss_type {self.loss_type}"]
+        if self.learner == "sparse_adam" and unfit:
             raise ValueError(
-                f"learner sparse_adam: found loss_type {self.loss_type}; it takes SSM, and no "
+                f"learner sparse_adam: found {' and '.join(unfit)}; it takes loss_type SSM, and no "
                 "kg_items, weight_decay or clip_grad_norm: they need all items at every step; "
                 "change them or set learner: adam"
             )

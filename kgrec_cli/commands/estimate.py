@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from kgrec_cli import console
+from kgrec_cli.errors import UsageError
 
 if TYPE_CHECKING:
     from kgrec_cli.stages.estimate import Estimate
@@ -25,8 +26,15 @@ def estimate(
 ) -> None:
     """Say how long a training or a search takes, and what memory and disk: a probe of seconds."""
     words = list(line or ())
-    name = words.pop(0) if words and words[0] in COMMANDS else COMMANDS[0]
     group: Any = context.parent
+    name, first = COMMANDS[0], words[0] if words else ""
+    later = [word for word in words if word in COMMANDS]
+    if first in COMMANDS:
+        name = words.pop(0)
+    elif first in group.command.commands:
+        raise UsageError(f"estimate is of {', '.join(COMMANDS)}: found {first}")
+    elif first.startswith("-") and later:
+        raise UsageError(f"the command comes before its options: kgrec estimate {later[0]} {first}")
     command = group.command.get_command(group, name)
     with command.make_context(name, [*words, "--estimate"], parent=group) as inner:
         command.invoke(inner)

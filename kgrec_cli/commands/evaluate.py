@@ -8,6 +8,7 @@ import typer
 
 from kgrec_cli import console
 from kgrec_cli.commands import options as opt
+from kgrec_cli.errors import UsageError
 
 _WHICH: dict[str, "bool | Literal['all']"] = {"auto": True, "all": "all", "none": False}
 
@@ -55,6 +56,8 @@ def evaluate(
     from kgrec_cli.runs.run_dir import find_run
     from kgrec_cli.stages.evaluate import run_evaluate
 
+    if no_baselines and baselines != "auto":
+        raise UsageError(f"--no-baselines and --baselines {baselines}: give one")
     folder = Path()
     run_dir = find_run(folder, run)
     typed = {
@@ -129,10 +132,17 @@ def _show_explanations(values: Mapping[str, float], cutoffs: Sequence[int]) -> N
 def _show_side_by_side(
     title: str, rows: Mapping[str, Mapping[str, Mapping[str, float]]], cutoff: int
 ) -> None:
-    """A row for each name: NDCG and Hit at one cutoff, seen items not masked and masked."""
-    metrics = [f"{name}@{cutoff}" for name in ("ndcg", "hit")]
-    metrics = [name for name in metrics if name in next(iter(rows.values()))["test"]]
-    has_counts = "n_targets" in next(iter(rows.values()))["test"]
+    """A row for each name: NDCG and Hit at one cutoff, seen items not masked and masked.
+
+    Without these two, other metrics that were measured; no table where none was.
+    """
+    measured = next(iter(rows.values()))["test"]
+    usual = [f"{name}@{cutoff}" for name in ("ndcg", "hit")]
+    others = [name for name in measured if name.endswith(f"@{cutoff}")]
+    metrics = [name for name in usual if name in measured] or others[:2]
+    if not metrics:
+        return
+    has_counts = "n_targets" in measured
     columns = ["", *(["targets"] if has_counts else []), *metrics]
     columns += [f"masked\n{name}" for name in metrics]
     cells = [

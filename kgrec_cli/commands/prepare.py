@@ -1,5 +1,7 @@
 """`kgrec prepare`: options in, the stage called, the counts of what was read and kept shown."""
 
+import inspect
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -8,10 +10,14 @@ import typer
 
 from kgrec_cli import console
 from kgrec_cli.commands import options as opt
+from kgrec_cli.errors import UsageError
 
 _raw = partial(typer.Option, rich_help_panel="Raw data")
 _kg = partial(typer.Option, rich_help_panel="Knowledge graph")
 _rule = partial(typer.Option, rich_help_panel="What to keep")
+
+
+OF_CONVERT = ("name", "convert", "inter_format", "data_path", "json_output")
 
 
 def prepare(
@@ -190,10 +196,15 @@ def prepare(
     json_output: opt.Json = False,
 ) -> None:
     """Turn raw interactions and a knowledge graph into RecBole's atomic files."""
+    options = locals().copy()
     from kgrec_cli import api
 
     if convert:
+        _check_options_of_convert(options)
         written = api.convert(name, inter_format=inter_format, data_path=data_path)
+        if json_output:
+            console.emit_json({"files": [str(path) for path in written]})
+            return
         for path in written:
             console.say(f"wrote {path}")
         return
@@ -237,6 +248,13 @@ def prepare(
         console.say(f"kgrec.yaml was there and names the data set {named}: left as it is")
         next_command += f" --dataset {name}"
     console.say(f"next: kgrec {next_command}")
+
+
+def _check_options_of_convert(options: Mapping[str, Any]) -> None:
+    for name, option in inspect.signature(prepare).parameters.items():
+        if name not in OF_CONVERT and options[name] != option.default:
+            flag = f"--{name.replace('_', '-')}"
+            raise UsageError(f"{flag}: --convert takes only --format, --data-path and --json")
 
 
 def account(report: dict[str, Any]) -> list[list[Any]]:

@@ -120,7 +120,7 @@ def pretrain_kg(
     )
     if result.metrics:
         console.table(
-            f"{'Test' if test else 'Validation' if valid else 'Held-out'} triples, filtered",
+            f"{'Test' if test else 'Held-out' if validate else 'Validation'} triples, filtered",
             list(result.metrics),
             [list(result.metrics.values())],
         )

@@ -179,6 +179,7 @@ def _show(results: "list[TrainedRun]", cutoff: int, json_output: bool) -> None:
         console.metric_table(title, last.metrics, [cutoff])
     elif last.metrics:
         console.table("Mean and spread over seeds", *_spread(results, cutoff))
+        console.table("Each seed", *_each_seed(results, cutoff))
     for result in results:
         console.say(f"run: {result.run_dir}")
     if last.metrics:
@@ -192,7 +193,7 @@ def _spread(results: "list[TrainedRun]", cutoff: int) -> tuple[list[str], list[l
 
     from scipy.stats import t
 
-    columns = ["metric", "mean", "sd", "95 %", *(f"seed {result.seed}" for result in results)]
+    columns = ["metric", "mean", "sd", "95 %"]
     width = t.ppf(0.975, len(results) - 1) / len(results) ** 0.5
     rows: list[list[Any]] = []
     for part in results[0].metrics:
@@ -202,8 +203,17 @@ def _spread(results: "list[TrainedRun]", cutoff: int) -> tuple[list[str], list[l
             values = [result.metrics[part][name] for result in results]
             middle, spread = mean(values), stdev(values)
             interval = f"{middle - width * spread:.4f} to {middle + width * spread:.4f}"
-            rows.append([f"{part} {name}", middle, spread, interval, *values])
+            rows.append([f"{part} {name}", middle, spread, interval])
     return columns, rows
+
+
+def _each_seed(results: "list[TrainedRun]", cutoff: int) -> tuple[list[str], list[list[Any]]]:
+    """NDCG of each seed, or else the first metric: a column for each part."""
+    parts = results[0].metrics
+    names = [name for name in next(iter(parts.values())) if name.endswith(f"@{cutoff}")]
+    name = f"ndcg@{cutoff}" if f"ndcg@{cutoff}" in names else names[0]
+    columns = ["seed", *(f"{part} {name}" for part in parts)]
+    return columns, [[str(r.seed), *(r.metrics[part][name] for part in parts)] for r in results]
 
 
 def _as_json(result: "TrainedRun") -> dict[str, Any]:

@@ -105,8 +105,8 @@ def tune(
 
         with console.listening(json_output) as on_event:
             found = estimate_search(
-                settings, folder, space, search=search, max_trials=max_trials, executor=executor,
-                jobs=jobs, on_event=on_event,
+                settings, folder, space, search=search, max_trials=max_trials, pruner=pruner,
+                executor=executor, jobs=jobs, address=address, on_event=on_event,
             )  # fmt: skip
         show_estimate(found, json_output)
         return

@@ -21,6 +21,13 @@ def usable_cores() -> float:
     return n_cores
 
 
+def share_cores(n_processes: int | None) -> tuple[int, int]:
+    """How many processes there are, by default one a core, and the threads of each."""
+    n_cores = max(1, int(usable_cores()))
+    n_processes = n_processes or n_cores
+    return n_processes, max(1, n_cores // n_processes)
+
+
 def free_cores() -> float | None:
     """How many of its cores other programs leave to this process; None where that is not known.
 

@@ -5,7 +5,6 @@ of it is written.
 """
 
 import math
-import os
 import shutil
 import time
 from collections.abc import Callable, Sequence
@@ -19,7 +18,7 @@ import numpy as np
 import torch
 
 from kgrec_cli.config import narrow
-from kgrec_cli.core.cores import free_cores, usable_cores
+from kgrec_cli.core.cores import free_cores, share_cores, usable_cores
 from kgrec_cli.core.data import splits
 from kgrec_cli.core.data.histories import Histories
 from kgrec_cli.core.data.splits import Split
@@ -152,13 +151,16 @@ def estimate_search(
     *,
     search: str = "exhaustive",
     max_trials: int | None = None,
+    pruner: str = "none",
     executor: str | None = None,
     jobs: int | None = None,
+    address: str | None = None,
     on_event: OnEvent,
 ) -> Estimate:
     """What `run_tune` with the same arguments would take, by some points of the space.
 
-    Trials of the executor batched are estimated as if they trained one by one.
+    Trials of the executor batched are estimated as if they trained one by one, those of Ray as if
+    this machine were its cluster. A pruner is not counted.
 
     Raises:
         KgrecError: As `run_tune`; a point that cannot be trained.
@@ -167,14 +169,14 @@ def estimate_search(
     from kgrec_cli.core.tuning.space import decode_point
     from kgrec_cli.stages.tune import check_executor, load_objective, read_space
 
-    check_executor(executor, jobs, None)
+    check_executor(executor, jobs, address)
     space = read_space(settings, space_path, on_event).ranges
-    found = Estimate(folder, settings.epochs, count_trials(space, search, max_trials))
+    found = Estimate(folder, settings.epochs, count_trials(space, search, max_trials, pruner))
     n_threads = torch.get_num_threads()
     if executor in ("processes", "ray") or (executor is None and (jobs or 1) > 1):
-        n_cpus = os.cpu_count() or 1
-        found.at_once = jobs or n_cpus
-        n_threads = max(1, n_cpus // found.at_once)
+        at_once, n_threads = share_cores(jobs)
+        found.at_once = min(at_once, found.runs)
+        n_threads = 1 if executor == "ray" else n_threads
     trials = load_objective(settings, folder, n_threads)
     parent = peak_memory() if found.at_once > 1 else 0  # it has loaded the data, too
     found.begin(on_event)
@@ -262,12 +264,13 @@ def _probe(
     n_targets = len(splits.train_targets(histories, split))
     n_of = {part: len(part_targets(histories, split, part)) for part in PARTS}
     valid_s = after_s = 0.0
-    pace = Pace(seconds, "epoch ")
+    pace, began = Pace(seconds, "epoch "), time.perf_counter()
     with suppress(Enough):
         fit(
             model, histories, split, training, device=device, state=state, validate=bool(parts),
             on_epoch=lambda state, event: done.append(event), on_event=pace,
         )  # fmt: skip
+    probed_s = time.perf_counter() - began
     if not state.best_model:
         state.best_model = {n: value.clone() for n, value in trained_weights(model).items()}
     train_s = [n_targets / event.targets_per_s for event in done]
@@ -288,7 +291,9 @@ def _probe(
             Pace(seconds / 3, "test targets"), n_of["test"],
         )  # fmt: skip
         after_s *= sum(n_of[part] for part in parts) / max(n_of["test"], 1)
-    epoch_s = median(train_s[1:] or train_s) if done else (pace.unit_s or 0) * n_targets
+    # Without a pace it was heard of at the end of an epoch alone.
+    epoch_s = n_targets * pace.unit_s if pace.unit_s else probed_s
+    epoch_s = median(train_s[1:] or train_s) if done else epoch_s
     valid_s /= settings.eval_step
     return epoch_s + valid_s, valid_s, after_s
 
@@ -299,4 +304,4 @@ def _time_of(work: Callable[[Pace], object], pace: Pace, n: int) -> float:
     with suppress(Enough):
         work(pace)
         return time.perf_counter() - began
-    return (pace.unit_s or 0) * n
+    return n * pace.unit_s if pace.unit_s else time.perf_counter() - began

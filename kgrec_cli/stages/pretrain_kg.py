@@ -42,6 +42,11 @@ from kgrec_cli.settings import PretrainKGSettings, Settings
 
 HELD_OUT_SHARE, HELD_OUT_AT_MOST = 0.05, 2000
 MEASUREMENTS, MEASURED_AT_MOST = 10, 2000  # during a training: how often, of how many triples
+OF_TRAINING = {
+    "kg_sha256": "another .kg",
+    "n_held_out": "--validate, or without it",
+    "valid_sha256": "another --valid file, or none",
+}
 PROBED = 200  # triples of the training that tell whether it has learnt anything
 RANKING_NUMBERS = 2**22  # scores x width computed at a time when ranking: 16 MB, about a cache
 
@@ -51,8 +56,8 @@ class Pretrained:
     """What a pre-training made: an `.ent_feature` with a vector of `width` numbers for each entity.
 
     `losses` has the mean of each epoch. `metrics` are mrr, hits@1, hits@3, hits@10 of the test
-    triples, else of the held-out or validation ones; empty without any. `best_epoch` is the one
-    that the validation triples chose, else the last.
+    triples, else of the held-out, else of the validation ones; empty without any. `best_epoch` is
+    the one that the validation triples chose, else the last.
     """
 
     features_path: Path
@@ -137,7 +142,7 @@ def _pretrain(
         "settings": kg_settings.model_dump(mode="json"),
         "kg_sha256": sha256_of(kg_path),
         "n_held_out": int(held.sum()),
-        **{f"{part}_sha256": sha256_of(path) for part, path in paths.items() if path},
+        **({"valid_sha256": sha256_of(valid_path)} if (valid_path := paths["valid"]) else {}),
     }
     checkpoint_path = atomic_path(settings, folder, "ent_feature.checkpoint.safetensors")
     checkpoint = _Checkpoint(checkpoint_path, made_from, save_every_s)
@@ -146,7 +151,19 @@ def _pretrain(
     def rank(model: KGModel, ranked: Ints, task: str) -> dict[str, float]:
         return _measure(model, ranked, known, width, device, task, on_event)
 
-    def train(rows: Ints, state: KGState | None, task: str) -> tuple[KGModel, list[float]]:
+    def new_validation() -> Validation | None:
+        if "valid" not in given:
+            return None
+        chosen = np.random.default_rng(kg_settings.seed).permutation(len(given["valid"]))
+        sample = given["valid"][np.sort(chosen[:MEASURED_AT_MOST])]
+        return Validation(
+            lambda model: rank(model, sample, "rank validation triples")["mrr"],
+            max(1, kg_settings.epochs // MEASUREMENTS),
+        )
+
+    def train(
+        rows: Ints, state: KGState | None, task: str, validation: Validation | None
+    ) -> tuple[KGModel, list[float]]:
         def after_epoch(epoch: int, loss: float, capture: Callable[[], KGState]) -> None:
             on_event(Progress(task, epoch, kg_settings.epochs, "epochs", f"loss {loss:.4f}"))
             checkpoint.save(capture, is_last=epoch == kg_settings.epochs)
@@ -170,22 +187,20 @@ def _pretrain(
                 else "stopped before there was anything to keep"
             ) from error
 
-    validation = None
-    if "valid" in given:
-        chosen = np.random.default_rng(kg_settings.seed).permutation(len(given["valid"]))
-        sample = given["valid"][np.sort(chosen[:MEASURED_AT_MOST])]
-        validation = Validation(
-            lambda model: rank(model, sample, "rank validation triples")["mrr"],
-            max(1, kg_settings.epochs // MEASUREMENTS),
-        )
     metrics = checkpoint.metrics
     if validate and not metrics:
-        model, _ = train(triples[~held], state, f"{method}, some held out")
+        model, _ = train(triples[~held], state, f"{method}, some held out", new_validation())
         metrics = rank(model, triples[held], "validate")
         checkpoint.metrics, state = metrics, None
-    model, losses = train(triples, state, method)
-    for part in [part for part in ("test", "valid") if part in given][:1]:
-        metrics = rank(model, given[part], f"rank {part} triples")
+    validation = new_validation()
+    model, losses = train(triples, state, method, validation)
+    if metrics and "test" in given:
+        text = ", ".join(f"{name} {value:.4f}" for name, value in metrics.items())
+        on_event(Note(f"held-out triples, filtered: {text}"))
+    if "test" in given:
+        metrics = rank(model, given["test"], "rank test triples")
+    elif "valid" in given and not validate:
+        metrics = rank(model, given["valid"], "rank valid triples")
     vectors, length = scale_vectors(entity_vectors(model))
     fault = find_fault(vectors)
     if fault:
@@ -203,6 +218,10 @@ def _pretrain(
         on_event(Warn(f"{text}: the vectors say little; {cure}"))
     scores = validation.scores if validation else {}
     features_path = atomic_path(settings, folder, "ent_feature")
+    relations_path = atomic_path(settings, folder, "rel_feature")
+    if not with_relations and relations_path.is_file():
+        text = "it is of other entity vectors than those of now; --relations writes it anew"
+        on_event(Warn(f"{relations_path}: {text}"))
     sidecar = {
         "method": method,
         "embedding_size": width,
@@ -228,8 +247,8 @@ def _pretrain(
     }
     if with_relations:
         of_relations = relation_vectors(model) / np.float32(length or 1)
-        written[atomic_path(settings, folder, "rel_feature").name] = lambda path: (
-            write_entity_features(path, relations.tokens[1:], of_relations, RELATION_TYPES)
+        written[relations_path.name] = lambda path: write_entity_features(
+            path, relations.tokens[1:], of_relations, RELATION_TYPES
         )
     write_together(features_path.parent, written, by="pretrain-kg")
     return Pretrained(
@@ -338,12 +357,19 @@ class _Checkpoint:
             meta = run_files.check_shape(run_files.KGCheckpointMeta, value, self.path)
         n_epochs, n_done = self.made_from["settings"]["epochs"], len(meta.losses)
         of_file = (meta.made_from.get("settings") or {}).get("epochs")
-        same = {"settings": {**(meta.made_from.get("settings") or {}), "epochs": n_epochs}}
-        if meta.made_from | same != self.made_from or n_done > n_epochs:
-            raise KgrecError(
-                f"{self.path}: of a training with other settings or another .kg; "
-                "give the same options again, or leave out --resume to start anew"
+        old, new = (
+            {**made_from, **(made_from.get("settings") or {}), "epochs": epochs}
+            for made_from, epochs in (
+                (meta.made_from, max(n_done, n_epochs)), (self.made_from, n_epochs),
             )
+        )  # fmt: skip
+        for name in sorted(new.keys() - {"settings"} | old.keys() & {"valid_sha256"}):
+            if old.get(name) != new.get(name):
+                what = OF_TRAINING.get(name) or f"{name} {old.get(name)}, not {new.get(name)}"
+                raise KgrecError(
+                    f"{self.path}: of a training with {what}; give the same options again, or "
+                    "leave out --resume to start anew"
+                )
         if of_file != n_epochs and meta.made_from["n_held_out"]:
             raise KgrecError(
                 f"{self.path}: of {of_file} epochs, with --validate; it cannot be lengthened, for "

@@ -107,19 +107,21 @@ def run_train(
         stopped := workers.first(lambda: _stopped_run(settings, folder, on_all_data, of_run))
     ):
         return [resume_train(stopped, folder, on_event=on_event, workers=workers)]
-    if name is not None and workers.number == 0:
-        runs.check_new_name(folder / settings.checkpoint_dir, name)
+    seeds = range(settings.seed, settings.seed + n_seeds)
+    suffixes = {seed: f"-seed{seed}" if n_seeds > 1 else "" for seed in seeds}
+    for suffix in suffixes.values() if name is not None and workers.number == 0 else ():
+        runs.check_new_name(folder / settings.checkpoint_dir, f"{name}{suffix}")
     ready = get_ready(settings, folder, on_all_data, warm_start, on_event, workers)
     results = []
-    for number in range(n_seeds):
-        seeded = settings.model_copy(update={"seed": settings.seed + number})
+    for seed, suffix in suffixes.items():
+        seeded = settings.model_copy(update={"seed": seed})
         new_run = runs.new_run(
             folder / settings.checkpoint_dir,
             seeded,
             ready.dataset,
             device,
             name=name,
-            suffix=f"-seed{seeded.seed}" if n_seeds > 1 else "",
+            suffix=suffix,
             on_all_data=on_all_data,
             warm_start=of_run,
         )
@@ -136,7 +138,9 @@ def run_train(
                 if workers.number or (run_dir / CHECKPOINT).is_file():
                     raise
                 shutil.rmtree(run_dir, ignore_errors=True)
-                raise Stopped("stopped before the first epoch was done: nothing is kept") from error
+                raise Stopped(
+                    f"stopped before the first epoch of seed {seed} was done: nothing of it is kept"
+                ) from error
         results.append(result)
         began = time.perf_counter()
     return results

@@ -4,6 +4,7 @@ The data is loaded once. Each trial is a training; its weights are not saved.
 """
 
 import os
+import random
 import secrets
 import socket
 from collections import Counter
@@ -17,6 +18,7 @@ from typing import Any
 import polars as pl
 
 from kgrec_cli.config import build_settings, format_config, merge, narrow
+from kgrec_cli.core.cores import share_cores
 from kgrec_cli.core.data.splits import Split
 from kgrec_cli.core.evaluation.measure import MeasureSettings, measure_model
 from kgrec_cli.core.model.gru4reckg import GRU4RecKG, ModelSettings, build_model
@@ -25,6 +27,7 @@ from kgrec_cli.core.training.epoch import TrainingSettings
 from kgrec_cli.core.training.fit import TrainingState, fit
 from kgrec_cli.core.training.trial_pool import Trial, TrialPool, why_alone
 from kgrec_cli.core.tuning import executors
+from kgrec_cli.core.tuning.ray_tasks import load_ray, run_on_ray
 from kgrec_cli.core.tuning.report import (
     SearchTrial,
     best_trial,
@@ -32,7 +35,6 @@ from kgrec_cli.core.tuning.report import (
     write_result_text,
 )
 from kgrec_cli.core.tuning.search import count_trials, run_search
-from kgrec_cli.core.tuning.space import Choice
 from kgrec_cli.dataset.features import FeatureTables, load_feature_tables, warn_of_broken_links
 from kgrec_cli.dataset.files import find_features
 from kgrec_cli.dataset.load import Dataset, load_dataset, split_dataset
@@ -54,6 +56,9 @@ EACH_ITS_OWN = (
 """Settings in which the trials of one batch may differ."""
 # Settings of the data are not, either: it is loaded once, for all trials.
 NOT_TUNED = ("dataset", "data_path", "checkpoint_dir", "device", "threads", "preset", "pretrain_kg")
+# With other values of these a score says something else.
+WHAT_IS_SCORED = ("recbole_compat", "eval_args", "valid_metric")
+N_POINTS_TRIED = 200
 
 
 @dataclass(frozen=True)
@@ -158,7 +163,7 @@ def _has_ended(worker: str, study_dir: Path) -> bool | None:
 
 
 def read_space(settings: Settings, space_path: Path, on_event: OnEvent) -> SearchSpace:
-    """The search space in a file, each of its parameters and listed values checked.
+    """The search space in a file, its parameters, listed values and bounds checked.
 
     Raises:
         KgrecError: A file that cannot be used, a parameter or a value that no trial can take.
@@ -166,13 +171,34 @@ def read_space(settings: Settings, space_path: Path, on_event: OnEvent) -> Searc
     space = read_hyper_test(space_path)
     names = list(Settings.model_fields)
     of_data = names[names.index("field_separator") : names.index("benchmark_filename") + 1]
-    check_parameter_names(space, [name for name in names if name not in {*NOT_TUNED, *of_data}])
+    check_parameter_names(space, names)
     for number in space.skipped_lines:
         on_event(Note(f"{space_path}, line {number}: fewer than three words, skipped"))
+    for name, number in space.line_numbers.items():
+        if name in {*NOT_TUNED, *of_data, *WHAT_IS_SCORED}:
+            raise KgrecError(
+                f"{space_path}, line {number}: {name} is the same for all trials of a study; take "
+                f"the line out, and give the value by --set {name}=VALUE"
+            )
     for name, range_ in space.ranges.items():
-        for value in range_.values if isinstance(range_, Choice) else ():
-            _with_point(settings, {name: value}, f"{space.path}, line {space.line_numbers[name]}")
+        for value in range_.tried:
+            _check_value(settings, space, name, value)
     return space
+
+
+def _check_value(settings: Settings, space: SearchSpace, name: str, value: Any) -> None:
+    """Checks that some trial can take a value: alone, or with values of other parameters."""
+    where = f"{space.path}, line {space.line_numbers[name]}"
+    try:
+        _with_point(settings, {name: value}, where)
+    except KgrecError:
+        draw = random.Random(0)
+        for _ in range(N_POINTS_TRIED if len(space.ranges) > 1 else 0):
+            point = {other: draw.choice(range_.tried) for other, range_ in space.ranges.items()}
+            with suppress(KgrecError):
+                _with_point(settings, point | {name: value}, where)
+                return
+        raise
 
 
 def study_dir_of(settings: Settings, folder: Path, space_path: Path) -> Path:
@@ -185,13 +211,20 @@ def _with_point(settings: Settings, point: Mapping[str, Any], where: str) -> Set
 
 
 def check_executor(executor: str | None, jobs: int | None, address: str | None) -> None:
-    """Raises UsageError for an unknown executor, or one that takes no `jobs` or `address`."""
+    """Checks the options of an executor.
+
+    Raises:
+        UsageError: An unknown executor, or one that takes no `jobs` or `address`.
+        KgrecError: Ray is wanted, and not installed.
+    """
     if executor is not None and executor not in EXECUTORS:
         raise UsageError(unknown_name("executor", executor, EXECUTORS))
     if executor == "serial" and jobs not in (None, 1):
         raise UsageError(f"--executor serial runs one trial at a time: found --jobs {jobs}")
     if address is not None and executor != "ray":
         raise UsageError("--address is of a Ray cluster: give --executor ray, too")
+    if executor == "ray":
+        load_ray()
 
 
 def _choose_executor(
@@ -205,15 +238,12 @@ def _choose_executor(
 ) -> executors.RunTrials:
     """Who runs the trials, `jobs` at a time."""
     device = choose_device(settings.device)
-    n_cpus = os.cpu_count() or 1
     match executor or ("processes" if jobs and jobs > 1 else "serial"):
         case "processes":
-            jobs = jobs or n_cpus
-            make = partial(load_objective, settings, folder, max(1, n_cpus // jobs))
+            jobs, n_threads = share_cores(jobs)
+            make = partial(load_objective, settings, folder, n_threads)
             return partial(executors.run_in_processes, make, jobs, on_event=on_event)
         case "ray":
-            from kgrec_cli.core.tuning.ray_tasks import run_on_ray
-
             n_threads = settings.threads or 1
             make = partial(load_objective, settings, folder.resolve(), n_threads)
             return partial(

@@ -71,7 +71,10 @@ def test_every_command_has_help(run_cli: RunCli, command: str) -> None:
         (("train", "--MAX_ITEM_LIST_LENGTH", "9"), "(give it as --set MAX_ITEM_LIST_LENGTH=VALUE)"),
         (("evaluate", "--lr", "1"), "--lr (give it as --set learning_rate=VALUE)"),
         (("prepare", "x", "--lr", "1"), "--lr (learning_rate is no option of this command)"),
-        (("train", "--nproc", "2"), "No such option: --nproc (leave it out: one process trains)"),
+        (
+            ("train", "--nproc", "2"),
+            "No such option: --nproc (leave it out: torchrun starts several processes)",
+        ),
         (("train", "--threshold", "2"), "--threshold (filter by val_interval"),
         (("train", "--resum", "2"), "No such option: --resum (did you mean --resume"),
         (("train", "--foo_bar", "2"), "No such option: --foo_bar (see"),

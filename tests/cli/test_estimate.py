@@ -1,11 +1,13 @@
 """`kgrec estimate` as typed: a short training, what a whole one would take, nothing written."""
 
+import importlib
 import json
 from pathlib import Path
 
 import pytest
 
 from kgrec_cli.core import memory
+from kgrec_cli.core.tuning import ray_tasks
 from kgrec_cli.stages import estimate, train
 from tests.conftest import QUICK, RunCli
 
@@ -33,6 +35,14 @@ def test_a_training_is_estimated_and_nothing_is_written(
     assert found["total_s"] == pytest.approx(found["before_s"] + 3 * of_one)
     assert 50e6 < found["memory"] < 5e9  # torch alone has more than the one, nothing here the other
     assert files_of(small_folder) == before
+
+
+def test_a_probe_that_ends_within_an_epoch_of_one_step(
+    run_cli: RunCli, small_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(estimate, "PROBE_S", 0.0)
+    found = json.loads(run_cli("estimate", "--json", *QUICK).stdout)
+    assert 0 < found["validation_s"] < found["epoch_s"]
 
 
 def test_the_table_says_what_is_at_most(run_cli: RunCli, small_folder: Path) -> None:
@@ -66,6 +76,8 @@ def test_a_search_is_its_trials_times_epochs(run_cli: RunCli, small_folder: Path
     rounds = 2 * (50 * two["epoch_s"] + two["after_s"])  # three trials, two at a time
     assert two["total_s"] == pytest.approx(two["before_s"] + rounds)
     assert two["memory"] > 2 * found["memory"]
+    many = json.loads(run_cli(*line, "-j", "1000").stdout)
+    assert (many["at_once"], many["runs"]) == (5, 5)  # there are no more points
     assert files_of(small_folder) == before
 
 
@@ -93,8 +105,20 @@ def test_a_lack_of_memory_is_one_line(
     assert result.error.startswith("error: not enough memory (")
 
 
-def test_mistakes_are_those_of_the_command(run_cli: RunCli, small_folder: Path) -> None:
+def test_mistakes_are_those_of_the_command(
+    run_cli: RunCli, small_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     result = run_cli("estimate", "train", "--epoch", "3")
     assert result.exit_code == 2
     assert "No such option: --epoch (did you mean --epochs?)" in result.error
     assert run_cli("estimate", "--resume", "latest").exit_code == 2
+    (small_folder / "hyper.test").write_text("learning_rate choice [0.1, 0.2]\n")
+    monkeypatch.setattr(ray_tasks, "import_module", lambda name: importlib.import_module("no_ray"))
+    for line, expected in (
+        ("evaluate", "error: estimate is of train, tune, pretrain-kg: found evaluate"),
+        ("--json tune hyper.test", "error: the command comes before its options: kgrec estimate t"),
+        ("tune hyper.test --pruner asah", "did you mean 'asha'?"),
+        ("tune hyper.test --address x:1", "--address is of a Ray cluster"),
+        ("tune hyper.test --executor ray", "error: --executor ray needs Ray: found none"),
+    ):
+        assert expected in run_cli("estimate", *line.split()).error

@@ -51,6 +51,13 @@ def test_the_ranks_of_users_give_the_metrics(run_cli: RunCli, folder: Path) -> N
     assert "ndcg@10" not in values["test"]
 
 
+def test_the_tables_have_the_metrics_that_were_asked_for(run_cli: RunCli, folder: Path) -> None:
+    for metric, n_tables in (("Recall", 2), ("GiniIndex", 2), ("MRR", 3)):
+        shown = run_cli("evaluate", "--metrics", metric).stdout
+        assert shown.count(f"{metric.casefold()}@") == (n_tables - 1) * 2 + 1
+        assert ("Slices" in shown) == (n_tables == 3)
+
+
 def test_what_is_set_wins_over_an_option(run_cli: RunCli, folder: Path) -> None:
     result = run_cli("evaluate", "--json", "--topk=3", "--metrics=Hit", "--set=topk=[4]")
     assert result.exit_code == 0, result.stderr
@@ -92,6 +99,7 @@ def test_test_targets_can_be_ranked_among_sampled_items(
         (("--topk", "ten"), 2, "topk: found 'ten'"),
         (("--set", "hidden_size=3"), 2, "a trained run keeps its settings"),
         (("--per-user", "ranks.xls"), 2, "must end in one of"),
+        (("--no-baselines", "--baselines", "all"), 2, "--baselines all: give one"),
         (("smal-GRU4RecKG-2026",), 1, "did you mean 'small-GRU4RecKG"),
     ],
 )

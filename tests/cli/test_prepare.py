@@ -296,3 +296,16 @@ def test_a_dry_run_counts_and_writes_nothing(run_cli: RunCli, tmp_path: Path) ->
     assert re.search(r"interactions kept +60", result.stdout)
     assert result.stdout.endswith("dataset/log: would be made; nothing is written (--dry-run)\n")
     assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["log.csv"]
+
+
+def test_convert_takes_no_other_options(run_cli: RunCli, folder: Path) -> None:
+    dataset_dir = folder / "dataset" / "toy"
+    assert run_cli("prepare", "toy", "--raw", "log.csv", "--kg", "none").exit_code == 0
+    text = (dataset_dir / "toy.inter").read_bytes()
+    for options in (["--dry-run"], ["--min-rating", "3"], ["--raw", "log.csv"]):
+        result = run_cli("prepare", "toy", "--convert", "--format", "parquet", *options)
+        assert result.exit_code == 2
+        assert result.error.startswith(f"error: {options[0]}: --convert takes only --format")
+    assert (dataset_dir / "toy.inter").read_bytes() == text
+    result = run_cli("prepare", "toy", "--convert", "--format", "parquet", "--json", "-q")
+    assert json.loads(result.stdout) == {"files": ["dataset/toy/toy.inter.parquet"]}

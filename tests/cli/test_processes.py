@@ -1,5 +1,7 @@
 """What torchrun sets, where it makes no sense; the commands that it is not for."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -41,6 +43,15 @@ def test_a_wrong_world_size(
     found = run_cli("train", "shop")
     assert found.exit_code == 1
     assert found.error.startswith(f"error: RANK={rank} WORLD_SIZE={size}: expected numbers")
+
+
+@pytest.mark.parametrize("rank", ["", "two"])
+def test_a_rank_of_another_program_is_no_matter(monkeypatch: pytest.MonkeyPatch, rank: str) -> None:
+    monkeypatch.setenv("RANK", rank)
+    code = "from kgrec_cli.cli import main; main(['--version'])"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (found.returncode, found.stderr) == (0, "")
+    assert found.stdout.startswith("kgrec ")
 
 
 def test_processes_that_do_not_come(

@@ -158,9 +158,15 @@ def test_the_data_is_loaded_once(
         ("learning_rate choise [1]\n", (), 1, "did you mean 'choice'"),
         ("dropout_prob choice [0.1, 1.5]\n", (), 1, "hyper.test, line 1: dropout_prob: found 1.5"),
         ("dropout_prob uniform 0,0.5\n", (), 1, "choices only"),
-        ("threads choice [1,2]\n", (), 1, "line 1: unknown setting 'threads'"),
-        ("preset choice ['best']\n", (), 1, "line 1: unknown setting 'preset'"),
-        ("rm_dup_inter choice ['first']\n", (), 1, "line 1: unknown setting 'rm_dup_inter'"),
+        ("dropout_prob uniform 0,1.5\n", (), 1, "hyper.test, line 1: dropout_prob: found 1.49"),
+        ("hidden_size uniform 8,16\n", (), 1, "line 1: hidden_size: found 8.0"),
+        ("learning_rate quniform -1,1,0.5\n", (), 1, "line 1: learning_rate: found -1.0"),
+        ("learner choice ['sparse_adam']\n" + SPACE, (), 1, "line 1: learner sparse_adam: found"),
+        ("threads choice [1,2]\n", (), 1, "line 1: threads is the same for all trials"),
+        ("preset choice ['best']\n", (), 1, "line 1: preset is the same for all trials"),
+        ("rm_dup_inter choice ['first']\n", (), 1, "line 1: rm_dup_inter is the same for all"),
+        ("valid_metric choice ['MRR@5','MRR@10']\n", (), 1, "line 1: valid_metric is the same"),
+        ("eval_args choice [{'mode':'full'},{'mode':'uni5'}]\n", (), 1, "by --set eval_args=VAL"),
         ("worker choice [1,2]\n", (), 1, "line 1: unknown setting 'worker'"),
         ("training_neg_sample_num choice [1]\n", (), 1, "did you mean 'train_neg_sample_args'?"),
         (SPACE, ("--search", "exaustive"), 2, "did you mean 'exhaustive'?"),
@@ -286,22 +292,33 @@ def test_every_executor_finds_what_one_after_the_other_finds(
 
 
 @pytest.mark.parametrize("executor", ["serial", "batched"])
-def test_a_trial_without_targets_is_one_failed_trial(
+def test_a_trial_that_cannot_be_trained_is_one_failed_trial(
     run_cli: RunCli, folder: Path, executor: str
 ) -> None:
-    splits = ["test_only", "valid_and_test"]  # by this seed the second one comes first
+    models = ["GRU4RecKG", "GRU4Rec"]  # by this seed the second one comes first
     if executor == "batched":  # there even a first one that fails does not end the search
-        splits.reverse()
-    choices = ",".join(f"{{'split':{{'LS':'{split}'}}}}" for split in splits)
+        models.reverse()
     (folder / "hyper.test").write_text(
-        f"eval_args choice [{choices}]\nlearning_rate choice [0.02,0.002]\n"
+        f"model choice {models}\nlearning_rate choice [0.02,0.002]\n"
     )
+    (folder / "dataset/small/small.ent_feature").unlink()
     command = ("tune", "hyper.test", "--json", "--executor", executor, "--seed", "1")
     result = run_cli(*command, *ONE_EPOCH)
     assert result.exit_code == 0, result.stderr
     board = json.loads(result.stdout)["leaderboard"]
     assert [row["state"] for row in board] == ["complete"] * 2 + ["failed"] * 2
-    assert all("the validation part is empty" in row["error"] for row in board[2:])
+    assert all("small.ent_feature: no such file" in row["error"] for row in board[2:])
+
+
+def test_values_are_looked_at_beside_those_of_other_parameters(
+    run_cli: RunCli, folder: Path
+) -> None:
+    (folder / "hyper.test").write_text(
+        "learner choice ['adam','sparse_adam']\nloss_type choice ['CE','SSM']\n"
+        "learning_rate uniform 0,0.1\nembedding_size quniform 8,16,8\n"
+    )
+    result = run_cli("tune", "hyper.test", "--search", "random", "--dry-run")
+    assert result.exit_code == 0, result.stderr
 
 
 def test_a_dry_run_says_what_would_be_tried_and_writes_nothing(

@@ -129,6 +129,11 @@ def test_both_formats_are_one_line(folder: Path) -> None:
     shutil.copy(folder / "dataset" / "toy" / "toy.kg", folder / "dataset" / "toy" / "toy.inter")
     with pytest.raises(KgrecError, match=r"holds toy.inter and toy.inter.parquet; which one are"):
         load(folder)
+    before = {path: path.read_bytes() for path in (folder / "dataset" / "toy").iterdir()}
+    for inter_format in ("atomic", "parquet"):
+        with pytest.raises(KgrecError, match=r"toy: holds toy.inter and toy.inter.parquet; which"):
+            convert(folder, inter_format)
+    assert {path: path.read_bytes() for path in (folder / "dataset" / "toy").iterdir()} == before
 
 
 def test_nothing_to_convert(folder: Path) -> None:

@@ -94,7 +94,7 @@ def test_a_killed_training_resumes_to_the_same_bytes(
     with pytest.raises(Stopped, match="--resume goes on"):
         run_pretrain_kg(settings, folder, save_every_s=0, on_event=interrupt)
     assert not (folder / "dataset/small/small.ent_feature").exists()
-    with pytest.raises(KgrecError, match=r"other settings or another \.kg"):
+    with pytest.raises(KgrecError, match=r"of a training with learning_rate 0\.01, not 0\.5; give"):
         run_pretrain_kg(
             with_kg(method=method, learning_rate=0.5), folder, resume=True, on_event=ignore
         )
@@ -162,6 +162,46 @@ def test_given_triples_choose_the_epoch_and_are_measured(folder: Path, tmp_path:
     (tmp_path / "none.tsv").write_text("x\tnear\ty\n")
     with pytest.raises(KgrecError, match=r"none\.tsv: none of its triples has entities"):
         run_pretrain_kg(SETTINGS, folder, valid_path=tmp_path / "none.tsv", on_event=ignore)
+
+
+def test_held_out_and_validation_triples_are_two_trainings(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "valid.tsv").write_text("e1\tnear\te2\ne3\tnear\te4\n")
+    paths = {"valid_path": tmp_path / "valid.tsv"}
+    rows = []
+    for seed in range(4):
+        settings = with_kg(epochs=3, learning_rate=0.3, seed=seed)
+        alone = run_pretrain_kg(settings, folder, **paths, on_event=ignore)
+        vectors = features(folder)
+        held_out = run_pretrain_kg(settings, folder, validate=True, on_event=ignore).metrics
+        both = run_pretrain_kg(settings, folder, validate=True, **paths, on_event=ignore)
+        rows.append((features(folder) == vectors, both.best_epoch == alone.best_epoch))
+        assert both.metrics.keys() == held_out.keys()
+        assert both.metrics != alone.metrics
+    assert rows == [(True, True)] * 4  # the second training does not compete with the first
+
+
+def test_the_test_triples_may_be_others_when_a_training_is_resumed(
+    folder: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "one").write_text("e1\tnear\te2\ne2\tnear\te3\n")
+    (tmp_path / "two").write_text("e1\tnear\te3\ne2\tnear\te3\n")
+    run_pretrain_kg(SETTINGS, folder, test_path=tmp_path / "one", on_event=ignore)
+    run_pretrain_kg(SETTINGS, folder, test_path=tmp_path / "two", resume=True, on_event=ignore)
+    for changes, options, said in (
+        ({"epochs": 5}, {}, "epochs 6, not 5"),
+        ({}, {"validate": True}, "--validate, or without it"),
+        ({}, {"valid_path": tmp_path / "one"}, "another --valid file, or none"),
+    ):
+        with pytest.raises(KgrecError, match=f"of a training with {said}; give the same"):
+            run_pretrain_kg(with_kg(**changes), folder, resume=True, **options, on_event=ignore)
+
+
+def test_vectors_of_relations_of_an_earlier_training_are_a_warning(folder: Path) -> None:
+    run_pretrain_kg(SETTINGS, folder, relations=True, on_event=ignore)
+    events: list[object] = []
+    run_pretrain_kg(SETTINGS, folder, on_event=events.append)
+    texts = [getattr(event, "text", "") for event in events]
+    assert any("small.rel_feature: it is of other entity vectors" in text for text in texts)
 
 
 def test_a_finished_training_is_lengthened(folder: Path) -> None:

@@ -262,7 +262,7 @@ def list_metrics(
         at_cutoff = {
             "ItemCoverage": np.count_nonzero(counts) / n_items,
             "AveragePopularity": popularity[listed].mean() if len(listed) else 0.0,
-            "ShannonEntropy": -(shares * np.log(shares)).sum() / max(len(shares), 1),
+            "ShannonEntropy": (0.0 - (shares * np.log(shares)).sum()) / max(len(shares), 1),
             "GiniIndex": (order * counts).sum() / total / n_items,
             "TailPercentage": in_tail[listed].mean() if len(listed) else 0.0,
         }

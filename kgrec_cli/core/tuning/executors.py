@@ -11,9 +11,10 @@ from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
 
 from kgrec_cli.core.tuning.space import Params
-from kgrec_cli.errors import KgrecError
+from kgrec_cli.errors import KgrecError, reason
 from kgrec_cli.events import OnEvent, Warn, ignore_event
 
 
@@ -65,7 +66,7 @@ def run_in_processes(
     *,
     on_event: OnEvent = ignore_event,
 ) -> Outcomes:
-    """Yields the outcome of each trial; each process runs one at a time.
+    """Yields the outcome of each trial; each process runs one at a time, and begins with its first.
 
     The processes end with the iteration; trials that were running then are lost. A trial whose
     process is killed is run again by another one.
@@ -78,19 +79,25 @@ def run_in_processes(
         on_event: Hears of processes that were killed.
 
     Raises:
-        KgrecError: Processes of one trial were killed again and again.
+        KgrecError: Processes of one trial were killed again and again, or one cannot be started.
     """
     context = multiprocessing.get_context("spawn")  # torch's threads do not survive a fork
-    processes = []
+    processes: list[BaseProcess] = []
     idle: list[Connection] = []
     running: dict[Connection, tuple[int, Params]] = {}
     n_killed: Counter[int] = Counter()
 
     def add_process() -> None:
-        ours, theirs = context.Pipe()
-        process = context.Process(target=_serve, args=(theirs, make_objective), daemon=True)
-        with _interrupts_held():
-            process.start()
+        try:
+            ours, theirs = context.Pipe()
+            process = context.Process(target=_serve, args=(theirs, make_objective), daemon=True)
+            with _interrupts_held():
+                process.start()
+        except OSError as error:
+            raise KgrecError(
+                f"process {len(processes) + 1} of the search cannot be started ({reason(error)}); "
+                "finished trials are kept, and the same command with fewer --jobs goes on"
+            ) from error
         theirs.close()
         processes.append(process)
         idle.append(ours)
@@ -113,10 +120,10 @@ def run_in_processes(
         begin(trial)
 
     try:
-        for _ in range(n_processes):
-            add_process()
         while True:
-            while idle and (trial := next(points, None)):
+            while len(running) < n_processes and (trial := next(points, None)):
+                if not idle:
+                    add_process()
                 begin(trial)
             if not running:
                 return

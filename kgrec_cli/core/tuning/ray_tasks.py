@@ -72,6 +72,20 @@ def _run(make_objective: Callable[[], Objective], number: int, point: Params, ma
     return attempt(_objectives[key], point, report)
 
 
+def load_ray() -> Any:
+    """The module of Ray.
+
+    Raises:
+        KgrecError: It is not installed.
+    """
+    try:
+        return import_module("ray")
+    except ImportError as error:
+        raise KgrecError(
+            "--executor ray needs Ray: found none, install it with pip install 'kgrec[ray]'"
+        ) from error
+
+
 def run_on_ray(
     make_objective: Callable[[], Objective],
     n_at_once: int | None,
@@ -97,12 +111,7 @@ def run_on_ray(
     Raises:
         KgrecError: No Ray, no cluster at the address, or a worker that was killed again and again.
     """
-    try:
-        ray: Any = import_module("ray")
-    except ImportError as error:
-        raise KgrecError(
-            "--executor ray needs Ray: found none, install it with pip install 'kgrec[ray]'"
-        ) from error
+    ray = load_ray()
     is_mine = not ray.is_initialized()
     try:
         host, _, port = (address or "").rpartition(":")

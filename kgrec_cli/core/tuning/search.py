@@ -215,13 +215,13 @@ def run_search(
     return SearchResult(tuple(shared.finished), best, n_new, stopped)
 
 
-def count_trials(space: Space, search: str, max_trials: int | None) -> int:
+def count_trials(space: Space, search: str, max_trials: int | None, pruner: str = "none") -> int:
     """The most trials that a search can have; the arguments are those of `run_search`.
 
     Raises:
         KgrecError: As `run_search`.
     """
-    _check_arguments(space, search, "none", max_trials, None)
+    _check_arguments(space, search, pruner, max_trials, None)
     limit = max_trials or (None if search == "exhaustive" else DEFAULT_MAX_TRIALS)
     return min(n for n in (limit, count_points(space)) if n is not None)
 

@@ -29,6 +29,11 @@ class Choice:
         return f"choice {json.dumps(self.values)}"
 
     @property
+    def tried(self) -> tuple[Any, ...]:
+        """All values."""
+        return self.values
+
+    @property
     def options(self) -> list[Any]:
         """The values as Optuna can keep them: beside lists or mappings, all as JSON text."""
         if all(isinstance(value, str | int | float | None) for value in self.values):
@@ -53,11 +58,21 @@ class Uniform(Bounded):
 
     kind = "uniform"
 
+    @property
+    def tried(self) -> tuple[float, float]:
+        """The lowest and the highest value; a bound itself is as good as never drawn."""
+        return math.nextafter(self.low, self.high), math.nextafter(self.high, self.low)
+
 
 class LogUniform(Bounded):
     """exp(u), u uniform between `low` and `high`: the bounds are natural logarithms."""
 
     kind = "loguniform"
+
+    @property
+    def tried(self) -> tuple[float, float]:
+        """The lowest and the highest value."""
+        return math.exp(self.low), math.exp(self.high)
 
 
 @dataclass(frozen=True)
@@ -76,6 +91,12 @@ class QUniform(Bounded):
         tolerance = 1e-9  # 0.3 / 0.1 is a little less than 3
         first = math.ceil(self.low / self.q - tolerance)
         return first, math.floor(self.high / self.q + tolerance)
+
+    @property
+    def tried(self) -> tuple[float, float]:
+        """The lowest and the highest value."""
+        first, last = self.counts
+        return self.multiple(first), self.multiple(last)
 
     def multiple(self, count: int) -> float:
         """`count` times `q`: an int where the range is written in ints, else a float."""

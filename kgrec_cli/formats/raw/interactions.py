@@ -6,7 +6,7 @@
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -21,7 +21,12 @@ from kgrec_cli.formats.raw.choice import KINDS, ColumnChoice, choose_columns, ti
 from kgrec_cli.formats.raw.columns import plain_name
 from kgrec_cli.formats.raw.layout import detect_table
 from kgrec_cli.formats.raw.logs import find_log
-from kgrec_cli.formats.raw.missing_ids import OnMissingId, ask_for_other_column, settle_missing_ids
+from kgrec_cli.formats.raw.missing_ids import (
+    OnMissingId,
+    ask_for_other_column,
+    find_missing_ids,
+    settle_missing_ids,
+)
 from kgrec_cli.formats.raw.rows import Rows, rows_of, write_rows
 from kgrec_cli.formats.raw.tables import (
     BAD_ROW_SCHEMA,
@@ -53,6 +58,7 @@ class RawInteractions:
         n_rows: Good, bad and dropped rows together; lines of nothing but separators are none.
         columns: user_id, item_id, rating, timestamp, offset -> what the file calls that column.
         n_missing: Rows dropped because an id stands for a missing value.
+        missing: By user_id and item_id the texts that stand for one, of those rows or of kept ones.
         time_like: Columns that look like times and are not read.
         stored: The good rows of a large log, in files; `table` is then empty.
     """
@@ -62,6 +68,7 @@ class RawInteractions:
     n_rows: int
     columns: dict[str, str]
     n_missing: int = 0
+    missing: Mapping[str, pl.Series] = field(default_factory=dict)
     time_like: tuple[str, ...] = ()
     stored: Rows | None = None
 
@@ -109,7 +116,10 @@ def read_raw_interactions(
         on_event=on_event,
     )
     if new_folder and choice.time_format is None and (found := chunks(table, columns)):
-        return _store(found, parse, new_folder())
+        settle = partial(
+            settle_missing_ids, table, columns, on_missing_id=on_missing_id, on_event=on_event
+        )
+        return _store(found, parse, settle, new_folder())
     if table.kind == "Parquet":
         n_rows = sum(count_rows(part.file) for part in (table, *table.parts))
         what = f"{file.where}: {n_rows:,} rows, read whole (docs/scaling.md says when)"
@@ -118,9 +128,12 @@ def read_raw_interactions(
 
 
 def _store(
-    parts: Sequence[RawTable], parse: Callable[[RawTable], RawInteractions], folder: Path
+    parts: Sequence[RawTable],
+    parse: Callable[[RawTable], RawInteractions],
+    settle: Callable[..., None],
+    folder: Path,
 ) -> RawInteractions:
-    """The interactions of all chunks of a log, stored in a folder."""
+    """The interactions of all chunks of a log, stored in a folder; `settle` is told what lacks."""
     read: list[RawInteractions] = []
     paths: list[Path] = []
     n_rows = 0
@@ -133,12 +146,26 @@ def _store(
         paths.append(write_rows(folder / f"{number}.parquet", table))
         read.append(replace(chunk, table=table.clear()))
     kinds = pl.concat([chunk.table for chunk in read], how="vertical_relaxed")
+    bad_rows = pl.concat([chunk.bad_rows for chunk in read])
+    n_read, n_missing = (
+        sum(getattr(chunk, name) for chunk in read) for name in ("n_rows", "n_missing")
+    )
+    missing = {
+        name: pl.concat([chunk.missing[name] for chunk in read if name in chunk.missing])
+        for name in ("user_id", "item_id")
+        if any(name in chunk.missing for chunk in read)
+    }
+    settle(missing=missing, n_rows=n_read)
+    if n_read and bad_rows.height == n_read:
+        raise first_bad_row(bad_rows, n_read, n_read)
+    _check_some_are_left(parts[0], n_read, n_missing)
     return RawInteractions(
         table=kinds,
-        bad_rows=pl.concat([chunk.bad_rows for chunk in read]),
-        n_rows=sum(chunk.n_rows for chunk in read),
+        bad_rows=bad_rows,
+        n_rows=n_read,
         columns=read[0].columns,
-        n_missing=sum(chunk.n_missing for chunk in read),
+        n_missing=n_missing,
+        missing=missing,
         time_like=read[0].time_like,
         stored=Rows(tuple(paths), n_rows, kinds),
     )
@@ -160,25 +187,29 @@ def parse_interactions(
 
     `columns` maps user_id, item_id and perhaps rating, timestamp, offset to numbers from 0. "error"
     stops at the first bad row, "skip" sets bad rows aside. `time_format` is as for `strptime`; None
-    goes by what the times look like.
+    goes by what the times look like. A chunk of a log may have no good row, and who puts the chunks
+    together settles the missing ids.
 
     Raises:
         KgrecError: The first bad row, if `on_bad_row` is "error"; ids that stand for a missing
             value, if these are to stop it; dates that can be read in two ways; no good row.
     """
-    where = source.file.where
+    where, is_chunk = source.file.where, source.rows is not None
     names = {role: plain_name(source.names[number]) for role, number in columns.items()}
     ids = ("user_id", "item_id")
     fields = read_columns(source, columns, times=("timestamp",), ids=ids, on_event=on_event)
     blank = fields.select(pl.all_horizontal(pl.all() == "")).to_series()
     n_rows = fields.height - int(blank.sum())
-    if not n_rows:
-        raise KgrecError(f"{where}: holds no rows, expected interactions")
+    if not is_chunk:
+        _check_some_are_left(source, n_rows, 0)
     parsed = {name: _as_tokens(fields[name]) for name in ("user_id", "item_id")}
-    missing = settle_missing_ids(
-        source, columns, pl.DataFrame(parsed), n_rows, on_missing_id, on_event
-    )
-    ignored = blank if missing is None else blank | missing
+    masks = find_missing_ids(source, columns, parsed)
+    missing = {name: parsed[name].filter(mask).cast(pl.String) for name, mask in masks.items()}
+    if not is_chunk:
+        settle_missing_ids(source, columns, missing, n_rows, on_missing_id, on_event)
+    ignored = blank
+    for mask in masks.values() if on_missing_id == "skip" else ():
+        ignored = ignored | mask
     bad = fields.select(
         (pl.col("user_id") == "") | (pl.col("item_id") == "") | (pl.col(EXTRA) != "")
     ).to_series()
@@ -197,7 +228,7 @@ def parse_interactions(
     bad_rows = pl.DataFrame(schema=BAD_ROW_SCHEMA)
     n_bad = int(bad.sum())
     if n_bad:
-        is_fatal = on_bad_row == "error" or n_bad == n_rows
+        is_fatal = on_bad_row == "error" or (n_bad == n_rows and not is_chunk)
         rows = bad.arg_true()[: 1 if is_fatal else None]
         bad_rows = _describe(source, fields[rows], rows.to_list(), names)
         if is_fatal:
@@ -207,12 +238,12 @@ def parse_interactions(
                     question = question or ask_for_other_column(source, columns, role)
             if bad_rows["column"][0] == names.get("timestamp"):
                 cure = FORMAT_HINT if time_format is None else f"--time-format is '{time_format}'"
-            raise first_bad_row(bad_rows, n_bad, n_rows, question or cure, question)
+            raise first_bad_row(bad_rows, n_bad, n_rows, question or cure, question, is_chunk)
     good = ~(bad | ignored)
-    n_missing = 0 if missing is None else int((missing & ~blank).sum())
-    if n_missing == n_rows:
-        raise KgrecError(f"{where}: --missing-ids skip leaves no row")
-    del fields, bad, blank, ignored, missing
+    n_missing = int((ignored & ~blank).sum())
+    if not is_chunk:
+        _check_some_are_left(source, n_rows, n_missing)
+    del fields, bad, blank, ignored, masks
     table = pl.DataFrame(parsed)
     table = table if good.all() else table.filter(good)
     table = table.with_columns(
@@ -221,26 +252,39 @@ def parse_interactions(
     if "timestamp" not in columns:
         table = table.with_columns(timestamp=pl.int_range(pl.len(), dtype=pl.Int64))
     time_like = tuple(time_like_columns(source, columns))
-    return RawInteractions(table, bad_rows, n_rows, names, n_missing, time_like)
+    return RawInteractions(table, bad_rows, n_rows, names, n_missing, missing, time_like)
+
+
+def _check_some_are_left(source: RawTable, n_rows: int, n_missing: int) -> None:
+    if not n_rows:
+        raise KgrecError(f"{source.file.where}: holds no rows, expected interactions")
+    if n_missing == n_rows:
+        raise KgrecError(f"{source.file.where}: --missing-ids skip leaves no row")
 
 
 def first_bad_row(
-    bad_rows: pl.DataFrame, n_bad: int, n_rows: int, cure: str = "", question: str = ""
+    bad_rows: pl.DataFrame,
+    n_bad: int,
+    n_rows: int,
+    cure: str = "",
+    question: str = "",
+    is_chunk: bool = False,
 ) -> KgrecError:
     """The one-line error for the first of `bad_rows`; says how many there are in all.
 
     `cure` is what helps when all are bad; by default to look at which column is which. `question`
-    comes before what else helps when some are.
+    comes before what else helps when some are. Of a chunk it is not known how many are bad.
     """
     row = bad_rows.row(0, named=True)
     place = f"{row['file']}, line {row['line']}"
     if row["column"]:
         place += f", column {row['column']}"
-    if n_bad == n_rows:
+    if n_bad == n_rows and not is_chunk:
         rest = f"all {n_rows:,} rows are bad{f'; {cure}' if cure else CHECK_COLUMNS}"
         rest = (cure or "the file has no other row") if n_rows == 1 else rest
     else:
-        others = f"{n_bad:,} bad rows in all; " if n_bad > 1 else ""
+        place_of = "in this part of the log" if is_chunk else "in all"
+        others = f"{n_bad:,} bad rows {place_of}; " if n_bad > 1 else ""
         others += f"{question} else " if question else ""
         rest = f"{others}--on-bad-row skip sets bad rows aside"
     return KgrecError(f"{place}: found {row['found']}, expected {row['expected']} ({rest})")

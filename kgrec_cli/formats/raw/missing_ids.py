@@ -18,29 +18,36 @@ from kgrec_cli.formats.raw.tables import RawTable, find_lines
 OnMissingId = Literal["error", "skip", "keep"]
 
 
+def find_missing_ids(
+    source: RawTable, columns: Mapping[str, int], ids: Mapping[str, pl.Series]
+) -> dict[str, pl.Series]:
+    """Where users and items are missing: a mask by user_id and item_id, none where all are there.
+
+    `ids` are Categorical user_id and item_id of all rows.
+    """
+    found = {name: _find(source, columns[name], ids[name]) for name in ("user_id", "item_id")}
+    return {name: mask for name, mask in found.items() if mask is not None}
+
+
 def settle_missing_ids(
     source: RawTable,
     columns: Mapping[str, int],
-    ids: pl.DataFrame,
+    missing: Mapping[str, pl.Series],
     n_rows: int,
     on_missing_id: OnMissingId,
     on_event: OnEvent,
-) -> pl.Series | None:
-    """The rows to drop because their user or item is missing, as a mask; None for none.
+) -> None:
+    """Stops at missing users and items, or warns of those that are dropped or taken for ids.
 
-    `ids` are Categorical user_id and item_id of all rows, `n_rows` counts those that are not blank.
-    "error" stops; "skip" drops the rows and "keep" takes the texts for ids, with a warning.
+    `missing` has their texts by user_id and item_id, `n_rows` counts rows that are not blank.
 
     Raises:
         KgrecError: A text that stands for a missing value, if it is to stop; names it, its count
             and share, and another column of users where one is there.
     """
-    dropped: pl.Series | None = None
-    for name, role in (("user_id", "user"), ("item_id", "item")):
-        is_missing = _find(source, columns[name], ids[name])
-        if is_missing is None:
-            continue
-        found = count_marks(ids[name].filter(is_missing).cast(pl.String), n_rows)
+    for name, texts in missing.items():
+        role = name.removesuffix("_id")
+        found = count_marks(texts, n_rows)
         column = shorten(plain_name(source.names[columns[name]]))
         place = f"{source.file.where}, column {column}: {found}"
         if on_missing_id == "error":
@@ -51,10 +58,8 @@ def settle_missing_ids(
             )
         if on_missing_id == "keep":
             on_event(Warn(f"{place} {KEPT_MARK}", on_results=True))
-            continue
-        on_event(Warn(f"{place} stands for a missing value: dropped, as --missing-ids says"))
-        dropped = is_missing if dropped is None else dropped | is_missing
-    return dropped
+        else:
+            on_event(Warn(f"{place} stands for a missing value: dropped, as --missing-ids says"))
 
 
 def _find(source: RawTable, number: int, tokens: pl.Series) -> pl.Series | None:

@@ -11,6 +11,7 @@ from kgrec_cli.dataset.files import REPORT_NAME, atomic_path, read_report
 from kgrec_cli.dataset.mapped import remove_mapped
 from kgrec_cli.errors import KgrecError
 from kgrec_cli.formats.atomic import is_parquet, read_header, read_parts, write_atomic
+from kgrec_cli.formats.atomic_parquet import SUFFIX
 from kgrec_cli.formats.files import (
     WriteFile,
     check_whole,
@@ -31,18 +32,15 @@ def run_convert(settings: Settings, folder: Path, inter_format: InterFormat) -> 
     it says of the old ones: a run that was trained on those goes on with these.
 
     Raises:
-        KgrecError: No data set, nothing to convert, a damaged file, a folder that cannot be written
-            to.
+        KgrecError: No data set, nothing to convert, both formats there, a damaged file, a folder
+            that cannot be written to.
     """
     settings = choose_dataset(settings, folder)
     dataset_dir = atomic_path(settings, folder, "kg").parent
     with only_writer(dataset_dir):
         check_whole(dataset_dir)
         suffix, other = inter_suffixes(inter_format)
-        old = [
-            atomic_path(settings, folder, path.name.removeprefix(f"{settings.dataset}."))
-            for path in sorted(dataset_dir.glob(f"{settings.dataset}.*{other}"))
-        ]
+        old = sorted(dataset_dir.glob(f"{settings.dataset}.*{other}"))
         if not old:
             back = "parquet" if inter_format == "atomic" else "atomic"
             raise KgrecError(
@@ -51,6 +49,8 @@ def run_convert(settings: Settings, folder: Path, inter_format: InterFormat) -> 
             )
         files: dict[str, WriteFile] = {}
         for path in old:
+            suffix_of_text = path.name.removeprefix(f"{settings.dataset}.").removesuffix(SUFFIX)
+            atomic_path(settings, folder, suffix_of_text)  # raises where both formats are there
             new_name = path.name.removesuffix(other) + suffix
             files[new_name] = partial(_convert, path, separator=settings.field_separator)
         report_path = dataset_dir / REPORT_NAME

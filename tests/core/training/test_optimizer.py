@@ -78,9 +78,16 @@ def test_it_is_refused_where_it_does_not_train(device: str, workers: Workers) ->
 
 
 @pytest.mark.parametrize(
-    "more", [{"loss_type": "CE"}, {"loss_type": "BPR"}, {"kg_items": True}, {"weight_decay": 0.1},
-             {"clip_grad_norm": {"max_norm": 1}}],
-)  # fmt: skip
-def test_settings_that_need_all_items_at_every_step_are_refused(more: dict) -> None:
-    with pytest.raises(ValueError, match=r"learner sparse_adam: .*set learner: adam"):
+    ("more", "found"),
+    [
+        ({"loss_type": "CE"}, "loss_type CE"),
+        ({"loss_type": "BPR", "kg_items": True}, "kg_items and loss_type BPR"),
+        ({"weight_decay": 0.1}, "weight_decay"),
+        ({"clip_grad_norm": {"max_norm": 1}}, "clip_grad_norm"),
+    ],
+)
+def test_settings_that_need_all_items_at_every_step_are_refused(more: dict, found: str) -> None:
+    with pytest.raises(
+        ValueError, match=rf"learner sparse_adam: found {found}; .*set learner: adam"
+    ):
         Settings.model_validate({"loss_type": "SSM", "learner": "sparse_adam", **more})

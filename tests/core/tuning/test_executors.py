@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import signal
+from contextlib import closing
 from functools import partial
 from itertools import islice
 
@@ -126,6 +127,22 @@ def test_processes_that_cannot_work_end_the_search_in_one_line(maker, message):
     with pytest.raises(KgrecError, match=message):
         search(processes(maker, 2))
     assert multiprocessing.active_children() == []
+
+
+def test_no_more_processes_start_than_there_are_trials():
+    trials = iter([(7, {"a": 1, "b": 0.5})])
+    with closing(run_in_processes(make(value_of), 4, trials, lambda *told: False)) as outcomes:
+        assert next(outcomes)[0] == 7
+        assert len(multiprocessing.active_children()) == 1
+
+
+def test_a_process_that_cannot_be_started_is_one_line(monkeypatch):
+    def fail(self):
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(multiprocessing.context.SpawnProcess, "start", fail)
+    with pytest.raises(KgrecError, match=r"process 1 of .* \(Resource temp.*with fewer --jobs"):
+        search(processes(make(value_of), 2))
 
 
 @pytest.mark.skipif(not hasattr(signal, "pthread_sigmask"), reason="no signal masks on Windows")

@@ -143,3 +143,60 @@ def test_a_full_disk_leaves_the_data_set_as_it_was(
     dataset_dir = tmp_path / "parts" / "dataset"
     assert names(dataset_dir) == ["toy"]
     assert {p.name: p.read_bytes() for p in sorted((dataset_dir / "toy").iterdir())} == before
+
+
+def write_parts(folder: Path, **parts: dict[str, list[object]]) -> Path:
+    kinds = {"user": pl.String, "item": pl.String, "rating": pl.Float64, "time": pl.Int64}
+    log_dir = folder / "log"
+    log_dir.mkdir()
+    for name, columns in parts.items():
+        pl.DataFrame(columns, schema=kinds).write_parquet(log_dir / f"{name}.parquet")
+    return log_dir
+
+
+def outcome(log: Path, folder: Path, **options: object) -> dict[str, bytes] | str:
+    try:
+        return prepare(log, folder, **options)
+    except KgrecError as error:
+        return str(error)
+
+
+GOOD = {"user": ["u", "v", "u"], "item": ["a", "b", "c"], "rating": [1, 2, 3], "time": [1, 2, 3]}
+BLANK = {name: [None, None] for name in GOOD}
+NO_USER = GOOD | {"user": [None, None, None]}
+
+
+@pytest.mark.parametrize(
+    ("parts", "options"),
+    [
+        ([GOOD, BLANK], {}),
+        ([BLANK] * 3, {}),
+        ([GOOD, NO_USER], {"on_bad_row": "skip"}),
+        ([NO_USER, NO_USER], {"on_bad_row": "skip"}),
+        ([GOOD, GOOD | {"user": ["NA", "NA", "NULL"]}, GOOD | {"item": ["b", "nan", "a"]}], {}),
+        ([GOOD, GOOD | {"user": ["NA"] * 3}, GOOD], {"missing_ids": "skip"}),
+        ([GOOD, GOOD | {"user": ["NA"] * 3}, GOOD | {"user": ["NA"] * 3}], {"missing_ids": "keep"}),
+        ([GOOD | {"user": ["NA"] * 3}] * 2, {"missing_ids": "skip"}),
+        ([GOOD | {"user": ["7.0", "8.0", "7.0"]}] * 2, {}),
+    ],
+)
+def test_a_chunk_with_no_good_row_is_part_of_the_log(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    parts: list[dict[str, list[object]]],
+    options: dict[str, object],
+) -> None:
+    log = write_parts(tmp_path, **{f"part{n}": part for n, part in enumerate(parts)})
+    expected = outcome(log, tmp_path / "whole", **options)
+    monkeypatch.setattr(tables, "CHUNK_ROWS", 2)
+    assert outcome(log, tmp_path / "parts", **options) == expected
+
+
+def test_how_many_bad_rows_there_are_is_said_of_what_was_read(
+    tmp_path: Path, in_files: pytest.MonkeyPatch
+) -> None:
+    log = write_parts(tmp_path, a=GOOD, b=NO_USER)
+    with pytest.raises(
+        KgrecError, match=r"b.parquet, line 1, column user: found nothing, .*\(3 ba"
+    ):
+        prepare(log, tmp_path / "parts")
