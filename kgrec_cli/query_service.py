@@ -241,6 +241,8 @@ class QueryService:
             raise _PassingError(text) from error
         except http.client.IncompleteRead as error:
             text = error.partial
+        except http.client.InvalidURL as error:
+            raise UsageError(f"--endpoint {self.endpoint}: {reason(error)}") from error
         except (http.client.HTTPException, OSError) as error:
             raise _PassingError(f"the connection was cut ({reason(error)})") from error
         except ValueError as error:
@@ -287,9 +289,8 @@ def _rows(text: str) -> list[Row]:
         ]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         found = "a web page" if text.lstrip()[:1] == "<" else "a cut or wrong answer"
-        what = "SPARQL's JSON" if text.strip() else "anything"
         found = found if text.strip() else "nothing"
-        raise _PassingError(f"found {found}, expected {what}") from error
+        raise _PassingError(f"found {found}, expected SPARQL's JSON") from error
 
 
 def _is_timeout(text: str) -> bool:

@@ -136,7 +136,7 @@ def by_stream(chunk: bytes, n_chunks: int, folder: Path) -> tuple[float, int]:
     links = pl.DataFrame({"item_id": list(map(str, range(len(entities)))), "entity_id": entities})
     began = time.perf_counter()
     selected = select_from_dump(
-        [RawFile(path)], links, relations=("all",), hops=1, languages=("en",),
+        [RawFile(path)], links, where=str(path), relations=("all",), hops=1, languages=("en",),
         on_event=lambda event: None,
     )  # fmt: skip
     return time.perf_counter() - began, selected.triples.height

@@ -1,5 +1,6 @@
 """`kgrec graph`: a data set in; what its graph reaches and what its relations may be worth, out."""
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,7 +81,9 @@ def card_notes(card: GraphCard) -> list[tuple[str, str]]:
     notes = []
     useless = [each for each in card.relations if each.lift.verdict in ("nothing", "below")]
     if useless:
-        drop = " ".join(f"--drop-relation {_quoted(each.relation)}" for each in useless[:MAX_NAMED])
+        drop = " ".join(
+            f"--drop-relation {shlex.quote(each.relation)}" for each in useless[:MAX_NAMED]
+        )
         text = "items that share a value have no more common users than chance has it, by "
         notes.append((text + _listed(useless), f"prepare with {drop} leaves them out"))
     if card.same:
@@ -105,7 +108,3 @@ def _listed(cards: Sequence[RelationCard]) -> str:
     ]
     more = len(cards) - len(shown)
     return ", ".join(shown) + (f" and {more} more" if more else "")
-
-
-def _quoted(relation: str) -> str:
-    return f"'{relation}'" if set(relation) & set(" '\"<>|&;()#$") else relation

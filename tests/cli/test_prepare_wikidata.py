@@ -56,6 +56,7 @@ def test_from_ids_to_names_in_explanations(run_cli, tmp_path: Path, service: Ser
         (("--kg", "wikidata", "--language", "de en"), "expected a code such as de or pt-br"),
         (("--kg", "wikidata", "--relations", "director"), "expected properties such as P57"),
         (("--kg", "wikidata", "--endpoint", "wikidata.org"), "expected http://... or https://..."),
+        (("--kg", "wikidata", "--endpoint", "http://a b"), "URL can't contain control characters"),
         (("--kg", "none", "--endpoint", "http://x.invalid"), "--endpoint goes with --kg wikidata"),
     ],
 )

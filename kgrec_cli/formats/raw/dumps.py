@@ -140,7 +140,7 @@ def _split(file: RawFile, block: bytes, n_before: int, separator: str) -> pl.Dat
         )["line"].drop_nulls()
     except pl.exceptions.PolarsError as error:
         last = n_before + block.count(b"\n")
-        text = f"{file.where}: not UTF-8 within lines {n_before + 1:,} to {last:,}"
+        text = f"{file.where}: not UTF-8 within lines {n_before + 1:,} to {last:,}; convert it"
         raise KgrecError(text) from error
     names = ["head", "relation", "rest"]
     parts = lines.str.splitn(separator, 3).struct.rename_fields(names).struct.unnest()

@@ -19,7 +19,7 @@ from kgrec_cli.core.linking.relations import (
 )
 from kgrec_cli.core.linking.wikidata import DIRECT, ENTITY
 from kgrec_cli.errors import KgrecError, shorten
-from kgrec_cli.events import Note, OnEvent
+from kgrec_cli.events import Note, OnEvent, Warn
 from kgrec_cli.formats.raw.dumps import parse_tails, read_statements
 from kgrec_cli.formats.raw.files import RawFile
 from kgrec_cli.formats.raw.knowledge_graph import unescaped
@@ -76,6 +76,7 @@ def select_from_dump(
     files: Sequence[RawFile],
     links: pl.DataFrame,
     *,
+    where: str,
     relations: Sequence[str],
     hops: int,
     languages: Sequence[str],
@@ -91,6 +92,7 @@ def select_from_dump(
     Args:
         files: N-Triples; together they are the dump.
         links: String columns item_id, entity_id.
+        where: What errors call the dump.
         relations: What of it is taken.
         hops: 1 or 2.
         languages: Codes of the languages of names, the best first.
@@ -128,6 +130,7 @@ def select_from_dump(
                 choice = choose_relations(facts, heads)
                 candidates += [{"hop": hop, **row} for row in choice.table.iter_rows(named=True)]
                 names = {name.removeprefix("^") for name in choice.names}
+                scan.has_others |= triples.height > 0
                 triples = triples.filter(pl.col("relation_id").is_in(list(names)))
             parts.append(triples)
             seen = pl.concat([part["head_id"] for part in parts])
@@ -136,11 +139,16 @@ def select_from_dump(
         triples = pl.concat(parts).unique(maintain_order=True)
         if triples.is_empty():
             example = shorten(linked[0])
-            chosen = " by the chosen relations" if candidates or relations else ""
+            chosen, cure = "", "are the links another graph's?"
+            if scan.has_others:
+                chosen, cure = " by the chosen relations", "try --relations all"
             raise KgrecError(
-                f"{files[0].where}: none of the {len(linked):,} linked entities (such as "
-                f"'{example}') stands in a triple there{chosen}; try --relations all"
+                f"{where}: none of the {len(linked):,} linked entities (such as '{example}') "
+                f"stands in a triple there{chosen}; {cure}"
             )
+        for name in relations:
+            if name != "all" and not triples.select(_is_relation([name]).any()).item():
+                on_event(Warn(f"--relations {name}: no triple that is taken of {where} has it"))
         triples, n_redirected = _without_redirects(triples, aside)
         tokens = pl.concat([*(triples[name] for name in triples.columns), links["entity_id"]])
         names_of_tokens = _names(aside, tokens.unique())
@@ -184,6 +192,8 @@ class _Scan:
     on_event: OnEvent
     n_passes: int = 0
     n_statements: int = 0
+    has_others: bool = False
+    """Whether there were triples of relations that were not chosen."""
 
     def around(
         self, entities: pl.Series, *, both: bool, aside: _Aside | None = None
@@ -213,9 +223,14 @@ class _Scan:
         triples = pl.DataFrame({name: _tokens(found[column]) for name, column in names})
         if not self.relations or "all" in self.relations:
             return triples
-        last = pl.col("relation_id").str.extract(r"([^/#:]+)$")
-        is_wanted = pl.col("relation_id").is_in(self.relations) | last.is_in(self.relations)
-        return triples.filter(is_wanted)
+        self.has_others |= triples.height > 0
+        return triples.filter(_is_relation(self.relations))
+
+
+def _is_relation(names: Sequence[str]) -> pl.Expr:
+    """Whether relation_id is one of some IRIs, or ends in one of some last parts."""
+    last = pl.col("relation_id").str.extract(r"([^/#:]+)$")
+    return pl.col("relation_id").is_in(names) | last.is_in(names)
 
 
 def _terms(token: str) -> list[str]:
@@ -296,22 +311,39 @@ def _with_targets(
 def _without_redirects(triples: pl.DataFrame, aside: _Aside) -> tuple[pl.DataFrame, int]:
     """The triples with tails followed to where they redirect, and how many of these there were.
 
-    "The same as" is a redirect where both are entities of one graph: of one host.
+    "The same as" is a redirect where both are entities of one graph: of one host. Of tails that
+    redirect to each other the first in order of their tokens is taken.
     """
-    n_moved = 0
+    targets: dict[str, str] = {}
+    tails = triples["tail_id"].unique(maintain_order=True).to_list()
+    waiting = tails
     for _ in range(_MAX_REDIRECTS):
-        terms = _all_terms(triples["tail_id"].unique())
-        rows = aside.rows((pl.col("rank") < 0) & pl.col("head").is_in(terms.implode()))
+        rows = aside.rows(
+            (pl.col("rank") < 0) & pl.col("head").is_in(_all_terms(waiting).implode())
+        )
         host = r"^<?(https?://[^/]+)/"
         is_one_graph = pl.col("head").str.extract(host) == pl.col("tail").str.extract(host)
         rows = rows.filter((pl.col("relation") == SAME[0]) | is_one_graph)
         rows = rows.filter(pl.col("head") != pl.col("tail")).unique("head", maintain_order=True)
-        if rows.is_empty():
+        targets |= dict(zip(_tokens(rows["head"]), _tokens(rows["tail"]), strict=True))
+        waiting = [target for target in targets.values() if target not in targets]
+        if rows.is_empty() or not waiting:
             break
-        n_moved += rows.height
-        targets = pl.col("tail_id").replace(_tokens(rows["head"]), _tokens(rows["tail"]))
-        triples = triples.with_columns(targets).unique(maintain_order=True)
-    return triples, n_moved
+    ends = {tail: end for tail in tails if (end := _end(tail, targets)) != tail}
+    return triples.with_columns(pl.col("tail_id").replace(ends)).unique(maintain_order=True), len(
+        ends
+    )
+
+
+def _end(token: str, targets: Mapping[str, str]) -> str:
+    """Where a token redirects to at last; of a circle the first token in order."""
+    seen: list[str] = []
+    while token in targets:
+        if token in seen:
+            return min(seen[seen.index(token) :])
+        seen.append(token)
+        token = targets[token]
+    return token
 
 
 def _names(aside: _Aside, tokens: pl.Series) -> dict[str, str]:

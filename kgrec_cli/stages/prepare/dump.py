@@ -7,13 +7,19 @@ from pathlib import Path
 
 import polars as pl
 
-from kgrec_cli.errors import UsageError
+from kgrec_cli.errors import KgrecError, UsageError
 from kgrec_cli.events import Note, OnEvent
 from kgrec_cli.formats.raw.dumps import is_dump, rdf_format, to_n_triples
 from kgrec_cli.formats.raw.external_ids import IdTables
 from kgrec_cli.formats.raw.files import RawFile, is_pattern, is_zip, list_raw_files
 from kgrec_cli.formats.raw.knowledge_graph import GRAPH_FILES, read_n_triples
-from kgrec_cli.stages.prepare.around import TRIPLE, find_by_value, select_from_dump, shortened
+from kgrec_cli.stages.prepare.around import (
+    SAME,
+    TRIPLE,
+    find_by_value,
+    select_from_dump,
+    shortened,
+)
 from kgrec_cli.stages.prepare.by_ids import link_ids, read_ids
 from kgrec_cli.stages.prepare.graph import KGPlan, KGRequest
 from kgrec_cli.stages.prepare.links import KnowledgeGraph, load_kg
@@ -55,6 +61,8 @@ def load_dump(
             if kind := rdf_format(file):
                 path = Path(folder) / f"{number}-{file.path.name}.nt"
                 to_n_triples(file, kind, path)
+                if not path.stat().st_size:
+                    raise KgrecError(f"{file.where}: holds no triples")
                 file = RawFile(path)
             files.append(file)
         n_bytes = sum({file.path: file.path.stat().st_size for file in files}.values())
@@ -88,6 +96,15 @@ def load_dump(
             kg = load_kg(plan, metadata, item_ids, triples=triples, on_event=on_event)
         kg = replace(kg, paths=(*(file.path for file in dumps), *kg.paths[1:]))
         if triples.height:
+            if request.language and not request.further:
+                raise UsageError(
+                    f"--language: {plan.triples_path} is small and read whole, with names in all "
+                    "languages; it goes with --hops 1 or --relations all"
+                )
+            is_same = pl.col("relation_id").is_in([name.strip("<>") for name in SAME])
+            if not request.further and (n_same := triples.filter(is_same).height):
+                text = f"{plan.triples_path}: {n_same:,} triples say what redirects to or is the "
+                on_event(Note(f"{text}same as what; they are followed with --hops 1 or 2"))
             return replace(kg, triples=shortened(triples), links=shortened(kg.links), in_file=None)
         if is_large and not request.hops:
             size = f"{n_bytes / (1 << 30):.1f} GB" if n_bytes >= 1 << 30 else f"{n_bytes >> 20} MB"
@@ -97,6 +114,7 @@ def load_dump(
         selected = select_from_dump(
             files,
             of_items,
+            where=str(plan.triples_path),
             relations=request.relations,
             hops=request.hops or 1,
             languages=request.languages,

@@ -170,7 +170,8 @@ def check_kg(request: KGRequest, dataset: str) -> None:
 
 def _check_choice(request: KGRequest) -> None:
     """Checks how items are linked and what of a large graph is taken."""
-    if request.endpoint is not None and request.kg != WIKIDATA:
+    all_kgs = [request.kg, *(other.kg for other in request.further)]
+    if request.endpoint is not None and WIKIDATA not in all_kgs:
         raise UsageError(f"--endpoint goes with --kg wikidata, not with --kg {request.kg}")
     for option, value in (
         ("--relations", request.relations),
@@ -180,7 +181,7 @@ def _check_choice(request: KGRequest) -> None:
         if value and request.kg in ("metadata", "none"):
             raise UsageError(f"{option} goes with --kg wikidata or --kg FILE")
     for each in request.relations:
-        if request.kg == WIKIDATA and not re.fullmatch(r"P[1-9]\d*|all", each):
+        if all_kgs == [WIKIDATA] and not re.fullmatch(r"P[1-9]\d*|all", each):
             raise UsageError(f"--relations {each}: expected properties such as P57, or all")
     if request.language and not re.fullmatch(r"[A-Za-z]{2,3}(-[A-Za-z0-9]+)*", request.language):
         raise UsageError(f"--language {request.language}: expected a code such as de or pt-br")
@@ -207,8 +208,6 @@ def check_whole_graph(request: KGRequest) -> None:
         UsageError: One of them was given.
     """
     by_id = request.link_by not in (None, "id", "title")
-    if request.further:  # they may be of one of the others
-        return
     for option, value in (
         ("--hops", request.hops),
         ("--relations", request.relations),

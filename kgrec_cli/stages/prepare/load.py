@@ -9,6 +9,7 @@ from kgrec_cli.core.linking.names import labels_of
 from kgrec_cli.errors import KgrecError, shorten
 from kgrec_cli.events import Note, OnEvent
 from kgrec_cli.formats.raw.external_ids import IdTables
+from kgrec_cli.formats.raw.files import is_pattern
 from kgrec_cli.formats.raw.labels import read_raw_labels
 from kgrec_cli.stages.prepare.dump import find_dumps, load_dump
 from kgrec_cli.stages.prepare.graph import WIKIDATA, KGPlan, KGRequest, check_whole_graph
@@ -42,7 +43,9 @@ def load_graph(
     if kg.triples.is_empty():
         raise KgrecError(f"{path}: there is no graph to give names to; leave out --kg-labels")
     labels = labels_of(names, kg.triples)
-    if labels.is_empty() and not request.further:
+    if labels.is_empty() and request.further:  # they may be of one of the others
+        return kg
+    if labels.is_empty():
         token, entity = shorten(names["token"][0]), shorten(kg.triples["head_id"][0])
         raise KgrecError(
             f"{path}: none of its tokens (such as '{token}') is an entity or relation of the graph "
@@ -70,10 +73,14 @@ def _load(
     if plan.name == WIKIDATA:
         from kgrec_cli.stages.prepare.wikidata import load_wikidata
 
+        request = replace(request, links_path=plan.links_path)  # not those of the first graph
         return load_wikidata(
             request, metadata, tables, item_ids, cache_dir=cache_dir, on_event=on_event
         )
     if plan.triples_path is not None and (dumps := find_dumps(plan.triples_path)):
         return load_dump(request, plan, dumps, metadata, tables, item_ids, on_event=on_event)
-    check_whole_graph(request)
+    kgs = [request.kg, *(other.kg for other in request.further)]
+    paths = [Path(kg) for kg in kgs if Path(kg).exists() or is_pattern(Path(kg))]
+    if WIKIDATA not in kgs and not any(map(find_dumps, paths)):
+        check_whole_graph(request)
     return load_kg(plan, metadata, item_ids, names=names, on_event=on_event)

@@ -143,6 +143,10 @@ def _prepare(
         items["item_id"], cache_dir=request.cache_dir, on_event=tell,
     )  # fmt: skip
     kg, joined = join_further(load(plan), plans, load, items["item_id"], on_event=tell)
+    if (labels_path := request.kg.labels_path) and labels_path not in kg.paths:
+        raise KgrecError(
+            f"{labels_path}: none of its tokens is an entity or relation of the graphs"
+        )
     linked, verdict = settle_links(
         request.kg, plan, kg, metadata, items, n_interactions, on_event=tell
     )

@@ -121,7 +121,9 @@ def find_by_title(
     if type_id is None and "movie_title" in items.columns:
         type_id = wd.FILM
     items = items.select("item_id", "title", "release_year")
-    on_event(Note("Wikidata: no column of ids is known, so items are matched by title and year"))
+    if request.link_by is None:
+        text = "Wikidata: no column of ids is known, so items are matched by title and year"
+        on_event(Note(text))
     known = find_titles(service, type_id, items, request.languages, on_event=on_event)
     matches = match_titles(items, known)
     links = matches.drop_nulls("catalog_id").select("item_id", entity_id="catalog_id")

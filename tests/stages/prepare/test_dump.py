@@ -9,7 +9,7 @@ import pytest
 
 from kgrec_cli.dataset.files import read_kg, read_labels
 from kgrec_cli.errors import KgrecError, UsageError
-from kgrec_cli.events import Event, Note
+from kgrec_cli.events import Event, Note, Warn
 from kgrec_cli.formats.raw import dumps
 from kgrec_cli.settings import Settings
 from kgrec_cli.stages.prepare import dump
@@ -188,6 +188,34 @@ def test_redirects_and_the_same_are_followed(case: Case):
     assert result.report["links"]["items_with_triples"] == 3
 
 
+def test_values_that_redirect_in_a_circle_are_one(case: Case):
+    """Each is the other: they do not change places."""
+    circle = [f"<{WD}Q10> <{SAME}> <{WD}Q11> .", f"<{WD}Q11> <{SAME}> <{WD}Q10> ."]
+    chain = [f"<{WD}Q21> <{SAME}> <{WD}Q22> .", f"<{WD}Q22> <{SAME}> <{WD}Q23> ."]
+    path = case.write([*map(fact, FACTS[:6]), *circle, *chain])
+    case.prepare(path, hops=1, relations=("all",))
+    assert case.triples() == {
+        *((film, "P57", "Q10") for film in ("Q1", "Q2", "Q3")),
+        ("Q1", "P136", "Q20"), ("Q2", "P136", "Q23"), ("Q3", "P136", "Q23"),
+    }  # fmt: skip
+    case.prepare(path, language=None)
+    text = "4 triples say what redirects to or is the same as what; they are followed with --hops 1"
+    assert Note(f"{path}: {text} or 2") in case.events
+
+
+def test_what_has_no_effect_is_said(case: Case):
+    case.prepare(case.write(), hops=1, relations=("P57", "P9"))
+    told = f"--relations P9: no triple that is taken of {case.folder / 'dump.nt'} has it"
+    assert Warn(told) in case.events
+    assert "by the chosen relations; try --relations all" in case.failure(
+        case.write(), hops=1, relations=("P9",)
+    )
+    case.links.write_text("1\tQ901\n")
+    unknown = case.failure(case.write(), hops=1)
+    assert unknown.endswith("stands in a triple there; are the links another graph's?")
+    assert "is small and read whole, with names in all languages" in case.failure(case.write())
+
+
 def test_identifiers_in_the_dump_link_without_a_network(case: Case):
     case.prepare(case.write(), links=False, link_by="imdb", hops=1)
     assert case.triples() == DIRECTORS | GENRES | WORKS
@@ -296,6 +324,14 @@ def test_other_formats_of_rdf(case: Case, name: str, text: str):
     assert case.triples() >= DIRECTORS
     path.write_text(text[: len(text) // 2])
     assert f"{path}: not whole" in case.failure(path, relations=("P57",))
+
+
+def test_another_format_without_triples_is_named(case: Case):
+    pytest.importorskip("pyoxigraph")
+    assert (
+        case.failure(case.write(["# none"], "g.ttl"))
+        == f"{case.folder / 'g.ttl'}: holds no triples"
+    )
 
 
 def test_without_pyoxigraph_it_says_what_to_install(case: Case, monkeypatch: pytest.MonkeyPatch):

@@ -297,6 +297,27 @@ def test_graphs_are_joined(prepare: Prepare, shop: dict[str, object], tmp_path: 
     assert any(isinstance(event, Note) and text in event.text for event in events)
 
 
+def test_options_that_are_of_none_of_the_joined_graphs(
+    prepare: Prepare, shop: dict[str, object], tmp_path: Path
+):
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.tsv").write_text(f"{name}0\tkind\tv\n{name}1\tkind\tv\n")
+        (tmp_path / f"{name}.links").write_text(f"A0\t{name}0\nA1\t{name}1\n")
+    further = (KGRequest(str(tmp_path / "b.tsv"), tmp_path / "b.links"),)
+    graphs = {"kg": str(tmp_path / "a.tsv"), "links_path": tmp_path / "a.links", "further": further}
+    for option in ({"hops": 1}, {"relations": ("kind",)}, {"language": "de"}):
+        with pytest.raises(UsageError, match=f"--{next(iter(option))} goes with --kg wikidata or"):
+            prepare(**shop, **graphs, **option)
+    (tmp_path / "names.tsv").write_text("q\tName\n")
+    with pytest.raises(
+        KgrecError, match=r"names\.tsv: none of its tokens is an entity or relation"
+    ):
+        prepare(**shop, **graphs, labels_path=tmp_path / "names.tsv")
+    (tmp_path / "names.tsv").write_text("b1\tName\n")
+    result = prepare(**shop, **graphs, labels_path=tmp_path / "names.tsv")
+    assert texts(result)["toy.label"].splitlines()[1:] == ["a1\tentity\tName"]
+
+
 def test_a_graph_that_nothing_ties_to_the_first(
     prepare: Prepare, shop: dict[str, object], tmp_path: Path
 ):

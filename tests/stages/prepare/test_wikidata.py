@@ -307,6 +307,19 @@ def test_ids_of_two_entities_are_no_link(case: Case):
     assert "1 items have ids of several entities (such as item 2: Q2, Q5)" in case.texts(Warn)[0]
 
 
+def test_beside_another_graph_it_has_links_of_its_own(case: Case):
+    (case.folder / "kg.tsv").write_text("e1\tcolour\tred\n")
+    own = case.folder / "own.tsv"
+    own.write_text("1\te1\n")
+    kg = KGRequest(
+        str(case.folder / "kg.tsv"), own, endpoint=case.service.endpoint, relations=("P57",),
+        further=(KGRequest("wikidata"),),
+    )  # fmt: skip
+    request = PrepareRequest("toy", case.raw, folder=case.folder, cache_dir=case.folder, kg=kg)
+    run_prepare(request, on_event=case.events.append)
+    assert {("e1", "colour", "red"), ("e1", "P57", "Q10"), ("Q2", "P57", "Q10")} < case.triples()
+
+
 def test_without_ids_titles_and_years_decide(case: Case):
     raw = write_set(case.folder / "other", ids=None)
     case.service.graph.facts.append(("Q3b", "P31", "Q5"))
