@@ -167,7 +167,8 @@ def estimate_search(
     """
     from kgrec_cli.core.tuning.search import count_trials, propose
     from kgrec_cli.core.tuning.space import decode_point
-    from kgrec_cli.stages.tune import check_executor, load_objective, read_space
+    from kgrec_cli.stages.trials import load_objective
+    from kgrec_cli.stages.tune import check_executor, read_space
 
     check_executor(executor, jobs, address)
     space = read_space(settings, space_path, on_event).ranges
@@ -203,7 +204,7 @@ def estimate_pretraining(
         KgrecError: As `run_pretrain_kg`.
     """
     from kgrec_cli.core.kg.fit import fit_kg
-    from kgrec_cli.stages.pretrain_kg import read_graph
+    from kgrec_cli.stages.kg_triples import read_graph
 
     found = Estimate(folder, settings.pretrain_kg.epochs, 1 + validate, can_stop_early=False)
     kg, width, (entities, relations, triples) = read_graph(settings, folder)

@@ -9,36 +9,32 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import polars as pl
 import torch
 
 from kgrec_cli import __version__
 from kgrec_cli.core.cores import warn_of_busy_cores
-from kgrec_cli.core.data.histories import Vocabulary, build_vocabulary
 from kgrec_cli.core.kg.fit import KGState, Validation, fit_kg
 from kgrec_cli.core.kg.holdout import is_like_guessing
 from kgrec_cli.core.kg.methods import (
     Ints,
     KGModel,
-    check_method,
     entity_vectors,
     relation_vectors,
     scale_vectors,
     scorers,
 )
-from kgrec_cli.core.memory import check_memory
 from kgrec_cli.core.pace import Forecasting
 from kgrec_cli.core.vectors import find_fault
-from kgrec_cli.dataset.files import atomic_path, check_kg, read_kg, read_links
+from kgrec_cli.dataset.files import atomic_path
 from kgrec_cli.errors import KgrecError, Stopped
 from kgrec_cli.events import Note, OnEvent, Progress, Warn
 from kgrec_cli.formats.atomic import RELATION_TYPES, write_entity_features
 from kgrec_cli.formats.files import check_whole, sha256_of, write_json, write_together
 from kgrec_cli.formats.locks import only_writer
-from kgrec_cli.formats.raw.knowledge_graph import read_raw_triples
 from kgrec_cli.runs import run_files
-from kgrec_cli.runs.run_dir import choose_device, set_up_cpu
-from kgrec_cli.settings import PretrainKGSettings, Settings
+from kgrec_cli.runs.run_dir import choose_device
+from kgrec_cli.settings import Settings
+from kgrec_cli.stages.kg_triples import note_links, read_given, read_graph
 
 HELD_OUT_SHARE, HELD_OUT_AT_MOST = 0.05, 2000
 MEASUREMENTS, MEASURED_AT_MOST = 10, 2000  # during a training: how often, of how many triples
@@ -117,11 +113,11 @@ def _pretrain(
     on_event = Forecasting(on_event, kg_settings.epochs, task=method)
     kg_path = atomic_path(settings, folder, "kg")
     n_entities, n_relations = len(entities) - 1, len(relations) - 1
-    _note_links(settings, folder, entities, on_event)
+    note_links(settings, folder, entities, on_event)
     if device.type == "cpu":
         warn_of_busy_cores(on_event)
     given = {
-        part: _read_given(path, entities, relations, on_event)
+        part: read_given(path, entities, relations, on_event)
         for part, path in paths.items()
         if path
     }
@@ -264,66 +260,6 @@ def _pretrain(
     )
 
 
-def read_graph(
-    settings: Settings, folder: Path
-) -> tuple[PretrainKGSettings, int, tuple[Vocabulary, Vocabulary, Ints]]:
-    """What is trained with, the width of the vectors, and entities, relations and triples.
-
-    Raises:
-        KgrecError: A missing or malformed `.kg`, a method that cannot be used, too little memory.
-    """
-    width = settings.pretrain_kg.embedding_size or settings.embedding_size
-    method = check_method(settings.pretrain_kg.method, width)
-    update = {"method": method, "embedding_size": width}
-    set_up_cpu(settings)
-    table = read_kg(settings, folder)
-    check_kg(settings, folder, table)
-    if table.is_empty():
-        cure = "give a graph to `kgrec prepare NAME --kg FILE --links FILE`"
-        raise KgrecError(f"{atomic_path(settings, folder, 'kg')}: no triples; {cure}")
-    encoded = encode_triples(table)
-    n_entities = len(encoded[0]) - 1
-    # The vectors, their gradients and Adam's two moments.
-    check_memory(4 * 4 * n_entities * width, f"{n_entities:,} entity vectors of width {width:,}")
-    return settings.pretrain_kg.model_copy(update=update), width, encoded
-
-
-def encode_triples(table: pl.DataFrame) -> tuple[Vocabulary, Vocabulary, Ints]:
-    """Entities, relations, and int64 (n, 3) triples of ids from 0, no row twice.
-
-    Args:
-        table: String columns head_id, relation_id, tail_id.
-    """
-    table = table.unique(maintain_order=True)
-    entities = build_vocabulary(pl.concat([table["head_id"], table["tail_id"].alias("head_id")]))
-    relations = build_vocabulary(table["relation_id"])
-    return entities, relations, _encode(table, entities, relations)
-
-
-def _encode(table: pl.DataFrame, entities: Vocabulary, relations: Vocabulary) -> Ints:
-    """Triples as ids from 0, int64 (n, 3); -1 for what is unknown."""
-    columns = [
-        vocabulary.encode(table[name]).astype(np.int64) - 1
-        for name, vocabulary in zip(table.columns, (entities, relations, entities), strict=True)
-    ]
-    return np.stack(columns, axis=1)
-
-
-def _note_links(settings: Settings, folder: Path, entities: Vocabulary, on_event: OnEvent) -> None:
-    """Notes how many links lead to an entity with a vector; warns if none does.
-
-    Links of items without an interaction count here, for the `.inter` is not read.
-    """
-    path = atomic_path(settings, folder, "link")
-    links = dict(read_links(settings, folder).iter_rows())
-    n_with = sum(entities.get(entity) is not None for entity in links.values())
-    if links and n_with == 0:
-        text = f"none of its {len(links):,} entities is in the .kg, so no item will get a vector"
-        on_event(Warn(f"{path}: {text}; are the links of another graph?"))
-    elif links:
-        on_event(Note(f"{n_with:,} of {len(links):,} links lead to an entity of the graph"))
-
-
 class _Checkpoint:
     """The state of a training, beside its output; written every few seconds, and at the end.
 
@@ -381,24 +317,6 @@ class _Checkpoint:
             on_event(Note(f"{text} {n_epochs}, so it starts again at the share that is left"))
         self.metrics = meta.metrics
         return KGState(meta.losses, tensors, meta.scores)
-
-
-def _read_given(path: Path, entities: Vocabulary, relations: Vocabulary, on_event: OnEvent) -> Ints:
-    """Triples to rank, as ids; those of entities or relations that the `.kg` lacks are dropped.
-
-    Raises:
-        KgrecError: No such file, or none of its triples is known.
-    """
-    table = read_raw_triples(path, on_event=on_event).unique(maintain_order=True)
-    found = _encode(table, entities, relations)
-    is_known = (found >= 0).all(axis=1)
-    if not is_known.any():
-        raise KgrecError(f"{path}: none of its triples has entities and a relation of the .kg")
-    if not is_known.all():
-        n_unknown = int((~is_known).sum())
-        text = f"{n_unknown:,} of {len(found):,} triples have an entity or a relation that the .kg"
-        on_event(Warn(f"{path}: {text} does not have; they are not ranked"))
-    return found[is_known]
 
 
 def _measure(

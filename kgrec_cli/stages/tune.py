@@ -8,7 +8,6 @@ import random
 import secrets
 import socket
 from collections import Counter
-from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -17,15 +16,9 @@ from typing import Any
 
 import polars as pl
 
-from kgrec_cli.config import build_settings, format_config, merge, narrow
+from kgrec_cli.config import format_config
 from kgrec_cli.core.cores import share_cores
-from kgrec_cli.core.data.splits import Split
-from kgrec_cli.core.evaluation.measure import MeasureSettings, measure_model
-from kgrec_cli.core.model.gru4reckg import GRU4RecKG, ModelSettings, build_model
 from kgrec_cli.core.pace import Forecasting
-from kgrec_cli.core.training.epoch import TrainingSettings
-from kgrec_cli.core.training.fit import TrainingState, fit
-from kgrec_cli.core.training.trial_pool import Trial, TrialPool, why_alone
 from kgrec_cli.core.tuning import executors
 from kgrec_cli.core.tuning.ray_tasks import load_ray, run_on_ray
 from kgrec_cli.core.tuning.report import (
@@ -35,27 +28,21 @@ from kgrec_cli.core.tuning.report import (
     write_result_text,
 )
 from kgrec_cli.core.tuning.search import count_trials, run_search
-from kgrec_cli.dataset.features import FeatureTables, load_feature_tables, warn_of_broken_links
+from kgrec_cli.dataset.features import warn_of_broken_links
 from kgrec_cli.dataset.files import find_features
-from kgrec_cli.dataset.load import Dataset, load_dataset, split_dataset
+from kgrec_cli.dataset.load import Dataset, load_dataset
 from kgrec_cli.errors import KgrecError, Stopped, UsageError, unknown_name
-from kgrec_cli.events import EpochDone, Note, OnEvent, Progress, ignore_event
+from kgrec_cli.events import Note, OnEvent, Progress
 from kgrec_cli.formats.files import cannot_write, sha256_of, write_table, write_text
 from kgrec_cli.formats.hyper_test import SearchSpace, check_parameter_names, read_hyper_test
 from kgrec_cli.formats.locks import TEMPORARY, in_use, is_in_use
 from kgrec_cli.runs.run_dir import choose_device, set_up_cpu
 from kgrec_cli.settings import Settings
 from kgrec_cli.stages.report.study import render_study
+from kgrec_cli.stages.trials import NOT_TUNED, BatchedTrials, Trials, load_objective, with_point
 
 EXECUTORS = ("serial", "processes", "ray", "batched")
 MAX_BATCHED_CPU, MAX_BATCHED_GPU = 8, 256
-EACH_ITS_OWN = (
-    "learning_rate", "weight_decay", "dropout_prob", "hidden_dropout_prob", "seed", "epochs",
-    "stopping_step", "eval_step",
-)  # fmt: skip
-"""Settings in which the trials of one batch may differ."""
-# Settings of the data are not, either: it is loaded once, for all trials.
-NOT_TUNED = ("dataset", "data_path", "checkpoint_dir", "device", "threads", "preset", "pretrain_kg")
 # With other values of these a score says something else.
 WHAT_IS_SCORED = ("recbole_compat", "eval_args", "valid_metric")
 N_POINTS_TRIED = 200
@@ -190,13 +177,13 @@ def _check_value(settings: Settings, space: SearchSpace, name: str, value: Any) 
     """Checks that some trial can take a value: alone, or with values of other parameters."""
     where = f"{space.path}, line {space.line_numbers[name]}"
     try:
-        _with_point(settings, {name: value}, where)
+        with_point(settings, {name: value}, where)
     except KgrecError:
         draw = random.Random(0)
         for _ in range(N_POINTS_TRIED if len(space.ranges) > 1 else 0):
             point = {other: draw.choice(range_.tried) for other, range_ in space.ranges.items()}
             with suppress(KgrecError):
-                _with_point(settings, point | {name: value}, where)
+                with_point(settings, point | {name: value}, where)
                 return
         raise
 
@@ -204,10 +191,6 @@ def _check_value(settings: Settings, space: SearchSpace, name: str, value: Any) 
 def study_dir_of(settings: Settings, folder: Path, space_path: Path) -> Path:
     """The folder of a study; its name is that of the study."""
     return folder / "studies" / f"{settings.dataset}-{settings.model}-{space_path.stem}"
-
-
-def _with_point(settings: Settings, point: Mapping[str, Any], where: str) -> Settings:
-    return build_settings(merge(settings.model_dump(mode="json"), point), where)
 
 
 def check_executor(executor: str | None, jobs: int | None, address: str | None) -> None:
@@ -272,118 +255,6 @@ def _forecasting(run_trials: executors.RunTrials, forecast: Forecasting) -> exec
     return run
 
 
-def load_objective(settings: Settings, folder: Path, n_threads: int) -> "Trials":
-    """The objective of a worker process, which loads the data itself."""
-    if settings.threads is None:
-        settings = settings.model_copy(update={"threads": n_threads})
-    set_up_cpu(settings)
-    dataset = load_dataset(settings, folder, ignore_event)
-    return Trials(settings, dataset, folder, ignore_event)
-
-
-class Trials:
-    """The function that trains one point of the space and gives its scores."""
-
-    def __init__(
-        self, settings: Settings, dataset: Dataset, folder: Path, on_event: OnEvent
-    ) -> None:
-        self.settings, self.dataset, self.folder = settings, dataset, folder
-        self.device, self.on_event = choose_device(settings.device), on_event
-        self.tables: dict[tuple[str, int], FeatureTables] = {}
-
-    def prepare(self, point: dict[str, Any]) -> tuple[Settings, GRU4RecKG, Split]:
-        """The settings of a point, an untrained model and a split of the data."""
-        tried = _with_point(self.settings, point, "trial")
-        key = (tried.model, tried.embedding_size)
-        if key not in self.tables:
-            self.tables[key] = load_feature_tables(tried, self.dataset, self.folder, self.on_event)
-        n_items, model_settings = len(self.dataset.items), narrow(tried, ModelSettings)
-        model = build_model(model_settings, n_items, self.tables[key], self.device)
-        return tried, model, split_dataset(tried, self.dataset)
-
-    def finish(
-        self, tried: Settings, split: Split, model: GRU4RecKG, state: TrainingState
-    ) -> executors.TrialResult:
-        """The result of a training that is over; the model has its best weights."""
-        valid = state.history[state.best_epoch - 1]["valid"]
-        measuring, histories = narrow(tried, MeasureSettings), self.dataset.histories
-        test = measure_model(model, histories, split, measuring, parts=("test",))["test"]
-        return executors.TrialResult(
-            valid=valid,
-            test=test.metrics.get("test", {}),
-            score=valid[tried.valid_metric.casefold()],
-        )
-
-    def __call__(self, point: dict[str, Any], report: executors.Report) -> executors.TrialResult:
-        """Trains a point alone."""
-        tried, model, split = self.prepare(point)
-        metric = tried.valid_metric.casefold()
-
-        def report_epoch(state: TrainingState, event: EpochDone) -> None:
-            best = f"best {metric} {state.best_score:.4f}"
-            done = Progress("this trial", event.epoch, event.epochs, "epochs", best, passing=True)
-            self.on_event(done)
-            if event.valid:
-                report(event.epoch, event.valid[metric])
-
-        state = fit(
-            model,
-            self.dataset.histories,
-            split,
-            narrow(tried, TrainingSettings),
-            device=self.device,
-            on_epoch=report_epoch,
-        )
-        self.on_event(Progress("this trial", tried.epochs, tried.epochs, "epochs", passing=True))
-        return self.finish(tried, split, model, state)
-
-
-class BatchedTrials(Trials):
-    """Trains points together: those of equal shapes and shared settings make one batch."""
-
-    def run(
-        self, n_at_once: int, points: executors.Points, should_prune: executors.ShouldPrune
-    ) -> executors.Outcomes:
-        """The executor; points that cannot train with others are trained at once."""
-        pool, noted = TrialPool(self.device, self.on_event), set[str]()
-        while True:
-            failed = []  # told when the others have begun, so that the search goes on
-            while pool.n_running < n_at_once and (trial := next(points, None)):
-                number, point = trial
-                try:
-                    reason = self._add(pool, number, point)
-                except KgrecError as error:
-                    failed.append((number, error))
-                    continue
-                if reason and reason not in noted:
-                    noted.add(reason)
-                    self.on_event(Note(f"{reason} is not for batches: such trials train alone"))
-                if reason:
-                    report = executors.reporting(number, should_prune)
-                    yield number, executors.attempt(self, point, report)
-            yield from failed
-            if not pool.n_running:
-                return
-            for number, message in pool.advance():
-                if not isinstance(message, tuple):
-                    yield number, message
-                elif should_prune(number, *message):
-                    pool.drop(number)
-                    yield number, executors.Pruned()
-
-    def _add(self, pool: TrialPool, number: int, point: dict[str, Any]) -> str:
-        """Puts a trial into the pool; the setting for which it trains alone, "" for none."""
-        tried, model, split = self.prepare(point)
-        settings = narrow(tried, TrainingSettings)
-        reason = why_alone(settings, model)
-        if not reason:
-            key = tried.model_dump_json(exclude={*NOT_TUNED, *EACH_ITS_OWN})
-            trial = Trial(number, model, settings, partial(self.finish, tried, split))
-            has_dropout = tried.hidden_dropout_prob > 0
-            pool.add((key, has_dropout), trial, self.dataset.histories, split)
-        return reason
-
-
 def _write_outcome(
     study_dir: Path, settings: Settings, trials: tuple[SearchTrial, ...]
 ) -> list[dict[str, Any]]:
@@ -393,7 +264,7 @@ def _write_outcome(
     if best is None:
         return leaderboard
     write_table(study_dir / "leaderboard.csv", pl.DataFrame(leaderboard, infer_schema_length=None))
-    tuned = _with_point(settings, best.params, "best trial")
+    tuned = with_point(settings, best.params, "best trial")
     head = f"# Trial {best.number}: {settings.valid_metric} {best.score:.4f} on validation.\n"
     write_text(study_dir / "best.yaml", head + format_config(tuned))
     write_text(study_dir / "result.txt", write_result_text(trials, settings.metric_decimal_place))

@@ -112,7 +112,7 @@ def test_two_at_a_time_find_what_one_finds(run_cli: RunCli, folder: Path) -> Non
 def test_a_stopped_search_keeps_its_trials(
     run_cli: RunCli, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from kgrec_cli.stages import tune as stage
+    from kgrec_cli.stages import trials as stage
 
     real_fit, calls = stage.fit, []
 
@@ -135,10 +135,10 @@ def test_a_stopped_search_keeps_its_trials(
 def test_the_data_is_loaded_once(
     run_cli: RunCli, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from kgrec_cli.stages import tune as stage
+    from kgrec_cli.stages import trials, tune
 
     calls = []
-    for name in ("load_dataset", "load_feature_tables"):
+    for stage, name in ((tune, "load_dataset"), (trials, "load_feature_tables")):
         real = getattr(stage, name)
 
         def counted(*arguments, real=real, name=name, **more):
