@@ -8,8 +8,8 @@ is the whole graph of a data set of its own (`prepare --drop-relation` of all ot
 `train --preset best`, beside the same training without a graph (`--model GRU4Rec`), seeds 1 and on;
 of ml-1m three relations (least, median and greatest lift of those that half of the items have), one
 seed. A relation's worth is the mean test NDCG@10 (seen items masked) over that without a graph. Its
-rank correlation with the card's lift, over all relations of all sets, has a 95 % interval of
-relations drawn with replacement.
+rank correlation with the card's lift, over all relations of all sets and by their ranks within each
+set, has a 95 % interval of relations drawn with replacement.
 
 First it counts the links: how many titles are matched, and how many of the matches are right where
 the right pair is known. Every finished training is kept in FILE; one that was stopped goes on where
@@ -242,6 +242,14 @@ def correlation(lifts: Sequence[float], worths: Sequence[float]) -> dict[str, An
     }
 
 
+def within(sets: Sequence[str], values: Sequence[float]) -> list[float]:
+    """The rank of each value among those of its set, between 0 and 1."""
+    groups, found = np.array(sets), np.array(values, dtype=np.float64)
+    for name in set(sets):
+        found[groups == name] = rankdata(found[groups == name]) / ((groups == name).sum() + 1)
+    return found.tolist()
+
+
 def summary(record: dict[str, Any], n_seeds: int) -> str:
     """The record as text: links, relations, correlations."""
     lines = ["links: matched of all items, right of those with a known pair"]
@@ -255,18 +263,22 @@ def summary(record: dict[str, Any], n_seeds: int) -> str:
         worth = f"{row['worth']:+.1%} ({row['least']:+.1%} to {row['most']:+.1%}, {row['seeds']})"
         name = f"{row['dataset']} {row['relation']}"
         lines.append(f"{name:42} {row['covered']:6.0%}  {row['lift']:.2f}{interval:17} {worth}")
-    scores = {
-        "lift": [row["lift"] for row in rows],
-        "(lift - 1) x items covered": [(row["lift"] - 1) * row["covered"] for row in rows],
+    lifts, worths = ([row[name] for row in rows] for name in ("lift", "worth"))
+    spread = [(row["lift"] - 1) * row["covered"] for row in rows]
+    sets = [row["dataset"] for row in rows]
+    pairs = {
+        "lift and worth": (lifts, worths),
+        "(lift - 1) x items covered and worth": (spread, worths),
+        "lift and worth within each set": (within(sets, lifts), within(sets, worths)),
     }
-    for name, of_rows in scores.items():
-        found = correlation(of_rows, [row["worth"] for row in rows])
+    for name, pair in pairs.items():
+        found = correlation(*pair)
         text = f"n = {found['n']}"
         if found["correlation"] is not None:
             text = (
                 f"{found['correlation']:+.2f} [{found['low']:+.2f}, {found['high']:+.2f}], {text}"
             )
-        lines.append(f"rank correlation of {name} and worth: {text}: {found['verdict']}")
+        lines.append(f"rank correlation of {name}: {text}: {found['verdict']}")
     return "\n".join(lines)
 
 

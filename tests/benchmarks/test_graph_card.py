@@ -17,6 +17,7 @@ from benchmarks.accuracy.graph_card import (
     slug,
     summary,
     wanted,
+    within,
 )
 
 
@@ -93,3 +94,9 @@ def test_what_is_done_is_kept_and_not_trained_again(
     assert len(record["trainings"]) == 6
     assert trained.count(trained[2]) == 2
     assert trained.count(trained[0]) == trained.count(trained[1]) == 1
+
+
+def test_ranks_within_a_set_leave_out_what_sets_differ_in() -> None:
+    assert within(["a", "b", "a", "b", "a"], [3.0, 90.0, 1.0, 70.0, 2.0]) == [
+        pytest.approx(rank) for rank in (3 / 4, 2 / 3, 1 / 4, 1 / 3, 2 / 4)
+    ]
