@@ -247,7 +247,8 @@ def within(sets: Sequence[str], values: Sequence[float]) -> list[float]:
     groups, found = np.array(sets), np.array(values, dtype=np.float64)
     for name in set(sets):
         found[groups == name] = rankdata(found[groups == name]) / ((groups == name).sum() + 1)
-    return found.tolist()
+    ranks: list[float] = found.tolist()
+    return ranks
 
 
 def summary(record: dict[str, Any], n_seeds: int) -> str:
