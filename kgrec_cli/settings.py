@@ -372,9 +372,8 @@ class Settings(_Strict):
                 f"seen_bias is learned by loss_type CE, found {self.loss_type}; "
                 "set seen_bias: false or loss_type: CE"
             )
-        unfit = [
-            name for name in ("kg_items", "weight_decay", "clip_grad_norm") if getattr(self, name)
-        ]
+        of_all = ("kg_items", "weight_decay", "clip_grad_norm")
+        unfit = [name for name in of_all if getattr(self, name)]
         unfit += [] if self.loss_type == "SSM" else [f"loss_type {self.loss_type}"]
         if self.learner == "sparse_adam" and unfit:
             raise ValueError(
