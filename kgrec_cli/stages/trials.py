@@ -23,8 +23,8 @@ from kgrec_cli.events import EpochDone, Note, OnEvent, Progress, ignore_event
 from kgrec_cli.runs.run_dir import choose_device, set_up_cpu
 from kgrec_cli.settings import Settings
 
-# Settings of the data are not, either: it is loaded once, for all trials.
 NOT_TUNED = ("dataset", "data_path", "checkpoint_dir", "device", "threads", "preset", "pretrain_kg")
+"""Settings that are the same for all trials; so are those of the data, which is loaded once."""
 EACH_ITS_OWN = (
     "learning_rate", "weight_decay", "dropout_prob", "hidden_dropout_prob", "seed", "epochs",
     "stopping_step", "eval_step",
