@@ -106,8 +106,8 @@ def peak_mb() -> float:
     return max(resource.getrusage(kind).ru_maxrss for kind in kinds) / 1024
 
 
-def run(command: list[str], folder: Path) -> tuple[float, float, str]:
-    """Seconds, MB and output of a process; MB is the largest of it and its children."""
+def run(command: list[str], folder: Path) -> tuple[float, float, float, str]:
+    """Seconds, those of processors, MB and output; MB of the largest of it and its children."""
     began = time.perf_counter()
     environment = os.environ | {"PYTHONPATH": str(REPO_DIR)}
     process = subprocess.Popen(
@@ -119,7 +119,8 @@ def run(command: list[str], folder: Path) -> tuple[float, float, str]:
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         raise SystemExit(f"{' '.join(command)}: exit code {process.returncode}")
-    return time.perf_counter() - began, usage.ru_maxrss / 1024, output
+    cpu_s = usage.ru_utime + usage.ru_stime
+    return time.perf_counter() - began, cpu_s, usage.ru_maxrss / 1024, output
 
 
 def measure(millions: float, folder: Path) -> dict[str, float]:
@@ -129,17 +130,18 @@ def measure(millions: float, folder: Path) -> dict[str, float]:
     figures["log_mb"] = write_log(folder / "log", n_rows) / 1e6
     command = ["-m", "kgrec_cli", "prepare", NAME, "--raw", "log", "--kg", "none", "--format"]
     command += ["parquet", "--min-user-inter", "5", "--min-item-inter", "5", "--json"]
-    figures["prepare_s"], figures["prepare_mb"], output = run(command, folder)
+    seconds, cpu_s, mb, output = run(command, folder)
+    figures |= {"prepare_s": seconds, "prepare_cpu_s": cpu_s, "prepare_mb": mb}
     counted = json.loads(output)["interactions"]
     figures |= {name: counted[name] for name in ("kept", "users", "items", "repeated_pairs")}
     shutil.rmtree(folder / "log")
     inter = folder / "dataset" / NAME / f"{NAME}.inter.parquet"
     figures["inter_mb"] = inter.stat().st_size / 1e6
     for when in ("first", "again"):
-        seconds, mb, output = run(["-m", "benchmarks.speed.large", "--steps"], folder)
+        seconds, cpu_s, mb, output = run(["-m", "benchmarks.speed.large", "--steps"], folder)
         told = json.loads(output)
         figures |= {f"{when}_{name}": value for name, value in told.items()}
-        figures |= {f"{when}_s": seconds, f"{when}_mb": mb}
+        figures |= {f"{when}_s": seconds, f"{when}_cpu_s": cpu_s, f"{when}_mb": mb}
     return {name: round(value, 3) for name, value in figures.items()}
 
 
