@@ -61,7 +61,7 @@ class Rows:
                     path = Path(folder) / f"{number}-{n_rows}.parquet"
                     cuttings[number].append(write_rows(path, cutting))
                 n_rows += table.height
-            for paths in cuttings:
+            for paths in filter(None, cuttings):  # a share may have no user
                 yield pl.concat(map(self._scan, paths)).collect()
                 for path in paths:
                     path.unlink()

@@ -200,3 +200,12 @@ def test_how_many_bad_rows_there_are_is_said_of_what_was_read(
         KgrecError, match=r"b.parquet, line 1, column user: found nothing, .*\(3 ba"
     ):
         prepare(log, tmp_path / "parts")
+
+
+def test_a_share_without_users_is_passed_over(tmp_path: Path, in_files: pytest.MonkeyPatch) -> None:
+    ids = {name: ["a"] * 40 for name in ("user_id", "item_id")}
+    table = pl.DataFrame(ids, dict.fromkeys(ids, pl.Categorical))
+    path = rows.write_rows(tmp_path / "0.parquet", table)
+    of_one_user = rows.Rows((path,), table.height, table.clear())
+    assert of_one_user.n_shares == 3
+    assert [share.height for share in of_one_user.shares()] == [40]
