@@ -326,6 +326,7 @@ def test_other_formats_of_rdf(case: Case, name: str, text: str):
     assert f"{path}: not whole" in case.failure(path, relations=("P57",))
 
 
+@pytest.mark.extras
 def test_another_format_without_triples_is_named(case: Case):
     pytest.importorskip("pyoxigraph")
     assert (
