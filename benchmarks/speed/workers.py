@@ -5,9 +5,11 @@
 
 Speed: ml-1m, GRU4Rec's default settings, the same global batches by one process and by two, in
 turn (A B A B); medians of the time of a step, and their ratio. For two it also times the sum of the
-gradients with the wait for the other process, and without it. Memory: five million invented
+gradients with the wait for the other process, and without it. To see what does not halve, one
+process alone makes steps of half the targets, and so do two at once that know nothing of each
+other. Memory: five million invented
 interactions of 100,000 users, what each of 1, 2 and 4 processes holds once it trains. `--record`
-writes `results/workers.json`. Run it alone on the machine: three minutes, 6 GB.
+writes `results/workers.json`. Run it alone on the machine: five minutes, 6 GB.
 """
 
 import argparse
@@ -39,6 +41,7 @@ from kgrec_cli.stages.train import share_out
 
 WARM_STEPS = 5
 N_SUMS = 50
+BATCH = 2048
 
 
 def resident_mib() -> float:
@@ -59,10 +62,11 @@ class Timed(EpochRunner):
         self.sums_s += time.perf_counter() - began
 
 
-def child(folder: Path, name: str, n_steps: int) -> None:
-    """Trains some steps as one of the processes; each prints a line of JSON."""
+def child(folder: Path, name: str, n_steps: int, batch_size: int, out: Path) -> None:
+    """Trains some steps as one of the processes; each writes a file of JSON."""
     torch.set_num_threads(1)
-    settings = Settings.model_validate({"dataset": name, "model": "GRU4Rec"})
+    values = {"dataset": name, "model": "GRU4Rec", "train_batch_size": batch_size}
+    settings = Settings.model_validate(values)
     cpu = torch.device("cpu")
     with join_workers() as workers:
         start_mib = resident_mib()
@@ -109,41 +113,60 @@ def child(folder: Path, name: str, n_steps: int) -> None:
             "training_mib": round(resident_mib()),
             "peak_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10),
         }
-        (folder / f"{name}-{workers.count}-{workers.number}.json").write_text(json.dumps(found))
+        out.with_name(f"{out.name}-{workers.number}.json").write_text(json.dumps(found))
 
 
-def measure(folder: Path, name: str, count: int, n_steps: int) -> list[dict[str, Any]]:
-    """What each of some processes found."""
-    more = ["--child", name, "--folder", str(folder), "--steps", str(n_steps)]
-    command = [sys.executable, "-m", "benchmarks.speed.workers", *more]
-    if count > 1:
-        command[1:1] = ["-m", "torch.distributed.run", f"--nproc-per-node={count}"]
+def measure(
+    folder: Path, name: str, count: int, n_steps: int, batch_size: int = BATCH, alone: int = 1
+) -> list[dict[str, Any]]:
+    """What each of `count` processes found that train together; `alone` such trainings at once."""
     environ = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPO_DIR)}
-    subprocess.run(command, env=environ, check=True)
-    files = [folder / f"{name}-{count}-{number}.json" for number in range(count)]
-    return [json.loads(file.read_text()) for file in files]
+    outs = [folder / f"{name}-{batch_size}-{count}-{number}" for number in range(alone)]
+    children = []
+    for out in outs:
+        more = ["--child", name, "--folder", str(folder), "--steps", str(n_steps)]
+        more += ["--batch-size", str(batch_size), "--out", str(out)]
+        command = [sys.executable, "-m", "benchmarks.speed.workers", *more]
+        if count > 1:
+            command[1:1] = ["-m", "torch.distributed.run", f"--nproc-per-node={count}"]
+        children.append(subprocess.Popen(command, env=environ))
+    codes = [process.wait() for process in children]
+    if any(codes):
+        raise SystemExit("a process failed")
+    return [
+        json.loads(out.with_name(f"{out.name}-{number}.json").read_text())
+        for out in outs
+        for number in range(count)
+    ]
 
 
 def measure_speed(folder: Path, n_pairs: int, n_steps: int) -> dict[str, Any]:
-    """One process and two in turn."""
-    found: dict[int, list[dict[str, Any]]] = {1: [], 2: []}
+    """One process, two, and one and two alone with half the targets, in turn."""
+    half = BATCH // 2
+    kinds = {
+        "one_process": (1, BATCH, 1),
+        "two_processes": (2, BATCH, 1),
+        "half_the_targets": (1, half, 1),
+        "half_the_targets_two_at_once": (1, half, 2),
+    }
+    found: dict[str, list[dict[str, Any]]] = {kind: [] for kind in kinds}
     for _ in range(n_pairs):
-        for count, rows in found.items():
-            rows += measure(folder, "ml-1m", count, n_steps)
-            print(json.dumps(rows[-count:]), flush=True)
+        for kind, (count, batch_size, alone) in kinds.items():
+            rows = measure(folder, "ml-1m", count, n_steps, batch_size, alone)
+            found[kind] += rows
+            print(kind, json.dumps(rows), flush=True)
     medians = {
-        count: {
+        kind: {
             key: statistics.median(row[key] for row in rows) for key in rows[0] if key != "process"
         }
-        for count, rows in found.items()
+        for kind, rows in found.items()
     }
-    firsts = [row for row in found[2] if row["process"] == 0]
-    pairs = zip(found[1], firsts, strict=True)
+    firsts = [row for row in found["two_processes"] if row["process"] == 0]
+    pairs = zip(found["one_process"], firsts, strict=True)
     ratios = [round(one["step_ms"] / two["step_ms"], 3) for one, two in pairs]
     return {
         "dataset": "ml-1m",
-        "one_process": medians[1],
-        "two_processes": medians[2],
+        **medians,
         "ratios": ratios,
         "median_ratio": statistics.median(ratios),
     }
@@ -152,7 +175,9 @@ def measure_speed(folder: Path, n_pairs: int, n_steps: int) -> dict[str, Any]:
 def main() -> None:
     """Measures, and prints or records."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--child")
+    parser.add_argument("--child", help=argparse.SUPPRESS)
+    parser.add_argument("--batch-size", type=int, default=BATCH, help=argparse.SUPPRESS)
+    parser.add_argument("--out", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--data", type=Path)
     parser.add_argument("--folder", type=Path, required=True)
     parser.add_argument("--pairs", type=int, default=3)
@@ -161,7 +186,7 @@ def main() -> None:
     parser.add_argument("--record", action="store_true")
     options = parser.parse_args()
     if options.child:
-        child(options.folder, options.child, options.steps)
+        child(options.folder, options.child, options.steps, options.batch_size, options.out)
         return
     out = RESULTS_DIR / "workers.json"
     result = json.loads(out.read_text()) if out.is_file() else {}

@@ -94,7 +94,8 @@ class GRU4RecKG(nn.Module):
     Args:
         settings: embedding_size D, hidden_size H and the options.
         n_items: N, padding included.
-        tables: By branch name, float32 (N, width): the vector of each item in that branch.
+        tables: By branch name, float32 (N, width): the vector of each item in that branch. Those
+            that `freeze_kg` freezes are not copied.
 
     Raises:
         ValueError: A table that has not N rows.
@@ -146,10 +147,9 @@ class GRU4RecKG(nn.Module):
                 self.item_embedding.weight[0] = 0
             if tables and settings.kg_items:
                 self.item_embedding.weight.mul_(ITEM_EMBEDDING_SCALE)
-            for name, table in tables.items():
-                self.table_of(name).weight.copy_(table)
-        for name in tables:
-            self.table_of(name).weight.requires_grad_(not settings.freeze_kg)
+        for name, table in tables.items():
+            values = table if settings.freeze_kg else table.clone()
+            self.table_of(name).weight = nn.Parameter(values, requires_grad=not settings.freeze_kg)
             if settings.kg_items:
                 nn.init.xavier_normal_(getattr(self, f"{name}_item_layer").weight)
 
@@ -317,7 +317,8 @@ def build_model(
     Args:
         settings: Sizes, dropout and seed.
         n_items: N, padding included.
-        tables: By branch name, float32 (N, width); empty for GRU4Rec.
+        tables: By branch name, float32 (N, width); empty for GRU4Rec. On a CPU a frozen one is
+            the model's own memory afterwards.
         device: Where it is to be.
     """
     torch.manual_seed(settings.seed)

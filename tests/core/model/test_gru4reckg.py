@@ -69,6 +69,16 @@ def test_initial_values() -> None:
 
 
 @pytest.mark.parametrize("freeze", [True, False])
+def test_only_a_frozen_table_is_not_copied(freeze: bool) -> None:
+    vectors = np.ones((9, 4), np.float32)
+    settings = replace(SMALL, freeze_kg=freeze)
+    model = build_model(settings, 9, {"entity": vectors}, torch.device("cpu"))
+    with torch.no_grad():
+        model.table_of("entity").weight.zero_()
+    assert (vectors == (0 if freeze else 1)).all()
+
+
+@pytest.mark.parametrize("freeze", [True, False])
 def test_freeze_kg_decides_whether_entity_vectors_learn(freeze: bool) -> None:
     model = make_model(replace(SMALL, freeze_kg=freeze))
     assert model.entity_embedding.weight.requires_grad is not freeze
