@@ -78,7 +78,7 @@ RECBOLE = {
     "clip_grad_norm.max_norm": "Largest norm of the gradients.",
     "clip_grad_norm.norm_type": "Order of the norm.",
     "eval_args.split": "{LS: valid_and_test} holds out each user's last two items; valid_only and "
-    "test_only hold out one. {RS: [0.8, 0.1, 0.1]} splits by shares.",
+    "test_only hold out one (test_only trains all epochs). {RS: [0.8, 0.1, 0.1]} splits by shares.",
     "eval_args.order": "TO, by time.",
     "eval_args.mode": "full ranks all items; uniN and popN rank the target and N sampled "
     "negatives, such as uni100. {valid: MODE, test: MODE} sets two.",

@@ -384,6 +384,17 @@ class Settings(_Strict):
         return self
 
     @property
+    def validates(self) -> bool:
+        """Whether the split has a validation part; without one all epochs are trained."""
+        how = self.eval_args.split.get("LS", "valid_and_test")
+        return how != "test_only" or self.benchmark_filename is not None
+
+    @property
+    def measured_parts(self) -> tuple[str, ...]:
+        """The parts that a run is measured on."""
+        return ("valid", "test") if self.validates else ("test",)
+
+    @property
     def drops_unlisted(self) -> bool:
         """Whether interactions of users and items without a row in `.user` or `.item` go."""
         chosen = self.filter_inter_by_user_or_item

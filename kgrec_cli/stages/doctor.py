@@ -89,7 +89,8 @@ def run_doctor(settings: Settings, folder: Path) -> Diagnosis:
     if dataset is not None:
         findings += _interactions(dataset)
         split = split_dataset(settings, dataset)
-        _try(findings, ".inter", lambda: check_targets(dataset.histories, split, validate=True))
+        check = partial(check_targets, dataset.histories, split, validate=settings.validates)
+        _try(findings, ".inter", check)
     has_kg = files.atomic_path(settings, folder, "kg").is_file()
     kg = _try(findings, ".kg", lambda: files.read_kg(settings, folder)) if has_kg else None
     has_graph = has_kg and (kg is None or not kg.is_empty())

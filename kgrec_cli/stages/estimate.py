@@ -129,11 +129,12 @@ def estimate_training(
         KgrecError: As `run_train`.
     """
     found = Estimate(folder, settings.epochs, n_seeds)
-    found.can_stop_early = not on_all_data and settings.stopping_step < settings.epochs
+    validates = settings.validates and not on_all_data
+    found.can_stop_early = validates and settings.stopping_step < settings.epochs
     ready = get_ready(settings, folder, on_all_data, warm_start, on_event)
     model = ready.make_model(settings, on_event)
     found.begin(on_event)
-    parts = () if on_all_data else PARTS
+    parts = () if on_all_data else settings.measured_parts
     times = _probe(model, ready.dataset.histories, ready.split, settings, PROBE_S, parts)
     found.epoch_s, found.validation_s, found.after_s = times
     weights = sum(weight.nbytes for weight in model.state_dict().values())
@@ -262,13 +263,14 @@ def _probe(
     """
     training, state, done = narrow(settings, TrainingSettings), TrainingState(), list[EpochDone]()
     measuring, device = narrow(settings, MeasureSettings), choose_device(settings.device)
+    validate = settings.validates and bool(parts)
     n_targets = len(splits.train_targets(histories, split))
     n_of = {part: len(part_targets(histories, split, part)) for part in PARTS}
     valid_s = after_s = 0.0
     pace, began = Pace(seconds, "epoch "), time.perf_counter()
     with suppress(Enough):
         fit(
-            model, histories, split, training, device=device, state=state, validate=bool(parts),
+            model, histories, split, training, device=device, state=state, validate=validate,
             on_epoch=lambda state, event: done.append(event), on_event=pace,
         )  # fmt: skip
     probed_s = time.perf_counter() - began
@@ -278,7 +280,7 @@ def _probe(
     if any(event.valid for event in done):
         pairs = zip(done, train_s, strict=True)
         valid_s = median(event.elapsed_s - of_it for event, of_it in pairs if event.valid)
-    elif parts:
+    elif validate:
         targets = part_targets(histories, split, "valid")
         valid_s = _time_of(
             lambda pace: validation_metrics(model, histories, targets, training, device, pace),

@@ -8,7 +8,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from kgrec_cli.core.data import splits
-from kgrec_cli.core.evaluation.measure import PARTS, Measured, merge_parts
+from kgrec_cli.core.evaluation.measure import Measured, merge_parts
 from kgrec_cli.core.evaluation.slices import TIED, popularity_groups, slice_metrics, time_groups
 from kgrec_cli.core.linking.path_metrics import ExplainedList, path_metrics
 from kgrec_cli.dataset.load import Dataset
@@ -71,7 +71,7 @@ def run_evaluate(
     )
     dataset, popularity = held_out.dataset, held_out.popularity
     measured: dict[str, Measured] = {}
-    for part in PARTS:
+    for part in settings.measured_parts:
         on_event(Note(f"ranking the {part} targets among {len(dataset.items) - 1:,} items"))
         measured[part] = held_out.measure(part, on_event)
     metrics, test = merge_parts(measured), measured["test"]

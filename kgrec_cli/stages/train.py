@@ -184,7 +184,7 @@ def get_ready(
         warm = workers.first(lambda: read_warm_start(warm_start, settings))
     dataset = load_dataset(settings, folder, on_event)
     split = _split(settings, dataset, on_all_data)
-    check_targets(dataset.histories, split, validate=not on_all_data)
+    check_targets(dataset.histories, split, validate=settings.validates and not on_all_data)
     dataset, split, workers = share_out(dataset, split, workers)
     tables = load_feature_tables(settings, dataset, folder, on_event)
     if warm is not None:
@@ -333,7 +333,7 @@ def _train(
             state=state,
             on_epoch=save,
             on_event=on_event,
-            validate=not on_all_data,
+            validate=settings.validates and not on_all_data,
             workers=workers,
         )
         training: dict[str, Any] = {
@@ -343,11 +343,11 @@ def _train(
             "train_s": round(sum(row["elapsed_s"] for row in state.history), 3),
         }
         if not on_all_data:
-            measuring = narrow(settings, MeasureSettings)
-            parts = measure_model(
-                model, histories, split, measuring, on_event=on_event, workers=workers
+            measuring, parts = narrow(settings, MeasureSettings), settings.measured_parts
+            measured = measure_model(
+                model, histories, split, measuring, parts=parts, on_event=on_event, workers=workers
             )
-            metrics = merge_parts(parts)
+            metrics = merge_parts(measured)
         if workers.number == 0:
             runs.finish_run(run_dir, model, training, metrics)
         by_part = {f"{part}/{name}": v for part in metrics for name, v in metrics[part].items()}

@@ -233,6 +233,39 @@ def test_a_final_fit_takes_settings_and_epochs_of_the_run(
     assert (wrong.exit_code, "name a run that held data out" in wrong.stderr) == (1, True)
 
 
+def test_without_a_validation_part_all_epochs_are_trained_on_all_but_the_last_event(
+    run_cli: RunCli, small_folder: Path
+) -> None:
+    """Its losses are those of a final fit on data in which nobody has a last event."""
+    inter = small_folder / "dataset" / "small" / "small.inter"
+    header, *rows = inter.read_text().splitlines()
+    of_user: dict[str, list[str]] = {}
+    for row in rows:
+        of_user.setdefault(row.split("\t")[0], []).append(row)
+    last = {max(of_one, key=lambda row: float(row.split("\t")[3])) for of_one in of_user.values()}
+    kept = [row for row in rows if row not in last]
+    less = small_folder / "dataset" / "less" / "less.inter"
+    less.parent.mkdir()
+    less.write_text("\n".join([header, *kept, ""]))
+    split = "--set=eval_args.split={LS: test_only}"
+    how = ("--model=GRU4Rec", "--epochs=4", *QUICK, "--stopping-step=1", "--json", split)
+    (one,) = json.loads(run_cli("train", "small", *how).stdout)
+    (other,) = json.loads(
+        run_cli("train", "less", "--on-all-data", "--like", one["run"], "--json").stdout
+    )
+    assert one["epochs"] == one["best_epoch"] == 4
+    assert set(one["metrics"]) == {"test", "test_masked"}
+    losses = [
+        [json.loads(row)["loss"] for row in (small_folder / run / "history.jsonl").open()]
+        for run in (one["run"], other["run"])
+    ]
+    assert losses[0] == losses[1]
+    evaluated = json.loads(run_cli("evaluate", one["run"], "--json").stdout)
+    assert "valid" not in evaluated
+    for part, values in one["metrics"].items():
+        assert evaluated[part]["ndcg@5"] == values["ndcg@5"]
+
+
 OTHER_WIDTH = ("--set", "embedding_size=5", "--set", "recbole_compat=true")
 MISTAKES = [
     (("--model", "GRU4RecKGG"), 2, "did you mean GRU4RecKG?"),
