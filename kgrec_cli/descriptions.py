@@ -93,6 +93,9 @@ KGREC_ONLY = {
     "threads": "CPU threads. Default: PyTorch's choice.",
     "recbole_compat": "Does what RecBole does wherever kgrec differs (see docs/recbole.md).",
     "hidden_dropout_prob": "Dropout on the output of the GRUs.",
+    "residual": "The vector of the last item is added to what the GRUs' states become (He et al. "
+    "2016).",
+    "similarity": "dot, or cosine: items are scored by cosines times a learned number.",
     "layer_norm": "Layer normalization of the vector that scores the items (Ba et al. 2016).",
     "seen_bias": "Adds a learned bias to the scores of items in the history. It starts at the log "
     "of how much more often than by chance the training data repeat an item.",

@@ -223,6 +223,8 @@ class Settings(_Strict):
     dropout_prob: float = Field(default=0.1, ge=0, lt=1)
     hidden_dropout_prob: float = Field(default=0.0, ge=0, lt=1)
     layer_norm: bool = False
+    residual: bool = False
+    similarity: Literal["dot", "cosine"] = "dot"
     freeze_kg: bool = True
     loss_type: Literal["CE", "BPR", "SSM"] = "CE"
     train_neg_sample_args: NegativeSampling | None = None
@@ -374,6 +376,7 @@ class Settings(_Strict):
             )
         of_all = ("kg_items", "weight_decay", "clip_grad_norm")
         unfit = [name for name in of_all if getattr(self, name)]
+        unfit += ["similarity cosine"] if self.similarity == "cosine" else []
         unfit += [] if self.loss_type == "SSM" else [f"loss_type {self.loss_type}"]
         if self.learner == "sparse_adam" and unfit:
             raise ValueError(

@@ -8,6 +8,8 @@ import asyncio
 from collections import deque
 from typing import NamedTuple
 
+import numpy as np
+
 from kgrec_cli.service.scorer import Floats, Items, Scorer
 
 MAX_ROWS = 16
@@ -68,7 +70,8 @@ class Batcher:
         try:
             starts = [scorer.start if job.start is None else job.start for job in batch]
             states = scorer.read([job.items for job in batch], starts)
-            for job, state, scores in zip(batch, states, scorer.score(states), strict=True):
+            scored = scorer.score(states, np.array([job.items[-1] for job in batch]))
+            for job, state, scores in zip(batch, states, scored, strict=True):
                 job.done.set_result((state, scores))
         except Exception as error:
             for job in batch:

@@ -36,7 +36,9 @@ class Scorer:
         from_states: [layer] float (G, H, 3H).
         dense: float (G * H, D).
         dense_bias: float (D,).
+        residual: Whether the last item's vector is added.
         norm: Weight and bias (D,) and epsilon of the layer norm; None without one.
+        scale: What cosines are multiplied by; None where scores are products.
         item_vectors: float (N, D).
         seen_bias: What is added to the scores of seen items.
         max_length: The most recent items that are read.
@@ -47,7 +49,9 @@ class Scorer:
     from_states: list[Floats]
     dense: Floats
     dense_bias: Floats
+    residual: bool
     norm: tuple[Floats, Floats, float] | None
+    scale: float | None
     item_vectors: Floats
     seen_bias: float
     max_length: int
@@ -88,14 +92,24 @@ class Scorer:
         unsorted[order] = after
         return unsorted
 
-    def score(self, states: Floats) -> Floats:
-        """The scores of all items, float (B, N), after states (B, K, G, H); -inf for padding."""
+    def score(self, states: Floats, last: Items) -> Floats:
+        """The scores of all items, float (B, N); -inf for padding.
+
+        Args:
+            states: float (B, K, G, H), after each history.
+            last: int (B,), the last item of each.
+        """
         vectors: Floats = states[:, -1].reshape(len(states), -1) @ self.dense + self.dense_bias
+        if self.residual:
+            vectors += self.item_vectors[last]
         if self.norm is not None:
             weight, bias, epsilon = self.norm
             centred = vectors - vectors.mean(axis=1, keepdims=True)
             variance: Floats = np.square(centred).mean(axis=1, keepdims=True)
             vectors = centred / np.sqrt(variance + epsilon) * weight + bias
+        if self.scale is not None:
+            lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+            vectors *= self.scale / np.maximum(lengths, 1e-12)
         scores: Floats = vectors @ self.item_vectors.T
         scores[:, 0] = -np.inf
         return scores
@@ -196,7 +210,9 @@ def build_scorer(model: GRU4RecKG, max_length: int) -> Scorer:
         ],
         dense=np.ascontiguousarray(weights["dense_layer.weight"].T),
         dense_bias=weights["dense_layer.bias"],
+        residual=model.residual,
         norm=norm,
+        scale=float(weights["score_scale"]) if "score_scale" in weights else None,
         item_vectors=np.ascontiguousarray(item_vectors),
         seen_bias=float(weights.get("seen_bias", 0.0)),
         max_length=max_length,

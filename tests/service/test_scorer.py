@@ -30,7 +30,14 @@ def random_model(**options: object) -> GRU4RecKG:
 
 
 @pytest.mark.parametrize(
-    "options", [{}, {"layer_norm": True, "kg_items": True, "seen_bias": True}, {"num_layers": 3}]
+    "options",
+    [
+        {},
+        {"layer_norm": True, "kg_items": True, "seen_bias": True},
+        {"num_layers": 3},
+        {"residual": True},
+        {"residual": True, "similarity": "cosine", "layer_norm": True, "kg_items": True},
+    ],
 )
 @pytest.mark.parametrize("n_rows", [1, 2, 3, 4, 8])
 def test_scores_are_the_models(options: dict[str, object], n_rows: int) -> None:
@@ -40,7 +47,7 @@ def test_scores_are_the_models(options: dict[str, object], n_rows: int) -> None:
         states, _ = read_histories(model, lists, max_length=50)
         expected = model.score(states).numpy()
     scorer = build_scorer(model, max_length=50)
-    scores = scorer.score(scorer.read(lists))
+    scores = scorer.score(scorer.read(lists), np.array([row[-1] for row in lists]))
     np.testing.assert_allclose(scores[:, 1:], expected[:, 1:], atol=1e-5)
     assert np.isneginf(scores[:, 0]).all()
 

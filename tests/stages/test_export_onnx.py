@@ -1,6 +1,7 @@
 """The ONNX graph beside torch: every option of the model, every length of a history."""
 
 from itertools import product
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ pytestmark = pytest.mark.extras
 N_ITEMS, MAX_LENGTH = 60, 50
 
 
-def make_model(n_layers: int, n_tables: int, **options: bool) -> GRU4RecKG:
+def make_model(n_layers: int, n_tables: int, **options: Any) -> GRU4RecKG:
     torch.manual_seed(0)
     tables = {f"table{number}": torch.randn(N_ITEMS, 5 + number) for number in range(n_tables)}
     sizes = ModelSettings(embedding_size=8, hidden_size=12, num_layers=n_layers, **options)
@@ -37,23 +38,23 @@ def torch_numbers(model: GRU4RecKG, rows: list[np.ndarray]) -> tuple[np.ndarray,
 
 
 @pytest.mark.parametrize(
-    ("n_layers", "n_tables", "layer_norm", "seen_bias", "kg_items"),
+    ("n_layers", "n_tables", "options"),
     [
-        *product((1, 2), (0, 1, 2), (False,), (False,), (False,)),
-        (1, 1, True, True, True),
-        (2, 2, True, True, True),
-        (1, 0, False, True, False),
-        (3, 1, True, False, False),
+        *product((1, 2), (0, 1, 2), ({},)),
+        (1, 1, {"layer_norm": True, "seen_bias": True, "kg_items": True}),
+        (2, 2, {"layer_norm": True, "seen_bias": True, "kg_items": True}),
+        (1, 0, {"seen_bias": True}),
+        (3, 1, {"layer_norm": True}),
+        (1, 1, {"residual": True}),
+        (1, 0, {"similarity": "cosine"}),
+        (2, 1, {"residual": True, "similarity": "cosine", "layer_norm": True, "kg_items": True}),
     ],
 )
-def test_numbers_are_those_of_torch(
-    n_layers: int, n_tables: int, layer_norm: bool, seen_bias: bool, kg_items: bool
-) -> None:
+def test_numbers_are_those_of_torch(n_layers: int, n_tables: int, options: dict[str, Any]) -> None:
     from onnxruntime import InferenceSession
 
     from kgrec_cli.stages.export.onnx_graph import build_onnx
 
-    options = {"layer_norm": layer_norm, "seen_bias": seen_bias, "kg_items": kg_items}
     model = make_model(n_layers, n_tables, **options)
     content = build_onnx(model, MAX_LENGTH, {"run": "here"}).SerializeToString()
     session = InferenceSession(content, providers=["CPUExecutionProvider"])

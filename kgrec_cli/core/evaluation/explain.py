@@ -65,9 +65,9 @@ def score_after(model: GRU4RecKG, histories: list[Items], items: Items, max_leng
     After an empty history the GRUs' states are zero. The other arguments are those of `attribute`.
     """
     device = model.item_embedding.weight.device
-    states = model.to_scoring(
-        torch.zeros(len(histories), model.dense_layer.in_features, device=device)
-    )
+    weight = model.dense_layer.weight
+    width = weight.shape[1] + model.residual * weight.shape[0]
+    states = model.to_scoring(torch.zeros(len(histories), width, device=device))
     filled = [row for row, history in enumerate(histories) if len(history)]
     if filled:
         lists = [histories[row][-max_length:] for row in filled]
@@ -89,8 +89,10 @@ def split_scores(
     - `item_gru`, `entity_gru`, ...: the columns of `dense_layer` that read this branch's state,
       times the item's embedding.
     - `bias`: the bias of `dense_layer`, times the item's embedding.
+    - `last_item` (with `residual`): the vector of the last item, times the item's embedding.
     - `layer_norm` (with that option): its learned offset, times the item's embedding. Its mean and
       its scale are linear once the state is known, so the other parts go through them each alone.
+      So they do with `similarity: cosine`, which divides all by the lengths of both vectors.
     - `kg_items` (with that option): the whole state times the projected entity vector of the item.
       What the item GRU reads of that projection is inside `item_gru`.
     - `seen_bias` (with that option): its number for items of the history, else 0.
@@ -105,6 +107,8 @@ def split_scores(
         f"{name}_gru": vector for name, vector in zip(model.branches, of_branches, strict=True)
     }
     vectors["bias"] = model.dense_layer.bias.double()
+    if model.residual:
+        vectors["last_item"] = model.item_vectors()[read[-1]].double()
     if isinstance(model.layer_norm, nn.LayerNorm):
         variance = torch.stack(list(vectors.values())).sum(0).var(correction=0)
         scale = model.layer_norm.weight.double() / (variance + model.layer_norm.eps).sqrt()
@@ -112,6 +116,10 @@ def split_scores(
         vectors["layer_norm"] = model.layer_norm.bias.double()
     chosen = torch.from_numpy(items).to(weight.device)
     embeddings = weight[chosen].double()
+    if model.score_scale is not None:
+        factor = model.score_scale.double() / torch.stack(list(vectors.values())).sum(0).norm()
+        vectors = {name: vector * factor for name, vector in vectors.items()}
+        embeddings /= model.summed_vectors()[chosen].double().norm(dim=-1, keepdim=True)
     parts = {name: embeddings @ vector for name, vector in vectors.items()}
     if any(hasattr(model, f"{name}_item_layer") for name in model.branches):
         projections = model.item_vectors()[chosen].double() - embeddings

@@ -29,6 +29,9 @@ ROWS_AT_ONCE = 512
 ITEM_EMBEDDING_SCALE = 0.1
 """What Xavier's item embeddings are multiplied by at first with `kg_items`."""
 
+COSINE_SCALE = 16.0
+"""What cosines are multiplied by at first to be scores."""
+
 
 @dataclass(frozen=True)
 class ModelSettings:
@@ -40,6 +43,8 @@ class ModelSettings:
     dropout_prob: float = 0.1
     hidden_dropout_prob: float = 0.0
     layer_norm: bool = False
+    residual: bool = False
+    similarity: str = "dot"
     freeze_kg: bool = True
     seen_bias: bool = False
     kg_items: bool = False
@@ -126,6 +131,9 @@ class GRU4RecKG(nn.Module):
         self.layer_norm = (
             nn.LayerNorm(settings.embedding_size) if settings.layer_norm else nn.Identity()
         )
+        self.residual = settings.residual
+        is_cosine = settings.similarity == "cosine"
+        self.score_scale = nn.Parameter(torch.tensor(COSINE_SCALE)) if is_cosine else None
         self.seen_bias = nn.Parameter(torch.zeros(())) if settings.seen_bias else None
         self._set_initial_values(tables, settings)
 
@@ -170,7 +178,10 @@ class GRU4RecKG(nn.Module):
         Returns:
             float (P, D), or (T, D) in their order when `mask` is given.
         """
-        states = self._fast_gru.run_grus(self._grus, self._inputs(rows.items), rows.sizes, start)
+        inputs = self._inputs(rows.items)
+        states = self._fast_gru.run_grus(self._grus, inputs, rows.sizes, start)
+        if self.residual:
+            states = torch.cat([states, inputs[0]], dim=-1)
         return self.to_scoring(states if mask is None else states[mask])
 
     def read_rows(self, rows: DenseRows, positions: Tensor) -> Tensor:
@@ -181,8 +192,9 @@ class GRU4RecKG(nn.Module):
             positions: int64 (T,), those that are wanted.
 
         Returns:
-            float (T, G * H), G the number of branches.
+            float (T, G * H), G the number of branches; with `residual` (T, G * H + D).
         """
+        last_items: list[Tensor] = []
 
         def read(branch: str, table: Tensor) -> Tensor:
             context = None
@@ -190,16 +202,27 @@ class GRU4RecKG(nn.Module):
                 with torch.no_grad():
                     context = self.emb_dropout(look_up_items(rows.context, table, None))
             vectors = self.emb_dropout(look_up_items(rows.items, table, rows.order))
+            if self.residual and branch == "item":
+                last_items.append(vectors.index_select(0, positions))
             layers = getattr(self, f"{branch}_gru_layers")
             return run_blocks(layers, rows.blocks, vectors, context).index_select(0, positions)
 
         branches = [partial(read, name, self._table(name)) for name in self.branches]
-        return torch.cat(side_by_side(branches), dim=-1)
+        return torch.cat([*side_by_side(branches), *last_items], dim=-1)
 
     def to_scoring(self, states: Tensor) -> Tensor:
-        """What items are scored by, float (..., D), from the branches' states (..., G * H)."""
-        scoring: Tensor = self.layer_norm(self.dense_layer(self.hidden_dropout(states)))
-        return scoring
+        """What items are scored by, float (..., D), from the branches' states (..., G * H).
+
+        With `residual` D numbers more: the vector of the last item, as the item GRU read it.
+        """
+        added: Tensor | float = 0.0
+        if self.residual:
+            width = self.item_embedding.embedding_dim
+            states, added = states[..., :-width], states[..., -width:]
+        scoring: Tensor = self.layer_norm(self.dense_layer(self.hidden_dropout(states)) + added)
+        if self.score_scale is None:
+            return scoring
+        return functional.normalize(scoring, dim=-1) * self.score_scale
 
     @torch.no_grad()
     def remember(self, rows: PackedRows) -> Tensor:
@@ -236,6 +259,9 @@ class GRU4RecKG(nn.Module):
                 last = gru_cpu.last_states_by_item(self._grus, inputs, rows)
             states.append(torch.cat(last[-1].unbind(), dim=-1))
         ordered = torch.cat(states)[torch.argsort(order)]
+        if self.residual:
+            last = items.gather(1, lengths[:, None] - 1)[:, 0]
+            ordered = torch.cat([ordered, self.item_vectors()[last]], dim=-1)
         return self.to_scoring(ordered)
 
     @torch.no_grad()
@@ -281,7 +307,13 @@ class GRU4RecKG(nn.Module):
         """What the item GRU reads and items are scored by, float (N, D).
 
         The item embeddings; with `kg_items` plus a learned projection of each pre-trained vector.
+        With `similarity: cosine` all have length 1.
         """
+        vectors = self.summed_vectors()
+        return vectors if self.score_scale is None else functional.normalize(vectors, dim=-1)
+
+    def summed_vectors(self) -> Tensor:
+        """As `item_vectors`, of any length."""
         vectors: Tensor = self.item_embedding.weight
         for name in self.branches:
             to_items = getattr(self, f"{name}_item_layer", None)

@@ -34,6 +34,8 @@ def why_alone(settings: TrainingSettings, model: GRU4RecKG) -> str:
         "clip_grad_norm": settings.clip_grad_norm is not None,
         "ema_decay": settings.ema_decay > 0,
         "seen_bias": model.seen_bias is not None,
+        "residual": model.residual,
+        "similarity": model.score_scale is not None,
         "enable_amp": settings.enable_amp,
         "eval_args": settings.eval_args.mode_of("valid") != "full",
     }

@@ -67,14 +67,21 @@ def build_onnx(model: GRU4RecKG, max_length: int, metadata: dict[str, str]) -> o
     dense = model.dense_layer
     weights = [graph.constant("dense_weight", _array(dense.weight))]
     weights.append(graph.constant("dense_bias", _array(dense.bias)))
+    state = graph.add("Gemm", both, *weights, transB=1)
+    if model.residual:
+        one = graph.constant("one_int32", np.int32(1))
+        place = graph.add("Unsqueeze", graph.add("Sub", lengths, one), "axis")
+        last = graph.add("Squeeze", graph.add("GatherElements", items, place, axis=1), "axis")
+        state = graph.add("Add", state, graph.add("Gather", item_vectors, last))
     norm = model.layer_norm
     if isinstance(norm, torch.nn.LayerNorm):
-        state = graph.add("Gemm", both, *weights, transB=1)
         weights = [graph.constant("norm_weight", _array(norm.weight))]
         weights.append(graph.constant("norm_bias", _array(norm.bias)))
-        graph.add("LayerNormalization", state, *weights, name="state", epsilon=norm.eps)
-    else:
-        graph.add("Gemm", both, *weights, name="state", transB=1)
+        state = graph.add("LayerNormalization", state, *weights, epsilon=norm.eps)
+    if model.score_scale is not None:
+        scale = graph.constant("score_scale", _array(model.score_scale))
+        state = graph.add("Mul", graph.add("LpNormalization", state, axis=1, p=2), scale)
+    graph.add("Identity", state, name="state")
     no_padding = np.zeros(len(model.item_embedding.weight), dtype=np.float32)
     no_padding[0] = -np.inf
     scoring = ["state", item_vectors, graph.constant("no_padding", no_padding)]

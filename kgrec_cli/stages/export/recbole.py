@@ -44,8 +44,8 @@ def run_export(run_dir: Path, folder: Path, out_path: Path, *, on_event: OnEvent
     a mapping that RecBole's `Config(config_dict=...)` takes.
 
     Raises:
-        KgrecError: A run with seen_bias, kg_items or layer_norm, with further feature files, or
-            with vectors of another width than `embedding_size`; a missing `.kg`.
+        KgrecError: A run with seen_bias, kg_items, layer_norm, residual or cosines, with further
+            feature files, or with vectors of another width than `embedding_size`; a missing `.kg`.
     """
     trained = load_recommender(run_dir, folder, device="cpu")
     settings, tokens = trained.settings, trained.items.tokens
@@ -74,7 +74,9 @@ def run_export(run_dir: Path, folder: Path, out_path: Path, *, on_event: OnEvent
 
 def _check_model(trained: Recommender) -> None:
     model, settings = trained.model, trained.settings
-    options = [name for name in ("seen_bias", "kg_items", "layer_norm") if getattr(settings, name)]
+    names = ("seen_bias", "kg_items", "layer_norm", "residual")
+    options = [name for name in names if getattr(settings, name)]
+    options += ["similarity: cosine"] if settings.similarity == "cosine" else []
     if options:
         raise KgrecError(
             f"{trained.run_dir}: trained with {', '.join(options)}, which RecBole does not have"

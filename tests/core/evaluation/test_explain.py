@@ -39,14 +39,17 @@ def scores_of(model: GRU4RecKG, history: np.ndarray) -> np.ndarray:
         (1, {"layer_norm": True}),
         (1, {"kg_items": True}),
         (2, {"layer_norm": True, "kg_items": True, "seen_bias": True, "num_layers": 2}),
+        (1, {"residual": True}),
+        (1, {"residual": True, "layer_norm": True, "kg_items": True, "similarity": "cosine"}),
     ],
 )
 def test_the_parts_of_a_score_sum_to_it(n_tables: int, options: dict[str, bool]) -> None:
     model = build(n_tables, **options)
     why = attribute(model, HISTORY, ITEMS, MAX_LENGTH)
     grus = ["item_gru", "entity_gru", "genres_gru"][: n_tables + 1]
+    last = ["last_item"] if options.get("residual") else []
     named = [name for name in ("layer_norm", "kg_items", "seen_bias") if options.get(name)]
-    assert list(why.parts) == [*grus, "bias", *named]
+    assert list(why.parts) == [*grus, "bias", *last, *named]
     np.testing.assert_allclose(why.scores, scores_of(model, HISTORY), rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(sum(why.parts.values()), why.scores, rtol=1e-5, atol=1e-6)
     assert all(np.abs(part).max() > 1e-3 for part in why.parts.values())

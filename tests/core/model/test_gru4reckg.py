@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 import pytest
@@ -94,8 +95,11 @@ def test_a_position_depends_on_nothing_behind_it() -> None:
 
 @pytest.mark.parametrize("kg", [True, False])
 @pytest.mark.parametrize("n_items", [9, 500])
-def test_encode_is_forward_at_the_last_items(n_items: int, kg: bool) -> None:
-    one_layer = replace(SMALL, num_layers=1)
+@pytest.mark.parametrize("options", [{}, {"residual": True, "similarity": "cosine"}])
+def test_encode_is_forward_at_the_last_items(
+    n_items: int, kg: bool, options: dict[str, Any]
+) -> None:
+    one_layer = replace(SMALL, num_layers=1, **options)
     model = make_model(one_layer, n_items, kg).eval()
     rng = np.random.default_rng(0)
     rows = [rng.integers(0, 9, rng.integers(1, 12)) for _ in range(30)]
@@ -270,6 +274,40 @@ def test_layer_norm_brings_scoring_vectors_to_one_mean_and_length() -> None:
     with torch.no_grad():
         model.layer_norm.weight.fill_(3.0)
     torch.testing.assert_close(model(rows), 3 * expected)
+
+
+def test_residual_adds_the_vector_of_the_item_that_was_read() -> None:
+    settings = replace(SMALL, residual=True)
+    model, plain = make_model(settings).eval(), make_model().eval()
+    plain.load_state_dict(model.state_dict())
+    rows = PackedRows(torch.tensor([1, 2, 3, 4]), (2, 2))
+    expected = plain(rows) + model.item_embedding(rows.items)
+    torch.testing.assert_close(model(rows), expected)
+    items, lengths = torch.tensor([[1, 3], [2, 0]]), torch.tensor([2, 1])
+    torch.testing.assert_close(model.encode(items, lengths), expected[[2, 1]].detach())
+
+
+def test_cosines_ignore_lengths() -> None:
+    """Scores are cosines times the learned number, the padding's zero; longer vectors change
+    nothing."""
+    model = make_model(replace(SMALL, similarity="cosine")).eval()
+    plain = make_model().eval()
+    plain.load_state_dict(model.state_dict(), strict=False)
+    with torch.no_grad():
+        plain.item_embedding.weight.copy_(
+            torch.nn.functional.normalize(plain.item_embedding.weight)
+        )
+        model.score_scale.fill_(5.0)
+    items, lengths = torch.tensor([[1, 3], [2, 4]]), torch.tensor([2, 2])
+    state = plain.encode(items, lengths)
+    cosines = torch.nn.functional.cosine_similarity(
+        state[:, None], plain.item_embedding.weight[None], dim=-1
+    )
+    scores = model.score(model.encode(items, lengths))
+    torch.testing.assert_close(scores, 5 * cosines)
+    with torch.no_grad():
+        model.item_embedding.weight.mul_(torch.arange(1.0, 10.0)[:, None])
+    torch.testing.assert_close(model.score(model.encode(items, lengths)), scores)
 
 
 def test_hidden_dropout_drops_states_in_training_alone() -> None:
