@@ -190,6 +190,8 @@ def _sizes(weights: Mapping[str, Tensor], path: Path) -> dict[str, Any]:
         "seen_bias": False,
         "kg_items": False,
         "layer_norm": False,
+        "residual": False,
+        "similarity": "dot",
         "num_layers": sum(name.startswith("item_gru_layers.weight_hh_l") for name in tensors),
     }
 

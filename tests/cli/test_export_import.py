@@ -100,6 +100,7 @@ def test_items_that_recbole_drops_are_left_out(
     kgrecs_own = (
         "device", "threads", "preset", "recbole_compat", "train_batching", "pretrain_kg",
         "seen_bias", "kg_items", "layer_norm", "shuffle_ties", "hidden_dropout_prob", "ema_decay",
+        "residual", "similarity",
     )  # fmt: skip
     assert not {*kgrecs_own, "data_path", "checkpoint_dir"} & set(config)
     assert {"epochs", "learning_rate", "loss_type", "seed"} < set(config)
@@ -156,11 +157,17 @@ def test_further_branches_cannot_be_exported(run_cli: RunCli, linked: Path) -> N
     assert "its branches are item, entity, text; RecBole's GRU4RecKG has item and" in result.stderr
 
 
-@pytest.mark.parametrize("name", ["seen_bias", "kg_items", "layer_norm"])
+@pytest.mark.parametrize(
+    ("name", "setting"),
+    [
+        *((name, f"{name}=true") for name in ("seen_bias", "kg_items", "layer_norm", "residual")),
+        ("similarity: cosine", "similarity=cosine"),
+    ],
+)
 def test_what_recbole_does_not_have_cannot_be_exported(
-    run_cli: RunCli, linked: Path, name: str
+    run_cli: RunCli, linked: Path, name: str, setting: str
 ) -> None:
-    assert run_cli("train", "--epochs", "1", *QUICK, f"--set={name}=true").exit_code == 0
+    assert run_cli("train", "--epochs", "1", *QUICK, f"--set={setting}").exit_code == 0
     result = run_cli("export")
     assert result.exit_code == 1
     assert f"trained with {name}, which RecBole does not have" in result.stderr
@@ -191,8 +198,14 @@ def test_the_checkpoints_settings_are_the_runs(run_cli: RunCli, linked: Path) ->
     assert (config["data_path"], config["seed"]) == ("dataset", 7)
 
 
-@pytest.mark.parametrize("line", ["seen_bias: true", "kg_items: true", "layer_norm: true",
-                                  "preset: best"])  # fmt: skip
+@pytest.mark.parametrize(
+    "line",
+    [
+        *(f"{name}: true" for name in ("seen_bias", "kg_items", "layer_norm", "residual")),
+        "similarity: cosine",
+        "preset: best",
+    ],
+)
 def test_the_folders_options_that_recbole_does_not_have_are_off(
     run_cli: RunCli, linked: Path, line: str
 ) -> None:
@@ -201,8 +214,8 @@ def test_the_folders_options_that_recbole_does_not_have_are_off(
     result = run_cli("import", "recbole.pth", "--json")
     assert result.exit_code == 0, result.stderr
     config = yaml.safe_load((Path(json.loads(result.stdout)["run"]) / "config.yaml").read_text())
-    names = ("preset", "seen_bias", "kg_items", "layer_norm")
-    assert [config[name] for name in names] == [None, False, False, False]
+    names = ("preset", "seen_bias", "kg_items", "layer_norm", "residual", "similarity")
+    assert [config[name] for name in names] == [None, False, False, False, False, "dot"]
 
 
 @pytest.mark.parametrize(
