@@ -16,7 +16,8 @@ from pydantic import BaseModel
 
 from kgrec_cli.descriptions import DESCRIPTIONS, KGREC_ONLY
 from kgrec_cli.recbole_keys import IGNORED, REFUSED, RENEWED
-from kgrec_cli.settings import BLOCKS, PRESETS, SSM_NEGATIVES, NegativeSampling, Settings
+from kgrec_cli.setting_blocks import BLOCKS, NegativeSampling
+from kgrec_cli.settings import PRESETS, SSM_NEGATIVES, Settings
 
 DOCS_DIR = Path(__file__).parent
 PACKAGE_DIR = DOCS_DIR.parent / "kgrec_cli"

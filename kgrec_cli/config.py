@@ -20,7 +20,8 @@ from pydantic import ValidationError
 from kgrec_cli.bounded_yaml import MAX_DEPTH, parse_yaml, read_yaml, yaml_problem
 from kgrec_cli.errors import KgrecError, UsageError, nearest, shorten, unknown_name
 from kgrec_cli.recbole_keys import IGNORED, OTHER_NAMES, REFUSED, RENEWED, OnNote, translate
-from kgrec_cli.settings import BLOCKS, PretrainKGSettings, Settings, with_preset
+from kgrec_cli.setting_blocks import BLOCKS, PretrainKGSettings
+from kgrec_cli.settings import Settings, with_preset
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance

@@ -10,7 +10,8 @@ from kgrec_cli.config import build_settings, parse_assignments, resolve_settings
 from kgrec_cli.descriptions import DESCRIPTIONS, KGREC_ONLY, RECBOLE
 from kgrec_cli.errors import KgrecError, UsageError, nearest
 from kgrec_cli.recbole_keys import IGNORED, REFUSED
-from kgrec_cli.settings import BLOCKS, LIST_METRICS, METRICS, PRESETS, Settings
+from kgrec_cli.setting_blocks import BLOCKS, LIST_METRICS, METRICS
+from kgrec_cli.settings import PRESETS, Settings
 
 
 def test_later_sources_win(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ from kgrec_cli.core.kg.fit import fit_kg
 from kgrec_cli.core.kg.holdout import rank_held_out, summarise_ranks
 from kgrec_cli.core.kg.methods import Ints, KGModel, scorers
 from kgrec_cli.formats.files import read_json, write_json
-from kgrec_cli.settings import PretrainKGSettings
+from kgrec_cli.setting_blocks import PretrainKGSettings
 
 SETS = ("fb15k-237", "wn18rr")
 METHODS = ("TransE", "ComplEx", "DistMult", "RotatE", "TransH")

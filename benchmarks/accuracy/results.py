@@ -51,7 +51,7 @@ from kgrec_cli.events import ignore_event
 from kgrec_cli.runs.held_out import evaluation_settings, load_held_out
 from kgrec_cli.runs.run_dir import is_finished
 from kgrec_cli.runs.run_files import MODEL
-from kgrec_cli.settings import METRICS
+from kgrec_cli.setting_blocks import METRICS
 
 VIEWS = (MASKED, ALL)
 METRIC, CUTOFF = "NDCG", 10

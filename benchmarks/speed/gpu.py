@@ -45,7 +45,8 @@ from kgrec_cli.dataset.load import Dataset, load_dataset, split_dataset
 from kgrec_cli.errors import Stopped
 from kgrec_cli.events import Progress, ignore_event
 from kgrec_cli.runs.run_dir import set_up_cpu
-from kgrec_cli.settings import PretrainKGSettings, Settings
+from kgrec_cli.setting_blocks import PretrainKGSettings
+from kgrec_cli.settings import Settings
 from kgrec_cli.stages.prepare.starter_files import REFERENCE_HYPER_TEST
 from kgrec_cli.stages.tune import run_tune
 

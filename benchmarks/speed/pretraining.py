@@ -29,7 +29,7 @@ from kgrec_cli.core.kg.holdout import hold_out, rank_held_out, summarise_ranks
 from kgrec_cli.core.kg.methods import Ints
 from kgrec_cli.formats.atomic import read_atomic
 from kgrec_cli.runs.run_dir import keep_freed_memory
-from kgrec_cli.settings import PretrainKGSettings
+from kgrec_cli.setting_blocks import PretrainKGSettings
 from kgrec_cli.stages.kg_triples import encode_triples
 from kgrec_cli.stages.pretrain_kg import HELD_OUT_AT_MOST, HELD_OUT_SHARE
 

@@ -16,7 +16,8 @@ from kgrec_cli.errors import KgrecError, UsageError
 from kgrec_cli.events import OnEvent, ignore_event
 from kgrec_cli.runs.recommender import Recommender, load_recommender
 from kgrec_cli.runs.run_files import read_run_settings
-from kgrec_cli.settings import LIST_METRICS, METRICS, Settings
+from kgrec_cli.setting_blocks import LIST_METRICS, METRICS
+from kgrec_cli.settings import Settings
 
 MEASURING = ("topk", "metrics", "eval_args", "eval_batch_size", "data_path")
 

@@ -23,7 +23,7 @@ from kgrec_cli.events import Note, OnEvent, Warn
 from kgrec_cli.runs.held_out import HeldOut, evaluation_settings, load_held_out
 from kgrec_cli.runs.recommender import Recommender
 from kgrec_cli.runs.run_files import read_run_settings
-from kgrec_cli.settings import METRICS
+from kgrec_cli.setting_blocks import METRICS
 from kgrec_cli.stages.export.recbole import LOCAL_SETTINGS
 
 VIEWS = ("test", "test_masked")

@@ -13,7 +13,8 @@ from kgrec_cli.errors import KgrecError
 from kgrec_cli.events import Note, OnEvent, Warn
 from kgrec_cli.formats.raw.knowledge_graph import read_raw_triples
 from kgrec_cli.runs.run_dir import set_up_cpu
-from kgrec_cli.settings import PretrainKGSettings, Settings
+from kgrec_cli.setting_blocks import PretrainKGSettings
+from kgrec_cli.settings import Settings
 
 
 def read_graph(

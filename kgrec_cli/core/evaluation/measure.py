@@ -23,7 +23,7 @@ from kgrec_cli.core.evaluation.ranking import (
 from kgrec_cli.core.model.gru4reckg import GRU4RecKG
 from kgrec_cli.core.workers import ALONE, Workers
 from kgrec_cli.events import OnEvent, Progress, Warn, ignore_event
-from kgrec_cli.settings import LIST_METRICS, METRICS, EvalArgs
+from kgrec_cli.setting_blocks import LIST_METRICS, METRICS, EvalArgs
 
 PARTS = ("valid", "test")
 

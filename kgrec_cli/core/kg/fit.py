@@ -34,7 +34,7 @@ from kgrec_cli.core.kg.steps import (
 from kgrec_cli.core.kg.transe_gpu import GPUTransE
 from kgrec_cli.core.stored_tensors import find_misfit, find_optimizer_misfit
 from kgrec_cli.errors import KgrecError
-from kgrec_cli.settings import PretrainKGSettings
+from kgrec_cli.setting_blocks import PretrainKGSettings
 
 NEGATIVES, SHARED_NEGATIVES = 16, 512  # defaults: per triple; per batch where shared
 GREW = 2.0  # times the loss of untrained vectors: no training that learns ends so high

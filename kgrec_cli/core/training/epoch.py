@@ -27,7 +27,7 @@ from kgrec_cli.core.training.losses import (
 from kgrec_cli.core.workers import ALONE, Workers
 from kgrec_cli.errors import KgrecError
 from kgrec_cli.events import OnEvent, Progress
-from kgrec_cli.settings import GradientNorm, NegativeSampling
+from kgrec_cli.setting_blocks import GradientNorm, NegativeSampling
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import torch
 from kgrec_cli.core.kg.fit import KGState, falling_rate, fit_kg
 from kgrec_cli.core.kg.methods import entity_vectors, scorers
 from kgrec_cli.errors import KgrecError
-from kgrec_cli.settings import PretrainKGSettings
+from kgrec_cli.setting_blocks import PretrainKGSettings
 
 CPU = torch.device("cpu")
 

@@ -10,7 +10,7 @@ from torch.nn.functional import cross_entropy
 from kgrec_cli.core.kg.fit import fit_kg
 from kgrec_cli.core.kg.methods import build_factory, build_kg_model, entity_vectors
 from kgrec_cli.core.kg.steps import N3, batch_loss, distance_cross_entropy, set_up_steps
-from kgrec_cli.settings import PretrainKGSettings
+from kgrec_cli.setting_blocks import PretrainKGSettings
 
 
 def written_out(places, answers, others, answer_ids, other_ids):

@@ -20,7 +20,8 @@ from kgrec_cli.core.training.fit import (
 )
 from kgrec_cli.errors import KgrecError
 from kgrec_cli.runs.run_dir import choose_device
-from kgrec_cli.settings import NegativeSampling, Settings
+from kgrec_cli.setting_blocks import NegativeSampling
+from kgrec_cli.settings import Settings
 from tests.core.data.test_histories import make_histories
 
 CPU = torch.device("cpu")
