@@ -38,9 +38,18 @@ PRESETS: dict[str, dict[str, Any]] = {
         "kg_items": True,
         "ema_decay": 0.999,
         "stopping_step": 20,
-    }
+    },
+    "sparse": {
+        "residual": True,
+        "similarity": "cosine",
+        "layer_norm": True,
+        "ema_decay": 0.999,
+        "loss_type": "SSM",
+        "dropout_prob": 0.5,
+        "learning_rate": 0.002,
+    },
 }
-"""Values of each preset: those that did best in the study of docs/studies/2026-11-accuracy.md."""
+"""Values of each preset: `best` did best on films, `sparse` on Beauty (docs/results.md)."""
 
 RECBOLE_DEFAULTS = {
     "train_batching": "prefix",

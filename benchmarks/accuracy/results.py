@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.accuracy.plans import ALL, BASELINES, MASKED, PLANS, POPULARITY, Plan, Step
+from benchmarks.accuracy.plans import ALL, MASKED, PLANS, POPULARITY, Plan, Step
 from benchmarks.accuracy.rivals import recbole_score, train_rival
 from benchmarks.accuracy.study import prepare
 from benchmarks.accuracy.trainings import COMMIT, train_all
@@ -221,10 +221,10 @@ def load_events(plan: Plan, folder: Path) -> Events:
     return Events(dataset, split, popularity, narrow(settings, MeasureSettings))
 
 
-def baseline_rows(events: Events) -> dict[str, tuple[Seeds, Row]]:
+def baseline_rows(plan: Plan, events: Events) -> dict[str, tuple[Seeds, Row]]:
     """The baselines of `kgrec evaluate`."""
     rows, histories = {}, events.dataset.histories
-    for name, key in BASELINES.items():
+    for name, key in plan.baselines.items():
         baseline = measure_baseline(
             key, histories, events.split, events.measuring, events.popularity, lambda *_: None
         )
@@ -266,7 +266,7 @@ def measure_all(plan_name: str, folder: Path) -> Results:
     """Measures all rows that are there."""
     plan = PLANS[plan_name]
     events = load_events(plan, folder)
-    rows = baseline_rows(events)
+    rows = baseline_rows(plan, events)
     for name in plan.rivals:
         told = sorted(path.parent for path in (folder / "recbole" / name).glob("*/told/fit.json"))
         if told:

@@ -11,6 +11,7 @@ FOLDER/SET.json.
 """
 
 import argparse
+import gzip
 import json
 import shutil
 from pathlib import Path
@@ -42,6 +43,9 @@ LARGE = [
     "dropout_prob=0.3",
 ]
 SETS = ("ml-100k", "ml-1m", "ml-latest-small")
+BEAUTY = ["--raw", "beauty.tsv", "--user-col", "user", "--item-col", "item", "--time-col", "none",
+          "--kg", "none"]  # fmt: skip
+"""The options of `kgrec prepare` for what `write_beauty` writes."""
 METHODS = ("RotatE", "ComplEx", "DistMult")
 
 
@@ -107,7 +111,12 @@ ROWS = {
 def prepare(name: str, data: Path, folder: Path) -> None:
     """The data set of a name (ml-100k, ml-100k-metadata, ...) and its entity vectors."""
     dataset_dir = folder / "dataset" / name
-    if (dataset_dir / f"{name}.ent_feature").is_file():
+    made_last = "prepare.json" if name == "beauty" else f"{name}.ent_feature"
+    if (dataset_dir / made_last).is_file():
+        return
+    if name == "beauty":
+        write_beauty(data, folder)
+        kgrec(folder, "prepare", name, *BEAUTY)
         return
     (base,) = (base for base in SETS if name.startswith(base))
     freebase, dbpedia = data / "freebase", data / "ml-1m-dbpedia"
@@ -150,6 +159,14 @@ def prepare(name: str, data: Path, folder: Path) -> None:
         method = variant if variant in METHODS else method
     if not (dataset_dir / f"{name}.ent_feature").is_file():
         kgrec(folder, "pretrain-kg", "--dataset", name, "--threads", "2", "--method", method)
+
+
+def write_beauty(data: Path, folder: Path) -> None:
+    """beauty.tsv in the folder, unless it is there: events in the order of their file."""
+    path = folder / "beauty.tsv"
+    if not path.is_file():
+        text = gzip.decompress((data / "beauty" / "beauty.txt.gz").read_bytes()).decode()
+        path.write_text("user\titem\n" + text.replace(" ", "\t"))
 
 
 def vary(source: Path, target: Path, variant: str) -> None:

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import REPO_DIR
+from benchmarks.accuracy.study import BEAUTY, write_beauty
 from benchmarks.record import RESULTS_DIR, machine_words, package_commit
 
 RESULTS = RESULTS_DIR / "estimate.json"
@@ -56,8 +57,7 @@ RAW: dict[str, list[str]] = {
     "ml-latest-small": ["--raw={data}/ml-latest-small", "--kg=metadata"],
     "ml-1m": ["--raw={data}/ml-1m/interactions_ordered.tsv.gz", "--items={data}/ml-1m/movies.dat",
               "--time-col=position", "--kg=metadata"],
-    "beauty": ["--raw=beauty.tsv", "--user-col=user", "--item-col=item", "--time-col=none",
-               "--kg=none"],
+    "beauty": BEAUTY,
 }  # fmt: skip
 
 
@@ -85,9 +85,7 @@ def prepare(folder: Path, data: Path) -> None:
     """The data sets that are not there yet."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "small.test").write_text(SPACE)
-    if not (folder / "beauty.tsv").is_file():
-        text = gzip.decompress((data / "beauty" / "beauty.txt.gz").read_bytes()).decode()
-        (folder / "beauty.tsv").write_text("user\titem\n" + text.replace(" ", "\t"))
+    write_beauty(data, folder)
     for name, options in RAW.items():
         if not (folder / "dataset" / name / f"{name}.inter").is_file():
             filled = [option.format(data=data) for option in options]
