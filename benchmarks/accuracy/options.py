@@ -1,6 +1,6 @@
 """`kgrec` with an option that it does not have, so that the study can measure what it is worth.
 
-    python -m benchmarks.accuracy.options cosines train --dataset ml-100k --preset best
+    python -m benchmarks.accuracy.options "vectors scaled" train --dataset ml-100k --preset best
 
 `benchmarks.accuracy.study` trains its rows of such options by this command, from FOLDER.
 """
@@ -8,10 +8,9 @@
 import sys
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from kgrec_cli.cli import main as run_kgrec
@@ -20,40 +19,6 @@ from kgrec_cli.core.model.gru4reckg import GRU4RecKG, ModelSettings, SeenItems
 from kgrec_cli.core.training import epoch
 
 Tables = Mapping[str, Tensor] | None
-
-
-class Cosines(GRU4RecKG):
-    """Scores by the cosine over a learned temperature, 0.1 at first.
-
-    The plain model once it is given a plain one's weights: so `kgrec compare` takes runs of both.
-    """
-
-    def __init__(self, settings: ModelSettings, n_items: int, tables: Tables = None) -> None:
-        super().__init__(settings, n_items, tables)
-        self.sharpness = nn.Parameter(torch.tensor(10.0))
-
-    def load_state_dict(self, state_dict: Mapping[str, Any], *options: Any, **named: Any) -> Any:
-        """As of the parent."""
-        if "sharpness" not in state_dict:
-            del self.sharpness
-            self.__class__ = GRU4RecKG  # type: ignore[assignment]
-        return GRU4RecKG.load_state_dict(self, state_dict, *options, **named)
-
-    def forward(self, *read: Any) -> Tensor:
-        """As of the parent."""
-        return functional.normalize(super().forward(*read), dim=-1) * self.sharpness
-
-    @torch.no_grad()
-    def encode(self, items: Tensor, lengths: Tensor) -> Tensor:
-        """As of the parent."""
-        return functional.normalize(super().encode(items, lengths), dim=-1) * self.sharpness
-
-    def item_vectors(self) -> Tensor:
-        """As of the parent."""
-        return functional.normalize(super().item_vectors(), dim=-1)
-
-    def _table(self, branch: str) -> Tensor:
-        return super().item_vectors() if branch == "item" else super()._table(branch)
 
 
 class Scaled(GRU4RecKG):
@@ -133,7 +98,6 @@ def bpr_max(
 
 
 MODELS: dict[str, type[GRU4RecKG]] = {
-    "cosines": Cosines,
     "vectors scaled": Scaled,
     "unlinked items the mean": UnlinkedMean,
     "unlinked items learned": UnlinkedLearned,

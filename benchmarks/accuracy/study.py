@@ -95,6 +95,7 @@ ROWS = {
     "best, histories of 200": Row("", [*BEST, "MAX_ITEM_LIST_LENGTH=200"]),
     "best, one direction": Row("-one-direction", BEST),
     **{f"best, {method}": Row(f"-{method}", BEST) for method in METHODS},
+    "best, cosines": Row("", [*BEST, "similarity=cosine"]),
     **{f"best, {option}": Row("", BEST, option) for option in [*MODELS, *LOSSES]},
     "no KG, best, no layer norm": Row("", ["model=GRU4Rec", *BEST, *NO_LAYER_NORM]),
     "best, no layer norm": Row("", [*BEST, *NO_LAYER_NORM]),

@@ -47,15 +47,17 @@ class Ranking:
 def score_by(
     model: GRU4RecKG, histories: Histories, *, max_length: int, device: torch.device
 ) -> Score:
-    """The scores that a model gives after reading each target's prefix."""
+    """The scores that a model gives after reading each target's prefix; its weights now."""
+    with torch.inference_mode():
+        vectors = model.item_vectors()
 
     def score(targets: Ints) -> Tensor:
         items, lengths = prefixes(histories, targets, max_length)
         states = model.encode(
-            torch.from_numpy(items).to(device), torch.from_numpy(lengths).to(device)
+            torch.from_numpy(items).to(device), torch.from_numpy(lengths).to(device), vectors
         )
-        has_bias = model.seen_bias is not None
-        return model.score(states, seen_items(histories, targets, device) if has_bias else None)
+        seen = None if model.seen_bias is None else seen_items(histories, targets, device)
+        return model.score(states, seen, vectors)
 
     return score
 
@@ -82,6 +84,7 @@ def rank_targets(
     topk: int = 0,
     eval_batch_size: int = 4096,
     candidates: Tensor | None = None,
+    masked: bool = True,
     on_chunk: Callable[[int], None] = lambda n_done: None,
     workers: Workers = ALONE,
 ) -> Ranking:
@@ -100,6 +103,7 @@ def rank_targets(
         eval_batch_size: Targets a chunk at most.
         candidates: int64 (n, M), the items beside the target to rank it among; an item that stands
             twice counts once. None for all items.
+        masked: Whether to rank with the seen items masked as well; else both views are one.
         on_chunk: Called after each chunk with the number of targets that are ranked.
         workers: The processes with a shard each; all get the ranking of all targets.
 
@@ -125,9 +129,11 @@ def rank_targets(
             among.scatter_(1, others, scores.gather(1, others))
             scores = among.scatter_(1, wanted[:, None], target_scores)
         places, top = (scores >= target_scores).sum(1), _top_items(scores, topk)
-        scores[seen_items(histories, chosen, scores.device)] = -torch.inf
-        scores.scatter_(1, wanted[:, None], target_scores)
-        places_masked, top_masked = (scores >= target_scores).sum(1), _top_items(scores, topk)
+        places_masked, top_masked = places, top
+        if masked:
+            scores[seen_items(histories, chosen, scores.device)] = -torch.inf
+            scores.scatter_(1, wanted[:, None], target_scores)
+            places_masked, top_masked = (scores >= target_scores).sum(1), _top_items(scores, topk)
         chunks.append(
             Ranking(
                 places.cpu().numpy(),

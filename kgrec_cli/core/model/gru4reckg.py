@@ -225,20 +225,21 @@ class GRU4RecKG(nn.Module):
         return functional.normalize(scoring, dim=-1) * self.score_scale
 
     @torch.no_grad()
-    def remember(self, rows: PackedRows) -> Tensor:
+    def remember(self, rows: PackedRows, vectors: Tensor | None = None) -> Tensor:
         """The GRUs' states after each row, for rows that go on: float (layers, branches, B, H)."""
         states: Tensor = self._fast_gru.last_states(
-            self._grus, self._inputs(rows.items), rows.sizes
+            self._grus, self._inputs(rows.items, vectors), rows.sizes
         )
         return states
 
     @torch.no_grad()
-    def encode(self, items: Tensor, lengths: Tensor) -> Tensor:
+    def encode(self, items: Tensor, lengths: Tensor, vectors: Tensor | None = None) -> Tensor:
         """The state after the last item of each row, without gradients.
 
         Args:
             items: int (B, L), zeros behind.
             lengths: int64 (B,), at least 1.
+            vectors: `item_vectors`, where they are at hand.
 
         Returns:
             float (B, D).
@@ -246,22 +247,25 @@ class GRU4RecKG(nn.Module):
         if not items.is_cpu:
             return self.encode_rows(items, lengths)
         order = torch.argsort(lengths, descending=True, stable=True)
+        vectors = self.item_vectors() if vectors is None else vectors
         inputs = None
         if self._pays_by_item(int(lengths.sum())):
             pairs = zip(self.branches, self._grus, strict=True)
-            inputs = [gru_cpu.inputs_by_item(layers, self._table(name)) for name, layers in pairs]
+            inputs = [
+                gru_cpu.inputs_by_item(gru, self._table(name, vectors)) for name, gru in pairs
+            ]
         states = []
         for chosen in torch.split(order, ROWS_AT_ONCE):
             rows = pack(items[chosen], lengths[chosen])
             if inputs is None:
-                last = self.remember(rows)
+                last = self.remember(rows, vectors)
             else:
                 last = gru_cpu.last_states_by_item(self._grus, inputs, rows)
             states.append(torch.cat(last[-1].unbind(), dim=-1))
         ordered = torch.cat(states)[torch.argsort(order)]
         if self.residual:
             last = items.gather(1, lengths[:, None] - 1)[:, 0]
-            ordered = torch.cat([ordered, self.item_vectors()[last]], dim=-1)
+            ordered = torch.cat([ordered, vectors[last]], dim=-1)
         return self.to_scoring(ordered)
 
     @torch.no_grad()
@@ -289,19 +293,21 @@ class GRU4RecKG(nn.Module):
     def _grus(self) -> list[nn.GRU]:
         return [getattr(self, f"{name}_gru_layers") for name in self.branches]
 
-    def _table(self, branch: str) -> Tensor:
+    def _table(self, branch: str, vectors: Tensor | None = None) -> Tensor:
         """What a branch reads for every item, float (N, width)."""
-        return self.item_vectors() if branch == "item" else self.table_of(branch).weight
+        if branch != "item":
+            return self.table_of(branch).weight
+        return self.item_vectors() if vectors is None else vectors
 
-    def _inputs(self, items: Tensor) -> list[Tensor]:
+    def _inputs(self, items: Tensor, vectors: Tensor | None = None) -> list[Tensor]:
         """What each branch reads for the items (P,): float (P, width)."""
-        vectors = [
+        read = [
             functional.embedding(
-                items, self._table(name), padding_idx=0, sparse=self.table_of(name).sparse
+                items, self._table(name, vectors), padding_idx=0, sparse=self.table_of(name).sparse
             )
             for name in self.branches
         ]
-        return [self.emb_dropout(of_branch) for of_branch in vectors]
+        return [self.emb_dropout(of_branch) for of_branch in read]
 
     def item_vectors(self) -> Tensor:
         """What the item GRU reads and items are scored by, float (N, D).
@@ -321,15 +327,18 @@ class GRU4RecKG(nn.Module):
                 vectors = vectors + to_items(self.table_of(name).weight)
         return vectors
 
-    def score(self, states: Tensor, seen: SeenItems | None = None) -> Tensor:
+    def score(
+        self, states: Tensor, seen: SeenItems | None = None, vectors: Tensor | None = None
+    ) -> Tensor:
         """Scores of all items, float (B, N), for states (B, D). Column 0 is the padding's.
 
         Args:
             states: What `encode` gave.
             seen: The items of each row's history, whose scores get `seen_bias`, once even if an
                 item repeats. None for none.
+            vectors: `item_vectors`, where they are at hand.
         """
-        scores = states @ self.item_vectors().T
+        scores = states @ (self.item_vectors() if vectors is None else vectors).T
         if self.seen_bias is None or seen is None:
             return scores
         return add_once(scores, seen, self.seen_bias)

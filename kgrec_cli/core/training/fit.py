@@ -257,6 +257,7 @@ def validation_metrics(
         candidates=draw_candidates(
             settings.eval_args.mode_of("valid"), histories, targets, n_items, settings.seed, workers
         ),
+        masked=False,
         on_chunk=lambda n_done: on_event(
             Progress("validation", n_done, len(targets), "ranked", passing=True)
         ),

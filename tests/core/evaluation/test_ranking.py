@@ -48,11 +48,13 @@ def test_ranks_and_lists_equal_brute_force(seed: int, n_items: int, topk: int) -
 
 def test_equal_scores_count_against_the_target() -> None:
     histories = make_histories([1, 2], [2, 3])
-    found = rank_targets(
-        lambda chunk: torch.zeros(len(chunk), 5), histories, np.array([1, 3]), n_items=5
-    )
-    assert found.ranks.tolist() == [4, 4]
-    assert found.ranks_masked.tolist() == [3, 3]
+    for masked in (True, False):
+        found = rank_targets(
+            lambda chunk: torch.zeros(len(chunk), 5), histories, np.array([1, 3]), n_items=5,
+            masked=masked,
+        )  # fmt: skip
+        assert found.ranks.tolist() == [4, 4]
+        assert found.ranks_masked.tolist() == ([3, 3] if masked else [4, 4])
 
 
 def test_a_target_is_ranked_among_its_candidates_alone() -> None:
