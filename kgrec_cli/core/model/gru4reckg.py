@@ -166,7 +166,11 @@ class GRU4RecKG(nn.Module):
         return cast(nn.Embedding, getattr(self, f"{branch}_embedding"))
 
     def forward(
-        self, rows: PackedRows, mask: Tensor | None = None, start: Tensor | None = None
+        self,
+        rows: PackedRows,
+        mask: Tensor | None = None,
+        start: Tensor | None = None,
+        vectors: Tensor | None = None,
     ) -> Tensor:
         """The state after each position, or after the chosen ones.
 
@@ -174,11 +178,12 @@ class GRU4RecKG(nn.Module):
             rows: Rows of item ids, P positions.
             mask: bool (P,), True at the T positions wanted; None for all.
             start: What `remember` gave for the rows; None when nothing was read before.
+            vectors: `item_vectors`, where they are at hand.
 
         Returns:
             float (P, D), or (T, D) in their order when `mask` is given.
         """
-        inputs = self._inputs(rows.items)
+        inputs = self._inputs(rows.items, vectors)
         states = self._fast_gru.run_grus(self._grus, inputs, rows.sizes, start)
         if self.residual:
             states = torch.cat([states, inputs[0]], dim=-1)

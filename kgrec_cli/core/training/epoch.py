@@ -171,7 +171,8 @@ class EpochRunner:
             if self.settings.loss_type == "SSM":
                 self.drawn = self.shared_negatives.draw(generator)
             for chunk in batch.chunks:
-                loss = self.loss(chunk, self.start(chunk), generator)
+                vectors = self.model.item_vectors()
+                loss = self.loss(chunk, vectors, generator)
                 n_targets = np.count_nonzero(chunk.targets)
                 if n_targets < batch.n_targets:
                     loss = loss * (n_targets / batch.n_targets)
@@ -214,23 +215,22 @@ class EpochRunner:
             borders=self.borders,
         )  # fmt: skip
 
-    def start(self, chunk: Chunk) -> Tensor | None:
+    def start(self, chunk: Chunk, vectors: Tensor) -> Tensor | None:
         """The states that a chunk's rows begin with: those after what they read before it."""
         if chunk.context is None:
             return None
-        states = self.model.remember(chunk.context)
+        states = self.model.remember(chunk.context, vectors)
         n_layers, n_branches, _, hidden = states.shape
         start = states.new_zeros(n_layers, n_branches, chunk.rows.sizes[0], hidden)
         start[:, :, torch.from_numpy(chunk.context_of)] = states
         return start
 
-    def loss(self, chunk: Chunk, start: Tensor | None, generator: torch.Generator) -> Tensor:
-        """The mean loss over the targets of a chunk."""
+    def loss(self, chunk: Chunk, weight: Tensor, generator: torch.Generator) -> Tensor:
+        """The mean loss over the targets of a chunk, `weight` being the model's item vectors."""
         wanted = torch.from_numpy(chunk.targets)
         mask = None if chunk.targets.all() else wanted > 0
-        states = self.model(chunk.rows, mask, start)
+        states = self.model(chunk.rows, mask, self.start(chunk, weight), weight)
         targets = (wanted if mask is None else wanted[mask]).long()
-        weight = self.model.item_vectors()
         if self.settings.loss_type == "CE":
             places = chunk.places if mask is None else chunk.places[chunk.targets > 0]
             seen, bias = self.seen_items(places + 1), self.model.seen_bias
