@@ -45,7 +45,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "layer_norm": True,
         "ema_decay": 0.999,
         "loss_type": "SSM",
-        "embedding_size": 128,
+        "embedding_size": 256,
         "dropout_prob": 0.5,
         "learning_rate": 0.002,
     },
