@@ -266,7 +266,6 @@ class Settings(Strict):
             )
         of_all = ("kg_items", "weight_decay", "clip_grad_norm")
         unfit = [name for name in of_all if getattr(self, name)]
-        unfit += ["similarity cosine"] if self.similarity == "cosine" else []
         unfit += [] if self.loss_type == "SSM" else [f"loss_type {self.loss_type}"]
         if self.learner == "sparse_adam" and unfit:
             raise ValueError(

@@ -178,7 +178,7 @@ class GRU4RecKG(nn.Module):
             rows: Rows of item ids, P positions.
             mask: bool (P,), True at the T positions wanted; None for all.
             start: What `remember` gave for the rows; None when nothing was read before.
-            vectors: `item_vectors`, where they are at hand.
+            vectors: `summed_vectors`, where they are at hand.
 
         Returns:
             float (P, D), or (T, D) in their order when `mask` is given.
@@ -306,12 +306,13 @@ class GRU4RecKG(nn.Module):
 
     def _inputs(self, items: Tensor, vectors: Tensor | None = None) -> list[Tensor]:
         """What each branch reads for the items (P,): float (P, width)."""
+        tables = {name: self.table_of(name).weight for name in self.branches}
+        tables["item"] = self.summed_vectors() if vectors is None else vectors
         read = [
-            functional.embedding(
-                items, self._table(name, vectors), padding_idx=0, sparse=self.table_of(name).sparse
-            )
-            for name in self.branches
+            functional.embedding(items, table, padding_idx=0, sparse=self.table_of(name).sparse)
+            for name, table in tables.items()
         ]
+        read[0] = self.finished(read[0])
         return [self.emb_dropout(of_branch) for of_branch in read]
 
     def item_vectors(self) -> Tensor:
@@ -320,7 +321,10 @@ class GRU4RecKG(nn.Module):
         The item embeddings; with `kg_items` plus a learned projection of each pre-trained vector.
         With `similarity: cosine` all have length 1.
         """
-        vectors = self.summed_vectors()
+        return self.finished(self.summed_vectors())
+
+    def finished(self, vectors: Tensor) -> Tensor:
+        """Rows of `summed_vectors` as rows of `item_vectors`; those of `item_vectors` stay."""
         return vectors if self.score_scale is None else functional.normalize(vectors, dim=-1)
 
     def summed_vectors(self) -> Tensor:

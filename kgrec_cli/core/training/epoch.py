@@ -171,8 +171,7 @@ class EpochRunner:
             if self.settings.loss_type == "SSM":
                 self.drawn = self.shared_negatives.draw(generator)
             for chunk in batch.chunks:
-                vectors = self.model.item_vectors()
-                loss = self.loss(chunk, vectors, generator)
+                loss = self.loss(chunk, self.model.summed_vectors(), generator)
                 n_targets = np.count_nonzero(chunk.targets)
                 if n_targets < batch.n_targets:
                     loss = loss * (n_targets / batch.n_targets)
@@ -225,20 +224,26 @@ class EpochRunner:
         start[:, :, torch.from_numpy(chunk.context_of)] = states
         return start
 
-    def loss(self, chunk: Chunk, weight: Tensor, generator: torch.Generator) -> Tensor:
-        """The mean loss over the targets of a chunk, `weight` being the model's item vectors."""
+    def loss(self, chunk: Chunk, vectors: Tensor, generator: torch.Generator) -> Tensor:
+        """The mean loss over the targets of a chunk, by the model's `summed_vectors`."""
         wanted = torch.from_numpy(chunk.targets)
         mask = None if chunk.targets.all() else wanted > 0
-        states = self.model(chunk.rows, mask, self.start(chunk, weight), weight)
+        states = self.model(chunk.rows, mask, self.start(chunk, vectors), vectors)
         targets = (wanted if mask is None else wanted[mask]).long()
+        if self.settings.loss_type == "SSM":
+            return sampled_softmax_in_chunks(
+                states,
+                vectors,
+                targets,
+                *self.drawn,
+                finish=self.model.finished,
+                sparse=self.model.item_embedding.sparse,
+            )
+        weight = self.model.finished(vectors)
         if self.settings.loss_type == "CE":
             places = chunk.places if mask is None else chunk.places[chunk.targets > 0]
             seen, bias = self.seen_items(places + 1), self.model.seen_bias
             return cross_entropy_in_chunks(states, weight, targets, seen, bias)
-        if self.settings.loss_type == "SSM":
-            return sampled_softmax_in_chunks(
-                states, weight, targets, *self.drawn, sparse=self.model.item_embedding.sparse
-            )
         return bpr(states, weight, targets, self.sample_negatives(targets, generator=generator))
 
     def seen_items(self, targets: Ints) -> SeenItems | None:

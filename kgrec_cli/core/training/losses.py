@@ -5,6 +5,7 @@ Each softmax loss is written as defined, and again in chunks, which is fast on a
 Letters: T targets, D embedding size, N items including the padding.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -260,15 +261,21 @@ def sampled_softmax(
 
 
 def gather_sampled(
-    item_weight: Tensor, targets: Tensor, negatives: Tensor, *, sparse: bool = False
+    item_weight: Tensor,
+    targets: Tensor,
+    negatives: Tensor,
+    *,
+    finish: Callable[[Tensor], Tensor] = lambda vectors: vectors,
+    sparse: bool = False,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """The vectors that `sampled_softmax` compares.
+    """The vectors that `sampled_softmax` compares; `finish` makes them of the rows.
 
     Returns:
         float (T, D), the targets'; float (n, D), the negatives'; int64 (T,), 1 + the place of the
         row's target among the negatives, 0 when it is not among them.
     """
-    vectors = functional.embedding(torch.cat([targets, negatives]), item_weight, sparse=sparse)
+    rows = functional.embedding(torch.cat([targets, negatives]), item_weight, sparse=sparse)
+    vectors = finish(rows)
     places = torch.searchsorted(negatives, targets).clamp(max=len(negatives) - 1)
     hits = torch.where(negatives[places] == targets, places + 1, 0)
     return vectors[: len(targets)], vectors[len(targets) :], hits
@@ -281,11 +288,17 @@ def sampled_softmax_in_chunks(
     negatives: Tensor,
     log_q: Tensor,
     *,
+    finish: Callable[[Tensor], Tensor] = lambda vectors: vectors,
     sparse: bool = False,
     chunk_rows: int | None = None,
 ) -> Tensor:
-    """As `sampled_softmax`, fast on a CPU as `cross_entropy_in_chunks` is."""
-    wanted, others, hits = gather_sampled(item_weight, targets, negatives, sparse=sparse)
+    """As `sampled_softmax`, fast on a CPU as `cross_entropy_in_chunks` is.
+
+    `finish` makes vectors of the rows of `item_weight` that are taken.
+    """
+    wanted, others, hits = gather_sampled(
+        item_weight, targets, negatives, finish=finish, sparse=sparse
+    )
     rows = chunk_rows or max(MIN_ROWS, CHUNK_SCORES // (len(others) + 1))
     loss: Tensor = _ChunkedSampledSoftmax.apply(states, wanted, others, log_q, hits, rows)  # type: ignore[no-untyped-call]
     return loss

@@ -100,7 +100,7 @@ def test_encode_is_forward_at_the_last_items(
     n_items: int, kg: bool, options: dict[str, Any]
 ) -> None:
     one_layer = replace(SMALL, num_layers=1, **options)
-    model = make_model(one_layer, n_items, kg).eval()
+    model = make_model(one_layer, n_items, kg).double().eval()
     rng = np.random.default_rng(0)
     rows = [rng.integers(0, 9, rng.integers(1, 12)) for _ in range(30)]
     items = torch.nn.utils.rnn.pad_sequence([torch.from_numpy(row) for row in rows], True)

@@ -58,6 +58,10 @@ CASES: dict[str, dict[str, Any]] = {
     "all items sampled": {"loss_type": "SSM", "train_neg_sample_args": {"sample_num": 500}},
     "two layers": {"num_layers": 2, "MAX_ITEM_LIST_LENGTH": 7},
     "residual, cosine": {"residual": True, "similarity": "cosine", "MAX_ITEM_LIST_LENGTH": 7},
+    "sampled softmax of cosines": {
+        "residual": True, "similarity": "cosine", "loss_type": "SSM",
+        "train_neg_sample_args": {"sample_num": 12},
+    },
     "seen items": {"seen_bias": True, "MAX_ITEM_LIST_LENGTH": 7},
     "seen items, prefix": {
         "seen_bias": True, "MAX_ITEM_LIST_LENGTH": 7, "train_batching": "prefix",

@@ -42,7 +42,14 @@ def test_the_rows_of_a_gradient_get_the_step_of_torchs_sparse_adam() -> None:
     torch.testing.assert_close(state["exp_avg_sq"], theirs.state[like]["exp_avg_sq"])
 
 
-@pytest.mark.parametrize("more", [{}, {"model": "GRU4RecKG", "freeze_kg": False}])
+@pytest.mark.parametrize(
+    "more",
+    [
+        {},
+        {"model": "GRU4RecKG", "freeze_kg": False},
+        {"residual": True, "similarity": "cosine"},
+    ],
+)
 def test_with_all_items_among_the_negatives_it_trains_as_adam_does(more: dict) -> None:
     """All items are read at every step then; an entity table would be read in part, so one user."""
     changes = {**SSM, **more, "epochs": 4}
