@@ -88,7 +88,7 @@ RECBOLE = {
 """Settings under RecBole's names."""
 
 KGREC_ONLY = {
-    "preset": "best: what did best in our study of films; sparse: for many items with few "
+    "preset": "best: what did best in our study of films. sparse: for many items with few "
     "interactions each. Settings of your own override them.",
     "device": "auto, cpu, cuda or cuda:N.",
     "threads": "CPU threads. Default: PyTorch's choice.",
