@@ -45,4 +45,4 @@ def test_waiting_requests_are_bounded(served, monkeypatch: pytest.MonkeyPatch) -
     for row, (state, scores) in zip(rows, answers[:40], strict=False):
         alone = served.scorer.read([row])
         np.testing.assert_allclose(state, alone[0], atol=1e-6)
-        np.testing.assert_allclose(scores, served.scorer.score(alone)[0], atol=1e-5)
+        np.testing.assert_allclose(scores, served.scorer.score(alone, row[-1:])[0], atol=1e-5)
