@@ -11,7 +11,6 @@ FOLDER/SET.json.
 """
 
 import argparse
-import gzip
 import json
 import shutil
 from pathlib import Path
@@ -23,6 +22,7 @@ import polars as pl
 
 from benchmarks.accuracy.options import LOSSES, MODELS
 from benchmarks.accuracy.trainings import kgrec, train_all
+from benchmarks.beauty import BEAUTY, write_beauty
 from kgrec_cli.core.linking.oddities import same_relations
 from kgrec_cli.formats.atomic import read_atomic, write_atomic
 from kgrec_cli.runs.run_dir import is_finished
@@ -43,9 +43,6 @@ LARGE = [
     "dropout_prob=0.3",
 ]
 SETS = ("ml-100k", "ml-1m", "ml-latest-small")
-BEAUTY = ["--raw", "beauty.tsv", "--user-col", "user", "--item-col", "item", "--time-col", "none",
-          "--kg", "none"]  # fmt: skip
-"""The options of `kgrec prepare` for what `write_beauty` writes."""
 METHODS = ("RotatE", "ComplEx", "DistMult")
 
 
@@ -160,14 +157,6 @@ def prepare(name: str, data: Path, folder: Path) -> None:
         method = variant if variant in METHODS else method
     if not (dataset_dir / f"{name}.ent_feature").is_file():
         kgrec(folder, "pretrain-kg", "--dataset", name, "--threads", "2", "--method", method)
-
-
-def write_beauty(data: Path, folder: Path) -> None:
-    """beauty.tsv in the folder, unless it is there: events in the order of their file."""
-    path = folder / "beauty.tsv"
-    if not path.is_file():
-        text = gzip.decompress((data / "beauty" / "beauty.txt.gz").read_bytes()).decode()
-        path.write_text("user\titem\n" + text.replace(" ", "\t"))
 
 
 def vary(source: Path, target: Path, variant: str) -> None:

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import REPO_DIR
-from benchmarks.accuracy.study import BEAUTY, write_beauty
+from benchmarks.beauty import BEAUTY, write_beauty
 from benchmarks.record import RESULTS_DIR, machine_words, package_commit
 
 RESULTS = RESULTS_DIR / "estimate.json"
