@@ -115,9 +115,11 @@ def rank_targets(
         2 * 4 * len(targets) * topk, f"lists of {topk:,} items for {len(targets):,} targets"
     )
     rows = chunk_size(n_items, eval_batch_size)
-    chunks: list[Ranking] = []
+    # Filled in place: small arrays kept between chunks would split the heap, which then grows.
+    ranks, ranks_masked = (np.zeros(len(targets), np.int64) for _ in range(2))
+    top_items, top_items_masked = (np.zeros((len(targets), topk), np.int32) for _ in range(2))
     for begin in range(0, len(targets), rows):
-        chosen = targets[begin : begin + rows]
+        chosen, here = targets[begin : begin + rows], slice(begin, begin + rows)
         scores = score(chosen).float()
         check_finite(scores)
         scores[:, 0] = -torch.inf
@@ -134,20 +136,10 @@ def rank_targets(
             scores[seen_items(histories, chosen, scores.device)] = -torch.inf
             scores.scatter_(1, wanted[:, None], target_scores)
             places_masked, top_masked = (scores >= target_scores).sum(1), _top_items(scores, topk)
-        chunks.append(
-            Ranking(
-                places.cpu().numpy(),
-                places_masked.cpu().numpy(),
-                top.cpu().numpy().astype(np.int32),
-                top_masked.cpu().numpy().astype(np.int32),
-            )
-        )
+        ranks[here], ranks_masked[here] = places.cpu().numpy(), places_masked.cpu().numpy()
+        top_items[here], top_items_masked[here] = top.cpu().numpy(), top_masked.cpu().numpy()
         on_chunk(begin + len(chosen))
-    if not chunks:
-        empty, no_lists = np.zeros(0, np.int64), np.zeros((0, topk), np.int32)
-        chunks = [Ranking(empty, empty, no_lists, no_lists)]
-    names = ("ranks", "ranks_masked", "top_items", "top_items_masked")
-    own = (np.concatenate([getattr(chunk, name) for chunk in chunks]) for name in names)
+    own = ranks, ranks_masked, top_items, top_items_masked
     return Ranking(*(np.concatenate(workers.parts(values)) for values in own))
 
 
