@@ -68,6 +68,8 @@ class Plan(NamedTuple):
 
 
 LEAVE_ONE_OUT = "leave-one-out"
+LAST_TENTH = "the last tenth of each user's events test, the tenth before validates"
+BY_USER = {"split": {"RS": [0.8, 0.1, 0.1]}}
 TEMPORAL = "one moment for all users: 80 % of the events train, 10 % validate, 10 % test"
 BY_TIME = {"split": {"RS": [0.8, 0.1, 0.1]}, "group_by": "none"}
 OURS = {
@@ -94,7 +96,7 @@ TO_BASELINES = [
 METADATA = "preset best, metadata graph"
 
 
-def _controls() -> Plan:
+def _controls(protocol: str, settings: dict[str, Any]) -> Plan:
     """Is a gain the graph's, or that of more parameters? The same branch on random vectors.
 
     Vectors of zeros `kgrec train` refuses: nothing can be learned of them.
@@ -105,7 +107,7 @@ def _controls() -> Plan:
     controls = {**plain, **drawn}
     steps = [Step(f"metadata, less {name}", METADATA, name) for name in controls]
     rows = {**controls, METADATA: Trained(best)}
-    return Plan("ml-latest-small-metadata", LEAVE_ONE_OUT, rows, {}, steps, {"epochs": 30})
+    return Plan("ml-latest-small-metadata", protocol, rows, {}, steps, {"epochs": 30, **settings})
 
 
 def _temporal(dataset: str) -> Plan:
@@ -135,6 +137,7 @@ PLANS = {
     ]),
     "ml-100k-temporal": _temporal("ml-100k"),
     "ml-latest-small-temporal": _temporal("ml-latest-small-metadata"),
-    "ml-latest-small-controls": _controls(),
+    "ml-latest-small-controls": _controls(LEAVE_ONE_OUT, {}),
+    "ml-latest-small-tenth": _controls(LAST_TENTH, {"eval_args": BY_USER}),
     "beauty": _beauty(),
 }  # fmt: skip
