@@ -106,6 +106,7 @@ def _controls(protocol: str, settings: dict[str, Any]) -> Plan:
     plain = {BEST_PLAIN: Trained([*best, *PLAIN])}
     controls = {**plain, **drawn}
     steps = [Step(f"metadata, less {name}", METADATA, name) for name in controls]
+    steps += [Step(f"{name}, less no graph", name, BEST_PLAIN) for name in drawn]
     rows = {**controls, METADATA: Trained(best)}
     return Plan("ml-latest-small-metadata", protocol, rows, {}, steps, {"epochs": 30, **settings})
 
@@ -132,8 +133,11 @@ def _beauty() -> Plan:
 
 
 PLANS = {
-    "ml-100k": Plan("ml-100k", LEAVE_ONE_OUT, OURS, RIVALS, STEPS + TO_BASELINES + [
-        Step(f"the preset, less {name}", BEST, name) for name in RIVALS
+    "ml-100k": Plan("ml-100k", LEAVE_ONE_OUT, OURS, {}, STEPS + TO_BASELINES),
+    "ml-100k-rivals": Plan("ml-100k", LEAVE_ONE_OUT, OURS, RIVALS, [
+        Step(f"{words}, less {name}", row, name)
+        for name in RIVALS
+        for words, row in (("the preset", BEST), ("the preset without a graph", BEST_PLAIN))
     ]),
     "ml-100k-temporal": _temporal("ml-100k"),
     "ml-latest-small-temporal": _temporal("ml-latest-small-metadata"),

@@ -6,7 +6,7 @@
 
 DATA as for `benchmarks.accuracy.link_check`. `plans.py` says what each plan trains and compares.
 Each of our runs is a plain `kgrec train` on one thread, 2 to 5 minutes of one core; RecBole's
-models take 100 to 260 CPU-seconds an epoch. What is there already is kept, and a training of ours
+models take 55 to 250 CPU-seconds an epoch. What is there already is kept, and a training of ours
 that was stopped goes on; `--table` trains nothing. All that is there is measured, by one evaluator:
 RecBole's models as the scores that they give. Intervals draw users and seeds
 (`kgrec_cli.core.evaluation.bootstrap`); p is corrected for all differences of the file (Holm).
@@ -235,7 +235,9 @@ def baseline_rows(plan: Plan, events: Events) -> dict[str, tuple[Seeds, Row]]:
     return rows
 
 
-def rival_row(name: str, told_dirs: list[Path], events: Events) -> tuple[Seeds, Row]:
+def rival_row(
+    name: str, plan_name: str, told_dirs: list[Path], events: Events
+) -> tuple[Seeds, Row]:
     """A row that RecBole trained, ranked by kgrec."""
     found, remarks = None, []
     for told_dir in told_dirs:
@@ -255,7 +257,7 @@ def rival_row(name: str, told_dirs: list[Path], events: Events) -> tuple[Seeds, 
         found,
         numbers,
         system=f"RecBole {recbole_version()}",
-        command=f"{COMMAND.format('ml-100k')} --recbole {' '.join(map(str, numbers))}",
+        command=f"{COMMAND.format(plan_name)} --recbole {' '.join(map(str, numbers))}",
         commit=None,
         date=f"{date.fromtimestamp(max(each.stat().st_mtime for each in told_dirs))}",
         remark="; ".join(remarks),
@@ -270,7 +272,7 @@ def measure_all(plan_name: str, folder: Path) -> Results:
     for name in plan.rivals:
         told = sorted(path.parent for path in (folder / "recbole" / name).glob("*/told/fit.json"))
         if told:
-            rows[name] = rival_row(name, told, events)
+            rows[name] = rival_row(name, plan_name, told, events)
     for name in plan.trained:
         if runs := finished_runs(folder, plan_name, name):
             rows[name] = trained_row(name, plan, runs, folder)

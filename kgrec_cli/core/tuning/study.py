@@ -194,7 +194,7 @@ def open_study(
             damaged or was made with something else.
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    storage = None
+    storage, is_open = None, False
     where = re.sub(r"/.*@", "/***@", storage_url)  # a password stays unseen
     try:
         address = make_url(storage_url)
@@ -226,6 +226,7 @@ def open_study(
                     f"{where}: the study is damaged ({shorten(_reason(error))}); restore its "
                     "database, or remove it to search anew"
                 ) from error
+            is_open = True
             with _beating(study, worker):
                 yield shared
     except ArgumentError as error:
@@ -234,9 +235,9 @@ def open_study(
             "postgresql://user@host/name"
         ) from error
     except (StorageInternalError, SQLAlchemyError) as error:
-        raise KgrecError(
-            f"{where}: the study's database failed ({_reason(error)}); finished trials stay in it"
-        ) from error
+        failed = f"{where}: {'the' if is_open else 'cannot open the'} study's database"
+        told = " failed ({}); finished trials stay in it" if is_open else " ({})"
+        raise KgrecError(failed + told.format(_reason(error))) from error
     finally:
         if storage is not None:
             storage.remove_session()

@@ -176,20 +176,22 @@ def _detect(
 ) -> RawTable:
     """How a file is laid out. What its columns hold corrects what was taken for a header.
 
-    A first line of which a field stands below again is a row ("e1 knows e2", "e1 knows e3"), unless
-    it names all columns; a name of weights above numbers makes a header ("item1,item2,weight").
+    A first line of which a field stands below again, or which is the only one, is a row ("e1 knows
+    e2", "e1 knows e3"), unless it names all columns; a name of weights above numbers makes a header
+    ("item1,item2,weight").
     `also` has further keys of `columns.COLUMN_NAMES` that tell a header.
     """
     kinds = [_KINDS[name] for name in names]
     table = detect_table(file, what, [*kinds, *also], if_unsure=False)
-    if table.separator is None or not table.sample:
+    if table.separator is None:
         return table
     if table.has_header:
-        columns = zip(table.names, zip(*table.sample, strict=True), strict=True)
+        columns = zip(table.names, zip(*table.sample, strict=True), strict=False)
         is_named = len(known_columns(kinds, table.names)) >= min(len(kinds), len(table.names))
-        if is_named or not any(name in values for name, values in columns):
-            return table
-        return without_header(table)
+        is_row = not table.sample or any(name in values for name, values in columns)
+        return without_header(table) if is_row and not is_named else table
+    if not table.sample:
+        return table
     first, *rest = table.sample
     below = zip(*rest, strict=True)
     if any(_WEIGHT.fullmatch(t) and _are_numbers(v) for t, v in zip(first, below, strict=False)):

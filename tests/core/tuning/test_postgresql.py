@@ -44,7 +44,7 @@ def test_several_processes_and_one_is_killed(url: str, tmp_path: Path) -> None:
 
 def test_no_server_is_one_line() -> None:
     address = "postgresql://me:secret@localhost:9/none"
-    with pytest.raises(KgrecError, match="the study's database failed") as caught:
+    with pytest.raises(KgrecError, match="cannot open the study's database") as caught:
         search(GRID, Visits(), storage_url=address)
     assert "secret" not in str(caught.value)
     assert "\n" not in str(caught.value)

@@ -99,7 +99,7 @@ def test_a_database_that_is_none(tmp_path):
 
 
 def test_a_folder_that_is_missing(tmp_path):
-    with pytest.raises(KgrecError, match="unable to open database file"):
+    with pytest.raises(KgrecError, match="cannot open the study"):
         search(GRID, Visits(), storage_url=file_url(tmp_path / "nowhere"))
 
 

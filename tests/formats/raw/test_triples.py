@@ -139,6 +139,11 @@ def test_a_row_is_no_header_when_its_fields_stand_below_again(tmp_path: Path) ->
     assert rows_of(tmp_path / "x", "h\tr\tt\na\tr\tb\n") == [("a", "r", "b")]
 
 
+def test_the_only_line_is_a_row_unless_it_names_all_columns(tmp_path: Path) -> None:
+    assert rows_of(tmp_path / "one.tsv", "e1\tknows\te2\n") == [("e1", "knows", "e2")]
+    assert "holds no triples" in error_of(tmp_path / "names.csv", "head,relation,tail\n")
+
+
 @pytest.mark.parametrize(
     "content",
     [
