@@ -1,6 +1,7 @@
 """The triples of a `.kg` as ids, and of files beside it: what `pretrain-kg` trains on and ranks."""
 
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
@@ -17,10 +18,16 @@ from kgrec_cli.setting_blocks import PretrainKGSettings
 from kgrec_cli.settings import Settings
 
 
-def read_graph(
-    settings: Settings, folder: Path
-) -> tuple[PretrainKGSettings, int, tuple[Vocabulary, Vocabulary, Ints]]:
-    """What is trained with, the width of the vectors, and entities, relations and triples.
+class Graph(NamedTuple):
+    """Entities, relations, and triples of their ids from 0, int64 (n, 3), no row twice."""
+
+    entities: Vocabulary
+    relations: Vocabulary
+    triples: Ints
+
+
+def read_graph(settings: Settings, folder: Path) -> tuple[PretrainKGSettings, int, Graph]:
+    """What is trained with, the width of the vectors, and the graph.
 
     Raises:
         KgrecError: A missing or malformed `.kg`, a method that cannot be used, too little memory.
@@ -34,15 +41,15 @@ def read_graph(
     if table.is_empty():
         cure = "give a graph to `kgrec prepare NAME --kg FILE --links FILE`"
         raise KgrecError(f"{atomic_path(settings, folder, 'kg')}: no triples; {cure}")
-    encoded = encode_triples(table)
-    n_entities = len(encoded[0]) - 1
+    graph = encode_triples(table)
+    n_entities = len(graph.entities) - 1
     # The vectors, their gradients and Adam's two moments.
     check_memory(4 * 4 * n_entities * width, f"{n_entities:,} entity vectors of width {width:,}")
-    return settings.pretrain_kg.model_copy(update=update), width, encoded
+    return settings.pretrain_kg.model_copy(update=update), width, graph
 
 
-def encode_triples(table: pl.DataFrame) -> tuple[Vocabulary, Vocabulary, Ints]:
-    """Entities, relations, and int64 (n, 3) triples of ids from 0, no row twice.
+def encode_triples(table: pl.DataFrame) -> Graph:
+    """The graph of a table.
 
     Args:
         table: String columns head_id, relation_id, tail_id.
@@ -50,7 +57,7 @@ def encode_triples(table: pl.DataFrame) -> tuple[Vocabulary, Vocabulary, Ints]:
     table = table.unique(maintain_order=True)
     entities = build_vocabulary(pl.concat([table["head_id"], table["tail_id"].alias("head_id")]))
     relations = build_vocabulary(table["relation_id"])
-    return entities, relations, _encode(table, entities, relations)
+    return Graph(entities, relations, _encode(table, entities, relations))
 
 
 def _encode(table: pl.DataFrame, entities: Vocabulary, relations: Vocabulary) -> Ints:
