@@ -259,10 +259,10 @@ class Settings(Strict):
                 "loss_type CE compares with every item and takes no train_neg_sample_args "
                 "(older: neg_sampling); remove it or set loss_type: BPR (or SSM)"
             )
-        if self.seen_bias and self.loss_type != "CE":
+        if self.seen_bias and self.loss_type == "BPR":
             raise ValueError(
-                f"seen_bias is learned by loss_type CE, found {self.loss_type}; "
-                "set seen_bias: false or loss_type: CE"
+                "seen_bias is learned by a softmax, found BPR; "
+                "set seen_bias: false or loss_type: CE (or SSM)"
             )
         of_all = ("kg_items", "weight_decay", "clip_grad_norm")
         unfit = [name for name in of_all if getattr(self, name)]

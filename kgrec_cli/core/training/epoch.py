@@ -230,19 +230,21 @@ class EpochRunner:
         mask = None if chunk.targets.all() else wanted > 0
         states = self.model(chunk.rows, mask, self.start(chunk, vectors), vectors)
         targets = (wanted if mask is None else wanted[mask]).long()
+        places = chunk.places if mask is None else chunk.places[chunk.targets > 0]
+        seen, bias = self.seen_items(places + 1), self.model.seen_bias
         if self.settings.loss_type == "SSM":
             return sampled_softmax_in_chunks(
                 states,
                 vectors,
                 targets,
                 *self.drawn,
+                seen,
+                bias,
                 finish=self.model.finished,
                 sparse=self.model.item_embedding.sparse,
             )
         weight = self.model.finished(vectors)
         if self.settings.loss_type == "CE":
-            places = chunk.places if mask is None else chunk.places[chunk.targets > 0]
-            seen, bias = self.seen_items(places + 1), self.model.seen_bias
             return cross_entropy_in_chunks(states, weight, targets, seen, bias)
         return bpr(states, weight, targets, self.sample_negatives(targets, generator=generator))
 

@@ -290,15 +290,15 @@ class GPUEpochRunner(EpochRunner):
 
     def _loss(self, states: Tensor, targets: Tensor, seen: SeenItems | None) -> Tensor:
         """The mean loss over the targets that are not 0."""
-        weight = self.model.item_vectors()
+        weight, bias = self.model.item_vectors(), self.model.seen_bias
         if self.settings.enable_amp:
             states, weight = states.bfloat16(), weight.bfloat16()
         if self.settings.loss_type == "CE":
-            return cross_entropy_at_once(states, weight, targets, seen, self.model.seen_bias)
+            return cross_entropy_at_once(states, weight, targets, seen, bias)
         if self.settings.loss_type == "SSM":
             negatives = self.negatives.index_select(0, self.number)[0]
             log_q = self.log_q.index_select(0, self.number)[0]
-            return sampled_softmax(states, weight, targets, negatives, log_q)
+            return sampled_softmax(states, weight, targets, negatives, log_q, seen, bias)
         drawn = draw_other_items(targets, self.weights_to, self.settings.negatives.sample_num)
         return bpr(states, weight, targets, drawn)
 

@@ -6,6 +6,7 @@ Letters: T targets, D embedding size, N items including the padding.
 """
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -40,9 +41,7 @@ def cross_entropy(
     """
     scores = at_least_single(states @ item_weight.T)
     if seen is not None and seen_bias is not None:
-        is_seen = scores.new_zeros(len(scores) + 1, len(item_weight))
-        is_seen.index_put_((seen.rows, seen.items), scores.new_ones(()))
-        scores = torch.addcmul(scores, is_seen[:-1], seen_bias)
+        scores = _add_to_seen(scores, seen, seen_bias)
     return functional.cross_entropy(scores, targets, ignore_index=0)
 
 
@@ -181,26 +180,21 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
         grad_states, grad_weight = torch.empty_like(states), torch.zeros_like(item_weight)
         grad_bias = None if bias is None else torch.zeros_like(bias)
         room, all_scores = room_for_scores(states, min(rows, n_targets), len(item_weight))
-        seen = targets.new_empty(0)
-        if seen_rows is not None and seen_items is not None:
-            seen = seen_rows * room.shape[1] + seen_items
-        borders = torch.arange(0, n_targets + rows, rows) * room.shape[1]
-        cuts = torch.searchsorted(seen, borders).tolist()
+        seen_in = _places_in_chunks(seen_rows, seen_items, n_targets, rows, room.shape[1])
         loss = states.new_zeros(())
         smallest = torch.finfo(states.dtype).tiny
         for number, begin in enumerate(range(0, n_targets, rows)):
             chunk, wanted = states[begin : begin + rows], targets[begin : begin + rows, None]
             of_chunk, scores = room[: len(chunk)], all_scores[: len(chunk)]
             torch.mm(chunk, item_weight.T, out=scores)
-            places = seen[cuts[number] : cuts[number + 1]] - begin * room.shape[1]
             if bias is not None:
-                room.view(-1).index_add_(0, places, bias.expand(len(places)))
+                room.view(-1).index_add_(0, seen_in[number], bias.expand(len(seen_in[number])))
             shares = softmax_in_place(of_chunk, scores)
             right = shares.gather(1, wanted)
             loss -= right.clamp(min=smallest).log().sum()
             shares.scatter_(1, wanted, right - 1)
             if grad_bias is not None:
-                grad_bias += room.view(-1)[places].sum()
+                grad_bias += room.view(-1)[seen_in[number]].sum()
             torch.mm(shares, item_weight, out=grad_states[begin : begin + rows])
             grad_weight.addmm_(shares.T, chunk)
         grads = [grad for grad in (grad_states, grad_weight, grad_bias) if grad is not None]
@@ -211,6 +205,21 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         states, weight, *bias = (value * grad for value in ctx.saved_tensors)
         return states, weight, None, None, None, bias[0] if bias else None, None
+
+
+def _places_in_chunks(
+    rows: Tensor | None, columns: Tensor | None, n_rows: int, chunk_rows: int, width: int
+) -> list[Tensor]:
+    """The places of pairs in each chunk's flat scores, `width` a row; no pairs for None."""
+    if rows is None or columns is None:
+        return []
+    places = (rows * width + columns).sort().values
+    borders = torch.arange(0, n_rows + chunk_rows, chunk_rows) * width
+    cuts = torch.searchsorted(places, borders).tolist()
+    return [
+        places[begin:end] - number * chunk_rows * width
+        for number, (begin, end) in enumerate(pairwise(cuts))
+    ]
 
 
 def room_for_scores(like: Tensor, n_rows: int, n_columns: int) -> tuple[Tensor, Tensor]:
@@ -231,7 +240,13 @@ def softmax_in_place(room: Tensor, scores: Tensor) -> Tensor:
 
 
 def sampled_softmax(
-    states: Tensor, item_weight: Tensor, targets: Tensor, negatives: Tensor, log_q: Tensor
+    states: Tensor,
+    item_weight: Tensor,
+    targets: Tensor,
+    negatives: Tensor,
+    log_q: Tensor,
+    seen: SeenItems | None = None,
+    seen_bias: Tensor | None = None,
 ) -> Tensor:
     """Mean of -log softmax over the target and negatives that all targets share.
 
@@ -251,13 +266,37 @@ def sampled_softmax(
         negatives: int64 (n,), n at least 1, ascending, distinct, save for those behind whose
             log_q is infinite: they are none.
         log_q: float (n,), the log of how likely each was to be among the negatives.
+        seen: As for `cross_entropy`.
+        seen_bias: float, 0-d: what is added to the scores of seen items.
     """
     wanted, others, hits = gather_sampled(item_weight, targets, negatives)
     scores = functional.pad(at_least_single(states @ others.T) - log_q, (1, 0))
     scores = scores.scatter(1, hits[:, None], -torch.inf)
     own = at_least_single((states * wanted).sum(1, keepdim=True))
     scores = torch.cat([own, scores[:, 1:]], dim=1)
+    if seen is not None and seen_bias is not None:
+        scores = _add_to_seen(scores, seen_columns(seen, targets, negatives), seen_bias)
     return functional.cross_entropy(scores, torch.where(targets > 0, 0, -1), ignore_index=-1)
+
+
+def _add_to_seen(scores: Tensor, seen: SeenItems, seen_bias: Tensor) -> Tensor:
+    """The scores (T, N) with the bias added at the pairs, once each; a pair of row T is none."""
+    is_seen = scores.new_zeros(len(scores) + 1, scores.shape[1])
+    is_seen.index_put_((seen.rows, seen.items), scores.new_ones(()))
+    return torch.addcmul(scores, is_seen[:-1], seen_bias)
+
+
+def seen_columns(seen: SeenItems, targets: Tensor, negatives: Tensor) -> SeenItems:
+    """Where `sampled_softmax` scores seen items: column 0 is the target's, 1 + n the negative n's.
+
+    Two pairs for each of `seen`; one of row T is none.
+    """
+    rows, items = seen
+    nobody, target_of = len(targets), functional.pad(targets, (0, 1))
+    places = torch.searchsorted(negatives, items).clamp(max=len(negatives) - 1)
+    among = torch.where(negatives[places] == items, rows, nobody)
+    own = torch.where(target_of[rows] == items, rows, nobody)
+    return SeenItems(torch.cat([among, own]), torch.cat([places + 1, torch.zeros_like(places)]))
 
 
 def gather_sampled(
@@ -287,6 +326,8 @@ def sampled_softmax_in_chunks(
     targets: Tensor,
     negatives: Tensor,
     log_q: Tensor,
+    seen: SeenItems | None = None,
+    seen_bias: Tensor | None = None,
     *,
     finish: Callable[[Tensor], Tensor] = lambda vectors: vectors,
     sparse: bool = False,
@@ -300,7 +341,12 @@ def sampled_softmax_in_chunks(
         item_weight, targets, negatives, finish=finish, sparse=sparse
     )
     rows = chunk_rows or max(MIN_ROWS, CHUNK_SCORES // (len(others) + 1))
-    loss: Tensor = _ChunkedSampledSoftmax.apply(states, wanted, others, log_q, hits, rows)  # type: ignore[no-untyped-call]
+    if seen is not None:
+        pairs = seen_columns(seen, targets, negatives)
+        seen = SeenItems(*(each[pairs.rows < len(targets)] for each in pairs))
+    loss: Tensor = _ChunkedSampledSoftmax.apply(  # type: ignore[no-untyped-call]
+        states, wanted, others, log_q, hits, *(seen or (None, None)), seen_bias, rows
+    )
     return loss
 
 
@@ -315,6 +361,9 @@ class _ChunkedSampledSoftmax(torch.autograd.Function):
         others: Tensor,
         log_q: Tensor,
         hits: Tensor,
+        seen_rows: Tensor | None,
+        columns_seen: Tensor | None,
+        bias: Tensor | None,
         rows: int,
     ) -> Tensor:
         n_targets = len(states)
@@ -322,29 +371,37 @@ class _ChunkedSampledSoftmax(torch.autograd.Function):
         shift = functional.pad(-log_q.to(states.dtype), (1, 0))
         grad_states, grad_wanted = torch.empty_like(states), torch.empty_like(wanted)
         grad_columns, loss = torch.zeros_like(columns), states.new_zeros(())
+        grad_bias = None if bias is None else torch.zeros_like(bias)
         smallest = torch.finfo(states.dtype).tiny
         room, all_scores = room_for_scores(states, min(rows, n_targets), len(columns))
-        for begin in range(0, n_targets, rows):
+        seen_in = _places_in_chunks(seen_rows, columns_seen, n_targets, rows, room.shape[1])
+        for number, begin in enumerate(range(0, n_targets, rows)):
             span = slice(begin, begin + rows)
             chunk = states[span]
             of_chunk, scores = room[: len(chunk)], all_scores[: len(chunk)]
             torch.addmm(shift, chunk, columns.T, out=scores)
             scores.scatter_(1, hits[span, None], -torch.inf)
             scores[:, 0] = (chunk * wanted[span]).sum(1)
+            if bias is not None:
+                room.view(-1).index_add_(0, seen_in[number], bias.expand(len(seen_in[number])))
             shares = softmax_in_place(of_chunk, scores)
             loss -= shares[:, 0].clamp(min=smallest).log().sum()
             shares[:, 0] -= 1
+            if grad_bias is not None:
+                grad_bias += room.view(-1)[seen_in[number]].sum()
             torch.mul(shares[:, :1], chunk, out=grad_wanted[span])
             torch.mul(shares[:, :1], wanted[span], out=grad_states[span])
             grad_states[span].addmm_(shares, columns)
             grad_columns.addmm_(shares.T, chunk)
-        grads = grad_states, grad_wanted, grad_columns[1:]
+        grads = [grad_states, grad_wanted, grad_columns[1:]]
+        grads += [] if grad_bias is None else [grad_bias]
         ctx.save_for_backward(*(grad.div_(n_targets) for grad in grads))
         return loss / n_targets
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        return *(value * grad for value in ctx.saved_tensors), None, None, None
+        states, wanted, others, *bias = (value * grad for value in ctx.saved_tensors)
+        return states, wanted, others, None, None, None, None, bias[0] if bias else None, None
 
 
 def bpr(states: Tensor, item_weight: Tensor, targets: Tensor, negatives: Tensor) -> Tensor:

@@ -55,6 +55,9 @@ CASES: dict[str, dict[str, Any]] = {
     "one step": {"train_batch_size": 10_000},
     "prefix": {"train_batching": "prefix", "MAX_ITEM_LIST_LENGTH": 7},
     "sampled softmax": {"loss_type": "SSM", "train_neg_sample_args": {"sample_num": 12}},
+    "sampled softmax, seen items": {
+        "loss_type": "SSM", "train_neg_sample_args": {"sample_num": 12}, "seen_bias": True,
+    },
     "all items sampled": {"loss_type": "SSM", "train_neg_sample_args": {"sample_num": 500}},
     "two layers": {"num_layers": 2, "MAX_ITEM_LIST_LENGTH": 7},
     "residual, cosine": {"residual": True, "similarity": "cosine", "MAX_ITEM_LIST_LENGTH": 7},

@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from kgrec_cli.config import build_settings
 from kgrec_cli.core.data.negatives import SharedNegatives, draw_shares, inclusion_probabilities
+from kgrec_cli.core.model.gru4reckg import SeenItems
 from kgrec_cli.core.training import losses
 from kgrec_cli.core.training.losses import sampled_softmax_in_chunks as sampled_softmax
 from kgrec_cli.errors import KgrecError
@@ -29,7 +30,7 @@ def full_softmax(states: torch.Tensor, weight: torch.Tensor, targets: torch.Tens
     return functional.cross_entropy(states @ weight[1:].T, targets - 1)
 
 
-@pytest.mark.parametrize(
+WAYS = pytest.mark.parametrize(
     "softmax",
     [
         losses.sampled_softmax,
@@ -38,6 +39,9 @@ def full_softmax(states: torch.Tensor, weight: torch.Tensor, targets: torch.Tens
         partial(sampled_softmax, chunk_rows=4),
     ],
 )
+
+
+@WAYS
 def test_all_items_once_give_the_full_softmax_and_its_gradients(
     softmax: Callable[..., torch.Tensor],
 ) -> None:
@@ -52,6 +56,41 @@ def test_all_items_once_give_the_full_softmax_and_its_gradients(
         strict=True,
     ):
         torch.testing.assert_close(own, other, rtol=0, atol=1e-12)
+
+
+@WAYS
+def test_seen_items_get_the_bias_of_the_full_softmax(softmax: Callable[..., torch.Tensor]) -> None:
+    """Row 0 has seen its own target; other rows have seen one to three others, row 5 nothing."""
+    states, weight, targets = make_case()
+    pairs = [(0, int(targets[0])), (0, 3), (1, 8), (2, 1), (2, 4), (2, 7), (22, 2)]
+    seen = SeenItems(*torch.tensor(pairs).T.contiguous())
+    bias = torch.tensor(-1.5, dtype=torch.float64, requires_grad=True)
+    once = torch.arange(1, N_ITEMS)
+    found = softmax(states, weight, targets, once, torch.zeros(len(once)), seen, bias)
+    scores = states @ weight[1:].T
+    added = torch.zeros_like(scores)
+    added[seen.rows, seen.items - 1] = 1
+    expected = functional.cross_entropy(scores + added * bias, targets - 1)
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
+    for own, other in zip(
+        torch.autograd.grad(found * 3, (states, weight, bias)),
+        torch.autograd.grad(expected * 3, (states, weight, bias)),
+        strict=True,
+    ):
+        torch.testing.assert_close(own, other, rtol=0, atol=1e-12)
+
+
+@WAYS
+def test_a_seen_item_that_was_not_drawn_adds_nothing(softmax: Callable[..., torch.Tensor]) -> None:
+    states, weight, targets = make_case()
+    drawn, log_q = torch.tensor([2, 5]), torch.tensor([0.5, 0.5]).log()
+    rows = torch.arange(len(targets))
+    items = torch.tensor([next(n for n in (1, 3) if n != target) for target in targets.tolist()])
+    bias = torch.tensor(-1.5, dtype=torch.float64)
+    torch.testing.assert_close(
+        softmax(states, weight, targets, drawn, log_q, SeenItems(rows, items), bias),
+        softmax(states, weight, targets, drawn, log_q),
+    )
 
 
 @pytest.mark.parametrize("alpha", [0.0, 1.0])
