@@ -39,7 +39,20 @@ PRESETS: dict[str, dict[str, Any]] = {
         "ema_decay": 0.999,
         "stopping_step": 20,
     },
+    "large": {
+        "seen_bias": True,
+        "shuffle_ties": True,
+        "ema_decay": 0.999,
+        "stopping_step": 20,
+        "hidden_size": 256,
+        "embedding_size": 128,
+        "MAX_ITEM_LIST_LENGTH": 100,
+        "hidden_dropout_prob": 0.3,
+        "dropout_prob": 0.3,
+        "learning_rate": 0.002,
+    },
     "sparse": {
+        "seen_bias": True,
         "residual": True,
         "similarity": "cosine",
         "layer_norm": True,
@@ -50,7 +63,8 @@ PRESETS: dict[str, dict[str, Any]] = {
         "learning_rate": 0.002,
     },
 }
-"""Values of each preset: `best` did best on films, `sparse` on Beauty (docs/results.md)."""
+"""Values of each preset: `best` was chosen on ml-100k and ml-latest-small, `large` on ml-1m,
+`sparse` on Beauty (docs/results.md)."""
 
 RECBOLE_DEFAULTS = {
     "train_batching": "prefix",

@@ -116,16 +116,38 @@ def _temporal(dataset: str) -> Plan:
     return Plan(dataset, TEMPORAL, OURS, {}, STEPS + TO_BASELINES, {"eval_args": BY_TIME})
 
 
+def _dense() -> Plan:
+    """Many events of each user and item: is the larger preset the better one?"""
+    large = "kgrec, preset large, no graph"
+    rows = {
+        BEST_PLAIN: Trained(["--preset", "best", *PLAIN]),
+        large: Trained(["--preset", "large", *PLAIN]),
+    }
+    steps = [
+        Step("the large preset, less best", large, BEST_PLAIN),
+        Step("the large preset, less sequential rules", large, RULES),
+    ]
+    return Plan("ml-1m", LEAVE_ONE_OUT, rows, {}, steps, {"epochs": 18})
+
+
 def _beauty() -> Plan:
-    """Sparse data. Validation chose the last of 10 epochs; the second row has as many."""
+    """Sparse data. Validation chose the last of 10 epochs; all rows have as many."""
     sparse, refitted = "kgrec, preset sparse", "the same, trained on validation too"
     arguments = [*PLAIN, "--preset", "sparse", "--epochs", "10"]
+    validated = [*arguments, "--set", "eval_step=5"]
+    without = {
+        "the same without cosines": "similarity=dot",
+        "the same without the last item's vector": "residual=false",
+        "the same, seen items not told apart": "seen_bias=false",
+    }
     rows = {
-        sparse: Trained([*arguments, "--set", "eval_step=5"]),
+        sparse: Trained(validated),
+        **{name: Trained([*validated, "--set", value]) for name, value in without.items()},
         refitted: Trained([*arguments, "--set", "eval_args.split={LS: test_only}"]),
     }
     steps = [
         Step("the preset, less sequential rules", sparse, RULES),
+        *(Step(f"the preset, less {name}", sparse, name) for name in without),
         Step("training on validation too", refitted, sparse),
     ]
     counted = {name: key for name, key in BASELINES.items() if name != EASE}  # 24 GB of weights
@@ -144,4 +166,5 @@ PLANS = {
     "ml-latest-small-controls": _controls(LEAVE_ONE_OUT, {}),
     "ml-latest-small-tenth": _controls(LAST_TENTH, {"eval_args": BY_USER}),
     "beauty": _beauty(),
+    "ml-1m": _dense(),
 }  # fmt: skip
