@@ -43,6 +43,9 @@ _YEAR = r"(?:^|\D)((?:1[0-9]|20)\d\d)(?:\D|$)"
 _SEPARATORS = ("|", ";", ",")
 
 
+Split = Callable[[str], Sequence[str]]
+
+
 class ColumnUse(NamedTuple):
     """What was made of a column.
 
@@ -71,6 +74,8 @@ def column_facts(
     items: pl.Series,
     kind: Kind | None = None,
     n_bins: int = N_BINS,
+    *,
+    spaced: bool = False,
 ) -> ColumnUse:
     """The facts that a column holds: its relation has the column's name, its values are tails.
 
@@ -84,6 +89,7 @@ def column_facts(
         items: String; the ids of all items.
         kind: How to take its cells; None guesses.
         n_bins: Quantiles that "bins" makes.
+        spaced: Whether the file says that spaces separate values (RecBole's `token_seq`).
     """
     cells = column.filter(pl.col("text") != "").unique("item_id", keep="first", maintain_order=True)
     missing = ""
@@ -91,23 +97,23 @@ def column_facts(
         is_missing = pl.col("text").is_in(marks)
         missing = count_marks(cells.filter(is_missing)["text"], column.height)
         cells = cells.filter(~is_missing)
-    return _use(cells, name, items, kind, n_bins)._replace(missing=missing)
+    return _use(cells, name, items, kind, n_bins, spaced)._replace(missing=missing)
 
 
 def _use(
-    cells: pl.DataFrame, name: str, items: pl.Series, kind: Kind | None, n_bins: int
+    cells: pl.DataFrame, name: str, items: pl.Series, kind: Kind | None, n_bins: int, spaced: bool
 ) -> ColumnUse:
     """As `column_facts`, of the cells that hold something."""
     if cells.is_empty():
         return ColumnUse(name, "unused", EMPTY, NO_FACTS)
-    how = ""
+    how, split = "", splitter(cells["text"], spaced=spaced)
     if kind is None:
-        kind, how = _guess(cells, name, items)
+        kind, how = _guess(cells, name, items, split[0])
     if kind == "unused":
         return ColumnUse(name, kind, how, NO_FACTS)
     makers: Mapping[str, Callable[[], tuple[pl.DataFrame, str]]] = {
         "value": lambda: (_facts(cells, name, f"{name}:"), ""),
-        "list": lambda: _list_facts(cells, name),
+        "list": lambda: _list_facts(cells, name, *split),
         "bins": lambda: _bin_facts(cells, name, n_bins),
         "year": lambda: _year_facts(cells, name),
         "items": lambda: _item_facts(cells, name, items),
@@ -121,12 +127,13 @@ def _use(
     return ColumnUse(name, kind, said or how, facts)
 
 
-def _guess(cells: pl.DataFrame, name: str, items: pl.Series) -> tuple[Kind, str]:
+def _guess(
+    cells: pl.DataFrame, name: str, items: pl.Series, split: Split | None
+) -> tuple[Kind, str]:
     """What a column holds, by its name and cells; if it is of no use, the reason."""
     n, texts = cells.height, cells["text"]
     if texts.str.contains(r"^\[?\s*\{").mean() > 0.5:  # type: ignore[operator]
         return "unused", "it holds objects"
-    split, _ = splitter(texts)
     elements = _explode(cells, split)
     tokens = elements["text"]
     of_items = float(tokens.is_in(items.implode()).mean() or 0)  # type: ignore[arg-type]
@@ -146,8 +153,7 @@ def _guess(cells: pl.DataFrame, name: str, items: pl.Series) -> tuple[Kind, str]
             return "unused", "it holds identifiers: each item has its own"
         return "unused", f"it holds numbers: {name}:bins makes quantiles of them"
     words = texts.str.count_matches(r"\S+")
-    is_long = texts.str.len_chars().median() > MANY_CHARS or words.median() > MANY_WORDS  # type: ignore[operator]
-    if is_long and split is None:
+    if split is None and _is_long(texts):
         return "unused", "it is free text"
     if counts.height == 1 and n > SAME_FOR_ALL * len(items):
         return "unused", f"it is '{tokens[0][:40]}' for all"
@@ -157,15 +163,19 @@ def _guess(cells: pl.DataFrame, name: str, items: pl.Series) -> tuple[Kind, str]
     return ("value", "") if split is None else ("list", "")
 
 
-Split = Callable[[str], Sequence[str]]
+def _is_long(texts: pl.Series) -> bool:
+    """Whether texts are so long that they are prose."""
+    words = texts.str.count_matches(r"\S+")
+    return bool(texts.str.len_chars().median() > MANY_CHARS or words.median() > MANY_WORDS)  # type: ignore[operator]
 
 
-def splitter(texts: pl.Series) -> tuple[Split | None, str]:
+def splitter(texts: pl.Series, *, spaced: bool = False) -> tuple[Split | None, str]:
     """How the cells of a column are split into the elements of a list, and that in words.
 
     Lists of the file, JSON lists, Python's lists, or the separator "|", ";" or ",". A comma also
     stands within names, as a semicolon may: they separate where elements stand in other cells
-    again, so that there are half as many different ones as cells (of a semicolon, no more).
+    again, so that there are half as many different ones as cells (of a semicolon, no more). A space
+    separates where the file says so (`spaced`), nothing else does, and the cells are no prose.
 
     Returns:
         None and "" when the cells are no lists.
@@ -183,6 +193,8 @@ def splitter(texts: pl.Series) -> tuple[Split | None, str]:
         most = {"|": np.inf, ";": texts.n_unique(), ",": texts.n_unique() / 2}[separator]
         if elements.n_unique() <= most and has.mean() > 0.05:  # type: ignore[operator]
             return partial(str.split, sep=separator), f"lists with '{separator}'"
+    if spaced and not _is_long(texts):
+        return str.split, "lists with spaces"
     return None, ""
 
 
@@ -224,8 +236,9 @@ def _facts(rows: pl.DataFrame, relation: str, prefix: str) -> pl.DataFrame:
     ).unique(maintain_order=True)
 
 
-def _list_facts(cells: pl.DataFrame, name: str) -> tuple[pl.DataFrame, str]:
-    split, said = splitter(cells["text"])
+def _list_facts(
+    cells: pl.DataFrame, name: str, split: Split | None, said: str
+) -> tuple[pl.DataFrame, str]:
     if split is None:
         split, said = _common_separator(cells["text"], _SEPARATORS)
     return _facts(_explode(cells, split), name, f"{name}:"), said

@@ -32,6 +32,7 @@ class ItemColumns(NamedTuple):
         roles: Number -> "title", "year" or "genre", for those that `.item` is made of.
         of_films: Whether it is a list of films, whose years and genres have relations of their own.
         where: The file.
+        spaced: The numbers of those whose type is RecBole's `token_seq`: spaces separate values.
     """
 
     names: tuple[str, ...]
@@ -40,6 +41,7 @@ class ItemColumns(NamedTuple):
     roles: Mapping[int, str]
     of_films: bool
     where: str
+    spaced: frozenset[int] = frozenset()
 
 
 class WantedColumn(NamedTuple):
@@ -94,6 +96,7 @@ def read_item_columns(file: RawFile, named: ListColumns) -> ItemColumns | None:
         {number: role for role, number in columns.items()},
         any(map(FILMS.search, table.names)),
         file.where,
+        frozenset(n for n, name in enumerate(table.names) if name.endswith(":token_seq")),
     )
 
 

@@ -74,7 +74,8 @@ def read_metadata(raw: RawData, request: KGRequest, on_event: OnEvent) -> Metada
         use = ColumnUse(column, "unused", _UNREAD, NO_FACTS)
         if number in table.texts:
             cells = pl.DataFrame([ids, table.texts[number].alias("text")])
-            use = column_facts(cells, column, ids, kind, n_bins)
+            spaced = number in table.spaced
+            use = column_facts(cells, column, ids, kind, n_bins, spaced=spaced)
         facts.append(use.facts)
         missing += [f"{shorten(column, 30)}: {use.missing}"] if use.missing else []
         if request.kg_columns and use.kind == "unused":

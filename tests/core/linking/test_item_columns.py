@@ -43,6 +43,18 @@ def test_lists_become_a_triple_for_each_element(texts: list[str], how: str):
     ]  # fmt: skip
 
 
+def test_spaces_separate_where_the_file_says_so_and_nothing_else_does():
+    texts = ["c d", "d a", "c a", "b"]
+    made = use("tags", texts, spaced=True)
+    assert (made.kind, made.how) == ("list", "lists with spaces")
+    assert [tail for _, _, tail in facts(made)] == [f"tags:{each}" for each in "cddacab"]
+    assert use("tags", texts, "value", spaced=True).facts["tail_id"][0] == "tags:c d"
+    assert use("tags", ["New York|Rome", "Rome"], spaced=True).how == "lists with '|'"
+    prose = use("text", ["a film of a man who goes out to sea in a boat and comes home"] * 3,
+                spaced=True)  # fmt: skip
+    assert prose.how == "it is free text"
+
+
 def test_what_is_left_out_is_said():
     years = use("year", ["1990", "in 1991", "new", "?"], "year")
     assert years.how == "years and decades; 2 cells hold no year"
