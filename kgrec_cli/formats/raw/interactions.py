@@ -34,6 +34,7 @@ from kgrec_cli.formats.raw.tables import (
     chunks,
     find_lines,
     read_columns,
+    row_place,
     widths,
 )
 from kgrec_cli.formats.raw.times import FORMAT_HINT, add_offsets, parse_times
@@ -276,7 +277,7 @@ def first_bad_row(
     comes before what else helps when some are. Of a chunk it is not known how many are bad.
     """
     row = bad_rows.row(0, named=True)
-    place = f"{row['file']}, line {row['line']}"
+    place = row_place(row)
     if row["column"]:
         place += f", column {row['column']}"
     if n_bad == n_rows and not is_chunk:

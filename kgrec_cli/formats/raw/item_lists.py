@@ -25,6 +25,7 @@ from kgrec_cli.formats.raw.tables import (
     find_lines,
     read_columns,
     read_lines,
+    row_place,
     widths,
 )
 
@@ -120,9 +121,7 @@ def read_items(
     items, bad_rows = read_item_list(file, columns=columns, on_event=on_event)
     if bad_rows.height:
         row = bad_rows.row(0, named=True)
-        raise KgrecError(
-            f"{row['file']}, line {row['line']}: found {row['found']}, expected {row['expected']}"
-        )
+        raise KgrecError(f"{row_place(row)}: found {row['found']}, expected {row['expected']}")
     return items
 
 
@@ -312,7 +311,7 @@ def _table_columns(
     """A table and the numbers of its columns id, title and, where it has them, year and genre."""
     kinds = ("id", "title", "year", "genre")
     table = detect_table(file, _LIST, kinds, if_unsure=True, on_event=on_event)
-    place = f"{file.where}, line {table.first.number}"
+    place = file.where if table.separator is None else f"{file.where}, line {table.first.number}"
     if table.separator in ("", " "):  # titles hold spaces
         raise KgrecError(f"{place}: found '{shorten(table.first.text)}', expected {_LIST}")
     columns = guess_columns(kinds, table.names)

@@ -188,7 +188,8 @@ def _detect(
     if table.has_header:
         columns = zip(table.names, zip(*table.sample, strict=True), strict=False)
         is_named = len(known_columns(kinds, table.names)) >= min(len(kinds), len(table.names))
-        is_row = not table.sample or any(name in values for name, values in columns)
+        is_alone = not table.sample and "\r" not in table.first.text  # else of mixed line ends
+        is_row = is_alone or any(name in values for name, values in columns)
         return without_header(table) if is_row and not is_named else table
     if not table.sample:
         return table

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import polars as pl
 
@@ -274,6 +274,12 @@ def read_lines(file: RawFile) -> pl.Series:
     """
     first_lines(file)  # raises for what is no text
     return read_columns(RawTable(file, ("line",), NO_CHAR), {"line": 0})["line"]
+
+
+def row_place(row: Mapping[str, Any]) -> str:
+    """Where a row of BAD_ROW_SCHEMA stands, for errors: "x.csv, line 3", "x.parquet, row 3"."""
+    what = "row" if str(row["file"]).endswith(".parquet") else "line"
+    return f"{row['file']}, {what} {row['line']}"
 
 
 def find_lines(table: RawTable, rows: Sequence[int]) -> list[Line]:

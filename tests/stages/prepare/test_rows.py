@@ -91,7 +91,7 @@ def test_a_bad_row_is_named_where_it_stands(tmp_path: Path, in_files: pytest.Mon
     table = pl.read_parquet(log / "c.parquet")
     table[40, "item"] = None
     table.write_parquet(log / "c.parquet")
-    with pytest.raises(KgrecError, match=r"c\.parquet, line 41, column item: found nothing"):
+    with pytest.raises(KgrecError, match=r"c\.parquet, row 41, column item: found nothing"):
         prepare(log, tmp_path / "parts")
     assert not any((tmp_path / "parts").glob("dataset/*"))
     files = prepare(log, tmp_path / "skipped", on_bad_row="skip")
@@ -196,9 +196,7 @@ def test_how_many_bad_rows_there_are_is_said_of_what_was_read(
     tmp_path: Path, in_files: pytest.MonkeyPatch
 ) -> None:
     log = write_parts(tmp_path, a=GOOD, b=NO_USER)
-    with pytest.raises(
-        KgrecError, match=r"b.parquet, line 1, column user: found nothing, .*\(3 ba"
-    ):
+    with pytest.raises(KgrecError, match=r"b.parquet, row 1, column user: found nothing, .*\(3 ba"):
         prepare(log, tmp_path / "parts")
 
 
