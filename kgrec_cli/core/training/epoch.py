@@ -19,11 +19,8 @@ from kgrec_cli.core.evaluation.measure import MeasureSettings
 from kgrec_cli.core.model.gru4reckg import GRU4RecKG, SeenItems
 from kgrec_cli.core.training import batches
 from kgrec_cli.core.training.batches import Batch, Chunk
-from kgrec_cli.core.training.losses import (
-    bpr,
-    cross_entropy_in_chunks,
-    sampled_softmax_in_chunks,
-)
+from kgrec_cli.core.training.losses import bpr, cross_entropy_in_chunks
+from kgrec_cli.core.training.sampled_softmax import sampled_softmax_in_chunks
 from kgrec_cli.core.workers import ALONE, Workers
 from kgrec_cli.errors import KgrecError
 from kgrec_cli.events import OnEvent, Progress

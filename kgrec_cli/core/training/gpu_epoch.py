@@ -23,8 +23,9 @@ from kgrec_cli.core.model import gru_dense
 from kgrec_cli.core.model.gru4reckg import SeenItems
 from kgrec_cli.core.model.gru_dense import Block, DenseRows
 from kgrec_cli.core.training.epoch import EpochRunner
-from kgrec_cli.core.training.losses import bpr, cross_entropy_at_once, sampled_softmax
+from kgrec_cli.core.training.losses import bpr, cross_entropy_at_once
 from kgrec_cli.core.training.plans import Plan, plan_prefixes, plan_windows
+from kgrec_cli.core.training.sampled_softmax import sampled_softmax
 
 STEPS_AT_ONCE = 256
 """Steps whose rows are laid out together: some 100 MB."""

@@ -11,8 +11,8 @@ from torch.nn import functional
 from kgrec_cli.config import build_settings
 from kgrec_cli.core.data.negatives import SharedNegatives, draw_shares, inclusion_probabilities
 from kgrec_cli.core.model.gru4reckg import SeenItems
-from kgrec_cli.core.training import losses
-from kgrec_cli.core.training.losses import sampled_softmax_in_chunks as sampled_softmax
+from kgrec_cli.core.training.sampled_softmax import sampled_softmax as as_defined
+from kgrec_cli.core.training.sampled_softmax import sampled_softmax_in_chunks as sampled_softmax
 from kgrec_cli.errors import KgrecError
 
 N_ITEMS = 9
@@ -33,7 +33,7 @@ def full_softmax(states: torch.Tensor, weight: torch.Tensor, targets: torch.Tens
 WAYS = pytest.mark.parametrize(
     "softmax",
     [
-        losses.sampled_softmax,
+        as_defined,
         sampled_softmax,
         partial(sampled_softmax, chunk_rows=1),
         partial(sampled_softmax, chunk_rows=4),
