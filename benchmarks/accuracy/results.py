@@ -8,7 +8,8 @@ DATA as for `benchmarks.accuracy.link_check`. `plans.py` says what each plan tra
 Each of our runs is a plain `kgrec train` on one thread, 2 to 5 minutes of one core; RecBole's
 models take 55 to 250 CPU-seconds an epoch. What is there already is kept, and a training of ours
 that was stopped goes on; `--table` trains nothing. All that is there is measured, by one evaluator:
-RecBole's models as the scores that they give. Intervals draw users and seeds
+RecBole's models as the scores that they give. Rows that FOLDER does not have stay as they were
+measured: `by_user` keeps them. Intervals draw users and seeds
 (`kgrec_cli.core.evaluation.bootstrap`); p is corrected for all differences of the file (Holm).
 """
 
@@ -25,7 +26,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.accuracy.plans import ALL, MASKED, PLANS, POPULARITY, Plan, Step
+from benchmarks.accuracy.by_user import (
+    CUTOFF,
+    METRIC,
+    VIEWS,
+    Seeds,
+    read_by_user,
+    seed_of,
+    write_by_user,
+)
+from benchmarks.accuracy.plans import MASKED, PLANS, POPULARITY, Plan, Step
 from benchmarks.accuracy.rivals import recbole_score, train_rival
 from benchmarks.accuracy.study import prepare
 from benchmarks.accuracy.trainings import COMMIT, train_all
@@ -33,9 +43,9 @@ from benchmarks.record import (
     Change,
     Results,
     Row,
-    Views,
     machine_words,
     package_commit,
+    read_results,
     recbole_version,
     write_results,
 )
@@ -43,9 +53,8 @@ from kgrec_cli import __version__
 from kgrec_cli.config import build_settings, narrow
 from kgrec_cli.core.data.splits import Split, item_popularity
 from kgrec_cli.core.evaluation.baselines import measure_baseline
-from kgrec_cli.core.evaluation.bootstrap import holm, paired_differences, user_means
-from kgrec_cli.core.evaluation.measure import Measured, MeasureSettings, gains, measure
-from kgrec_cli.core.evaluation.slices import slice_metrics, time_groups
+from kgrec_cli.core.evaluation.bootstrap import holm, paired_differences
+from kgrec_cli.core.evaluation.measure import MeasureSettings, measure
 from kgrec_cli.dataset.load import Dataset, load_dataset, split_dataset
 from kgrec_cli.events import ignore_event
 from kgrec_cli.runs.held_out import evaluation_settings, load_held_out
@@ -53,54 +62,7 @@ from kgrec_cli.runs.run_dir import is_finished
 from kgrec_cli.runs.run_files import MODEL
 from kgrec_cli.setting_blocks import METRICS
 
-VIEWS = (MASKED, ALL)
-METRIC, CUTOFF = "NDCG", 10
 COMMAND = "python -m benchmarks.accuracy.results --data DATA --folder FOLDER --plan {}"
-
-
-@dataclass(frozen=True)
-class Seeds:
-    """What the seeds of a row reached on the same test targets.
-
-    Attributes:
-        metrics: Of each seed.
-        values: By view NDCG@10, float64 (S, U), by seed and user; users in the order of tokens.
-        n_targets: int64 (U,), test targets of each user.
-        users: Their tokens.
-        slices: Of each seed, by slice of the targets: `n_targets` and NDCG@10, masked.
-    """
-
-    metrics: list[Views]
-    values: dict[str, NDArray[np.float64]]
-    n_targets: NDArray[np.int64]
-    users: list[str]
-    slices: list[Views]
-
-    def add(self, other: "Seeds") -> "Seeds":
-        """With further seeds; an AssertionError where users or targets are others."""
-        self.check(other)
-        values = {view: np.concatenate([self.values[view], other.values[view]]) for view in VIEWS}
-        metrics, slices = self.metrics + other.metrics, self.slices + other.slices
-        return Seeds(metrics, values, self.n_targets, self.users, slices)
-
-    def check(self, other: "Seeds") -> None:
-        """That both have the same users, each with as many targets."""
-        assert self.users == other.users
-        assert (self.n_targets == other.n_targets).all()
-
-
-def seed_of(measured: Measured, dataset: Dataset) -> Seeds:
-    """One seed, by user."""
-    owners = dataset.histories.user_ids[dataset.histories.owners[measured.targets]]
-    tokens = np.array(dataset.users.tokens, dtype=object)[owners].astype(str)
-    users, rows = np.unique(tokens, return_inverse=True)
-    values = {
-        view: user_means(rows, gains(METRIC, ranks, CUTOFF))[None]
-        for view, ranks in measured.views.items()
-    }
-    groups = time_groups(dataset.histories, measured.targets)
-    slices = slice_metrics(measured.views[MASKED], groups, [METRIC], [CUTOFF])
-    return Seeds([measured.metrics], values, np.bincount(rows), users.tolist(), [slices])
 
 
 def changes_of(steps: list[Step], rows: Mapping[str, Seeds]) -> list[Change]:
@@ -115,7 +77,8 @@ def changes_of(steps: list[Step], rows: Mapping[str, Seeds]) -> list[Change]:
         if step.row == step.less:  # two views of the same seeds
             first, other = np.zeros((1, first.shape[1])), other - first
         (difference,) = paired_differences(first[..., None], other[..., None], row.n_targets)
-        found.append((step, [len(row.metrics), len(less.metrics)], difference))
+        n_seeds = [len(row.values[MASKED]), len(less.values[MASKED])]
+        found.append((step, n_seeds, difference))
     corrected = holm([difference.p_value for *_, difference in found])
     return [
         Change(
@@ -264,6 +227,18 @@ def rival_row(
     )
 
 
+def kept_rows(
+    plan: Plan, plan_name: str, measured: Mapping[str, tuple[Seeds, Row]]
+) -> dict[str, tuple[Seeds, Row]]:
+    """Rows measured earlier, elsewhere perhaps, that this folder does not have."""
+    earlier, values = read_results(plan_name), read_by_user(plan_name)
+    rows = {} if earlier is None else {row.name: row for row in earlier.rows}
+    names = [name for name in plan.rows if name in values and name in rows and name not in measured]
+    for name in names:
+        values[name].check(measured[POPULARITY][0])
+    return {name: (values[name], rows[name]) for name in names}
+
+
 def measure_all(plan_name: str, folder: Path) -> Results:
     """Measures all rows that are there."""
     plan = PLANS[plan_name]
@@ -276,6 +251,8 @@ def measure_all(plan_name: str, folder: Path) -> Results:
     for name in plan.trained:
         if runs := finished_runs(folder, plan_name, name):
             rows[name] = trained_row(name, plan, runs, folder)
+    rows |= kept_rows(plan, plan_name, rows)
+    write_by_user(plan_name, {name: rows[name][0] for name in plan.rows if name in rows})
     one = rows[POPULARITY][0]
     return Results(
         plan=plan_name,

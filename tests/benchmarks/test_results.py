@@ -7,8 +7,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from benchmarks.accuracy.plans import ALL, MASKED, PLANS, Step
-from benchmarks.accuracy.results import Seeds, changes_of, row_of, seed_of
+from benchmarks.accuracy import results
+from benchmarks.accuracy.by_user import read_by_user, write_by_user
+from benchmarks.accuracy.plans import ALL, DEFAULT, GRU4REC, MASKED, PLANS, POPULARITY, Step
+from benchmarks.accuracy.results import Seeds, changes_of, kept_rows, row_of, seed_of
 from benchmarks.accuracy.rivals import recbole_score, write_for_recbole
 from benchmarks.accuracy.study import vary
 from benchmarks.speed.training import speed_of
@@ -68,6 +70,31 @@ def test_seeds_of_other_targets_are_refused() -> None:
     assert one.add(one).values[MASKED].shape == (2, 2)
     with pytest.raises(AssertionError):
         one.add(seeds([[0.1, 0.2, 0.3]]))
+
+
+def test_rows_that_a_folder_lacks_are_kept_as_they_were(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A later session has no runs of GRU4Rec, and measures the default anew."""
+    plain, better = seeds([[0.0, 0.5], [0.1, 0.2]]), seeds([[0.1, 0.6]])
+    write_by_user("ml-100k", {GRU4REC: plain, DEFAULT: better}, tmp_path)
+    found = read_by_user("ml-100k", tmp_path)
+    assert found[GRU4REC].values[MASKED].tolist() == [[0.0, 0.5], [0.1, 0.2]]
+    told = {"system": "s", "command": "c", "commit": None, "date": "d"}
+    rows = [row_of(n, s, [1], **told) for n, s in ((GRU4REC, plain), (DEFAULT, better))]
+    earlier = SimpleNamespace(rows=rows)
+    monkeypatch.setattr(results, "read_results", lambda plan: earlier)
+    monkeypatch.setattr(results, "read_by_user", lambda plan: found)
+    now = {POPULARITY: (better, rows[1]), DEFAULT: (better, rows[1])}
+    kept = kept_rows(PLANS["ml-100k"], "ml-100k", now)
+    assert [row.name for _, row in kept.values()] == [GRU4REC]
+    (change,) = changes_of(
+        [Step("", DEFAULT, GRU4REC)], {GRU4REC: kept[GRU4REC][0], DEFAULT: better}
+    )
+    assert change.n_seeds == [1, 2]
+    assert change.difference == pytest.approx(0.35 - 0.2)
+    with pytest.raises(AssertionError):
+        kept_rows(PLANS["ml-100k"], "ml-100k", {POPULARITY: (seeds([[0.1] * 3]), rows[0])})
 
 
 def test_users_are_in_the_order_of_their_tokens() -> None:
