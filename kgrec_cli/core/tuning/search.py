@@ -15,7 +15,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import product
 from typing import Any, Literal
@@ -35,7 +35,7 @@ from kgrec_cli.core.tuning.space import (
     count_points,
     to_distributions,
 )
-from kgrec_cli.core.tuning.study import HasEnded, open_study
+from kgrec_cli.core.tuning.study import HasEnded, SharedStudy, open_study
 from kgrec_cli.errors import KgrecError, UsageError, unknown_name
 from kgrec_cli.events import Note, OnEvent, Progress, Warn, ignore_event
 
@@ -122,97 +122,145 @@ def run_search(
             has completed.
     """
     _check_arguments(space, search, pruner, max_trials, early_stop)
-    limit = max_trials or (None if search == "exhaustive" else DEFAULT_MAX_TRIALS)
-    n_points, total = count_points(space), count_trials(space, search, max_trials)
     made_with = {
         "space": {name: str(range_) for name, range_ in space.items()},
         "settings": {**(settings or {}), "direction": "maximize"},
     }
     with open_study(storage_url, study_name, made_with, worker, has_ended) as shared:
         shared.study.pruner = PRUNERS[pruner]()
-        running: dict[int, optuna.Trial] = {}
-        n_reports: Counter[int] = Counter()
-        last_step: Counter[int] = Counter()
-
-        def stop_reason() -> StopReason | None:
-            n_started = len(shared.live)
-            best = best_trial(shared.finished)
-            if n_points is not None and n_started >= n_points:
-                return "exhausted"
-            if limit is not None and n_started >= limit:
-                return "max_trials"
-            if early_stop and best and len(shared.finished) - best.number >= early_stop:
-                return "early_stop"
-            return None
-
-        def points() -> Iterator[tuple[int, Params]]:
-            shared.read()
-            while stop_reason() is None:
-                place = f"{seed}/{len(shared.live)}"
-                params = next(iter(shared.interrupted), None)
-                trial = shared.begin(
-                    params or propose(shared.live, space, search, place), space, limit
-                )
-                if trial is not None:
-                    running[trial.number] = trial
-                    yield trial.number, trial.user_attrs["params"]
-
-        def should_prune(number: int, step: int, score: float) -> bool:
-            is_new = step > last_step[number]  # else of a trial that is run again
-            last_step[number] = max(step, last_step[number])
-            if pruner == "none":  # nobody asks: a write an epoch would be slower than the epoch
-                n_reports[number] += is_new
-                return False
-            try:
-                if is_new:
-                    running[number].report(score, step)
-                return running[number].should_prune()
-            except UpdateFinishedTrialError:  # another process has taken it over
-                return True
-
-        def tell_progress() -> None:
-            best = best_trial(shared.finished)
-            detail = "" if best is None else f"best {best.score:.4f}"
-            n_done = min(len(shared.finished), total)
-            on_event(Progress("tune", n_done, total, "trials", detail))
-
-        tell_progress()
-        at_once, n_new, is_waiting = 1, 0, False
+        total = count_trials(space, search, max_trials)
+        going = _Search(
+            shared, space, search, seed, pruner, max_trials, early_stop, total, on_event
+        )
         try:
-            while (stopped := stop_reason()) is None or shared.n_elsewhere:
-                if stopped is not None:
-                    if not is_waiting:
-                        on_event(Note("no point is left: waiting for trials of other processes"))
-                        is_waiting = True
-                    time.sleep(POLL_S)
-                    shared.read()
-                    tell_progress()
-                    continue
-                with closing(run_trials(points(), should_prune)) as outcomes:
-                    for number, outcome in outcomes:
-                        at_once = max(at_once, len(running) + shared.n_elsewhere)
-                        trial = running.pop(number)
-                        ended = shared.end(trial, outcome, n_reports.pop(number, 0))
-                        if ended is None:
-                            on_event(Warn("another process took a trial over: its result counts"))
-                            continue
-                        n_new += 1
-                        line = describe_trial(ended)
-                        if ended.state != "failed":
-                            on_event(Note(line))
-                        elif best_trial(shared.finished) or len(shared.finished) < at_once:
-                            on_event(Warn(line))
-                        else:
-                            raise KgrecError(line)
-                        tell_progress()
-                shared.read()
+            stopped = going.run(run_trials)
         except KeyboardInterrupt:
             stopped = "interrupted"
         finally:
-            for trial in running.values():
+            for trial in going.running.values():
                 shared.give_up(trial._trial_id)
     best = best_trial(shared.finished)
-    return SearchResult(tuple(shared.finished), best, n_new, stopped)
+    return SearchResult(tuple(shared.finished), best, going.n_new, stopped)
+
+
+@dataclass
+class _Search:
+    """One process's part of a search; the arguments are those of `run_search`.
+
+    Attributes:
+        total: The most trials that there can be.
+        running: This process's trials by their numbers.
+        n_reports: Epochs of each that no pruner was asked about.
+        last_step: The last epoch of each.
+        n_new: How many trials this process has ended.
+        at_once: Most trials that ran at a time, of all processes.
+    """
+
+    shared: SharedStudy
+    space: Space
+    search: str
+    seed: int
+    pruner: str
+    max_trials: int | None
+    early_stop: int | None
+    total: int
+    on_event: OnEvent
+    running: dict[int, optuna.Trial] = field(default_factory=dict)
+    n_reports: Counter[int] = field(default_factory=Counter)
+    last_step: Counter[int] = field(default_factory=Counter)
+    n_new: int = 0
+    at_once: int = 1
+
+    def run(self, run_trials: RunTrials) -> StopReason:
+        """Runs trials until there is a reason to stop and no process has one running."""
+        self.tell_progress()
+        is_waiting = False
+        while (stopped := self.stop_reason()) is None or self.shared.n_elsewhere:
+            if stopped is None:
+                self.end_trials(run_trials)
+                self.shared.read()
+                continue
+            if not is_waiting:
+                self.on_event(Note("no point is left: waiting for trials of other processes"))
+                is_waiting = True
+            time.sleep(POLL_S)
+            self.shared.read()
+            self.tell_progress()
+        return stopped
+
+    def stop_reason(self) -> StopReason | None:
+        """Why no further trial begins; None when one does."""
+        n_started, best = len(self.shared.live), best_trial(self.shared.finished)
+        n_points, limit = count_points(self.space), _limit(self.search, self.max_trials)
+        if n_points is not None and n_started >= n_points:
+            return "exhausted"
+        if limit is not None and n_started >= limit:
+            return "max_trials"
+        if self.early_stop and best and len(self.shared.finished) - best.number >= self.early_stop:
+            return "early_stop"
+        return None
+
+    def points(self) -> Iterator[tuple[int, Params]]:
+        """Begins a trial for each point that the executor takes."""
+        self.shared.read()
+        while self.stop_reason() is None:
+            params = next(iter(self.shared.interrupted), None) or propose(
+                self.shared.live, self.space, self.search, f"{self.seed}/{len(self.shared.live)}"
+            )
+            trial = self.shared.begin(params, self.space, _limit(self.search, self.max_trials))
+            if trial is not None:
+                self.running[trial.number] = trial
+                yield trial.number, trial.user_attrs["params"]
+
+    def should_prune(self, number: int, step: int, score: float) -> bool:
+        """Notes the score of a trial after an epoch; whether to give the trial up."""
+        is_new = step > self.last_step[number]  # else of a trial that is run again
+        self.last_step[number] = max(step, self.last_step[number])
+        if self.pruner == "none":  # nobody asks: a write an epoch would be slower than the epoch
+            self.n_reports[number] += is_new
+            return False
+        try:
+            if is_new:
+                self.running[number].report(score, step)
+            return self.running[number].should_prune()
+        except UpdateFinishedTrialError:  # another process has taken it over
+            return True
+
+    def end_trials(self, run_trials: RunTrials) -> None:
+        """Lets the executor run trials, and keeps their outcomes.
+
+        Raises:
+            KgrecError: All of the first trials failed.
+        """
+        with closing(run_trials(self.points(), self.should_prune)) as outcomes:
+            for number, outcome in outcomes:
+                self.at_once = max(self.at_once, len(self.running) + self.shared.n_elsewhere)
+                trial = self.running.pop(number)
+                ended = self.shared.end(trial, outcome, self.n_reports.pop(number, 0))
+                if ended is None:
+                    self.on_event(Warn("another process took a trial over: its result counts"))
+                    continue
+                self.n_new += 1
+                line = describe_trial(ended)
+                if ended.state != "failed":
+                    self.on_event(Note(line))
+                elif best_trial(self.shared.finished) or len(self.shared.finished) < self.at_once:
+                    self.on_event(Warn(line))
+                else:
+                    raise KgrecError(line)
+                self.tell_progress()
+
+    def tell_progress(self) -> None:
+        """Trials done of all, and the best score."""
+        best = best_trial(self.shared.finished)
+        detail = "" if best is None else f"best {best.score:.4f}"
+        n_done = min(len(self.shared.finished), self.total)
+        self.on_event(Progress("tune", n_done, self.total, "trials", detail))
+
+
+def _limit(search: str, max_trials: int | None) -> int | None:
+    """The most trials that the arguments allow; None where the points are the only limit."""
+    return max_trials or (None if search == "exhaustive" else DEFAULT_MAX_TRIALS)
 
 
 def count_trials(space: Space, search: str, max_trials: int | None, pruner: str = "none") -> int:
@@ -222,8 +270,8 @@ def count_trials(space: Space, search: str, max_trials: int | None, pruner: str 
         KgrecError: As `run_search`.
     """
     _check_arguments(space, search, pruner, max_trials, None)
-    limit = max_trials or (None if search == "exhaustive" else DEFAULT_MAX_TRIALS)
-    return min(n for n in (limit, count_points(space)) if n is not None)
+    limits = (_limit(search, max_trials), count_points(space))
+    return min(n for n in limits if n is not None)
 
 
 def propose(trials: Sequence[FrozenTrial], space: Space, search: str, seed: str) -> Params:
