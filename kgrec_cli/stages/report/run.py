@@ -15,6 +15,7 @@ from kgrec_cli.formats.files import write_text
 from kgrec_cli.runs.held_out import evaluation_settings, load_held_out
 from kgrec_cli.runs.recommender import Recommender, load_recommender
 from kgrec_cli.runs.run_dir import find_run
+from kgrec_cli.runs.run_files import read_metrics
 from kgrec_cli.settings import Settings
 from kgrec_cli.stages.compare import run_compare
 from kgrec_cli.stages.report import results
@@ -129,21 +130,19 @@ def _render_runs(
     recommenders: list[Recommender] = []
     measurements: list[results.Measurement] = []
     for run_dir in run_dirs:
-        recommender = load_recommender(
-            run_dir, folder, device=device, threads=threads, on_event=warnings
-        )
-        if recommender.on_all_data:
+        if read_metrics(run_dir).training.on_all_data:
             on_event(Note(f"{run_dir.name}: trained on all data, so there are no test metrics"))
-        else:
-            settings = evaluation_settings(run_dir, {})
-            held_out = load_held_out(
-                run_dir, folder, settings, device=device, threads=threads, on_event=warnings
+            recommenders.append(
+                load_recommender(run_dir, folder, device=device, threads=threads, on_event=warnings)
             )
-            recommender = held_out.recommender
-            measured = results.measure_run(held_out, on_event, baselines=not measurements)
-            if measured is not None:
-                measurements.append(measured)
-        recommenders.append(recommender)
+            continue
+        settings = evaluation_settings(run_dir, {})
+        held_out = load_held_out(
+            run_dir, folder, settings, device=device, threads=threads, on_event=warnings
+        )
+        recommenders.append(held_out.recommender)
+        measured = results.measure_run(held_out, on_event, baselines=not measurements)
+        measurements += [] if measured is None else [measured]
     first = recommenders[0]
     sections = [
         build_data_card(first.settings, folder, first.dataset, warnings.lines),
