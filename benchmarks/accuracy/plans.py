@@ -111,21 +111,19 @@ def _controls(protocol: str, settings: dict[str, Any]) -> Plan:
     return Plan("ml-latest-small-metadata", protocol, rows, {}, steps, {"epochs": 30, **settings})
 
 
-def _with_sparse(plan: Plan) -> Plan:
-    """The same controls for the other preset, which validation prefers on this set."""
-    graph, plain = "preset sparse, metadata graph", "preset sparse, no graph"
-    drawn = "preset sparse, random vectors 1"
+SPARSE, SPARSE_PLAIN = "preset sparse, metadata graph", "preset sparse, no graph"
+SPARSE_DRAWN = "preset sparse, random vectors 1"
+
+
+def _with_sparse(plan: Plan, best: str, drawn: dict[str, Trained]) -> Plan:
+    """The same for the other preset, which validation prefers on ml-latest-small."""
     sparse = ["--preset", "sparse"]
-    rows = {
-        plain: Trained([*sparse, *PLAIN]),
-        drawn: Trained(sparse, "-random-1"),
-        graph: Trained(sparse),
-    }
+    rows = {SPARSE_PLAIN: Trained([*sparse, *PLAIN]), **drawn, SPARSE: Trained(sparse)}
     steps = [
-        Step("sparse, metadata, less no graph", graph, plain),
-        Step("sparse, metadata, less random vectors 1", graph, drawn),
-        Step("sparse, metadata, less preset best, metadata", graph, METADATA),
-        Step("sparse, metadata, less EASE", graph, EASE),
+        Step("sparse, metadata, less no graph", SPARSE, SPARSE_PLAIN),
+        *(Step("sparse, metadata, less random vectors 1", SPARSE, name) for name in drawn),
+        Step("sparse, metadata, less preset best, metadata", SPARSE, best),
+        Step("sparse, metadata, less EASE", SPARSE, EASE),
     ]
     return plan._replace(trained=plan.trained | rows, steps=plan.steps + steps)
 
@@ -181,9 +179,13 @@ PLANS = {
         for words, row in (("the preset", BEST), ("the preset without a graph", BEST_PLAIN))
     ]),
     "ml-100k-temporal": _temporal("ml-100k"),
-    "ml-latest-small-temporal": _temporal("ml-latest-small-metadata"),
+    "ml-latest-small-temporal": _with_sparse(_temporal("ml-latest-small-metadata"), BEST, {}),
     "ml-latest-small-controls": _controls(LEAVE_ONE_OUT, {}),
-    "ml-latest-small-tenth": _with_sparse(_controls(LAST_TENTH, {"eval_args": BY_USER})),
+    "ml-latest-small-tenth": _with_sparse(
+        _controls(LAST_TENTH, {"eval_args": BY_USER}),
+        METADATA,
+        {SPARSE_DRAWN: Trained(["--preset", "sparse"], "-random-1")},
+    ),
     "beauty": _beauty(),
     "ml-1m": _dense(),
 }  # fmt: skip
