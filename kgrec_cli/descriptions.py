@@ -88,8 +88,8 @@ RECBOLE = {
 """Settings under RecBole's names."""
 
 KGREC_ONLY = {
-    "preset": "best (chosen on films), large (many events of each user) or sparse (few of each "
-    "item). Settings of your own override them.",
+    "preset": "best (films), large (many events a user) or sparse (few an item). Settings of your "
+    "own override them.",
     "device": "auto, cpu, cuda or cuda:N.",
     "threads": "CPU threads. Default: PyTorch's choice.",
     "recbole_compat": "Does what RecBole does wherever kgrec differs (see docs/recbole.md).",
