@@ -57,6 +57,7 @@ from kgrec_cli.core.evaluation.bootstrap import holm, paired_differences
 from kgrec_cli.core.evaluation.measure import MeasureSettings, measure
 from kgrec_cli.dataset.load import Dataset, load_dataset, split_dataset
 from kgrec_cli.events import ignore_event
+from kgrec_cli.formats.files import read_json
 from kgrec_cli.runs.held_out import evaluation_settings, load_held_out
 from kgrec_cli.runs.run_dir import is_finished
 from kgrec_cli.runs.run_files import MODEL
@@ -162,7 +163,15 @@ def trained_row(name: str, plan: Plan, runs: list[Path], folder: Path) -> tuple[
         command=" ".join(["kgrec train", *words, "--seed SEED"]),
         commit=(runs[0].parent / COMMIT).read_text().strip(),
         date=f"{date.fromtimestamp(written)}",
+        remark=remark_on_vectors(folder / "dataset" / (plan.dataset + of_row.variant)),
     )
+
+
+def remark_on_vectors(dataset_dir: Path) -> str:
+    """How well the entity vectors rank held-out triples, where that was measured."""
+    sidecar = dataset_dir / f"{dataset_dir.name}.ent_feature.json"
+    metrics = read_json(sidecar)["metrics"] if sidecar.is_file() else {}
+    return f"vectors of MRR {metrics['mrr']:.3f}" if metrics else ""
 
 
 @dataclass(frozen=True)

@@ -44,6 +44,13 @@ LARGE = [
 ]
 SETS = ("ml-100k", "ml-1m", "ml-latest-small")
 METHODS = ("RotatE", "ComplEx", "DistMult")
+VECTORS = {
+    **{method: ["--method", method] for method in METHODS},
+    "metadata-one-epoch": ["--epochs", "1", "--validate"],
+    "metadata-validated": ["--validate"],
+    "metadata-ComplEx": ["--method", "ComplEx", "--validate"],
+}
+"""Variants of a data set that differ in the entity vectors alone: how these are trained."""
 
 
 class Row(NamedTuple):
@@ -136,7 +143,7 @@ def prepare(name: str, data: Path, folder: Path) -> None:
         "ml-latest-small-both": by_id,
         "ml-latest-small-metadata": {"kg": "metadata"},
     }
-    method = "TransE"
+    variant = ""
     if name in sources:
         of_base: dict[str, Path | str] = {"raw": data / base}
         if base == "ml-1m":
@@ -154,9 +161,9 @@ def prepare(name: str, data: Path, folder: Path) -> None:
         source = f"{base}-metadata" if of_metadata else base
         prepare(source, data, folder)
         vary(folder / "dataset" / source, dataset_dir, variant)
-        method = variant if variant in METHODS else method
     if not (dataset_dir / f"{name}.ent_feature").is_file():
-        kgrec(folder, "pretrain-kg", "--dataset", name, "--threads", "2", "--method", method)
+        how = VECTORS.get(variant, [])
+        kgrec(folder, "pretrain-kg", "--dataset", name, "--threads", "2", *how)
 
 
 def vary(source: Path, target: Path, variant: str) -> None:
@@ -167,7 +174,7 @@ def vary(source: Path, target: Path, variant: str) -> None:
             shutil.copy(source / f"{source.name}.{suffix}", target / f"{target.name}.{suffix}")
     if "zeros" in variant or "random" in variant:
         _write_vectors(source, target, variant)
-    elif variant not in METHODS:
+    elif variant not in VECTORS:
         kg = target / f"{target.name}.kg"
         triples = read_atomic(kg, list(KG_TYPES))
         left_out = ["has_tag"]
