@@ -309,3 +309,30 @@ def test_convert_takes_no_other_options(run_cli: RunCli, folder: Path) -> None:
     assert (dataset_dir / "toy.inter").read_bytes() == text
     result = run_cli("prepare", "toy", "--convert", "--format", "parquet", "--json", "-q")
     assert json.loads(result.stdout) == {"files": ["dataset/toy/toy.inter.parquet"]}
+
+
+@pytest.mark.parametrize("order", [("far.tsv", "same.tsv"), ("same.tsv", "far.tsv")])
+def test_a_graph_that_a_third_one_ties_may_stand_before_it(
+    run_cli: RunCli, folder: Path, order: tuple[str, str]
+):
+    (folder / "far.tsv").write_text("x1\tborn_in\tx2\n")
+    (folder / "same.tsv").write_text("a1\towl:sameAs\tx1\n")
+    graphs = [word for name in order for word in ("--kg", name)]
+    result = run_cli(
+        "prepare", "toy", "--raw", "log.csv", "--kg", "kg.tsv", "--links", "links.tsv", *graphs
+    )
+    assert result.exit_code == 0
+    written = (folder / "dataset/toy/toy.kg").read_text().splitlines()[1:]
+    assert sorted(written) == ["a1\tborn_in\tx2", "e1\tactor\ta1", "e2\tactor\ta1"]
+
+
+def test_a_graph_that_nothing_ties_is_named(run_cli: RunCli, folder: Path):
+    (folder / "far.tsv").write_text("x1\tborn_in\tx2\n")
+    result = run_cli(
+        "prepare", "toy", "--raw", "log.csv", "--kg", "kg.tsv", "--links", "links.tsv",
+        "--kg", "far.tsv",
+    )  # fmt: skip
+    assert result.exit_code == 1
+    assert "far.tsv: none of its entities (such as 'x1') is one of the other" in " ".join(
+        result.stderr.split()
+    )

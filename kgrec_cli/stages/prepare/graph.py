@@ -84,7 +84,7 @@ class KGPlan:
         catalog_paths: Item lists whose ids the links use; empty when the links carry titles
             themselves, or link by id.
         note: Which graph "auto" took and why; "" when the user chose.
-        is_joined: Whether it has no links: its entities are those of the graphs before it.
+        is_joined: Whether it has no links: its entities are those of the other graphs.
     """
 
     name: str

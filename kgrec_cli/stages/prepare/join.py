@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -31,18 +32,7 @@ def join_further(
     if not plans:
         return kg, None
     graphs = [kg, *map(load, plans)]
-    known = _tokens(kg)
-    for plan, graph in zip(plans, graphs[1:], strict=True):
-        tokens = _tokens(graph)
-        is_tied = tokens.is_in(known.implode()).any()
-        if not is_tied and not graph.links["item_id"].is_in(item_ids.implode()).any():
-            where, ours, theirs = plan.triples_path or plan.name, tokens[0], known[0]
-            raise KgrecError(
-                f"{where}: none of its entities (such as '{shorten(ours)}') is one of the graphs "
-                f"before it (such as '{shorten(theirs)}'), and no item is linked to it; give its "
-                "links by another --links FILE"
-            )
-        known = pl.concat([known, tokens]).unique(maintain_order=True)
+    _check_ties(graphs, [plan.triples_path or plan.name for plan in plans], item_ids)
     joined = join_graphs([Graph(graph.triples, graph.links) for graph in graphs])
     report = {
         "graphs": [
@@ -72,6 +62,33 @@ def join_further(
         in_file=None,
     )
     return whole, report
+
+
+def _check_ties(
+    graphs: Sequence[KnowledgeGraph], where: Sequence[Path | str], item_ids: pl.Series
+) -> None:
+    """Each graph needs linked items, or an entity of a graph that has some, whatever their order.
+
+    Raises:
+        KgrecError: A graph that nothing ties to the others; `where` names those after the first.
+    """
+    apart, known = dict(enumerate(map(_tokens, graphs[1:]))), _tokens(graphs[0])
+    first = known[0]
+    while apart:
+        tied = [
+            number
+            for number, tokens in apart.items()
+            if graphs[number + 1].links["item_id"].is_in(item_ids.implode()).any()
+            or tokens.is_in(known.implode()).any()
+        ]
+        if not tied:
+            number = min(apart)
+            raise KgrecError(
+                f"{where[number]}: none of its entities (such as '{shorten(apart[number][0])}') is "
+                f"one of the other graphs (such as '{shorten(first)}'), and no item is linked to "
+                "it; give its links by another --links FILE"
+            )
+        known = pl.concat([known, *(apart.pop(number) for number in tied)]).unique()
 
 
 def _tokens(graph: KnowledgeGraph) -> pl.Series:
