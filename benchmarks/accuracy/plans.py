@@ -151,14 +151,16 @@ def _temporal(dataset: str) -> Plan:
 
 
 def _dense() -> Plan:
-    """Many events of each user and item: is the larger preset the better one?"""
+    """Many events of each user and item: is the larger preset the better one? And the graph?"""
     large = "kgrec, preset large, no graph"
     rows = {
         BEST_PLAIN: Trained(["--preset", "best", *PLAIN]),
+        BEST: Trained(["--preset", "best"]),
         large: Trained(["--preset", "large", *PLAIN]),
     }
     steps = [
         Step("the large preset, less best", large, BEST_PLAIN),
+        Step("the graph, with the preset", BEST, BEST_PLAIN),
         Step("the large preset, less sequential rules", large, RULES),
     ]
     return Plan("ml-1m", LEAVE_ONE_OUT, rows, {}, steps, {"epochs": 18})
