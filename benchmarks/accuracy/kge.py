@@ -85,9 +85,9 @@ def read_set(folder: Path) -> tuple[dict[str, Ints], int, int]:
 
 def rank(model: KGModel, rows: Ints, known: Ints) -> dict[str, float]:
     """Filtered metrics of some triples."""
-    score_tails, score_heads = scorers(model)
+    score = scorers(model)
     ranks = rank_held_out(
-        rows, known, score_tails=score_tails, score_heads=score_heads, batch_size=32, device=CPU,
+        rows, known, score_tails=score.tails, score_heads=score.heads, batch_size=32, device=CPU,
         on_batch=lambda done: None,
     )  # fmt: skip
     return summarise_ranks(ranks)

@@ -26,7 +26,7 @@ OF_TRAINING = {
     "valid_sha256": "another --valid file, or none",
 }
 PROBED = 200  # triples of the training that tell whether it has learnt anything
-RANKING_NUMBERS = 2**22  # scores x width computed at a time when ranking: 16 MB, about a cache
+RANKING_NUMBERS = 2**22  # computed at a time when ranking: 16 MB, about a cache
 
 
 class Checkpoint:
@@ -147,14 +147,14 @@ class Fitting:
         """Filtered MRR and Hits@k of triples, heads and tails alike."""
         from kgrec_cli.core.kg.holdout import rank_held_out, summarise_ranks
 
-        score_tails, score_heads = scorers(model)
+        score = scorers(model)
         n_entities = int(self.known[:, [0, 2]].max()) + 1
         ranks = rank_held_out(
             triples,
             self.known,
-            score_tails=score_tails,
-            score_heads=score_heads,
-            batch_size=max(1, RANKING_NUMBERS // (n_entities * self.width)),
+            score_tails=score.tails,
+            score_heads=score.heads,
+            batch_size=max(1, RANKING_NUMBERS // (n_entities * score.n_numbers)),
             device=self.device,
             on_batch=lambda done: self.on_event(
                 Progress(task, done, len(triples), "triples", passing=True)

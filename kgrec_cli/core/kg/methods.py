@@ -3,15 +3,16 @@
 `fit.py` trains what `build_kg_model` returns; `entity_vectors` and `scorers` read it afterwards.
 """
 
+import math
 from collections.abc import Callable, Iterable
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from pykeen.losses import CrossEntropyLoss, Loss, NSSALoss
-from pykeen.models import ERModel, model_resolver
+from pykeen.models import ERModel, TransE, model_resolver
 from pykeen.nn.modules import NormBasedInteraction
 from pykeen.triples import CoreTriplesFactory
 from pykeen.utils import NoRandomSeedNecessary
@@ -195,15 +196,48 @@ def scale_vectors(vectors: NDArray[np.float32]) -> tuple[NDArray[np.float32], fl
     return vectors / np.float32(length or 1), length
 
 
-def scorers(model: KGModel) -> tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]:
-    """Scores of all entities as tails of (head, relation), and as heads of (relation, tail).
+class Scorers(NamedTuple):
+    """Each takes int64 (B, 2) and returns float (B, N), all N entities, higher for likelier ones.
 
-    Each takes int64 (B, 2) and returns float (B, n_entities), higher for likelier ones.
+    Attributes:
+        tails: Of heads and relations.
+        heads: Of relations and tails.
+        n_numbers: Numbers that a score takes memory for.
     """
+
+    tails: Callable[[Tensor], Tensor]
+    heads: Callable[[Tensor], Tensor]
+    n_numbers: int
+
+
+def scorers(model: KGModel) -> Scorers:
+    """What scores all entities as tails and as heads, by the weights of now."""
     model.eval()
+    if isinstance(model, TransE):
+        return _by_distance(model)
 
     def quietly(score: Callable[[Tensor], Tensor], queries: Tensor) -> Tensor:
         with quiet_pykeen():
             return score(queries)
 
-    return partial(quietly, model.predict_t), partial(quietly, model.predict_h)
+    n_numbers = sum(
+        math.prod(vectors.shape) * (2 if vectors.is_complex else 1)
+        for vectors in model.entity_representations
+    )
+    return Scorers(partial(quietly, model.predict_t), partial(quietly, model.predict_h), n_numbers)
+
+
+def _by_distance(model: TransE) -> Scorers:
+    """TransE's, by products of matrices: PyKEEN subtracts all entities from each query."""
+    entities: Tensor = model.entity_representations[0](None).detach()
+    relations: Tensor = model.relation_representations[0](None).detach()
+
+    def score_tails(queries: Tensor) -> Tensor:
+        heads, steps = queries.T
+        return -torch.cdist(entities[heads] + relations[steps], entities)
+
+    def score_heads(queries: Tensor) -> Tensor:
+        steps, tails = queries.T
+        return -torch.cdist(entities[tails] - relations[steps], entities)
+
+    return Scorers(score_tails, score_heads, 1)
