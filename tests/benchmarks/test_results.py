@@ -10,7 +10,14 @@ import pytest
 from benchmarks.accuracy import results
 from benchmarks.accuracy.by_user import read_by_user, write_by_user
 from benchmarks.accuracy.plans import ALL, DEFAULT, GRU4REC, MASKED, PLANS, POPULARITY, Step
-from benchmarks.accuracy.results import Seeds, changes_of, kept_rows, row_of, seed_of
+from benchmarks.accuracy.results import (
+    Seeds,
+    changes_of,
+    kept_rows,
+    remark_on_vectors,
+    row_of,
+    seed_of,
+)
 from benchmarks.accuracy.rivals import recbole_score, write_for_recbole
 from benchmarks.accuracy.study import vary
 from benchmarks.speed.training import speed_of
@@ -205,3 +212,13 @@ def test_speed_is_the_median_of_the_ratios_of_each_round() -> None:
     assert found.median_ratio == 30.0
     assert set(found.targets_per_s) == {"kgrec", "RecBole, at its best"}
     assert found.threads == 2
+
+
+def test_a_row_says_how_well_its_vectors_rank_where_that_was_measured(tmp_path: Path) -> None:
+    toy = tmp_path / "toy"
+    toy.mkdir()
+    assert remark_on_vectors(toy) == ""
+    (toy / "toy.ent_feature.json").write_text('{"metrics": {}}')
+    assert remark_on_vectors(toy) == ""
+    (toy / "toy.ent_feature.json").write_text('{"metrics": {"mrr": 0.33961}}')
+    assert remark_on_vectors(toy) == "vectors of MRR 0.340"
