@@ -17,7 +17,7 @@ import polars as pl
 
 from kgrec_cli.errors import KgrecError, shorten
 from kgrec_cli.events import Note, OnEvent, Warn, ignore_event
-from kgrec_cli.formats.raw.columns import header_sign, is_numbered
+from kgrec_cli.formats.raw.columns import header_sign, is_numbered, known_columns
 from kgrec_cli.formats.raw.files import RawFile, content, first_lines, is_parquet
 from kgrec_cli.formats.raw.tables import (
     ENCLOSED,
@@ -36,6 +36,7 @@ _NO_SEPARATOR = frozenset("\"'_.-/@()[]")
 
 _EXCEL = re.compile(r'"?sep=(.)"?\s*$', re.IGNORECASE)
 """Excel's line above a table, which names the separator."""
+_COMMENT = re.compile(r"\s*[#%]")
 
 
 def detect_table(
@@ -62,7 +63,7 @@ def detect_table(
     tables: list[RawTable] = []
     for each in files:
         separator = tables[0].separator if tables else None
-        if table := _detect(each, kinds, separator, if_unsure=if_unsure):
+        if table := _detect(each, kinds, separator, if_unsure=if_unsure, on_event=on_event):
             tables.append(table)
     if not tables:
         raise KgrecError(f"{file.where}: empty, expected {what}")
@@ -82,7 +83,12 @@ def detect_table(
 
 
 def _detect(
-    file: RawFile, kinds: Sequence[str], separator: str | None, *, if_unsure: bool
+    file: RawFile,
+    kinds: Sequence[str],
+    separator: str | None,
+    *,
+    if_unsure: bool,
+    on_event: OnEvent,
 ) -> RawTable | None:
     """The layout of one file, by its own `separator` if that is None; None when it is empty."""
     if is_parquet(file):
@@ -93,6 +99,7 @@ def _detect(
     if numbered and (match := _EXCEL.match(numbered[0][1])):
         separator = match[1]
         numbered = numbered[1:]
+    numbered = _skip_comments(numbered, kinds, file.where, on_event)
     if not numbered:
         return None
     number, first = numbered[0]
@@ -119,6 +126,39 @@ def _detect(
         sample=[row for row in rows[header:] if len(row) == width],
         is_sure=sign is not None,
     )
+
+
+def _skip_comments(
+    numbered: list[tuple[int, str]], kinds: Sequence[str], where: str, on_event: OnEvent
+) -> list[tuple[int, str]]:
+    """The lines after those at the head that begin with # or %, as KONECT's and SNAP's files do.
+
+    One that has as many fields as a row, the mark itself no field, may be a row or a header: it and
+    what follows stay. So does the last comment, without its mark, if it names the columns.
+    """
+    lines = [line for _, line in numbered]
+    end = next((n for n, line in enumerate(lines) if not _COMMENT.match(line)), 0)
+    if not end:
+        return numbered
+    separator = find_separator(lines[end : end + SAMPLE_LINES])
+    width = len(split_line(lines[end], separator, "enclose"))
+    for number, line in enumerate(lines[:end]):
+        fields = split_line(line, separator, "enclose")
+        if len(fields) == width and (separator != " " or fields[0].strip("#%")):
+            end = number
+            break
+    else:
+        bare = lines[end - 1].lstrip("#% \t")
+        names = split_line(bare, separator, "enclose")
+        if len(names) == width and known_columns(kinds, names):
+            end -= 1
+            numbered[end] = (numbered[end][0], bare)
+    if end:
+        words = (
+            "the first line is a comment" if end == 1 else f"{end} lines at its head are comments"
+        )
+        on_event(Note(f"{where}: {words} ('{shorten(lines[0])}')"))
+    return numbered[end:]
 
 
 def _detect_json(file: RawFile, number: int, lines: Sequence[str]) -> RawTable:

@@ -128,6 +128,29 @@ def test_the_line_that_excel_takes_the_separator_from(path: Path, separator: str
     assert interactions(write(path, text)) == [("u", "i,x", 5)]
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "% bip weighted\n% 2 2 2\nuser item time\nu i 5\nv j 6\n",  # KONECT's: 4 words, 3 columns
+        "% bip\n% 2 2\nuser item time\nu i 5\nv j 6\n",  # as many words as columns
+        "# of a shop, on Monday\nuser,item,time\nu,i,5\nv,j,6\n",
+        "# of a shop\n# user item time\nu i 5\nv j 6\n",
+        "# of a shop\n# user\titem\ttime\nu\ti\t5\nv\tj\t6\n",
+        "#user,item,time\nu,i,5\nv,j,6\n",
+        "#,user,item,time\n0,u,i,5\n1,v,j,6\n",
+    ],
+)
+def test_comments_at_the_head_are_no_rows(path: Path, text: str):
+    assert interactions(write(path, text)) == [("u", "i", 5), ("v", "j", 6)]
+
+
+def test_a_row_that_begins_like_a_comment_is_one(path: Path):
+    rows = [("#u", "i", 5), ("v", "j", 6)]
+    assert interactions(write(path, "user,item,time\n#u,i,5\nv,j,6\n")) == rows
+    of_links = [("#a", "e1"), ("b", "e2")]
+    assert links(write(path, "#a\te1\nb\te2\n")) == of_links
+
+
 # Headers
 
 
