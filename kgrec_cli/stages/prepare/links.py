@@ -316,7 +316,7 @@ def _check_coverage(
         raise KgrecError(
             f"{where}: none of its entities (such as '{shorten(linked.links['entity_id'][0])}') "
             f"stands in a triple of {where_kg} (such as '{shorten(linked.triples['head_id'][0])}')"
-            f": 0 of {report['entities']:,} match"
+            f": 0 of {report['entities']:,} match{_spelt_alike(linked)}"
         )
     n_entities, n_without = report["entities"], report["entities_without_triple"]
     if 2 * n_without > n_entities:
@@ -329,6 +329,23 @@ def _check_coverage(
     if n_shared := report["entities_of_several_items"]:
         shared = "one entity" if n_shared == 1 else f"{n_shared:,} entities"
         on_event(Note(f"{report['items_sharing_an_entity']:,} items share {shared}"))
+
+
+def _spelt_alike(linked: ItemLinks) -> str:
+    """What to do where the graph has most linked entities by another spelling, else "".
+
+    The last part of "/m/01", "m.01" and "http://.../ns/M.01" is "01"; a bare number has none.
+    """
+
+    def last_part(tokens: pl.Series) -> pl.Series:
+        spelt = tokens.filter(~tokens.str.contains("^[0-9]+$"))
+        return spelt.str.to_lowercase().str.extract("([^/#:.<>]+)[/>]*$")
+
+    ours, theirs = linked.links["entity_id"].unique(), entities_of(linked.triples)
+    n_alike = int(last_part(ours).is_in(last_part(theirs).implode()).sum())
+    if 2 * n_alike < len(ours):
+        return ""
+    return f", but the last parts of {n_alike:,} do: write them alike in both files"
 
 
 def _check_order(
