@@ -111,6 +111,14 @@ class EvalArgs(Strict):
         same = {modes.get(part, "full") for part in ("valid", "test")}
         return same.pop() if len(same) == 1 else modes
 
+    @field_validator("split", mode="before")
+    @classmethod
+    def _three_shares(cls, value: Any) -> Any:
+        how = value.get("RS", (0, 0, 0)) if isinstance(value, dict) else (0, 0, 0)
+        if not isinstance(how, list | tuple) or len(how) != 3:
+            raise ValueError("RS takes three shares, for instance [0.8, 0.1, 0.1]")
+        return value
+
     @field_validator("split")
     @classmethod
     def _known_split(cls, value: Any) -> Any:
@@ -121,8 +129,6 @@ class EvalArgs(Strict):
             if how not in ("valid_and_test", "valid_only", "test_only"):
                 raise ValueError("LS takes valid_and_test, valid_only or test_only")
             return value
-        if isinstance(how, str):
-            raise ValueError("RS takes three shares, for instance [0.8, 0.1, 0.1]")
         if min(how) < 0 or how[0] <= 0:
             raise ValueError("the shares of RS cannot be negative, nor the first one zero")
         return {"RS": tuple(share / sum(how) for share in how)}

@@ -111,6 +111,7 @@ MISTAKES = [
     ("loss_type=BRP", "loss_type: found 'BRP', expected 'CE', 'BPR' or 'SSM'; did you mean BPR?"),
     ("dropout_prob=1.5", "dropout_prob: found 1.5"),
     ("num_layers=many", "num_layers: found 'many'"),
+    ("eval_args.split={RS: [0.5, 0.5]}", "RS takes three shares"),
     ("eval_args.split={RS: [0, 0.1, 0.2]}", "nor the first one zero"),
     ("eval_args.split={LS: last}", "LS takes valid_and_test"),
     ("training_neg_sample_num=1", "remove it or set loss_type: BPR"),

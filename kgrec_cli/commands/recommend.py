@@ -158,7 +158,9 @@ def recommend(
         return
     for each, of_list in zip(lists, reasons, strict=True):
         _show(each)
-        if explain:
+        if not each.items:
+            console.indented("no item is left: --include-seen lists those of the history, too", 0)
+        elif explain:
             _show_reasons(each, of_list, recommender)
         else:
             rows = [[item.rank, item.item, item.title, item.score] for item in each.items]

@@ -205,6 +205,15 @@ def test_new_events_of_known_items_are_used(
     assert "1 interactions of items that the run does not know: dropped" in told.stderr
 
 
+def test_a_list_without_items_says_why(run_cli: RunCli, trained_folder: Path) -> None:
+    every = ",".join(f"i{number}" for number in range(1, 13))
+    result = run_cli("recommend", "--items", every, cwd=trained_folder)
+    assert result.exit_code == 0
+    assert "no item is left: --include-seen lists those of the history, too" in result.stdout
+    shown = run_cli("recommend", "--items", every, "--json", cwd=trained_folder).stdout
+    assert json.loads(shown)[0]["items"] == []
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "expected"),
     [
