@@ -34,7 +34,8 @@ def set_up_steps(model: KGModel) -> None:
     """Makes a step cost what its batch costs, however many entities there are.
 
     PyKEEN normalises all entities of TransE after each step; here the rows that are read are.
-    Gradients are sparse. `model.reset_parameters_()` draws the initial values.
+    DistMult and ComplEx lose PyKEEN's penalties, which would keep what every step read until its
+    loop takes them. Gradients are sparse. `model.reset_parameters_()` draws the initial values.
     """
     entities: Any = model.entity_representations[0]
     relations: Any = model.relation_representations[0]
@@ -45,6 +46,7 @@ def set_up_steps(model: KGModel) -> None:
         if isinstance(model, OF_PRODUCTS):
             std = PRODUCT_STD
         representation.initializer = partial(torch.nn.init.normal_, std=std)
+        representation.regularizer = None
         for module in representation.modules():
             if isinstance(module, torch.nn.Embedding):
                 module.sparse = True

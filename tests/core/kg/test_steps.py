@@ -55,6 +55,18 @@ def test_chunks_of_rows_change_nothing() -> None:
         torch.testing.assert_close(one, other)
 
 
+@pytest.mark.parametrize("method", ["TransE", "DistMult", "ComplEx"])
+def test_an_epoch_keeps_nothing_of_what_its_steps_computed(method: str) -> None:
+    """PyKEEN's penalties held every step: 8 GB after 30 epochs of FB15k-237."""
+    triples = np.array([[0, 0, 1], [1, 0, 2], [2, 1, 0]])
+    settings = PretrainKGSettings(method=method, epochs=2, batch_size=2)
+    model, _ = fit_kg(
+        triples, n_entities=3, n_relations=2, settings=settings, embedding_size=8,
+        device=torch.device("cpu"), on_epoch=lambda *args: None,
+    )  # fmt: skip
+    assert all(buffer.grad_fn is None for buffer in model.buffers())
+
+
 @pytest.mark.parametrize("method", ["DistMult", "ComplEx"])
 def test_products_are_those_of_the_model(method: str) -> None:
     """The loss from PyKEEN's own scores of all entities; a negative that is the answer is none."""
