@@ -248,6 +248,13 @@ def kept_rows(
     return {name: (values[name], rows[name]) for name in names}
 
 
+def machines(plan_name: str) -> str:
+    """This machine, and those that earlier rows are from."""
+    earlier = read_results(plan_name)
+    names = [machine_words(), *(earlier.machine.split("; ") if earlier else [])]
+    return "; ".join(dict.fromkeys(names))
+
+
 def measure_all(plan_name: str, folder: Path) -> Results:
     """Measures all rows that are there."""
     plan = PLANS[plan_name]
@@ -260,7 +267,8 @@ def measure_all(plan_name: str, folder: Path) -> Results:
     for name in plan.trained:
         if runs := finished_runs(folder, plan_name, name):
             rows[name] = trained_row(name, plan, runs, folder)
-    rows |= kept_rows(plan, plan_name, rows)
+    kept = kept_rows(plan, plan_name, rows)
+    rows |= kept
     write_by_user(plan_name, {name: rows[name][0] for name in plan.rows if name in rows})
     one = rows[POPULARITY][0]
     return Results(
@@ -271,7 +279,7 @@ def measure_all(plan_name: str, folder: Path) -> Results:
         n_users=len(one.users),
         n_targets=int(one.n_targets.sum()),
         command=COMMAND.format(plan_name),
-        machine=machine_words(),
+        machine=machines(plan_name) if kept else machine_words(),
         rows=[rows[name][1] for name in plan.rows if name in rows],
         changes=changes_of(plan.steps, {name: seeds for name, (seeds, _) in rows.items()}),
     )
