@@ -116,7 +116,7 @@ def read_raw_triples(
                 )
     what = "triples (head, relation, tail)"
     names = tuple(_TRIPLE)
-    table = _detect(file, what, names, also=["id"] if of_items else [])
+    table = _detect(file, what, names, on_event, also=["id"] if of_items else [])
     columns = _find_columns(table, names, _TRIPLE, _triple_layout(table, of_items=of_items))
     required = {name: text for name, text in _TRIPLE.items() if name in columns}
     triples = _read_ids(table, what, columns, required)
@@ -127,7 +127,7 @@ def read_raw_triples(
     return named(triples, lists, file.where) if lists.paths else triples
 
 
-def read_raw_links(path: Path) -> pl.DataFrame:
+def read_raw_links(path: Path, on_event: OnEvent = ignore_event) -> pl.DataFrame:
     """The links in a file, in its order, duplicates kept.
 
     Reads RecBole's `.link`; two columns (item, entity: KB4Rec's `ml2fb.txt`); three columns (item,
@@ -145,7 +145,7 @@ def read_raw_links(path: Path) -> pl.DataFrame:
         KgrecError: No such file, no links in it, or a line that is none; with file and line.
     """
     what, names = "links (item, entity)", (*_LINK, "title")
-    table = _detect(RawFile(file_in(path, LINK_FILES)), what, names)
+    table = _detect(RawFile(file_in(path, LINK_FILES)), what, names, on_event)
     columns = _find_columns(table, names, _LINK, _link_layout(table))
     return _read_ids(table, what, columns, _LINK)
 
@@ -172,7 +172,7 @@ def file_in(path: Path, names: Sequence[str]) -> Path:
 
 
 def _detect(
-    file: RawFile, what: str, names: Sequence[str], *, also: Sequence[str] = ()
+    file: RawFile, what: str, names: Sequence[str], on_event: OnEvent, *, also: Sequence[str] = ()
 ) -> RawTable:
     """How a file is laid out. What its columns hold corrects what was taken for a header.
 
@@ -182,7 +182,7 @@ def _detect(
     `also` has further keys of `columns.COLUMN_NAMES` that tell a header.
     """
     kinds = [_KINDS[name] for name in names]
-    table = detect_table(file, what, [*kinds, *also], if_unsure=False)
+    table = detect_table(file, what, [*kinds, *also], if_unsure=False, on_event=on_event)
     if table.separator is None:
         return table
     if table.has_header:

@@ -109,7 +109,7 @@ def load_kg(
     if links_path.name == ITEM_LIST:
         links = read_kgat_links(links_path, item_ids, on_event)
     else:
-        links = _with_names(read_raw_links(links_path), lists.entities)
+        links = _with_names(read_raw_links(links_path, on_event), lists.entities)
     if plan.link_by == "title":
         catalog = _read_catalogs(plan, links)
         matches = _match_titles(plan, items, catalog, set(links["item_id"]))

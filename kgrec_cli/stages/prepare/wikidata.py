@@ -56,7 +56,7 @@ def load_wikidata(
     service = QueryService(request.endpoint or ENDPOINT, on_event, cache_dir)
     titles: dict[str, int] | None = None
     if request.links_path is not None:
-        links = read_raw_links(request.links_path).select("item_id", "entity_id")
+        links = read_raw_links(request.links_path, on_event).select("item_id", "entity_id")
         entities = [wd.short_id(token) for token in links["entity_id"]]
         links = links.with_columns(entity_id=pl.Series(entities, dtype=pl.String))
         links = links.filter(pl.col("item_id").is_in(item_ids.implode()))
