@@ -146,7 +146,7 @@ def main() -> None:
                 continue
             rows.append(asdict(measure(options.data, dataset, settings, options.size)))
             print(json.dumps(rows[-1]), flush=True)
-            command = "python -m benchmarks.accuracy.kge --data DATA"
+            command = "python -m benchmarks.accuracy.kge --data DATA --size WIDTH"
             write_json(options.out, {"command": command, "rows": rows})
 
 
