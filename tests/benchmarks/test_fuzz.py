@@ -94,6 +94,7 @@ sys.exit(fuzz.main(["--readers=--set", "--inputs", "7", "--jobs", "1"]))
 """
 
 
+@pytest.mark.slow
 def test_planted_faults_are_found(tmp_path: Path) -> None:
     """Each with its seed; the inputs after one that ends the process are tried, too."""
     result = subprocess.run(
@@ -126,6 +127,7 @@ def _run_sample(total: int, tmp_path: Path) -> None:
     assert int(counts[1].replace(",", "")) >= total
 
 
+@pytest.mark.slow
 def test_five_hundred_damaged_files_are_read_or_refused_in_one_line(tmp_path: Path) -> None:
     _run_sample(500, tmp_path)
 

@@ -72,6 +72,7 @@ def kill(*options: str) -> str:
     return finished.stdout
 
 
+@pytest.mark.slow
 def test_a_sample_of_kills() -> None:
     assert "4 kills     0 faults" in kill("--commands", "prepare", "--every", "43")
 
