@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from kgrec_cli.cli import main as run_kgrec
@@ -97,12 +97,66 @@ def bpr_max(
     return (-torch.log(won + 1e-10) + (weights * scores.square()).sum(1)).mean()
 
 
+def split_scores(
+    states: Tensor, item_weight: Tensor, seen: SeenItems | None, bias: Tensor | None
+) -> Tensor:
+    """Scores of all items (T, N) by two vectors side by side, (T, 2 D): other items', and seen."""
+    others, of_seen = states.chunk(2, dim=-1)
+    scores = others @ item_weight.T
+    if seen is None:
+        return scores
+    own = (of_seen[seen.rows] * item_weight[seen.items]).sum(-1)
+    return scores.index_put(tuple(seen), own if bias is None else own + bias)
+
+
+def split_cross_entropy(
+    states: Tensor,
+    item_weight: Tensor,
+    targets: Tensor,
+    seen: SeenItems | None = None,
+    bias: Tensor | None = None,
+) -> Tensor:
+    """The softmax over the scores of `split_scores`."""
+    return functional.cross_entropy(split_scores(states, item_weight, seen, bias), targets)
+
+
+class SeenVector(GRU4RecKG):
+    """Scores the history's items by a vector of their own, at first the other items'.
+
+    It is the context partition of softmax-CPR (Chang et al., WSDM 2024); `seen_bias` adds to it.
+    """
+
+    def __init__(self, settings: ModelSettings, n_items: int, tables: Tables = None) -> None:
+        super().__init__(settings, n_items, tables)
+        width = settings.embedding_size
+        self.seen_layer = nn.Linear(width, width)
+        nn.init.eye_(self.seen_layer.weight)
+        nn.init.zeros_(self.seen_layer.bias)
+
+    def to_scoring(self, states: Tensor) -> Tensor:
+        """Both vectors side by side, float (..., 2 D)."""
+        scoring = super().to_scoring(states)
+        return torch.cat([scoring, self.seen_layer(scoring)], dim=-1)
+
+    def score(
+        self, states: Tensor, seen: SeenItems | None = None, vectors: Tensor | None = None
+    ) -> Tensor:
+        """Scores of all items, float (B, N)."""
+        vectors = self.item_vectors() if vectors is None else vectors
+        return split_scores(states, vectors, seen, self.seen_bias)
+
+
 MODELS: dict[str, type[GRU4RecKG]] = {
     "vectors scaled": Scaled,
     "unlinked items the mean": UnlinkedMean,
     "unlinked items learned": UnlinkedLearned,
+    "seen items by a vector of their own": SeenVector,
 }
-LOSSES: dict[str, Callable[..., Tensor]] = {"label smoothing 0.1": smoothed, "BPR-max": bpr_max}
+LOSSES: dict[str, Callable[..., Tensor]] = {
+    "label smoothing 0.1": smoothed,
+    "BPR-max": bpr_max,
+    "seen items by a vector of their own": split_cross_entropy,
+}
 
 
 def main() -> None:
@@ -110,9 +164,9 @@ def main() -> None:
     option, *arguments = sys.argv[1:] or [""]
     if option in MODELS:
         vars(gru4reckg)["GRU4RecKG"] = MODELS[option]
-    elif option in LOSSES:
+    if option in LOSSES:
         vars(epoch)["cross_entropy_in_chunks"] = LOSSES[option]
-    else:
+    if option not in [*MODELS, *LOSSES]:
         sys.exit(f"no option {option!r}; expected one of: {', '.join([*MODELS, *LOSSES])}")
     run_kgrec(arguments)
 

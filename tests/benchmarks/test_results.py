@@ -6,9 +6,11 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 
 from benchmarks.accuracy import results
 from benchmarks.accuracy.by_user import read_by_user, write_by_user
+from benchmarks.accuracy.options import SeenVector
 from benchmarks.accuracy.plans import ALL, DEFAULT, GRU4REC, MASKED, PLANS, POPULARITY, Step
 from benchmarks.accuracy.results import (
     Seeds,
@@ -22,6 +24,7 @@ from benchmarks.accuracy.rivals import recbole_score, write_for_recbole
 from benchmarks.accuracy.study import vary
 from benchmarks.speed.training import speed_of
 from kgrec_cli.core.evaluation.bootstrap import holm
+from kgrec_cli.core.model.gru4reckg import GRU4RecKG, ModelSettings, SeenItems
 from kgrec_cli.formats.atomic import read_atomic, write_entity_features
 
 
@@ -222,3 +225,20 @@ def test_a_row_says_how_well_its_vectors_rank_where_that_was_measured(tmp_path: 
     assert remark_on_vectors(toy) == ""
     (toy / "toy.ent_feature.json").write_text('{"metrics": {"mrr": 0.33961}}')
     assert remark_on_vectors(toy) == "vectors of MRR 0.340"
+
+
+def test_a_vector_of_their_own_scores_the_items_of_a_history() -> None:
+    settings = ModelSettings(embedding_size=2, hidden_size=3, seen_bias=True)
+    model = SeenVector(settings, 4)
+    states = model.to_scoring(torch.randn(2, 3))
+    seen = SeenItems(torch.tensor([0, 1, 1]), torch.tensor([2, 1, 3]))
+    usual = GRU4RecKG(settings, 4)
+    torch.nn.init.constant_(model.seen_bias, -2.0)
+    torch.nn.init.constant_(usual.seen_bias, -2.0)
+    items = model.item_vectors()
+    torch.testing.assert_close(
+        model.score(states, seen), usual.score(states[:, :2], seen, items)
+    )  # at first they are the same
+    torch.nn.init.zeros_(model.seen_layer.weight)
+    found = model.score(model.to_scoring(torch.randn(2, 3)), seen)
+    assert found[seen.rows, seen.items].tolist() == [-2.0, -2.0, -2.0]
