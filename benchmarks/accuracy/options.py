@@ -8,15 +8,21 @@
 import sys
 from collections.abc import Callable, Mapping
 from functools import partial
+from typing import Any, cast
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from kgrec_cli.cli import main as run_kgrec
+from kgrec_cli.core.data.histories import Histories, Ints
+from kgrec_cli.core.evaluation import measure
+from kgrec_cli.core.evaluation.ranking import Score, score_by
 from kgrec_cli.core.model import gru4reckg
 from kgrec_cli.core.model.gru4reckg import GRU4RecKG, ModelSettings, SeenItems
-from kgrec_cli.core.training import epoch
+from kgrec_cli.core.training import epoch, fit
+from kgrec_cli.core.training.batches import Chunk
 
 Tables = Mapping[str, Tensor] | None
 
@@ -146,11 +152,68 @@ class SeenVector(GRU4RecKG):
         return split_scores(states, vectors, seen, self.seen_bias)
 
 
+N_GAPS = 40
+"""Classes of gaps in time: none, then one for every doubling; 2^38 seconds are 8,700 years."""
+
+
+def gap_classes(histories: Histories, targets: Ints) -> Tensor:
+    """The class of the time between each target and the event before it, int64 (T,)."""
+    times = histories.times.astype(np.float64)
+    gaps = np.maximum(times[targets] - times[targets - 1], 0)
+    return torch.from_numpy(np.ceil(np.log2(gaps + 1)).astype(np.int64).clip(max=N_GAPS - 1))
+
+
+class QueryTime(GRU4RecKG):
+    """Knows how long after the last event it is asked: the gap's own vector is added to the state.
+
+    It reads the time of the target, so its figures stand apart from all others.
+    """
+
+    def __init__(self, settings: ModelSettings, n_items: int, tables: Tables = None) -> None:
+        super().__init__(settings, n_items, tables)
+        self.gap_embedding = nn.Embedding(N_GAPS, settings.embedding_size)
+        nn.init.zeros_(self.gap_embedding.weight)
+        self.gaps = torch.zeros(0, dtype=torch.int64)  # of the states that come next
+
+    def to_scoring(self, states: Tensor) -> Tensor:
+        """As without, the vector of each state's gap added before it is normalised."""
+        width, dense = self.item_embedding.embedding_dim, self.dense_layer
+        last: Tensor | float = 0.0
+        if self.residual:
+            states, last = states[..., :-width], states[..., -width:]
+        added = self.gap_embedding(self.gaps) + last
+        scoring: Tensor = self.layer_norm(dense(self.hidden_dropout(states)) + added)
+        if self.score_scale is None:
+            return scoring
+        return functional.normalize(scoring, dim=-1) * self.score_scale
+
+
+def loss_with_gaps(runner: epoch.EpochRunner, chunk: Chunk, *arguments: Any) -> Tensor:
+    """The loss of a chunk, its model told the gap before each target."""
+    places = chunk.places[chunk.targets > 0]
+    cast(QueryTime, runner.model).gaps = gap_classes(runner.histories, places + 1)
+    return plain_loss(runner, chunk, *arguments)
+
+
+def score_with_gaps(model: GRU4RecKG, histories: Histories, **settings: Any) -> Score:
+    """The scores of a model that is told the gap before each target."""
+    score = score_by(model, histories, **settings)
+
+    def told(targets: Ints) -> Tensor:
+        cast(QueryTime, model).gaps = gap_classes(histories, targets)
+        return score(targets)
+
+    return told
+
+
+plain_loss = epoch.EpochRunner.loss
+
 MODELS: dict[str, type[GRU4RecKG]] = {
     "vectors scaled": Scaled,
     "unlinked items the mean": UnlinkedMean,
     "unlinked items learned": UnlinkedLearned,
     "seen items by a vector of their own": SeenVector,
+    "time of the query": QueryTime,
 }
 LOSSES: dict[str, Callable[..., Tensor]] = {
     "label smoothing 0.1": smoothed,
@@ -166,6 +229,9 @@ def main() -> None:
         vars(gru4reckg)["GRU4RecKG"] = MODELS[option]
     if option in LOSSES:
         vars(epoch)["cross_entropy_in_chunks"] = LOSSES[option]
+    if option == "time of the query":
+        vars(measure)["score_by"] = vars(fit)["score_by"] = score_with_gaps
+        epoch.EpochRunner.loss = loss_with_gaps  # type: ignore[assignment, method-assign]
     if option not in [*MODELS, *LOSSES]:
         sys.exit(f"no option {option!r}; expected one of: {', '.join([*MODELS, *LOSSES])}")
     run_kgrec(arguments)

@@ -27,6 +27,7 @@ from benchmarks.record import (
     read_results,
     read_speeds,
 )
+from kgrec_cli.settings import PRESETS
 
 VIEWS = {MASKED: "masked", ALL: "not masked"}
 METRIC, SHOWN, MAIN = "ndcg@10", "NDCG@10", "ml-100k"
@@ -230,6 +231,35 @@ def kge_table(path: Path) -> str:
     return "\n".join([*lines, "", words])
 
 
+def preset_table(path: Path) -> str:
+    """What `benchmarks.accuracy.presets` measured: sets down, presets across, the best in bold."""
+    if not path.is_file():
+        return f"Presets: {MISSING}."
+    found = json.loads(path.read_text(encoding="utf-8"))
+    rows: dict[str, dict[str, dict[str, Any]]] = {}
+    for row in found["rows"]:
+        rows.setdefault(row["dataset"], {})[row["preset"]] = row
+    lines = [
+        f"| validation {SHOWN} | {' | '.join(map('`{}`'.format, PRESETS))} |",
+        "|---|" + "---|" * len(PRESETS),
+    ]
+    for dataset, of_set in rows.items():
+        best = max(row["ndcg"] for row in of_set.values())
+        cells = []
+        for preset in PRESETS:
+            row = of_set.get(preset)
+            if row is None:
+                cells.append("not run")
+                continue
+            figure = f"{row['ndcg']:.4f}"
+            shown = f"**{figure}**" if row["ndcg"] == best else figure
+            cells.append(f"{shown} ({row['best_epoch']} of {row['epochs']})")
+        lines.append(f"| {dataset} | {' | '.join(cells)} |")
+    machines = "; ".join(dict.fromkeys(row["machine"] for row in found["rows"]))
+    words = f"One seed, written by `{found['command']}` ({machines}); in brackets the best epoch."
+    return "\n".join([*lines, "", words])
+
+
 def fill(text: str, name: str, content: str) -> str:
     """The page with what stands between the markers of a name made anew.
 
@@ -335,6 +365,7 @@ def render_all(results_dir: Path = RESULTS_DIR, repo_dir: Path = REPO_DIR) -> di
     page = fill(page, "tables", tables(by_plan))
     page = fill(page, "plots", plots(by_plan, speeds))
     page = fill(page, "kge", kge_table(results_dir / "kge.json"))
+    page = fill(page, "presets", preset_table(results_dir / "presets.json"))
     page = fill(page, "sources", sources(by_plan, speeds))
     files = {PAGE: page, README: fill(readme, "results", short_table(by_plan[MAIN]))}
     deletion = results_dir / DELETION
