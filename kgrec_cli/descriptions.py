@@ -88,7 +88,7 @@ RECBOLE = {
 """Settings under RecBole's names."""
 
 KGREC_ONLY = {
-    "preset": "best (films), large (many events a user) or sparse (few an item). Settings of your "
+    "preset": "best, small, large (many events a user) or sparse (many items). Settings of your "
     "own override them.",
     "device": "auto, cpu, cuda or cuda:N.",
     "threads": "CPU threads. Default: PyTorch's choice.",

@@ -12,8 +12,9 @@ from kgrec_cli.errors import UsageError
 from kgrec_cli.settings import Settings
 
 BEST = {
-    "seen_bias": True, "shuffle_ties": True, "layer_norm": True, "kg_items": True,
-    "ema_decay": 0.999, "stopping_step": 20,
+    "seen_bias": True, "shuffle_ties": True, "layer_norm": True, "residual": True,
+    "similarity": "cosine", "kg_items": True, "ema_decay": 0.999, "hidden_size": 256,
+    "embedding_size": 256, "dropout_prob": 0.5, "learning_rate": 0.002,
 }  # fmt: skip
 
 
@@ -50,8 +51,11 @@ def test_a_preset_gives_way_to_every_value_that_is_set(tmp_path: Path) -> None:
         options={"preset": "best", "kg_items": False},
         assignments=["ema_decay=0.5"],
     )
-    expected = {"preset": "best", "stopping_step": 3, "ema_decay": 0.5, "hidden_size": 7}
-    assert changed(settings) == {**expected, "shuffle_ties": True, "layer_norm": True}
+    expected = {"stopping_step": 3, "ema_decay": 0.5, "hidden_size": 7}
+    of_preset = {
+        name: value for name, value in BEST.items() if name not in ("seen_bias", "kg_items")
+    }
+    assert changed(settings) == {"preset": "best", **of_preset, **expected}
 
 
 def test_a_preset_can_be_switched_off(tmp_path: Path) -> None:
@@ -64,7 +68,7 @@ def test_a_preset_lies_over_the_run_that_is_followed(tmp_path: Path) -> None:
     settings = resolve_settings(
         folder=tmp_path, base=run, options={"preset": "best", "layer_norm": False}
     )
-    expected = {"preset": "best", **BEST, "hidden_size": 7}
+    expected = {"preset": "best", "stopping_step": 3, **BEST}
     del expected["layer_norm"]
     assert changed(settings) == expected
 

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 POPULARITY, ITEM_KNN, RULES, EASE = "popularity", "ItemKNN", "sequential rules", "EASE with recency"
 BASELINES = {POPULARITY: "Pop", ITEM_KNN: "ItemKNN", RULES: "SequentialRules", EASE: "EASE"}
 GRU4REC, DEFAULT = "GRU4Rec", "kgrec, default"
+SMALL_PLAIN, SMALL = "kgrec, preset small, no graph", "kgrec, preset small"
 BEST_PLAIN, BEST = "kgrec, preset best, no graph", "kgrec, preset best"
 PLAIN = ["--model", "GRU4Rec"]
 MASKED, ALL = "test_masked", "test"
@@ -75,6 +76,8 @@ BY_TIME = {"split": {"RS": [0.8, 0.1, 0.1]}, "group_by": "none"}
 OURS = {
     GRU4REC: Trained(PLAIN),
     DEFAULT: Trained([]),
+    SMALL_PLAIN: Trained(["--preset", "small", *PLAIN]),
+    SMALL: Trained(["--preset", "small"]),
     BEST_PLAIN: Trained(["--preset", "best", *PLAIN]),
     BEST: Trained(["--preset", "best"]),
 }
@@ -85,7 +88,10 @@ STEPS = [
     Step("seen items masked", GRU4REC, GRU4REC, MASKED, ALL),
     Step("the preset, without a graph", BEST_PLAIN, GRU4REC),
     Step("the graph, with the preset", BEST, BEST_PLAIN),
+    Step("the graph, with preset small", SMALL, SMALL_PLAIN),
     Step("the graph, with the defaults", DEFAULT, GRU4REC),
+    Step("the preset, less preset small", BEST, SMALL),
+    Step("the same, without a graph", BEST_PLAIN, SMALL_PLAIN),
 ]
 TO_BASELINES = [
     Step("the preset, less sequential rules", BEST, RULES),
@@ -93,7 +99,7 @@ TO_BASELINES = [
     Step("the defaults, less sequential rules", DEFAULT, RULES),
     Step("the defaults, less EASE", DEFAULT, EASE),
 ]
-METADATA = "preset best, metadata graph"
+METADATA = "preset small, metadata graph"
 
 
 def _controls(protocol: str, settings: dict[str, Any]) -> Plan:
@@ -101,41 +107,45 @@ def _controls(protocol: str, settings: dict[str, Any]) -> Plan:
 
     Vectors of zeros `kgrec train` refuses: nothing can be learned of them.
     """
-    best = ["--preset", "best"]
-    drawn = {f"preset best, random vectors {n}": Trained(best, f"-random-{n}") for n in (1, 2, 3)}
-    plain = {BEST_PLAIN: Trained([*best, *PLAIN])}
+    small = ["--preset", "small"]
+    drawn = {f"preset small, random vectors {n}": Trained(small, f"-random-{n}") for n in (1, 2, 3)}
+    plain = {SMALL_PLAIN: Trained([*small, *PLAIN])}
     controls = {**plain, **drawn}
     steps = [Step(f"metadata, less {name}", METADATA, name) for name in controls]
-    steps += [Step(f"{name}, less no graph", name, BEST_PLAIN) for name in drawn]
-    rows = {**controls, METADATA: Trained(best)}
+    steps += [Step(f"{name}, less no graph", name, SMALL_PLAIN) for name in drawn]
+    rows = {**controls, METADATA: Trained(small)}
     return Plan("ml-latest-small-metadata", protocol, rows, {}, steps, {"epochs": 30, **settings})
 
 
-SPARSE, SPARSE_PLAIN = "preset sparse, metadata graph", "preset sparse, no graph"
-SPARSE_DRAWN = "preset sparse, random vectors 1"
+def _with_presets(plan: Plan, *presets: str, less: str, drawn: bool = False) -> Plan:
+    """The same for other presets: no graph, random vectors if wanted, the metadata graph.
 
-
-def _with_sparse(plan: Plan, best: str, drawn: dict[str, Trained]) -> Plan:
-    """The same for the other preset, which validation prefers on ml-latest-small."""
-    sparse = ["--preset", "sparse"]
-    rows = {SPARSE_PLAIN: Trained([*sparse, *PLAIN]), **drawn, SPARSE: Trained(sparse)}
-    steps = [
-        Step("sparse, metadata, less no graph", SPARSE, SPARSE_PLAIN),
-        *(Step("sparse, metadata, less random vectors 1", SPARSE, name) for name in drawn),
-        Step("sparse, metadata, less preset best, metadata", SPARSE, best),
-        Step("sparse, metadata, less EASE", SPARSE, EASE),
-    ]
+    `less` is the row that each preset's is compared with.
+    """
+    rows, steps = {}, []
+    for preset in presets:
+        of_preset = ["--preset", preset]
+        plain, full = f"preset {preset}, no graph", f"preset {preset}, metadata graph"
+        rows[plain] = Trained([*of_preset, *PLAIN])
+        steps.append(Step(f"{preset}, metadata, less no graph", full, plain))
+        if drawn:
+            random = f"preset {preset}, random vectors 1"
+            rows[random] = Trained(of_preset, "-random-1")
+            steps.append(Step(f"{preset}, metadata, less random vectors 1", full, random))
+        rows[full] = Trained(of_preset)
+        steps.append(Step(f"{preset}, metadata, less {less}", full, less))
+        steps.append(Step(f"{preset}, metadata, less EASE", full, EASE))
     return plan._replace(trained=plan.trained | rows, steps=plan.steps + steps)
 
 
 def _vectors() -> Plan:
     """Do entity vectors of a better MRR recommend better? The graph and all else are the same."""
-    best = ["--preset", "best"]
+    small = ["--preset", "small"]
     one, thirty, other = "TransE, 1 epoch", "TransE, 30 epochs", "ComplEx, 30 epochs"
     rows = {
-        one: Trained(best, "-one-epoch"),
-        thirty: Trained(best, "-validated"),
-        other: Trained(best, "-ComplEx"),
+        one: Trained(small, "-one-epoch"),
+        thirty: Trained(small, "-validated"),
+        other: Trained(small, "-ComplEx"),
     }
     steps = [
         Step("TransE, 30 epochs less 1", thirty, one),
@@ -154,14 +164,20 @@ def _dense() -> Plan:
     """Many events of each user and item: is the larger preset the better one? And the graph?"""
     large = "kgrec, preset large, no graph"
     rows = {
-        BEST_PLAIN: Trained(["--preset", "best", *PLAIN]),
-        BEST: Trained(["--preset", "best"]),
+        SMALL_PLAIN: OURS[SMALL_PLAIN],
+        SMALL: OURS[SMALL],
+        BEST_PLAIN: OURS[BEST_PLAIN],
+        BEST: OURS[BEST],
         large: Trained(["--preset", "large", *PLAIN]),
     }
     steps = [
-        Step("the large preset, less best", large, BEST_PLAIN),
+        Step("the preset, less preset small, no graph", BEST_PLAIN, SMALL_PLAIN),
+        Step("the large preset, less the preset, no graph", large, BEST_PLAIN),
+        Step("the large preset, less small", large, SMALL_PLAIN),
         Step("the graph, with the preset", BEST, BEST_PLAIN),
+        Step("the graph, with preset small", SMALL, SMALL_PLAIN),
         Step("the large preset, less sequential rules", large, RULES),
+        Step("the preset, less sequential rules", BEST, RULES),
     ]
     return Plan("ml-1m", LEAVE_ONE_OUT, rows, {}, steps, {"epochs": 18})
 
@@ -198,12 +214,20 @@ PLANS = {
         for words, row in (("the preset", BEST), ("the preset without a graph", BEST_PLAIN))
     ]),
     "ml-100k-temporal": _temporal("ml-100k"),
-    "ml-latest-small-temporal": _with_sparse(_temporal("ml-latest-small-metadata"), BEST, {}),
+    "ml-latest-small-temporal": _with_presets(
+        Plan(
+            "ml-latest-small-metadata",
+            TEMPORAL,
+            {name: row for name, row in OURS.items() if name not in (BEST, BEST_PLAIN)},
+            {},
+            [Step("the graph, with preset small", SMALL, SMALL_PLAIN)],
+            {"eval_args": BY_TIME},
+        ),
+        "sparse", "best", less=SMALL,
+    ),
     "ml-latest-small-controls": _controls(LEAVE_ONE_OUT, {}),
-    "ml-latest-small-tenth": _with_sparse(
-        _controls(LAST_TENTH, {"eval_args": BY_USER}),
-        METADATA,
-        {SPARSE_DRAWN: Trained(["--preset", "sparse"], "-random-1")},
+    "ml-latest-small-tenth": _with_presets(
+        _controls(LAST_TENTH, {"eval_args": BY_USER}), "sparse", "best", less=METADATA, drawn=True
     ),
     "ml-latest-small-vectors": _vectors(),
     "beauty": _beauty(),

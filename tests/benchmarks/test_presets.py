@@ -40,7 +40,7 @@ def test_the_best_preset_of_a_set_is_bold_and_what_is_missing_not_run(tmp_path: 
     rows = [row("ml-1m", "best", 0.1875), row("ml-1m", "large", 0.2)]
     out.write_text(json.dumps({"command": "COMMAND", "rows": [asdict(each) for each in rows]}))
     lines = preset_table(out).splitlines()
-    assert lines[2] == "| ml-1m | 0.1875 (3 of 5) | **0.2000** (3 of 5) | not run |"
+    assert lines[2] == "| ml-1m | 0.1875 (3 of 5) | not run | **0.2000** (3 of 5) | not run |"
     assert lines[-1] == "One seed, written by `COMMAND` (a machine); in brackets the best epoch."
 
 

@@ -29,7 +29,7 @@ def test_each_setting_is_shown_with_where_it_comes_from(run_cli: RunCli, folder:
     assert found["seed"] == (5, "--set")
     changed = run_cli(*typed, "--changed").stdout
     assert "pretrain_kg.epochs" in changed
-    assert "hidden_size" not in changed
+    assert "num_layers" not in changed
 
 
 def test_files_are_checked_alone(run_cli: RunCli, folder: Path) -> None:

@@ -28,11 +28,11 @@ HEAD = (
     "# Settings of this folder. Every kgrec command reads them; command line options override them."
 )
 USUAL = (
-    "preset", "model", "embedding_size", "hidden_size", "num_layers", "dropout_prob", "freeze_kg",
-    "loss_type", "learning_rate", "train_batch_size", "epochs", "MAX_ITEM_LIST_LENGTH",
-    "valid_metric", "pretrain_kg", "pretrain_kg.method", "pretrain_kg.epochs",
+    "preset", "model", "num_layers", "freeze_kg", "loss_type", "train_batch_size", "epochs",
+    "MAX_ITEM_LIST_LENGTH", "valid_metric", "pretrain_kg", "pretrain_kg.method",
+    "pretrain_kg.epochs",
 )  # fmt: skip
-"""Settings that `kgrec.yaml` shows as comments; none that a preset sets."""
+"""Settings that `kgrec.yaml` shows as comments; none that its preset sets."""
 
 
 @dataclass(frozen=True)
