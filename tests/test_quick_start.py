@@ -81,7 +81,7 @@ def test_later_sources_win_and_an_unsaved_run_leaves_nothing(folder: Path) -> No
 def test_a_preset_is_a_setting(folder: Path) -> None:
     told = run_recbole("GRU4RecKG", "small", config_dict={**SMALL, "preset": "best", "epochs": 1})
     config = load_data_and_model(told["run_dir"]).config
-    assert (config.preset, config.seen_bias, config.stopping_step) == ("best", True, 20)
+    assert (config.preset, config.seen_bias, config.similarity) == ("best", True, "cosine")
 
 
 def test_none_in_config_dict_is_a_value(folder: Path) -> None:

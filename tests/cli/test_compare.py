@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from kgrec_cli.settings import PRESETS
 from kgrec_cli.stages.compare import VIEWS
 from tests.conftest import QUICK, RunCli
 
@@ -103,12 +104,11 @@ def test_seeds_are_grouped_unless_told_otherwise(
 
 
 def test_a_preset_is_no_difference_beside_its_values(run_cli: RunCli, first: str) -> None:
-    values = ("seen_bias=true", "shuffle_ties=true", "layer_norm=true", "kg_items=true",
-              "ema_decay=0.999", "stopping_step=20")  # fmt: skip
+    values = [f"{name}={json.dumps(value)}" for name, value in PRESETS["best"].items()]
     runs = []
     for settings in (["preset=best"], ["seed=7", *values]):
         options = [f"--set={setting}" for setting in settings]
-        result = run_cli("train", "--epochs=1", *QUICK, *options, "--json")
+        result = run_cli("train", "--epochs=1", *options, *QUICK, "--json")
         runs.append(Path(json.loads(result.stdout)[0]["run"]).name)
     result = run_cli("compare", first, *runs)
     assert result.exit_code == 0, result.stderr

@@ -12,6 +12,7 @@ from kgrec_cli.config import build_settings
 from kgrec_cli.core.training import fit as training
 from kgrec_cli.errors import KgrecError, Stopped
 from kgrec_cli.events import EpochDone, Progress
+from kgrec_cli.settings import PRESETS
 from kgrec_cli.stages.train import run_train
 from tests.conftest import QUICK, RunCli
 
@@ -51,17 +52,16 @@ def test_a_run_leaves_its_folder_and_shows_what_came_out(
 
 def test_a_preset_is_recorded_beside_its_values(run_cli: RunCli, small_folder: Path) -> None:
     (small_folder / "kgrec.yaml").write_text("preset: best\n")
-    ours = ("seen_bias", "shuffle_ties", "layer_norm", "kg_items")
-    by_name = [f"--set={name}=true" for name in ours] + ["--set=ema_decay=0.999"]
+    by_name = [f"--set={name}={json.dumps(value)}" for name, value in PRESETS["best"].items()]
     runs = []
     for arguments in ((), ("--set=preset=null", *by_name)):
-        result = run_cli("train", "--epochs=2", "--stopping-step=4", *QUICK, "--json", *arguments)
+        result = run_cli("train", *arguments, "--epochs=2", "--stopping-step=4", *QUICK, "--json")
         assert result.exit_code == 0, result.stderr
         runs += json.loads(result.stdout)
     configs = [yaml.safe_load((Path(run["run"]) / "config.yaml").read_text()) for run in runs]
     assert [config.pop("preset") for config in configs] == ["best", None]
     assert configs[0] == configs[1]
-    assert [configs[0][name] for name in (*ours, "ema_decay")] == [True] * 4 + [0.999]
+    assert (configs[0]["kg_items"], configs[0]["ema_decay"]) == (True, 0.999)
     assert configs[0]["stopping_step"] == 4
     assert runs[0]["metrics"] == runs[1]["metrics"]
     plain = json.loads(run_cli("train", "--epochs=2", *QUICK, "--json", "--set=preset=null").stdout)

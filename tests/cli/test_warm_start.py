@@ -117,7 +117,7 @@ def test_vectors_made_anew_are_told(run_cli: RunCli, folder: Path) -> None:
     [
         (("--hidden-size", "32"), 1, "--from old: its hidden_size is 16, found 32; a warm start"),
         (("--model", "GRU4Rec"), 1, "--from old: its model is GRU4RecKG, found GRU4Rec"),
-        (("--preset", "best"), 1, "--from old: its layer_norm is False, found True"),
+        (("--set", "layer_norm=true"), 1, "--from old: its layer_norm is False, found True"),
         (("--resume", "old"), 2, "give it alone"),
         (("--dataset", "other"), 1, "it knows no item of other; is it of another data set?"),
         (
