@@ -7,7 +7,7 @@
 DATA and FOLDER as for `benchmarks.accuracy.study`; all is kept in FOLDER/against-recbole. RecBole
 1.2.1 trains on its bundled ml-100k with its links and its defaults, to early stopping on NDCG@10
 (50 to 70 minutes of one core a seed); then `kgrec import` makes a run of its checkpoint, and `kgrec
-compare` measures it beside runs of `--preset best` on the same events. Both sides know the 1,598
+compare` measures it beside runs of `--preset small` on the same events. Both sides know the 1,598
 items that RecBole's links name. Times are replaced by their dense ranks, which float32 holds
 exactly: so RecBole sees the events in their true order, and every user has one history and one
 target on both sides. What is there already is kept; a RecBole that was stopped begins anew.

@@ -3,7 +3,7 @@
     .venv/bin/python -m benchmarks.accuracy.cold --folder FOLDER [--dataset ml-100k] [--seeds 3]
 
 FOLDER is one that `benchmarks.accuracy.study` prepared. A tenth of the items is taken out
-altogether: the model (`--preset best`) knows neither their events nor that they exist. Then each
+altogether: the model (`--preset small`) knows neither their events nor that they exist. Then each
 user's last event of such an item is to be found among them, after the user's earlier events of the
 other items. An item's vector is the learned map of its entity vector. Beside it: chance; popularity
 by genre (the mean number of events of the other items of each genre); the user's own genres. Every

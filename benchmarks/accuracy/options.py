@@ -1,6 +1,6 @@
 """`kgrec` with an option that it does not have, so that the study can measure what it is worth.
 
-    python -m benchmarks.accuracy.options "vectors scaled" train --dataset ml-100k --preset best
+    python -m benchmarks.accuracy.options "vectors scaled" train --dataset ml-100k --preset small
 
 `benchmarks.accuracy.study` trains its rows of such options by this command, from FOLDER.
 """

@@ -29,7 +29,7 @@ from kgrec_cli.runs.run_dir import is_finished
 from kgrec_cli.settings import PRESETS
 from kgrec_cli.stages.prepare.write import KG_TYPES
 
-BEST = [f"{name}={json.dumps(value)}" for name, value in PRESETS["best"].items()]
+BEST = [f"{name}={json.dumps(value)}" for name, value in PRESETS["small"].items()]
 NOT_AVERAGED = ["ema_decay=0"]
 NO_LAYER_NORM = ["layer_norm=false"]
 NO_KG_ITEMS = ["kg_items=false"]

@@ -1,7 +1,7 @@
 """What does a warm start save, and what does it cost? See docs/daily_updates.md.
 
     .venv/bin/python -m benchmarks.accuracy.warm_start --data DATA --folder FOLDER
-        [--set ml-latest-small] [--seeds 3] [--preset best] [--also NAME=VALUE ...] [--record]
+        [--set ml-latest-small] [--seeds 3] [--preset small] [--also NAME=VALUE ...] [--record]
     .venv/bin/python -m benchmarks.accuracy.warm_start --table
 
 DATA as for `benchmarks.accuracy.link_check`. Yesterday's data set has the first 80 % of the events

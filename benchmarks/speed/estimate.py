@@ -42,7 +42,7 @@ class Case:
 
 CASES = {
     "ml-100k": Case("train", "ml-100k"),
-    "ml-100k, preset best": Case("train", "ml-100k", ["--preset=best"]),
+    "ml-100k, preset small": Case("train", "ml-100k", ["--preset=small"]),
     "ml-100k, SSM": Case("train", "ml-100k", ["--loss-type=SSM"]),
     "ml-100k, prefix batches": Case("train", "ml-100k", ["--set=train_batching=prefix"], 1),
     "ml-latest-small": Case("train", "ml-latest-small"),
