@@ -5,7 +5,7 @@
 
 DATA as for `benchmarks.accuracy.link_check`. Each relation of the sets' own metadata and of DBpedia
 is the whole graph of a data set of its own (`prepare --drop-relation` of all others): TransE, then
-`train --preset small`, beside the same training without a graph (`--model GRU4Rec`), seeds 1, 2 ...;
+`train --preset small`, beside the same training without a graph (`--model GRU4Rec`), seeds 1 to N;
 of ml-1m three relations (least, median and greatest lift of those that half of the items have), one
 seed. A relation's worth is the mean test NDCG@10 (seen items masked) over that without a graph. Its
 rank correlation with the card's lift, over all relations of all sets and by their ranks within each
