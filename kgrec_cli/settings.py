@@ -27,7 +27,7 @@ from kgrec_cli.setting_blocks import (
     without_nulls,
 )
 
-SSM_NEGATIVES = {"distribution": "popularity", "sample_num": 4096, "alpha": 0.75}
+SSM_NEGATIVES: dict[str, Any] = {"distribution": "popularity", "sample_num": 4096, "alpha": 0.75}
 """The defaults of `train_neg_sample_args` with SSM."""
 
 PRESETS: dict[str, dict[str, Any]] = {

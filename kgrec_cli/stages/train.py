@@ -51,7 +51,10 @@ from kgrec_cli.runs.warm_start import (
     take_over,
     warn_of_leaks,
 )
-from kgrec_cli.settings import Settings
+from kgrec_cli.settings import SSM_NEGATIVES, Settings
+
+MANY_ITEMS = 5 * SSM_NEGATIVES["sample_num"]
+"""From so many items on sampled ones save most of the scores."""
 
 
 @dataclass(frozen=True)
@@ -194,6 +197,13 @@ def get_ready(
     of_model, widths = narrow(settings, ModelSettings), widths_of(tables)
     check_model_size(of_model, len(dataset.items), widths, settings.learner)
     check_negatives_size(settings, dataset.n_interactions)
+    if settings.loss_type == "CE" and (n_items := len(dataset.items) - 1) > MANY_ITEMS:
+        on_event(
+            Note(
+                f"each target is compared with all {n_items:,} items; loss_type: SSM (as in "
+                "--preset sparse) draws a few thousand of them, which is faster"
+            )
+        )
     warn_of_broken_links(settings, dataset, folder, on_event)
     return Ready(dataset, split, tables, warm, workers)
 

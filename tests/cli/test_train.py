@@ -13,6 +13,7 @@ from kgrec_cli.core.training import fit as training
 from kgrec_cli.errors import KgrecError, Stopped
 from kgrec_cli.events import EpochDone, Progress
 from kgrec_cli.settings import PRESETS
+from kgrec_cli.stages import train as train_stage
 from kgrec_cli.stages.train import run_train
 from tests.conftest import QUICK, RunCli
 
@@ -74,6 +75,16 @@ def test_gru4rec_needs_no_vectors(run_cli: RunCli, small_folder: Path) -> None:
     result = run_cli("train", "--epochs", "1", *QUICK)
     assert result.exit_code == 1
     assert "`kgrec pretrain-kg` makes it" in result.stderr
+
+
+def test_a_large_catalogue_is_told_of_the_sampled_loss(
+    run_cli: RunCli, small_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = "each target is compared with all 12 items; loss_type: SSM"
+    assert expected not in run_cli("train", "--epochs=1", *QUICK).stderr
+    monkeypatch.setattr(train_stage, "MANY_ITEMS", 11)
+    assert expected in run_cli("train", "--epochs=1", *QUICK).stderr
+    assert expected not in run_cli("train", "--epochs=1", *QUICK, "--set=loss_type=SSM").stderr
 
 
 def test_entity_vectors_may_have_another_width(run_cli: RunCli, small_folder: Path) -> None:
