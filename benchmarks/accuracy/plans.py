@@ -76,10 +76,12 @@ BY_TIME = {"split": {"RS": [0.8, 0.1, 0.1]}, "group_by": "none"}
 OURS = {
     GRU4REC: Trained(PLAIN),
     DEFAULT: Trained([]),
-    SMALL_PLAIN: Trained(["--preset", "small", *PLAIN]),
-    SMALL: Trained(["--preset", "small"]),
     BEST_PLAIN: Trained(["--preset", "best", *PLAIN]),
     BEST: Trained(["--preset", "best"]),
+}
+SMALLER = {
+    SMALL_PLAIN: Trained(["--preset", "small", *PLAIN]),
+    SMALL: Trained(["--preset", "small"]),
 }
 RIVALS = {f"RecBole {model}": Rival(model, {}) for model in (
     "GRU4RecKG", "GRU4RecCPR", "SASRecCPR", "SASRec", "GRU4Rec"
@@ -88,8 +90,10 @@ STEPS = [
     Step("seen items masked", GRU4REC, GRU4REC, MASKED, ALL),
     Step("the preset, without a graph", BEST_PLAIN, GRU4REC),
     Step("the graph, with the preset", BEST, BEST_PLAIN),
-    Step("the graph, with preset small", SMALL, SMALL_PLAIN),
     Step("the graph, with the defaults", DEFAULT, GRU4REC),
+]
+STEPS_OF_SMALL = [
+    Step("the graph, with preset small", SMALL, SMALL_PLAIN),
     Step("the preset, less preset small", BEST, SMALL),
     Step("the same, without a graph", BEST_PLAIN, SMALL_PLAIN),
 ]
@@ -157,19 +161,15 @@ def _vectors() -> Plan:
 
 def _temporal(dataset: str) -> Plan:
     """The rows of ours on a global temporal split."""
-    return Plan(dataset, TEMPORAL, OURS, {}, STEPS + TO_BASELINES, {"eval_args": BY_TIME})
+    steps = STEPS + STEPS_OF_SMALL + TO_BASELINES
+    return Plan(dataset, TEMPORAL, OURS | SMALLER, {}, steps, {"eval_args": BY_TIME})
 
 
 def _dense() -> Plan:
     """Many events of each user and item: is the larger preset the better one? And the graph?"""
     large = "kgrec, preset large, no graph"
-    rows = {
-        SMALL_PLAIN: OURS[SMALL_PLAIN],
-        SMALL: OURS[SMALL],
-        BEST_PLAIN: OURS[BEST_PLAIN],
-        BEST: OURS[BEST],
-        large: Trained(["--preset", "large", *PLAIN]),
-    }
+    of_best = {name: OURS[name] for name in (BEST_PLAIN, BEST)}
+    rows = {**SMALLER, **of_best, large: Trained(["--preset", "large", *PLAIN])}
     steps = [
         Step("the preset, less preset small, no graph", BEST_PLAIN, SMALL_PLAIN),
         Step("the large preset, less the preset, no graph", large, BEST_PLAIN),
@@ -218,7 +218,7 @@ PLANS = {
         Plan(
             "ml-latest-small-metadata",
             TEMPORAL,
-            {name: row for name, row in OURS.items() if name not in (BEST, BEST_PLAIN)},
+            {name: OURS[name] for name in (GRU4REC, DEFAULT)} | SMALLER,
             {},
             [Step("the graph, with preset small", SMALL, SMALL_PLAIN)],
             {"eval_args": BY_TIME},
