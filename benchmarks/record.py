@@ -34,11 +34,12 @@ class Row:
         metrics: Views of numbers.
         intervals: By view the 95 % interval of NDCG@10, its low and high end, over users and seeds.
         by_seed: By view NDCG@10 of each seed.
-        commit: The last commit of the package when it was trained; None for RecBole.
+        commit: The last commit of the package when it was trained, or several; None for RecBole.
         date: The day on which its weights were written, or a baseline measured.
         threads: CPU threads of the training.
         remark: What the page has to say of it: a training that was cut short, for instance.
         slices: By slice of the targets (ties and gaps in time) `n_targets` and NDCG@10, masked.
+        of_seeds: `metrics` and `slices` of each seed; empty in rows of before 28 November 2026.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Row:
     threads: int
     remark: str = ""
     slices: Views = field(default_factory=dict)
+    of_seeds: list[dict[str, Views]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

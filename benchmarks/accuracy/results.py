@@ -8,8 +8,8 @@ DATA as for `benchmarks.accuracy.link_check`. `plans.py` says what each plan tra
 Each of our runs is a plain `kgrec train` on one thread, 2 to 5 minutes of one core; RecBole's
 models take 55 to 250 CPU-seconds an epoch. What is there already is kept, and a training of ours
 that was stopped goes on; `--table` trains nothing. All that is there is measured, by one evaluator:
-RecBole's models as the scores that they give. Rows that FOLDER does not have stay as they were
-measured: `by_user` keeps them. Intervals draw users and seeds
+RecBole's models as the scores that they give. Rows and seeds that FOLDER does not have stay as
+they were measured: `by_user` keeps them. Intervals draw users and seeds
 (`kgrec_cli.core.evaluation.bootstrap`); p is corrected for all differences of the file (Holm).
 """
 
@@ -122,6 +122,10 @@ def row_of(name: str, seeds: Seeds, numbers: list[int], **told: Any) -> Row:
             for name, of_slice in seeds.slices[0].items()
         },
         threads=1,
+        of_seeds=[
+            {"metrics": metrics, "slices": slices}
+            for metrics, slices in zip(seeds.metrics, seeds.slices, strict=True)
+        ],
         **told,
     )
 
@@ -229,23 +233,61 @@ def rival_row(
         found,
         numbers,
         system=f"RecBole {recbole_version()}",
-        command=f"{COMMAND.format(plan_name)} --recbole {' '.join(map(str, numbers))}",
+        command=f"{COMMAND.format(plan_name)} --recbole SEED",
         commit=None,
         date=f"{date.fromtimestamp(max(each.stat().st_mtime for each in told_dirs))}",
         remark="; ".join(remarks),
     )
 
 
-def kept_rows(
+def with_kept_seeds(here: tuple[Seeds, Row], earlier: tuple[Seeds, Row]) -> tuple[Seeds, Row]:
+    """A row with the seeds that were measured earlier, where the same command trained them."""
+    (seeds, row), (kept, kept_row) = here, earlier
+    of_seeds = kept_row.of_seeds
+    if len(kept_row.seeds) == 1:
+        of_seeds = [{"metrics": kept_row.metrics, "slices": kept_row.slices}]
+    places = [place for place, seed in enumerate(kept_row.seeds) if seed not in row.seeds]
+    if not places or not of_seeds or kept_row.command != row.command:
+        return here
+    others = Seeds(
+        [of_seeds[place]["metrics"] for place in places],
+        {view: values[places] for view, values in kept.values.items()},
+        kept.n_targets,
+        kept.users,
+        [of_seeds[place]["slices"] for place in places],
+    )
+    both = others.add(seeds)
+    commits, remarks = (
+        "; ".join(dict.fromkeys(part for text in texts if text for part in text.split("; ")))
+        for texts in ((kept_row.commit, row.commit), (kept_row.remark, row.remark))
+    )
+    numbers = [kept_row.seeds[place] for place in places] + row.seeds
+    return both, row_of(
+        row.name,
+        both,
+        numbers,
+        system=row.system,
+        command=row.command,
+        commit=commits or None,
+        date=max(kept_row.date, row.date),
+        remark=remarks,
+    )
+
+
+def with_kept(
     plan: Plan, plan_name: str, measured: Mapping[str, tuple[Seeds, Row]]
 ) -> dict[str, tuple[Seeds, Row]]:
-    """Rows measured earlier, elsewhere perhaps, that this folder does not have."""
+    """The rows of this folder, with the rows and seeds that were measured earlier, elsewhere."""
     earlier, values = read_results(plan_name), read_by_user(plan_name)
-    rows = {} if earlier is None else {row.name: row for row in earlier.rows}
-    names = [name for name in plan.rows if name in values and name in rows and name not in measured]
-    for name in names:
+    kept_rows = {} if earlier is None else {row.name: row for row in earlier.rows}
+    rows = dict(measured)
+    for name in plan.rows:
+        if name not in values or name not in kept_rows:
+            continue
         values[name].check(measured[POPULARITY][0])
-    return {name: (values[name], rows[name]) for name in names}
+        kept = values[name], kept_rows[name]
+        rows[name] = with_kept_seeds(rows[name], kept) if name in rows else kept
+    return rows
 
 
 def machines(plan_name: str) -> str:
@@ -267,8 +309,8 @@ def measure_all(plan_name: str, folder: Path) -> Results:
     for name in plan.trained:
         if runs := finished_runs(folder, plan_name, name):
             rows[name] = trained_row(name, plan, runs, folder)
-    kept = kept_rows(plan, plan_name, rows)
-    rows |= kept
+    here = dict(rows)
+    rows = with_kept(plan, plan_name, here)
     write_by_user(plan_name, {name: rows[name][0] for name in plan.rows if name in rows})
     one = rows[POPULARITY][0]
     return Results(
@@ -279,7 +321,7 @@ def measure_all(plan_name: str, folder: Path) -> Results:
         n_users=len(one.users),
         n_targets=int(one.n_targets.sum()),
         command=COMMAND.format(plan_name),
-        machine=machines(plan_name) if kept else machine_words(),
+        machine=machine_words() if rows == here else machines(plan_name),
         rows=[rows[name][1] for name in plan.rows if name in rows],
         changes=changes_of(plan.steps, {name: seeds for name, (seeds, _) in rows.items()}),
     )

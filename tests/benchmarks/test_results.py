@@ -1,6 +1,7 @@
 """How benchmark commands make the rows and the differences of a file of results."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -15,10 +16,11 @@ from benchmarks.accuracy.plans import ALL, DEFAULT, GRU4REC, MASKED, PLANS, POPU
 from benchmarks.accuracy.results import (
     Seeds,
     changes_of,
-    kept_rows,
     remark_on_vectors,
     row_of,
     seed_of,
+    with_kept,
+    with_kept_seeds,
 )
 from benchmarks.accuracy.rivals import recbole_score, write_for_recbole
 from benchmarks.accuracy.study import vary
@@ -96,15 +98,34 @@ def test_rows_that_a_folder_lacks_are_kept_as_they_were(
     monkeypatch.setattr(results, "read_results", lambda plan: earlier)
     monkeypatch.setattr(results, "read_by_user", lambda plan: found)
     now = {POPULARITY: (better, rows[1]), DEFAULT: (better, rows[1])}
-    kept = kept_rows(PLANS["ml-100k"], "ml-100k", now)
-    assert [row.name for _, row in kept.values()] == [GRU4REC]
+    kept = with_kept(PLANS["ml-100k"], "ml-100k", now)
+    assert [row.name for _, row in kept.values()] == [DEFAULT, DEFAULT, GRU4REC]
     (change,) = changes_of(
         [Step("", DEFAULT, GRU4REC)], {GRU4REC: kept[GRU4REC][0], DEFAULT: better}
     )
     assert change.n_seeds == [1, 2]
     assert change.difference == pytest.approx(0.35 - 0.2)
     with pytest.raises(AssertionError):
-        kept_rows(PLANS["ml-100k"], "ml-100k", {POPULARITY: (seeds([[0.1] * 3]), rows[0])})
+        with_kept(PLANS["ml-100k"], "ml-100k", {POPULARITY: (seeds([[0.1] * 3]), rows[0])})
+
+
+def test_a_row_grows_by_the_seeds_of_another_session() -> None:
+    """Seeds 1 and 2 were measured on another machine; here are 2, which counts, and 3."""
+    told = {"system": "s", "command": "c", "date": "d"}
+    earlier, here = seeds([[0.0, 0.5], [0.9, 0.9]]), seeds([[0.1, 0.2], [0.2, 0.3]])
+    kept_row = row_of("r", earlier, [1, 2], commit="a", remark="cut", **told)
+    row = row_of("r", here, [2, 3], commit="b", **told)
+    both, grown = with_kept_seeds((here, row), (replace(earlier, metrics=[], slices=[]), kept_row))
+    assert grown.seeds == [1, 2, 3]
+    assert both.values[MASKED].tolist() == [[0.0, 0.5], [0.1, 0.2], [0.2, 0.3]]
+    assert grown.by_seed[MASKED] == pytest.approx([0.25, 0.15, 0.25])
+    assert grown.metrics[MASKED]["ndcg@10"] == pytest.approx(0.65 / 3)
+    assert grown.slices["tied"]["ndcg@10"] == pytest.approx(1 / 3)  # 0 of seed 1, 0 and 1
+    assert (grown.commit, grown.remark) == ("a; b", "cut")
+    again = with_kept_seeds((here, row), (both, grown))
+    assert again[1] == replace(grown, commit="a; b")
+    other = replace(kept_row, command="another")
+    assert with_kept_seeds((here, row), (earlier, other)) == (here, row)
 
 
 def test_users_are_in_the_order_of_their_tokens() -> None:
