@@ -13,6 +13,8 @@ BASELINES = {POPULARITY: "Pop", ITEM_KNN: "ItemKNN", RULES: "SequentialRules", E
 GRU4REC, DEFAULT = "GRU4Rec", "kgrec, default"
 SMALL_PLAIN, SMALL = "kgrec, preset small, no graph", "kgrec, preset small"
 BEST_PLAIN, BEST = "kgrec, preset best, no graph", "kgrec, preset best"
+BEST_WITHOUT, BEST_FULL = "preset best, no graph", "preset best, metadata graph"
+SPARSE = "kgrec, preset sparse"
 PLAIN = ["--model", "GRU4Rec"]
 MASKED, ALL = "test_masked", "test"
 
@@ -184,7 +186,7 @@ def _dense() -> Plan:
 
 def _beauty() -> Plan:
     """Sparse data. Validation chose the last of 10 epochs; all rows have as many."""
-    sparse, refitted = "kgrec, preset sparse", "the same, trained on validation too"
+    sparse, refitted = SPARSE, "the same, trained on validation too"
     arguments = [*PLAIN, "--preset", "sparse", "--epochs", "10"]
     validated = [*arguments, "--set", "eval_step=5"]
     without = {

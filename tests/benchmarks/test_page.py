@@ -2,6 +2,7 @@
 
 import re
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,11 +13,13 @@ from benchmarks.accuracy.page import (
     PAGE,
     README,
     SPEED_PLOT,
+    SUMMARY,
     deletion_tables,
     fill,
     render_all,
+    summary,
 )
-from benchmarks.accuracy.plans import ALL, BEST, EASE, GRU4REC, MASKED, PLANS
+from benchmarks.accuracy.plans import ALL, BEST, BEST_PLAIN, EASE, GRU4REC, MASKED, PLANS, RULES
 from benchmarks.plots import Interval, bar_plot, curve_plot, interval_plot
 from benchmarks.record import (
     Change,
@@ -85,6 +88,19 @@ def table_rows(text: str, begin: str) -> list[list[str]]:
 def test_the_committed_pages_are_what_the_committed_json_says() -> None:
     for path, text in render_all().items():
         assert (REPO_DIR / path).read_text(encoding="utf-8") == text, f"{path}: make results-page"
+
+
+def test_the_first_table_shows_the_best_baseline_and_what_the_graph_gains() -> None:
+    rows = [row(EASE, 0.21, 0.1, []), row(RULES, 0.22, 0.1, []), row(BEST_PLAIN, 0.3, 0.3, [1, 2])]
+    of_plans: dict[str, Results | None] = dict.fromkeys(SUMMARY)
+    of_plans["ml-100k"] = results(rows)
+    (cells,) = table_rows(summary(of_plans), "NDCG@10, seen items masked")
+    assert cells[1:3] == ["a protocol (33 targets)", f"{RULES} 0.2200"]
+    assert cells[3:] == ["0.3000 (0.2900 to 0.3200)", MISSING, ""]
+    gain = replace(change("graph", 0.04), less=BEST_PLAIN, less_view=MASKED, n_seeds=[3, 2])
+    of_plans["ml-100k"] = results([*rows, row(BEST, 0.34, 0.34, [1, 2, 3])], [gain])
+    (cells,) = table_rows(summary(of_plans), "NDCG@10, seen items masked")
+    assert cells[4:] == ["0.3400 (0.3300 to 0.3600)", "+0.0400 (+0.0300 to +0.0500), 3"]
 
 
 def test_every_cell_is_the_figure_of_the_json_and_the_masked_one_comes_first(
