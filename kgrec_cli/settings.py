@@ -76,7 +76,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "learning_rate": 0.002,
     },
 }
-"""Values of each preset, chosen by validation alone (docs/results.md): `best` over all sets,
+"""Values of each preset, chosen by validation alone (docs/results.md): `best` over three film sets,
 `large` for ml-1m, `sparse` for Beauty; `small` has the default sizes."""
 
 RECBOLE_DEFAULTS = {
