@@ -139,6 +139,7 @@ def _with_presets(plan: Plan, *presets: str, less: str, drawn: bool = False) -> 
             rows[random] = Trained(of_preset, "-random-1")
             steps.append(Step(f"{preset}, metadata, less random vectors 1", full, random))
         rows[full] = Trained(of_preset)
+        steps.append(Step(f"{preset}, no graph, less small, no graph", plain, SMALL_PLAIN))
         steps.append(Step(f"{preset}, metadata, less {less}", full, less))
         steps.append(Step(f"{preset}, metadata, less EASE", full, EASE))
     return plan._replace(trained=plan.trained | rows, steps=plan.steps + steps)
