@@ -11,7 +11,7 @@ import torch
 
 from benchmarks.accuracy import results
 from benchmarks.accuracy.by_user import read_by_user, write_by_user
-from benchmarks.accuracy.options import SeenVector
+from benchmarks.accuracy.options import QueryTime, SeenVector, gap_classes
 from benchmarks.accuracy.plans import ALL, DEFAULT, GRU4REC, MASKED, PLANS, POPULARITY, Step
 from benchmarks.accuracy.results import (
     Seeds,
@@ -263,3 +263,20 @@ def test_a_vector_of_their_own_scores_the_items_of_a_history() -> None:
     torch.nn.init.zeros_(model.seen_layer.weight)
     found = model.score(model.to_scoring(torch.randn(2, 3)), seen)
     assert found[seen.rows, seen.items].tolist() == [-2.0, -2.0, -2.0]
+
+
+def test_the_time_of_the_query_is_a_class_a_doubling_and_its_vector_is_added() -> None:
+    times = np.array([5, 5, 6, 9, 1033])
+    histories = SimpleNamespace(times=times)
+    found = gap_classes(histories, np.array([1, 2, 3, 4]))  # type: ignore[arg-type]
+    assert found.tolist() == [0, 1, 2, 11]  # gaps of 0, 1, 3 and 1,024 seconds
+    settings = ModelSettings(embedding_size=2, hidden_size=3)
+    model, usual = QueryTime(settings, 4), GRU4RecKG(settings, 4)
+    usual.load_state_dict(model.state_dict(), strict=False)
+    states, model.gaps = torch.randn(2, 3), torch.tensor([0, 11])
+    torch.testing.assert_close(model.to_scoring(states), usual.to_scoring(states))  # zeros at first
+    with torch.no_grad():
+        model.gap_embedding.weight[11] = 7.0
+    added = (model.to_scoring(states) - usual.to_scoring(states)).tolist()
+    assert added[0] == [0.0, 0.0]
+    assert added[1] == pytest.approx([7.0, 7.0], abs=1e-5)
