@@ -8,7 +8,7 @@
 # make test-long  commands killed at every file event, 100,000 damaged files, a large dump (hours)
 PYTHON ?= python3
 # RecBole cannot be installed on Python 3.12 and later.
-RECBOLE_PYTHON ?= $(firstword $(shell command -v python3.11) $(PYTHON))
+RIVAL_PYTHON ?= $(firstword $(shell command -v python3.11) $(PYTHON))
 # More arguments for the installation of torch, for instance the index of its CPU builds.
 TORCH_PIP_ARGS ?=
 # What test-newest and test-lowest install as torch, for instance torch==2.13.0.
@@ -70,14 +70,14 @@ test-long: setup
 	$(BIN)/python -m benchmarks.speed.dumps --triples 20 --record
 	$(BIN)/python -m benchmarks.speed.large --folder build --interactions 10 --record
 
-# Beside the real RecBole, in a virtual environment of its own (Python 3.11).
-parity: setup .venv-recbole/installed
+# Beside the real RecBole and RecTools, each in a virtual environment of its own (Python 3.11).
+parity: setup .venv-recbole/installed .venv-rectools/installed
 	KGREC_PARITY=1 $(BIN)/python -m pytest -m parity tests/parity
 
-.venv-recbole/installed: benchmarks/recbole_side/lock.txt requirements/torch.txt
-	$(RECBOLE_PYTHON) -m venv .venv-recbole
-	$(call install_torch,.venv-recbole)
-	.venv-recbole/bin/python $(PIP_INSTALL) $(LOCKED) -r benchmarks/recbole_side/lock.txt
+.venv-recbole/installed .venv-rectools/installed: .venv-%/installed: benchmarks/%_side/lock.txt requirements/torch.txt
+	$(RIVAL_PYTHON) -m venv .venv-$*
+	$(call install_torch,.venv-$*)
+	.venv-$*/bin/python $(PIP_INSTALL) $(LOCKED) -r benchmarks/$*_side/lock.txt
 	touch $@
 
 # The quick tests on the newest versions that pyproject.toml allows and pip finds, and on the lowest.
@@ -140,4 +140,4 @@ picture: setup
 	$(BIN)/python docs/make_picture.py
 
 clean:
-	rm -rf .venv .venv-recbole .venv-newest .venv-lowest build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .venv-recbole .venv-rectools .venv-newest .venv-lowest build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -29,6 +29,7 @@ EXTRAS_LOCK = REPO_DIR / "requirements/extras.txt"
 TORCH_LOCK = REPO_DIR / "requirements/torch.txt"
 CUDA_LOCK = REPO_DIR / "requirements/torch-cuda.txt"
 RECBOLE_LOCK = REPO_DIR / "benchmarks/recbole_side/lock.txt"
+RECTOOLS_LOCK = REPO_DIR / "benchmarks/rectools_side/lock.txt"
 
 DEV = ["--extra=dev"]
 HEADER = "# Made by `make lock`.\n"
@@ -39,7 +40,7 @@ OTHER_BUILD = re.compile(r"^# Also accepted: (torch-\S+) ([0-9a-f]{64})$", re.MU
 
 
 def main() -> None:
-    """Writes the five locks and says how much is in each."""
+    """Writes the six locks and says how much is in each."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--upgrade", action="store_true", help="take the newest versions")
     parser.add_argument("torch_pip_args", nargs="*", help="more arguments of pip, for torch alone")
@@ -64,11 +65,12 @@ def main() -> None:
         write(CUDA_LOCK, cuda.values())
         write(LOCK, ["-r torch.txt\n", *pins.values()])
 
-        wanted = RECBOLE_LOCK.with_name("requirements.txt")
         same_torch = f"--constraint={TORCH_LOCK}"
-        pins = resolved(python, [wanted, same_torch, *upgrade], RECBOLE_LOCK.read_text())
-        apart = {"torch", *filter(CUDA_NAME.fullmatch, pins)}
-        write(RECBOLE_LOCK, [pin for name, pin in pins.items() if name not in apart])
+        for lock in (RECBOLE_LOCK, RECTOOLS_LOCK):
+            wanted = lock.with_name("requirements.txt")
+            pins = resolved(python, [wanted, same_torch, *upgrade], lock.read_text())
+            apart = {"torch", *filter(CUDA_NAME.fullmatch, pins)}
+            write(lock, [pin for name, pin in pins.items() if name not in apart])
 
 
 def resolved(python: Path, arguments: Sequence[str | Path], old: str) -> dict[str, str]:

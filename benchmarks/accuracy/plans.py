@@ -33,6 +33,13 @@ class Rival(NamedTuple):
     settings: dict[str, Any]
 
 
+class TunedRival(NamedTuple):
+    """A row that RecTools trains: its model, and the points of which validation chooses."""
+
+    model: str
+    points: list[dict[str, Any]]
+
+
 class Step(NamedTuple):
     """A difference: of which row, less which row (two views of one row differ by the mask)."""
 
@@ -50,7 +57,7 @@ class Plan(NamedTuple):
         dataset: As `benchmarks.accuracy.study.prepare` knows it.
         protocol: How it is split, in words.
         trained: Rows of kgrec, by name.
-        rivals: Rows of RecBole, by name.
+        rivals: Rows of RecBole and RecTools, by name.
         steps: The differences.
         settings: Of every `kgrec train`.
         baselines: Rows that count, by name: what `kgrec evaluate` calls them.
@@ -59,7 +66,7 @@ class Plan(NamedTuple):
     dataset: str
     protocol: str
     trained: dict[str, Trained]
-    rivals: dict[str, Rival]
+    rivals: dict[str, Rival | TunedRival]
     steps: list[Step]
     settings: Mapping[str, Any] = MappingProxyType({})
     baselines: Mapping[str, str] = MappingProxyType(BASELINES)
@@ -85,9 +92,17 @@ SMALLER = {
     SMALL_PLAIN: Trained(["--preset", "small", *PLAIN]),
     SMALL: Trained(["--preset", "small"]),
 }
-RIVALS = {f"RecBole {model}": Rival(model, {}) for model in (
+POINTS = [
+    {"n_factors": 128, "batch_size": 32, "lr": lr, "dropout_rate": dropout_rate}
+    for lr in (0.001, 0.0003)
+    for dropout_rate in (0.2, 0.5)
+]
+RIVALS: dict[str, Rival | TunedRival] = {f"RecBole {model}": Rival(model, {}) for model in (
     "GRU4RecKG", "GRU4RecCPR", "SASRecCPR", "SASRec", "GRU4Rec"
 )}  # fmt: skip
+RIVALS |= {
+    f"RecTools {model}, tuned": TunedRival(model, POINTS) for model in ("SASRec", "eSASRec", "HSTU")
+}
 STEPS = [
     Step("seen items masked", GRU4REC, GRU4REC, MASKED, ALL),
     Step("the preset, without a graph", BEST_PLAIN, GRU4REC),

@@ -1,16 +1,17 @@
 """How well does each system rank? Trains what is missing, writes benchmarks/results/PLAN.json.
 
-    make parity              # once, for the rows of RecBole: its virtual environment
+    make parity    # once, for the rows of RecBole and RecTools: their virtual environments
     .venv/bin/python -m benchmarks.accuracy.results --data DATA --folder FOLDER [--plan ml-100k]
         [--rows "NAME;NAME"] [--seeds 2020 2021] [--recbole 2020] [--limit-cpu-s 3600] [--table]
 
 DATA as for `benchmarks.accuracy.link_check`. `plans.py` says what each plan trains and compares.
 Each of our runs is a plain `kgrec train` on one thread, 2 to 5 minutes of one core; RecBole's
-models take 55 to 250 CPU-seconds an epoch. What is there already is kept, and a training of ours
-that was stopped goes on; `--table` trains nothing. All that is there is measured, by one evaluator:
-RecBole's models as the scores that they give. Rows and seeds that FOLDER does not have stay as
-they were measured: `by_user` keeps them. Intervals draw users and seeds
-(`kgrec_cli.core.evaluation.bootstrap`); p is corrected for all differences of the file (Holm).
+models take 55 to 250 CPU-seconds an epoch, those of RecTools 8 and more. What is there already is
+kept, and a training of ours that was stopped goes on; `--table` trains nothing. All that is there
+is measured, by one evaluator: models of others as the scores that they give. Rows and seeds that
+FOLDER does not have stay as they were measured: `by_user` keeps them. Intervals draw users and
+seeds (`kgrec_cli.core.evaluation.bootstrap`); p is corrected for all differences of the file, by
+Holm.
 """
 
 import argparse
@@ -35,8 +36,13 @@ from benchmarks.accuracy.by_user import (
     seed_of,
     write_by_user,
 )
-from benchmarks.accuracy.plans import MASKED, PLANS, POPULARITY, Plan, Step
-from benchmarks.accuracy.rivals import recbole_score, train_rival
+from benchmarks.accuracy.plans import MASKED, PLANS, POPULARITY, Plan, Rival, Step
+from benchmarks.accuracy.rivals import (
+    rival_score,
+    told_of,
+    train_rival,
+    train_rival_of_rectools,
+)
 from benchmarks.accuracy.study import prepare
 from benchmarks.accuracy.trainings import COMMIT, train_all
 from benchmarks.record import (
@@ -49,6 +55,7 @@ from benchmarks.record import (
     recbole_version,
     write_results,
 )
+from benchmarks.rectools_side.run import rectools_version
 from kgrec_cli import __version__
 from kgrec_cli.config import build_settings, narrow
 from kgrec_cli.core.data.splits import Split, item_popularity
@@ -212,12 +219,13 @@ def baseline_rows(plan: Plan, events: Events) -> dict[str, tuple[Seeds, Row]]:
 
 
 def rival_row(
-    name: str, plan_name: str, told_dirs: list[Path], events: Events
+    name: str, plan_name: str, told_dirs: list[Path], chosen: str, events: Events
 ) -> tuple[Seeds, Row]:
-    """A row that RecBole trained, ranked by kgrec."""
-    found, remarks = None, []
+    """A row that RecBole or RecTools trained, ranked by kgrec."""
+    found, remarks = None, [chosen] if chosen else []
+    of_recbole = isinstance(PLANS[plan_name].rivals[name], Rival)
     for told_dir in told_dirs:
-        score, said = recbole_score(told_dir, events.dataset)
+        score, said = rival_score(told_dir, events.dataset)
         histories = events.dataset.histories
         measured = measure(
             score, histories, events.split, "test", events.measuring, events.popularity
@@ -228,12 +236,13 @@ def rival_row(
             remarks.append(f"stopped by the clock after {len(said['valid_scores'])} epochs")
     assert found is not None
     numbers = [int(told_dir.parent.name) for told_dir in told_dirs]
+    system = f"RecBole {recbole_version()}" if of_recbole else f"RecTools {rectools_version()}"
     return found, row_of(
         name,
         found,
         numbers,
-        system=f"RecBole {recbole_version()}",
-        command=f"{COMMAND.format(plan_name)} --recbole SEED",
+        system=system,
+        command=f"{COMMAND.format(plan_name)} {'--recbole' if of_recbole else '--seeds'} SEED",
         commit=None,
         date=f"{date.fromtimestamp(max(each.stat().st_mtime for each in told_dirs))}",
         remark="; ".join(remarks),
@@ -302,10 +311,10 @@ def measure_all(plan_name: str, folder: Path) -> Results:
     plan = PLANS[plan_name]
     events = load_events(plan, folder)
     rows = baseline_rows(plan, events)
-    for name in plan.rivals:
-        told = sorted(path.parent for path in (folder / "recbole" / name).glob("*/told/fit.json"))
+    for name, rival in plan.rivals.items():
+        told, chosen = told_of(folder, name, rival)
         if told:
-            rows[name] = rival_row(name, plan_name, told, events)
+            rows[name] = rival_row(name, plan_name, told, chosen, events)
     for name in plan.trained:
         if runs := finished_runs(folder, plan_name, name):
             rows[name] = trained_row(name, plan, runs, folder)
@@ -342,11 +351,15 @@ def train(options: argparse.Namespace, folder: Path, names: list[str]) -> None:
             )
     if wanted:
         train_all(folder, wanted, options.jobs)
-    for name, rival in plan.rivals.items():
-        for seed in options.recbole if name in names else ():
-            prepare(plan.dataset, options.data.resolve(), folder)
-            source = folder / "dataset" / plan.dataset
-            train_rival(folder, source, name, rival, seed, options.limit_cpu_s)
+    source = folder / "dataset" / plan.dataset
+    for name in [name for name in plan.rivals if name in names]:
+        prepare(plan.dataset, options.data.resolve(), folder)
+        rival = plan.rivals[name]
+        for seed in options.recbole if isinstance(rival, Rival) else options.seeds:
+            if isinstance(rival, Rival):
+                train_rival(folder, source, name, rival, seed, options.limit_cpu_s)
+            else:
+                train_rival_of_rectools(folder, source, name, rival, seed)
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""Trains sequential models of RecBole itself on a data set of kgrec, every item kept.
+"""Trains sequential models of RecBole and RecTools on a data set of kgrec, every item kept.
 
 RecBole drops items without a link, and fails where two share an entity. So each item that has no
 entity of its own gets one, with the vector that kgrec reads for it; the links, vectors and items
@@ -14,8 +14,9 @@ from typing import Any
 import polars as pl
 import torch
 
-from benchmarks.accuracy.plans import Rival
+from benchmarks.accuracy.plans import Rival, TunedRival
 from benchmarks.recbole_side.run import read_told, run_recbole_side
+from benchmarks.rectools_side.run import best_point, train_tuned
 from kgrec_cli.core.data.histories import Ints
 from kgrec_cli.core.evaluation.ranking import Score
 from kgrec_cli.dataset.load import Dataset
@@ -68,10 +69,35 @@ def write_for_recbole(source: Path, target: Path) -> None:
     )
 
 
+def told_of(folder: Path, name: str, rival: Rival | TunedRival) -> tuple[list[Path], str]:
+    """What was told of a rival's runs, a folder a seed; and what validation chose it by."""
+    if isinstance(rival, Rival):
+        runs, chosen = folder / "recbole" / name, ""
+    else:
+        tuned = folder / "rectools" / name
+        found = best_point(tuned, len(rival.points))
+        if found is None:
+            return [], ""
+        number, reached = found
+        settings = ", ".join(f"{key} {value}" for key, value in rival.points[number].items())
+        figures = ", ".join(f"{figure:.4f}" for figure in reached)
+        runs, chosen = tuned / str(number), f"{settings}: of {figures} on validation"
+    return sorted(path.parent for path in runs.glob("*/told/fit.json")), chosen
+
+
+def train_rival_of_rectools(
+    folder: Path, source: Path, name: str, rival: TunedRival, seed: int
+) -> None:
+    """Trains what is missing: every point of the rival with one seed, the best with this seed."""
+    write_for_recbole(source, folder / "recbole" / "dataset")
+    events = folder / "recbole" / "dataset" / NAME / f"{NAME}.inter"
+    train_tuned(folder / "rectools" / name, events, rival.model, rival.points, seed)
+
+
 def train_rival(
     folder: Path, source: Path, name: str, rival: Rival, seed: int, limit_cpu_s: float | None
 ) -> Path:
-    """Trains a rival unless it is there; returns the folder of what RecBole told of it.
+    """Trains a rival of RecBole unless it is there; returns the folder of what was told of it.
 
     It trains to early stopping on NDCG@10, or until so many CPU seconds are spent.
     """
@@ -93,15 +119,15 @@ def train_rival(
     return beside / "told"
 
 
-def recbole_score(told_dir: Path, dataset: Dataset) -> tuple[Score, dict[str, Any]]:
-    """The scores that RecBole's model gives to all items at each test target, in kgrec's ids.
+def rival_score(told_dir: Path, dataset: Dataset) -> tuple[Score, dict[str, Any]]:
+    """The scores that a rival gives to all items at each test target, in kgrec's ids.
 
     Args:
-        told_dir: What RecBole told, of `train_rival`.
+        told_dir: One of `told_of`.
         dataset: kgrec's, one test target a user.
 
     Returns:
-        The scores, for `rank_targets`, and what RecBole said of the training.
+        The scores, for `rank_targets`, and what was said of the training.
     """
     told = read_told(told_dir, "fit")
     histories, users, items = dataset.histories, dataset.users.tokens, dataset.items.tokens

@@ -12,7 +12,16 @@ import torch
 from benchmarks.accuracy import results
 from benchmarks.accuracy.by_user import read_by_user, write_by_user
 from benchmarks.accuracy.options import QueryTime, SeenVector, gap_classes
-from benchmarks.accuracy.plans import ALL, DEFAULT, GRU4REC, MASKED, PLANS, POPULARITY, Step
+from benchmarks.accuracy.plans import (
+    ALL,
+    DEFAULT,
+    GRU4REC,
+    MASKED,
+    PLANS,
+    POPULARITY,
+    Step,
+    TunedRival,
+)
 from benchmarks.accuracy.results import (
     Seeds,
     changes_of,
@@ -22,7 +31,7 @@ from benchmarks.accuracy.results import (
     with_kept,
     with_kept_seeds,
 )
-from benchmarks.accuracy.rivals import recbole_score, write_for_recbole
+from benchmarks.accuracy.rivals import rival_score, told_of, write_for_recbole
 from benchmarks.accuracy.study import vary
 from benchmarks.speed.training import speed_of
 from kgrec_cli.core.evaluation.bootstrap import holm
@@ -193,7 +202,7 @@ def test_recbole_gets_a_link_and_kgrecs_vector_for_every_item(tmp_path: Path) ->
     assert vectors == {"item:4": [0, 0], "e": [1, 2], "item:1": [1, 2], "f": [0, 0]}
 
 
-def test_scores_of_recbole_are_read_in_kgrecs_ids(tmp_path: Path) -> None:
+def test_scores_of_a_rival_are_read_in_kgrecs_ids(tmp_path: Path) -> None:
     scores = np.array([[9, 1, 2], [9, 3, 4]], dtype=np.float32)
     np.savez(tmp_path / "fit.npz", **{"scores": scores, "scores.user": np.array([2, 1])})
     said = {"items": ["[PAD]", "b", "a"], "users": ["[PAD]", "x", "y"], "fit": {"best": 0.5}}
@@ -204,9 +213,28 @@ def test_scores_of_recbole_are_read_in_kgrecs_ids(tmp_path: Path) -> None:
         users=SimpleNamespace(tokens=["[PAD]", "x", "y"]),
         items=SimpleNamespace(tokens=["[PAD]", "a", "b"]),
     )
-    score, fit = recbole_score(tmp_path, dataset)  # type: ignore[arg-type]
+    score, fit = rival_score(tmp_path, dataset)  # type: ignore[arg-type]
     assert score(np.array([1, 2])).tolist() == [[9, 4, 3], [9, 2, 1]]
     assert fit == {"best": 0.5}
+
+
+def test_of_a_tuned_rival_the_point_that_validation_chose_is_a_row(tmp_path: Path) -> None:
+    rival = TunedRival("SASRec", [{"lr": 0.1}, {"lr": 0.2}])
+    for point, seed, best in ((0, 2020, 0.3), (0, 2021, 0.9), (1, 2020, 0.4), (1, 2022, 0.1)):
+        told = tmp_path / f"rectools/any/{point}/{seed}/told"
+        told.mkdir(parents=True)
+        (told / "fit.json").write_text(json.dumps({"fit": {"best": best}}))
+    runs, chosen = told_of(tmp_path, "any", rival)
+    assert [run.parent.name for run in runs] == ["2020", "2022"]
+    assert {run.parents[1].name for run in runs} == {"1"}
+    assert chosen == "lr 0.2: of 0.3000, 0.4000 on validation"
+
+
+def test_a_rival_of_which_a_point_is_missing_is_no_row(tmp_path: Path) -> None:
+    told = tmp_path / "rectools/any/0/2020/told"
+    told.mkdir(parents=True)
+    (told / "fit.json").write_text(json.dumps({"fit": {"best": 0.3}}))
+    assert told_of(tmp_path, "any", TunedRival("SASRec", [{}, {"lr": 0.2}])) == ([], "")
 
 
 def test_draws_of_random_vectors_differ_and_keep_their_lengths(tmp_path: Path) -> None:

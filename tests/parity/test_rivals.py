@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.accuracy.plans import Rival
-from benchmarks.accuracy.rivals import recbole_score, train_rival
+from benchmarks.accuracy.rivals import rival_score, train_rival
 from benchmarks.recbole_side.data import MODEL
 from kgrec_cli.config import build_settings
 from kgrec_cli.core.data.splits import item_popularity
@@ -31,7 +31,7 @@ def test_the_rank_of_a_rival_is_recboles(recbole: RecBole, tmp_path: Path, model
     told_dir = train_rival(tmp_path, tmp_path / "dataset/toy", "any", rival, 1, None)
     dataset = load_dataset(build_settings({"dataset": "toy"}, "test"), tmp_path, lambda event: None)
     split = split_dataset(build_settings({"dataset": "toy"}, "test"), dataset)
-    score, said = recbole_score(told_dir, dataset)
+    score, said = rival_score(told_dir, dataset)
     popularity = item_popularity(dataset.histories, split, len(dataset.items))
     found = measure(score, dataset.histories, split, "test", MeasureSettings(), popularity)
     assert not said["cut_short"]

@@ -12,6 +12,7 @@ from requirements.make_lock import (
     CUDA_LOCK,
     LOCK,
     RECBOLE_LOCK,
+    RECTOOLS_LOCK,
     REPO_DIR,
     TORCH_LOCK,
     builds_of,
@@ -19,7 +20,8 @@ from requirements.make_lock import (
     with_builds,
 )
 
-LOCKS = (LOCK, TORCH_LOCK, CUDA_LOCK, RECBOLE_LOCK)
+RIVAL_LOCKS = (RECBOLE_LOCK, RECTOOLS_LOCK)
+LOCKS = (LOCK, TORCH_LOCK, CUDA_LOCK, *RIVAL_LOCKS)
 
 
 @pytest.mark.parametrize("path", LOCKS, ids=lambda path: path.name)
@@ -43,9 +45,10 @@ def test_the_lock_has_what_pyproject_asks_for() -> None:
         assert version in requirement.specifier, f"{requirement}: run make lock"
 
 
-def test_recbole_is_locked_as_it_is_asked_for() -> None:
-    lines = RECBOLE_LOCK.with_name("requirements.txt").read_text().splitlines()
-    locked = pins_of(RECBOLE_LOCK.read_text())
+@pytest.mark.parametrize("lock", RIVAL_LOCKS, ids=lambda path: path.parent.name)
+def test_a_rival_is_locked_as_it_is_asked_for(lock: Path) -> None:
+    lines = lock.with_name("requirements.txt").read_text().splitlines()
+    locked = pins_of(lock.read_text())
     for requirement in [Requirement(line) for line in lines if not line.startswith("#")]:
         version = locked[requirement.name].split()[0].partition("==")[2]
         assert version in requirement.specifier, f"{requirement}: run make lock"
@@ -55,7 +58,7 @@ def test_recbole_is_locked_as_it_is_asked_for() -> None:
 def test_no_lock_but_the_one_of_cuda_installs_its_libraries() -> None:
     assert "nvidia-cublas" in pins_of(CUDA_LOCK.read_text())
     assert not any(
-        "nvidia" in pin for path in (LOCK, RECBOLE_LOCK) for pin in pins_of(path.read_text())
+        "nvidia" in pin for path in (LOCK, *RIVAL_LOCKS) for pin in pins_of(path.read_text())
     )
 
 

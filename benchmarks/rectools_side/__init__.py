@@ -1,0 +1,1 @@
+"""RecTools' models as rivals: it runs in an environment of its own."""
