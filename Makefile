@@ -1,6 +1,6 @@
 # make setup   the virtual environment in .venv with the tested versions
 # make demo    the whole pipeline on the bundled sample data, in about a minute
-# make parity  the tests beside the real RecBole
+# make parity  the tests beside the real RecBole and RecTools
 # make test    the quick tests (about four minutes)
 # make audit   known vulnerabilities of the locked packages (needs the network)
 # make lock    the locks anew, after a change of pyproject.toml (UPGRADE=--upgrade: newest versions)
