@@ -47,6 +47,7 @@ SUMMARY = {
     "ml-100k": (BEST_PLAIN, BEST),
     "ml-100k-temporal": (BEST_PLAIN, BEST),
     "ml-latest-small-tenth": (BEST_WITHOUT, BEST_FULL),
+    "ml-latest-small-temporal": (BEST_WITHOUT, BEST_FULL),
     "ml-1m": (BEST_PLAIN, BEST),
     "beauty": (SPARSE, None),
 }

@@ -203,8 +203,10 @@ def _dense() -> Plan:
 def _beauty() -> Plan:
     """Sparse data. Validation chose the last of 10 epochs; all rows have as many."""
     sparse, refitted = SPARSE, "the same, trained on validation too"
-    arguments = [*PLAIN, "--preset", "sparse", "--epochs", "10"]
+    as_long = ["--epochs", "10"]
+    arguments = [*PLAIN, "--preset", "sparse", *as_long]
     validated = [*arguments, "--set", "eval_step=5"]
+    best = [*PLAIN, "--preset", "best", *as_long, "--set", "eval_step=5"]
     without = {
         "the same without cosines": "similarity=dot",
         "the same without the last item's vector": "residual=false",
@@ -214,11 +216,13 @@ def _beauty() -> Plan:
         sparse: Trained(validated),
         **{name: Trained([*validated, "--set", value]) for name, value in without.items()},
         refitted: Trained([*arguments, "--set", "eval_args.split={LS: test_only}"]),
+        BEST_PLAIN: Trained(best),
     }
     steps = [
         Step("the preset, less sequential rules", sparse, RULES),
         *(Step(f"the preset, less {name}", sparse, name) for name in without),
         Step("training on validation too", refitted, sparse),
+        Step("preset best, less sparse", BEST_PLAIN, sparse),
     ]
     counted = {name: key for name, key in BASELINES.items() if name != EASE}  # 24 GB of weights
     return Plan("beauty", LEAVE_ONE_OUT, rows, {}, steps, baselines=counted)
