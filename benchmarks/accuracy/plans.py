@@ -34,9 +34,8 @@ class Rival(NamedTuple):
 
 
 class TunedRival(NamedTuple):
-    """A row that RecTools trains: its model, and the points of which validation chooses."""
+    """A row that RecTools' SASRec trains: the points of which validation chooses."""
 
-    model: str
     points: list[dict[str, Any]]
 
 
@@ -92,17 +91,19 @@ SMALLER = {
     SMALL_PLAIN: Trained(["--preset", "small", *PLAIN]),
     SMALL: Trained(["--preset", "small"]),
 }
+OF_SASREC = {"n_factors": 128, "batch_size": 32}
 POINTS = [
-    {"n_factors": 128, "batch_size": 32, "lr": lr, "dropout_rate": dropout_rate}
-    for lr in (0.001, 0.0003)
-    for dropout_rate in (0.2, 0.5)
+    *(
+        {**OF_SASREC, "lr": lr, "dropout_rate": dropout_rate}
+        for lr in (0.001, 0.0003)
+        for dropout_rate in (0.2, 0.5)
+    ),
+    {**OF_SASREC, "lr": 0.0003, "dropout_rate": 0.2, "session_max_len": 200},
 ]
 RIVALS: dict[str, Rival | TunedRival] = {f"RecBole {model}": Rival(model, {}) for model in (
     "GRU4RecKG", "GRU4RecCPR", "SASRecCPR", "SASRec", "GRU4Rec"
 )}  # fmt: skip
-RIVALS |= {
-    f"RecTools {model}, tuned": TunedRival(model, POINTS) for model in ("SASRec", "eSASRec", "HSTU")
-}
+RIVALS["RecTools SASRec, tuned"] = TunedRival(POINTS)
 STEPS = [
     Step("seen items masked", GRU4REC, GRU4REC, MASKED, ALL),
     Step("the preset, without a graph", BEST_PLAIN, GRU4REC),

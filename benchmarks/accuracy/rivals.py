@@ -91,7 +91,7 @@ def train_rival_of_rectools(
     """Trains what is missing: every point of the rival with one seed, the best with this seed."""
     write_for_recbole(source, folder / "recbole" / "dataset")
     events = folder / "recbole" / "dataset" / NAME / f"{NAME}.inter"
-    train_tuned(folder / "rectools" / name, events, rival.model, rival.points, seed)
+    train_tuned(folder / "rectools" / name, events, rival.points, seed)
 
 
 def train_rival(

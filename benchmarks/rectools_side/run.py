@@ -1,4 +1,4 @@
-"""Trains a model of RecTools in its own virtual environment, tuned on validation."""
+"""Trains RecTools' SASRec in its own virtual environment, tuned on validation."""
 
 import json
 import shutil
@@ -28,27 +28,24 @@ def best_point(folder: Path, n_points: int) -> tuple[int, list[float]] | None:
     return reached.index(max(reached)), reached
 
 
-def train_tuned(
-    folder: Path, events: Path, model: str, points: list[dict[str, Any]], seed: int
-) -> None:
-    """Trains what is missing of a model: every point with one seed, the best one with this seed.
+def train_tuned(folder: Path, events: Path, points: list[dict[str, Any]], seed: int) -> None:
+    """Trains what is missing: every point with one seed, the best one with this seed.
 
     Args:
-        folder: Of this model; a run is `folder/POINT/SEED`.
+        folder: A run is `folder/POINT/SEED`.
         events: An atomic file with user_id, item_id and timestamp.
-        model: One of `side.MODELS`.
         points: Settings, of which validation chooses.
         seed: Of the run that counts.
     """
     for number, point in enumerate(points):
-        _train(folder / str(number) / str(TUNING_SEED), events, model, point, TUNING_SEED)
+        _train(folder / str(number) / str(TUNING_SEED), events, point, TUNING_SEED)
     found = best_point(folder, len(points))
     assert found is not None
     number, _ = found
-    _train(folder / str(number) / str(seed), events, model, points[number], seed)
+    _train(folder / str(number) / str(seed), events, points[number], seed)
 
 
-def _train(folder: Path, events: Path, model: str, settings: dict[str, Any], seed: int) -> None:
+def _train(folder: Path, events: Path, settings: dict[str, Any], seed: int) -> None:
     """One training, unless it is there."""
     out_dir, work_dir = folder / "told", folder / "work"
     if (out_dir / "fit.json").is_file():
@@ -58,7 +55,6 @@ def _train(folder: Path, events: Path, model: str, settings: dict[str, Any], see
         each.mkdir(parents=True)
     job = {
         "events": str(events),
-        "model": model,
         "settings": settings,
         "seed": seed,
         "threads": 1,

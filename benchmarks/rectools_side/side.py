@@ -1,4 +1,4 @@
-"""Trains a sequential model of RecTools and tells its scores; run by a Python of its own.
+"""Trains RecTools' SASRec and tells its scores; run by a Python of its own.
 
     python side.py JOB.json
 
@@ -21,16 +21,10 @@ from pytorch_lightning import Trainer, seed_everything
 from pytorch_lightning.callbacks import Callback, EarlyStopping, ModelCheckpoint
 from rectools import Columns
 from rectools.dataset import Dataset
-from rectools.models import HSTUModel, SASRecModel
-from rectools.models.nn.transformers.ligr import LiGRLayers
+from rectools.models import SASRecModel
 
 warnings.filterwarnings("ignore")
 METRIC, CUTOFF, PATIENCE, MAX_EPOCHS = "ndcg", 10, 10, 300
-MODELS = {
-    "SASRec": (SASRecModel, {}),
-    "eSASRec": (SASRecModel, {"transformer_layers_type": LiGRLayers}),
-    "HSTU": (HSTUModel, {"relative_time_attention": False}),
-}
 
 
 def read_events(path: Path) -> pd.DataFrame:
@@ -92,7 +86,7 @@ def train(job: dict[str, Any], events: pd.DataFrame) -> tuple[Any, list[float]]:
     def trainer() -> Trainer:
         watched = {"monitor": METRIC, "mode": "max"}
         return Trainer(
-            max_epochs=job.get("max_epochs", MAX_EPOCHS),
+            max_epochs=MAX_EPOCHS,
             accelerator="cpu",
             logger=False,
             enable_progress_bar=False,
@@ -105,10 +99,7 @@ def train(job: dict[str, Any], events: pd.DataFrame) -> tuple[Any, list[float]]:
             ],
         )
 
-    model_class, own = MODELS[job["model"]]
-    model = model_class(
-        **{**own, **job["settings"]}, get_val_mask_func=is_last, get_trainer_func=trainer
-    )
+    model = SASRecModel(**job["settings"], get_val_mask_func=is_last, get_trainer_func=trainer)
     model.fit(Dataset.construct(events))
     model.load_weights_from_checkpoint(work_dir / "best.ckpt")
     (validation,) = (each for each in model.fit_trainer.callbacks if isinstance(each, Validation))
@@ -129,7 +120,7 @@ def score_all(model: Any, events: pd.DataFrame, users: list[str], items: list[st
 def main() -> None:
     """Trains, scores, writes."""
     job = json.loads(Path(sys.argv[1]).read_text())
-    torch.set_num_threads(job.get("threads", 1))
+    torch.set_num_threads(job["threads"])
     seed_everything(job["seed"])
     events = read_events(Path(job["events"]))
     items = ["[PAD]", *events[Columns.Item].unique()]

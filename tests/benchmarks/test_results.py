@@ -219,7 +219,7 @@ def test_scores_of_a_rival_are_read_in_kgrecs_ids(tmp_path: Path) -> None:
 
 
 def test_of_a_tuned_rival_the_point_that_validation_chose_is_a_row(tmp_path: Path) -> None:
-    rival = TunedRival("SASRec", [{"lr": 0.1}, {"lr": 0.2}])
+    rival = TunedRival([{"lr": 0.1}, {"lr": 0.2}])
     for point, seed, best in ((0, 2020, 0.3), (0, 2021, 0.9), (1, 2020, 0.4), (1, 2022, 0.1)):
         told = tmp_path / f"rectools/any/{point}/{seed}/told"
         told.mkdir(parents=True)
@@ -234,7 +234,7 @@ def test_a_rival_of_which_a_point_is_missing_is_no_row(tmp_path: Path) -> None:
     told = tmp_path / "rectools/any/0/2020/told"
     told.mkdir(parents=True)
     (told / "fit.json").write_text(json.dumps({"fit": {"best": 0.3}}))
-    assert told_of(tmp_path, "any", TunedRival("SASRec", [{}, {"lr": 0.2}])) == ([], "")
+    assert told_of(tmp_path, "any", TunedRival([{}, {"lr": 0.2}])) == ([], "")
 
 
 def test_draws_of_random_vectors_differ_and_keep_their_lengths(tmp_path: Path) -> None:

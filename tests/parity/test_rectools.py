@@ -86,7 +86,7 @@ def test_validation_is_ndcg_among_unseen_items_equal_scores_against_the_target()
 def test_a_walk_round_a_circle_is_learned_and_its_scores_read(tmp_path: Path) -> None:
     source = write_circle(tmp_path)
     points = [{"n_factors": 16, "lr": lr, "batch_size": 8, "n_heads": 1} for lr in (0.00001, 0.01)]
-    rival = TunedRival("SASRec", points)
+    rival = TunedRival(points)
     train_rival_of_rectools(tmp_path, source, "any", rival, 2020)
     (told_dir,), chosen = told_of(tmp_path, "any", rival)
     assert "lr 0.01," in chosen
