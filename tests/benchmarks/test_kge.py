@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from benchmarks.accuracy import kge
-from benchmarks.accuracy.page import kge_table
+from benchmarks.accuracy.tables import kge_table
 
 
 def write_set(folder: Path) -> None:

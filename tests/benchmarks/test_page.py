@@ -13,13 +13,11 @@ from benchmarks.accuracy.page import (
     PAGE,
     README,
     SPEED_PLOT,
-    SUMMARY,
-    deletion_tables,
     fill,
     render_all,
-    summary,
 )
 from benchmarks.accuracy.plans import ALL, BEST, BEST_PLAIN, EASE, GRU4REC, MASKED, PLANS, RULES
+from benchmarks.accuracy.tables import SUMMARY, deletion_tables, summary
 from benchmarks.plots import Interval, bar_plot, curve_plot, interval_plot
 from benchmarks.record import (
     Change,

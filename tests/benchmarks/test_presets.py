@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks.accuracy import presets
-from benchmarks.accuracy.page import preset_table
 from benchmarks.accuracy.presets import PresetRow
+from benchmarks.accuracy.tables import preset_table
 
 
 def row(dataset: str, preset: str, ndcg: float) -> PresetRow:
