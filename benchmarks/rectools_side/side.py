@@ -73,10 +73,9 @@ class Validation(Callback):
         score = torch.cat(self.gains).mean()
         self.gains.clear()
         module.log(METRIC, score)
-        if not trainer.sanity_checking:
-            self.scores.append(float(score))
-            told = f"epoch {len(self.scores)}: {score:.4f}, {time.process_time():.0f} CPU seconds"
-            print(told, flush=True)
+        self.scores.append(float(score))
+        told = f"epoch {len(self.scores)}: {score:.4f}, {time.process_time():.0f} CPU seconds"
+        print(told, flush=True)
 
 
 def train(job: dict[str, Any], events: pd.DataFrame) -> tuple[Any, list[float]]:

@@ -70,11 +70,11 @@ def test_validation_is_ndcg_among_unseen_items_equal_scores_against_the_target()
     code = (
         "import json, torch, side; from types import SimpleNamespace as N\n"
         "validation, logged = side.Validation(), {}\n"
-        "module, trainer = N(log=logged.__setitem__), N(sanity_checking=False)\n"
+        "module = N(log=logged.__setitem__)\n"
         "logits = torch.tensor([[9., 8, 7, 6, 5], [9., 1, 3, 3, 8]])\n"
         "batch = {'x': torch.tensor([[0, 1], [1, 1]]), 'y': torch.tensor([[3], [2]])}\n"
-        "validation.on_validation_batch_end(trainer, module, {'logits': logits}, batch, 0)\n"
-        "validation.on_validation_epoch_end(trainer, module)\n"
+        "validation.on_validation_batch_end(None, module, {'logits': logits}, batch, 0)\n"
+        "validation.on_validation_epoch_end(None, module)\n"
         "print(json.dumps([float(logged['ndcg']), validation.scores]))"
     )
     logged, scores = in_rectools(code)
