@@ -76,8 +76,8 @@ PRESETS: dict[str, dict[str, Any]] = {
         "learning_rate": 0.002,
     },
 }
-"""Values of each preset, chosen by validation alone (docs/results.md): `best` over three film sets
-and Beauty, `large` for ml-1m, `sparse` for Beauty; `small` has the default sizes."""
+"""Values of each preset, chosen by validation alone (docs/results.md): `best` over three film sets,
+`large` for ml-1m, `sparse` for Beauty; `small` has the default sizes."""
 
 RECBOLE_DEFAULTS = {
     "train_batching": "prefix",

@@ -369,7 +369,9 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, required=True)
     parser.add_argument("--plan", choices=PLANS, default="ml-100k")
     parser.add_argument("--rows", help="names, separated by semicolons; default: all")
-    parser.add_argument("--seeds", type=int, nargs="+", default=list(range(2020, 2025)))
+    parser.add_argument(
+        "--seeds", type=int, nargs="+", default=[*range(2020, 2025)], help="ours and RecTools'"
+    )
     parser.add_argument("--recbole", type=int, nargs="+", default=[2020, 2021], help="its seeds")
     parser.add_argument("--limit-cpu-s", type=float, help="for a training of RecBole")
     parser.add_argument("--jobs", type=int, default=1, help="our runs trained at a time")
